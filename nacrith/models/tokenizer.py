@@ -86,7 +86,8 @@ class ByteTokenizer:
                 ids.setdefault(token, i)
         self._escape = escape
         self._byte_ids = self._make_byte_ids(ids)
-        self._hex_value = {self._byte_ids[ord(c)][0]: v for v, c in enumerate(_HEX)}
+        digits = [self._byte_ids[ord(c)] for c in _HEX]
+        self._hex_value = {d[0]: value for value, d in enumerate(digits) if len(d) == 1}
         self._hard = _hard_characters({b for b in range(256) if len(self._byte_ids[b]) > 1})
         self._definition = _canonical(
             {
