@@ -3,9 +3,10 @@
     python -m bench.coder [--symbols N] [--vocabulary V]
 
 Symbols are drawn from distributions of rising entropy over a vocabulary of V (weights fall as a
-power of the rank) and coded with them. Three code lengths are compared: the ideal one, -log2 p of the
-weights as given; that of the 24-bit counts made of them, where every symbol keeps at least one count;
-and that of the stream that the range coder made. A text model spends about 2 to 5 bits a token.
+power of the rank) and coded with them. Three code lengths are compared: the ideal one, -log2 p of
+the weights as given; that of the 24-bit counts made of them, where every symbol keeps at least one
+count; and that of the stream that the range coder made. A text model spends about 2 to 5 bits a
+token.
 """
 
 from __future__ import annotations
