@@ -14,7 +14,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-LOGIT_BITS = 16
+from nacrith.coder.cdf import FRACTION_BITS
+
+LOGIT_BITS = FRACTION_BITS
 
 Logits = npt.NDArray[np.int32]
 

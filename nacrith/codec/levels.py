@@ -1,0 +1,49 @@
+"""The levels: bundles of everything a user would otherwise have to tune.
+
+A level decides how content is cut into blocks and how far the model looks back. Blocks decode side by
+side, so more of them means faster decompression, and each starts without context, so fewer of them
+means smaller archives. Nothing here is part of the format: an archive records what was used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MIN_LEVEL = 1
+MAX_LEVEL = 9
+DEFAULT_LEVEL = 6
+
+
+@dataclass(frozen=True)
+class Level:
+    """window: tokens attended to. lanes: blocks aimed at for one super-block of text.
+    smallest, largest: bounds of a block's length in bytes."""
+
+    window: int
+    lanes: int
+    smallest: int
+    largest: int
+
+
+LEVELS = {
+    1: Level(window=512, lanes=64, smallest=4096, largest=16384),
+    2: Level(window=768, lanes=64, smallest=4096, largest=16384),
+    3: Level(window=1024, lanes=48, smallest=6144, largest=32768),
+    4: Level(window=1024, lanes=32, smallest=8192, largest=65536),
+    5: Level(window=2048, lanes=32, smallest=8192, largest=65536),
+    6: Level(window=2048, lanes=16, smallest=12288, largest=65536),
+    7: Level(window=2048, lanes=16, smallest=16384, largest=131072),
+    8: Level(window=2048, lanes=12, smallest=16384, largest=131072),
+    9: Level(window=2048, lanes=8, smallest=16384, largest=262144),
+}
+
+
+def block_bytes(level: int) -> Callable[[int], int]:
+    """For a level: text bytes of a super-block -> length to aim at for its blocks."""
+    chosen = LEVELS[level]
+
+    def target(size: int) -> int:
+        return min(max(-(-size // chosen.lanes), chosen.smallest), chosen.largest)
+
+    return target

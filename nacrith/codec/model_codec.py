@@ -1,0 +1,161 @@
+"""Blocks to payloads and back with a language model: implements archive.blockcodec.BlockCodec.
+
+Encoding knows all tokens, so the model runs over them in large batches, block after block. Decoding
+learns a token only from the row before it, so blocks are decoded side by side, one token of each per
+pass; a lane that finishes takes the next block. The rows are the same integers either way: that is the
+contract of exact engines, and what makes the archive decodable.
+
+A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the range coder's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nacrith.archive.blockcodec import CodecId, Progress
+from nacrith.codec.params import CodingParams
+from nacrith.codec.step import DecodePort, EncodePort, step
+from nacrith.codec.text import restore_crlf, strip_crlf
+from nacrith.errors import CorruptError
+from nacrith.models.protocol import LanguageModel
+from nacrith.predictors import SETS, Ensemble
+
+LANES = 16
+"""Most blocks decoded side by side. A matter of speed and memory only."""
+
+_ENCODE_ROWS = 256  # rows of logits held at a time when encoding: 50 MB for 49,152 symbols
+_MAX_TOKENS_PER_BYTE = 3  # an escaped byte
+
+
+class ModelCodec:
+    """Codes blocks with one model and one set of parameters."""
+
+    def __init__(self, model: LanguageModel, params: CodingParams) -> None:
+        self.model = model
+        self.params = params
+
+    @property
+    def id(self) -> CodecId:
+        return CodecId(self.model.fingerprint, self.params.to_bytes(), self.model.name)
+
+    @property
+    def lanes(self) -> int:
+        return 4 * LANES
+
+    def _ensemble(self) -> Ensemble:
+        return SETS[self.params.predictors](self.model.vocab_size)
+
+    def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
+        payloads: list[bytes] = []
+        waiting: list[tuple[bytes, bool]] = []
+        for block in blocks:
+            stripped = strip_crlf(block)
+            waiting.append(stripped)
+            # Short blocks share a batch, so that the model always sees enough rows at a time.
+            if sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS or len(waiting) == LANES:
+                payloads += self._encode_group(waiting, progress)
+                waiting = []
+        return payloads + self._encode_group(waiting, progress)
+
+    def _encode_group(
+        self, blocks: list[tuple[bytes, bool]], progress: Progress | None
+    ) -> list[bytes]:
+        if not blocks:
+            return []
+        tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
+        ports = [EncodePort(ids) for ids in tokens]
+        ensembles = [self._ensemble() for _ in blocks]
+        session = self.model.session(len(blocks), self.params.window)
+        share = max(1, _ENCODE_ROWS // len(blocks))
+        for begin in range(0, max(map(len, tokens)), share):
+            inputs = [_shifted(ids, self.model.bos_id, begin, begin + share) for ids in tokens]
+            for i, rows in enumerate(session.extend(inputs)):
+                coded = [step(row, ensembles[i], ports[i]) for row in rows]
+                if progress and coded:
+                    restored = restore_crlf(self.model.tokenizer.decode(coded), blocks[i][1])
+                    progress(len(restored))
+        return [
+            _varint(2 * len(ids) + crlf) + port.finish()
+            for ids, port, (_, crlf) in zip(tokens, ports, blocks, strict=True)
+        ]
+
+    def decode(
+        self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
+    ) -> list[bytes]:
+        jobs = [_DecodeJob(payload, size, self._ensemble()) for payload, size in blocks]
+        queue = sorted((job for job in jobs if job.left), key=lambda job: job.left)
+        lanes: list[_DecodeJob | None] = [None] * min(LANES, len(queue))
+        session = self.model.session(max(1, len(lanes)), self.params.window)
+        while True:
+            inputs: list[list[int]] = []
+            for i, job in enumerate(lanes):
+                if job is None or not job.left:
+                    job = lanes[i] = queue.pop() if queue else None
+                    if job is not None:
+                        session.rollback(i, 0)
+                        job.tokens.append(self.model.bos_id)
+                inputs.append(job.tokens[-1:] if job is not None else [])
+            if not any(inputs):
+                break
+            for job, rows in zip(lanes, session.extend(inputs), strict=True):
+                if job is not None:
+                    token = step(rows[0], job.ensemble, job.port)
+                    job.tokens.append(token)
+                    job.left -= 1
+                    if progress:
+                        progress(job.report(self.model.tokenizer.decode([token])))
+        return [job.content(self.model) for job in jobs]
+
+
+class _DecodeJob:
+    """A block being decoded."""
+
+    def __init__(self, payload: bytes, size: int, ensemble: Ensemble) -> None:
+        self.size = size
+        number, start = _read_varint(payload)
+        self.left, self.crlf = number >> 1, bool(number & 1)
+        if self.left > _MAX_TOKENS_PER_BYTE * size:
+            raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
+        self.port = DecodePort(payload[start:])
+        self.ensemble = ensemble
+        self.tokens: list[int] = []
+        self._reported = 0
+
+    def report(self, text: bytes) -> int:
+        """Bytes of progress for these, never more in all than the block's size."""
+        count = len(restore_crlf(text, self.crlf))
+        count = self.size - self._reported if not self.left else min(count, self.size - self._reported)
+        self._reported += count
+        return count
+
+    def content(self, model: LanguageModel) -> bytes:
+        text = restore_crlf(model.tokenizer.decode(self.tokens[1:]), self.crlf)
+        if len(text) != self.size:
+            raise CorruptError(f"a block decodes to {len(text)} bytes, not {self.size}: damaged")
+        return text
+
+
+def _shifted(ids: list[int], bos: int, begin: int, end: int) -> list[int]:
+    """ids[begin - 1 : end - 1], where ids[-1] is the start token: the inputs that predict ids[begin:end]."""
+    if begin >= len(ids):
+        return []
+    return ([bos] if begin == 0 else [ids[begin - 1]]) + ids[begin : min(end, len(ids)) - 1]
+
+
+def _varint(n: int) -> bytes:
+    out = bytearray()
+    while n >= 0x80:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def _read_varint(data: bytes) -> tuple[int, int]:
+    """Value and length of the varint at the start (at most 5 bytes)."""
+    value = 0
+    for i, byte in enumerate(data[:5]):
+        value |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:
+            return value, i + 1
+    raise CorruptError("a block's token count is damaged")

@@ -1,0 +1,111 @@
+"""Attention on integers: int8 queries, keys and values, fixed-point softmax (arithmetic version 1).
+
+For a query at position p and each visible position j, with head-wise scales sq, sk, sv:
+
+    s_j = q . k_j                              integer, |s| <= 127^2 * head_dim < 2^24
+    t_j = (s_j * sk_j) * (sq * c)              log2 units, c = log2(e) / sqrt(head_dim)
+    e_j = rint(2^(t_j - (max t - 12)))         integer, at most 2^12
+    Z   = sum e_j                              exact: binary32 per 4096 keys, binary64 above
+    w_j = rint((e_j * sv_j) * (2^16 / (Z * M)))  integer; M = largest sv at or before p
+    o   = (sum w_j v_j) * (M * 2^-16)          sum w_j <= 2^16 + keys / 2, times 127 stays below 2^24
+
+Normalising before the product with the values keeps that product inside 24 bits however many keys there
+are, so it is one exact binary32 matrix product.
+
+Visible are the sinks (positions below SINKS) and the last window - SINKS positions, p's own included.
+Beyond the window the sinks are seen from the window's edge: their scores use the query as rotated for
+position window - 1 (StreamingLLM, Xiao et al. 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nacrith import scratch
+from nacrith.arith import F32, exp2
+from nacrith.models.exact.ops import INT8_MAX, LOG2E, quantise
+from nacrith.models.exact.config import SINKS
+
+_MASKED = np.float32(-1e30)
+_PEAK = np.float32(12.0)  # log2 of the largest e
+_MASS = np.float32(1 << 16)
+_SUM_KEYS = 4096  # e <= 2^12, so sums over this many keys stay within 2^24
+
+
+def attend(
+    q: F32,
+    q_sink: F32 | None,
+    k: F32,
+    v: F32,
+    k_scale: F32,
+    v_scale: F32,
+    v_max: F32,
+    first: np.ndarray,
+    last: np.ndarray,
+) -> F32:
+    """Outputs (B, rows, heads, dim) for rotated queries of that shape.
+
+    k, v: (B, kv heads, slots, dim) integers as binary32; k_scale, v_scale: (B, kv heads, slots).
+    v_max: (B, rows, kv heads), M at each row's own position.
+    first, last: (B, rows), each row sees the sinks and slots first <= s < last; slots of sinks come first.
+    q_sink: queries as rotated for the sinks, or None where they equal q.
+    """
+    batch, rows, heads, dim = q.shape
+    kv = k.shape[1]
+    c = LOG2E / np.sqrt(np.float32(dim))
+    grouped, factor = _group(q, kv, c)
+    t = scratch.empty("scores", batch, kv, heads // kv * rows, k.shape[2])
+    np.matmul(grouped, k.transpose(0, 1, 3, 2), out=t)
+    np.multiply(t, k_scale[:, :, None, :], out=t)
+    np.multiply(t, factor, out=t)
+    if q_sink is not None:
+        sink_grouped, sink_factor = _group(q_sink, kv, c)
+        sinks = np.matmul(sink_grouped, k[:, :, :SINKS].transpose(0, 1, 3, 2))
+        np.multiply(sinks, k_scale[:, :, None, :SINKS], out=sinks)
+        np.multiply(sinks, sink_factor, out=t[..., :SINKS])
+    _mask(t.reshape(batch, kv, heads // kv, rows, -1), first, last)
+    np.subtract(t, t.max(axis=-1, keepdims=True) - _PEAK, out=t)
+    e = exp2(t)
+    np.rint(e, out=e)
+    total = _row_sums(e)
+    # (B, kv, group, rows) <- (B, rows, kv)
+    m = np.broadcast_to(
+        v_max.transpose(0, 2, 1)[:, :, None, :], (batch, kv, heads // kv, rows)
+    ).reshape(batch, kv, -1, 1)
+    np.multiply(e, v_scale[:, :, None, :], out=e)
+    np.multiply(e, _MASS / (total * m), out=e)
+    np.rint(e, out=e)
+    out = np.matmul(e, v)
+    np.multiply(out, m * (np.float32(1.0) / _MASS), out=out)
+    return out.reshape(batch, heads, rows, dim).transpose(0, 2, 1, 3)
+
+
+def _group(q: F32, kv: int, c: np.float32) -> tuple[F32, F32]:
+    """Quantised queries as (B, kv, group * rows, dim) and the factor sq * c of each row."""
+    batch, rows, heads, dim = q.shape
+    integers, scale = quantise(q, INT8_MAX)
+    shape = (batch, kv, heads // kv * rows)
+    return (
+        integers.transpose(0, 2, 1, 3).reshape(*shape, dim),
+        (scale * c).transpose(0, 2, 1, 3).reshape(*shape, 1),
+    )
+
+
+def _mask(t: F32, first: np.ndarray, last: np.ndarray) -> None:
+    """Hide what a row must not see. Only slots that some row sees and another does not are visited."""
+    for low, high, visible in (
+        (max(SINKS, int(first.min())), int(first.max()), lambda s: s >= first[..., None]),
+        (int(last.min()), t.shape[-1], lambda s: s < last[..., None]),
+    ):
+        if low < high:
+            hidden = ~visible(np.arange(low, high))
+            np.copyto(t[..., low:high], _MASKED, where=hidden[:, None, None])
+
+
+def _row_sums(e: F32) -> F32:
+    """Sums of integers up to 2^12 along the last axis, as correctly rounded binary32."""
+    keys = e.shape[-1]
+    if keys <= _SUM_KEYS:
+        return e.sum(axis=-1, keepdims=True)
+    parts = [e[..., i : i + _SUM_KEYS].sum(axis=-1) for i in range(0, keys, _SUM_KEYS)]
+    return np.sum(parts, axis=0, dtype=np.float64).astype(np.float32)[..., None]

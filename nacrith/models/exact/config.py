@@ -1,0 +1,68 @@
+"""Hyper-parameters of an exact model: everything beside the tensors that changes an integer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from nacrith.errors import ModelError
+from nacrith.arith import ARITHMETIC_VERSION
+
+SINKS = 4
+"""Tokens at the start of a lane that stay visible for ever (attention sinks, Xiao et al. 2023)."""
+
+
+@dataclass(frozen=True)
+class ExactConfig:
+    """Shapes and constants of a Llama-architecture model in arithmetic version 1.
+
+    act_limits: largest magnitude of the quantised input of each kind of projection: attention's q, k, v
+        ("qkv"), its output ("o"), gate and up ("mlp"), "down", and the output "head". 127 is one int8
+        plane in a native engine; larger limits need two, at no cost in memory traffic.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    vocab: int
+    max_context: int
+    bos_id: int
+    rms_eps: float
+    tied_head: bool
+    act_limits: dict[str, int]
+    arithmetic: int = ARITHMETIC_VERSION
+
+    def __post_init__(self) -> None:
+        positive = (self.layers, self.width, self.heads, self.kv_heads, self.head_dim, self.ffn)
+        if min(positive) < 1 or self.vocab < 2 or self.max_context < 16:
+            raise ModelError("model hyper-parameters are out of range")
+        if self.heads % self.kv_heads or self.head_dim % 2 or self.head_dim > 1040:
+            raise ModelError("unsupported attention shape: heads must be a multiple of key/value heads")
+        if not 0 <= self.bos_id < self.vocab:
+            raise ModelError("the model's start token lies outside its vocabulary")
+        if self.arithmetic != ARITHMETIC_VERSION:
+            raise ModelError(
+                f"the model uses arithmetic version {self.arithmetic}; this nacrith knows"
+                f" version {ARITHMETIC_VERSION}: convert the model again, or update nacrith"
+            )
+        kinds = {"qkv", "o", "mlp", "down", "head"}
+        if set(self.act_limits) != kinds or not all(1 <= v <= 16383 for v in self.act_limits.values()):
+            raise ModelError("model file names wrong activation limits")
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, object]) -> ExactConfig:
+        try:
+            return cls(**fields)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ModelError(f"model hyper-parameters do not fit: {error}") from None
+
+
+def canonical_json(value: object) -> bytes:
+    """One byte string for equal values: sorted keys, no spaces, shortest floats, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

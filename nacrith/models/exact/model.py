@@ -1,0 +1,61 @@
+"""The exact engine as a LanguageModel."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from nacrith.models.exact import modelfile
+from nacrith.models.exact.config import SINKS
+from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine, NumpySession
+from nacrith.models.tokenizer import ByteTokenizer
+
+
+class ExactModel:
+    """A model file and the engine that runs it; implements models.protocol.LanguageModel.
+
+    threads: None for every core this process may use. Results never depend on it.
+    """
+
+    portable = True
+    rollback_limit = ROLLBACK
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        self.file = modelfile.read(path)
+        self.threads = threads or len(os.sched_getaffinity(0))
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self.file.fingerprint
+
+    @property
+    def vocab_size(self) -> int:
+        return self.file.config.vocab
+
+    @property
+    def bos_id(self) -> int:
+        return self.file.config.bos_id
+
+    @property
+    def max_context(self) -> int:
+        return self.file.config.max_context
+
+    @cached_property
+    def tokenizer(self) -> ByteTokenizer:
+        return ByteTokenizer.from_definition(self.file.tokenizer_definition)
+
+    @cached_property
+    def engine(self) -> NumpyEngine:
+        return NumpyEngine(self.file, self.threads)
+
+    def session(self, lanes: int = 1, window: int | None = None) -> NumpySession:
+        """Fresh lanes; ValueError for a window outside 2 * SINKS .. max_context."""
+        window = self.max_context if window is None else window
+        if not 2 * SINKS <= window <= self.max_context:
+            raise ValueError(f"window {window} is not within {2 * SINKS}..{self.max_context}")
+        return self.engine.session(lanes, window)

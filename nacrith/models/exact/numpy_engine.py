@@ -1,0 +1,353 @@
+"""The reference engine: arithmetic version 1 in numpy. Every other exact engine must equal it.
+
+Integers are carried in binary32 and multiplied by BLAS, exactly (see arith.py). A call works on a batch
+of rows, one per token, whichever lanes they belong to; only attention looks at lanes. Threads are ours:
+BLAS runs single-threaded, matrix products are cut by output columns, the rest by rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from nacrith import scratch
+from nacrith.arith import F32
+from nacrith.models.exact.ops import INT8_MAX, LOG2E, exact_splits, quantise, rms_norm, silu_product
+from nacrith.models.exact.attention import attend
+from nacrith.models.exact.config import SINKS
+from nacrith.models.exact.kvcache import KVCache
+from nacrith.models.exact.modelfile import ModelFile
+from nacrith.models.exact.rope import RopeTables, rotate
+from nacrith.models.protocol import LOGIT_BITS, Logits
+
+BATCH = 512
+"""Most rows of one pass through the layers."""
+
+ROLLBACK = 256
+_ATTENTION_ROWS = 16  # rows of one attention task: its scores should fit the cache
+_TILE = 32  # rows of one elementwise task, likewise
+_HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
+_LOGIT_MAX = np.float32(1 << 30)
+
+
+class Workers:
+    """Runs independent tasks on `threads` threads, this one included in spirit: nothing is ordered."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def run(self, tasks: Iterable[Callable[[], None]]) -> None:
+        tasks = list(tasks)
+        if self.pool is None or len(tasks) == 1:
+            for task in tasks:
+                task()
+        else:
+            for done in [self.pool.submit(task) for task in tasks]:
+                done.result()
+
+    def by_rows(self, rows: int, task: Callable[[slice], None]) -> None:
+        """task(slice) over all rows in tiles, in parallel where there are enough of them."""
+
+        def share(begin: int, end: int) -> None:
+            for row in range(begin, end, _TILE):
+                task(slice(row, min(row + _TILE, end)))
+
+        parts = self.threads if rows >= 2 * _TILE else 1
+        edges = [rows * i // parts for i in range(parts + 1)]
+        self.run(partial(share, a, b) for a, b in zip(edges, edges[1:], strict=False))
+
+
+class Linear:
+    """An int8 matrix (out, in) with a scale per row, as binary32 pieces that multiply exactly."""
+
+    def __init__(self, weights: np.ndarray, scales: np.ndarray, limit: int, workers: Workers) -> None:
+        self.limit = limit
+        self.scales = scales.astype(np.float32)
+        self.width = len(weights)
+        self.workers = workers
+        self.pieces = [
+            (columns, np.ascontiguousarray(weights[:, columns], dtype=np.float32))
+            for columns in exact_splits(weights, limit)
+        ]
+
+    def __call__(self, q: F32, scale: F32) -> F32:
+        """Quantised rows q (rows, in) with scale (rows, 1) -> (f32(q . w) * w_scale) * scale.
+
+        f32(q . w) is the integer rounded once to binary32: exact unless it exceeds 2^24.
+        """
+        out = np.empty((len(q), self.width), np.float32)
+        parts = self.workers.threads
+        edges = [self.width * i // parts for i in range(parts + 1)]
+        self.workers.run(
+            partial(self._columns, q, scale, out[:, a:b], slice(a, b))
+            for a, b in zip(edges, edges[1:], strict=False)
+        )
+        return out
+
+    def _columns(self, q: F32, scale: F32, out: F32, part: slice) -> None:
+        columns, piece = self.pieces[0]
+        np.matmul(q[:, columns], piece[part].T, out=out)
+        if len(self.pieces) == 2:  # a sum of two exact terms is rounded once
+            columns, piece = self.pieces[1]
+            more = scratch.empty("linear", *out.shape)
+            np.matmul(q[:, columns], piece[part].T, out=more)
+            np.add(out, more, out=out)
+        elif len(self.pieces) > 2:
+            wide = out.astype(np.float64)
+            for columns, piece in self.pieces[1:]:
+                wide += q[:, columns] @ piece[part].T
+            np.copyto(out, wide, casting="same_kind")
+        for row in range(0, len(out), _TILE):
+            tile = out[row : row + _TILE]
+            np.multiply(tile, self.scales[part], out=tile)
+            np.multiply(tile, scale[row : row + _TILE], out=tile)
+
+
+class NumpyEngine:
+    """Weights of one model, ready to multiply. Stateless: sessions hold the lanes."""
+
+    def __init__(self, file: ModelFile, threads: int = 1) -> None:
+        config, tensors = file.config, file.tensors
+        self.config = config
+        self.workers = Workers(threads)
+        self.blas = ThreadpoolController()
+
+        def linear(name: str, kind: str) -> Linear:
+            q, s = tensors[f"{name}.q"], tensors[f"{name}.s"]
+            return Linear(q, s, config.act_limits[kind], self.workers)
+
+        layers = range(config.layers)
+        self.embed_q, self.embed_s = tensors["embed.q"], tensors["embed.s"]
+        self.qkv = [linear(f"layers.{i}.qkv", "qkv") for i in layers]
+        self.o = [linear(f"layers.{i}.o", "o") for i in layers]
+        self.mlp = [linear(f"layers.{i}.mlp", "mlp") for i in layers]
+        self.down = [linear(f"layers.{i}.down", "down") for i in layers]
+        self.attn_norm = [tensors[f"layers.{i}.attn_norm"] for i in layers]
+        self.mlp_norm = [tensors[f"layers.{i}.mlp_norm"] for i in layers]
+        self.final_norm = tensors["final_norm"]
+        self.head = linear("embed" if config.tied_head else "head", "head")
+        self.rope = RopeTables(tensors["rope.fine"], tensors["rope.coarse"])
+
+    def session(self, lanes: int, window: int) -> NumpySession:
+        return NumpySession(self, lanes, window)
+
+    def normalised(self, x: F32, gain: F32, linear: Linear) -> F32:
+        """linear(rms_norm(x) * gain)."""
+        return self._quantised(
+            x.shape, lambda rows: rms_norm(x[rows], gain, self.config.rms_eps), linear
+        )
+
+    def activated(self, gate_up: F32, linear: Linear) -> F32:
+        """linear(silu(gate) * up)."""
+        ffn = self.config.ffn
+        gate, up = gate_up[:, :ffn], gate_up[:, ffn:]
+        return self._quantised(gate.shape, lambda rows: silu_product(gate[rows], up[rows]), linear)
+
+    def plain(self, x: F32, linear: Linear) -> F32:
+        return self._quantised(x.shape, lambda rows: x[rows], linear)
+
+    def _quantised(
+        self, shape: tuple[int, ...], make: Callable[[slice], F32], linear: Linear
+    ) -> F32:
+        q = np.empty(shape, np.float32)
+        scale = np.empty((shape[0], 1), np.float32)
+
+        def tile(rows: slice) -> None:
+            scale[rows] = quantise(make(rows), linear.limit, out=q[rows])[1]
+
+        self.workers.by_rows(shape[0], tile)
+        return linear(q, scale)
+
+    def logits(self, x: F32, out: Logits) -> None:
+        """Fixed-point log2 weights of rows x (rows, width) into out (rows, vocab), saturating at 2^30."""
+        unit = LOG2E * np.float32(1 << LOGIT_BITS)
+        for i in range(0, len(x), _HEAD_ROWS):
+            y = self.normalised(x[i : i + _HEAD_ROWS], self.final_norm, self.head)
+            part = out[i : i + _HEAD_ROWS]
+
+            def tile(rows: slice, y: F32 = y, part: Logits = part) -> None:
+                for row in range(rows.start, rows.stop):
+                    t = np.multiply(y[row], unit, out=y[row])
+                    np.rint(t, out=t)
+                    if max(float(t.max()), -float(t.min())) > float(_LOGIT_MAX):
+                        np.clip(t, -_LOGIT_MAX, _LOGIT_MAX, out=t)
+                    np.copyto(part[row], t, casting="unsafe")
+
+            self.workers.by_rows(len(y), tile)
+
+
+class NumpySession:
+    """Lanes over one engine; implements models.protocol.Session."""
+
+    def __init__(self, engine: NumpyEngine, lanes: int, window: int) -> None:
+        self.engine = engine
+        self.window = window
+        self.cache = KVCache(engine.config, lanes, window, ROLLBACK, BATCH)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return tuple(self.cache.lengths)
+
+    def rollback(self, lane: int, length: int) -> None:
+        self.cache.truncate(lane, length)
+
+    def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
+        with self.engine.blas.limit(limits=1, user_api="blas"):
+            return self._extend([np.asarray(t, dtype=np.int64) for t in tokens])
+
+    def _extend(self, ids: list[np.ndarray]) -> list[Logits]:
+        out = [np.empty((len(t), self.engine.config.vocab), np.int32) for t in ids]
+        done = [0] * len(ids)
+        while True:
+            active = [i for i, t in enumerate(ids) if done[i] < len(t)]
+            if not active:
+                return out
+            share = max(1, BATCH // len(active))
+            lanes = active[:BATCH]
+            pieces = [ids[i][done[i] : done[i] + share] for i in lanes]
+            x = self._layers(lanes, pieces)
+            row = 0
+            for i, piece in zip(lanes, pieces, strict=True):
+                self.engine.logits(x[row : row + len(piece)], out[i][done[i] : done[i] + len(piece)])
+                row += len(piece)
+                done[i] += len(piece)
+
+    def _layers(self, lanes: list[int], pieces: list[np.ndarray]) -> F32:
+        """Hidden rows (all pieces in order, width) after the last layer; the lanes grow."""
+        engine, cache, config = self.engine, self.cache, self.engine.config
+        for lane, piece in zip(lanes, pieces, strict=True):
+            if cache.lengths[lane] + len(piece) > engine.rope.limit:
+                raise ValueError(f"a lane holds at most {engine.rope.limit} tokens")
+            cache.reserve(lane, len(piece))
+        ids = np.concatenate(pieces)
+        starts = np.concatenate([[0], np.cumsum([len(p) for p in pieces])])
+        positions = np.concatenate(
+            [cache.lengths[i] + np.arange(len(p)) for i, p in zip(lanes, pieces, strict=True)]
+        )
+        plan = _AttentionPlan(self, lanes, starts, positions)
+        x = engine.embed_q[ids].astype(np.float32) * engine.embed_s[ids][:, None]
+        heads, kv, dim = config.heads, config.kv_heads, config.head_dim
+        for layer in range(config.layers):
+            qkv = engine.normalised(x, engine.attn_norm[layer], engine.qkv[layer])
+            qkv = qkv.reshape(len(ids), heads + 2 * kv, dim)
+            mixed = plan.attention(layer, qkv[:, :heads], qkv[:, heads : heads + kv], qkv[:, heads + kv :])
+            x += engine.plain(mixed.reshape(len(ids), heads * dim), engine.o[layer])
+            gate_up = engine.normalised(x, engine.mlp_norm[layer], engine.mlp[layer])
+            x += engine.activated(gate_up, engine.down[layer])
+        for lane, piece in zip(lanes, pieces, strict=True):
+            cache.lengths[lane] += len(piece)
+        return x
+
+
+class _AttentionPlan:
+    """What all layers of one pass share: rotations, cache slots, and the cut into tasks."""
+
+    def __init__(
+        self, session: NumpySession, lanes: list[int], starts: np.ndarray, positions: np.ndarray
+    ) -> None:
+        self.session = session
+        self.cache = session.cache
+        self.lanes = lanes
+        self.starts = starts
+        self.positions = positions
+        rope = session.engine.rope
+        edge = session.window - 1
+        self.cos, self.sin = (a[:, None] for a in rope.at(positions))
+        self.sink_rotation = None
+        if positions.max() > edge:
+            self.sink_rotation = tuple(a[:, None] for a in rope.at(np.minimum(positions, edge)))
+        self.tasks = list(self._cut())
+
+    def _cut(self) -> list[tuple[list[int], np.ndarray]]:
+        """Tasks (lanes, rows (lanes, n)): lanes of one row each are batched, long pieces are split."""
+        counts = np.diff(self.starts)
+        singles = np.flatnonzero(counts == 1)
+        tasks = []
+        for part in np.array_split(singles, min(len(singles), self.session.engine.workers.threads) or 1):
+            if len(part):
+                tasks.append(([self.lanes[i] for i in part], self.starts[part][:, None]))
+        for i in np.flatnonzero(counts > 1):
+            for row in range(self.starts[i], self.starts[i + 1], _ATTENTION_ROWS):
+                end = min(row + _ATTENTION_ROWS, self.starts[i + 1])
+                tasks.append(([self.lanes[i]], np.arange(row, end)[None]))
+        return tasks
+
+    def attention(self, layer: int, q: F32, k: F32, v: F32) -> F32:
+        """Store this layer's keys and values, then attend: (rows, heads, dim)."""
+        self._store(layer, rotate(k, self.cos, self.sin), v)
+        rotated = rotate(q, self.cos, self.sin)
+        for_sinks = None if self.sink_rotation is None else rotate(q, *self.sink_rotation)
+        out = np.empty_like(rotated)
+
+        def run(lanes: list[int], rows: np.ndarray) -> None:
+            positions = self.positions[rows]
+            low, slots = self._visible(lanes, positions)
+            k, v, k_scale, v_scale = self._gather(layer, lanes, low, slots)
+            slot = positions - np.array([self.cache.base[i] for i in lanes])[:, None]
+            slot = np.where(positions < SINKS, positions, slot)
+            last = slot + 1 - (low - SINKS)[:, None]
+            first = last - (self.session.window - SINKS)
+            v_max = np.stack(
+                [self.cache.v_max[layer][lane][:, slot[b]].T for b, lane in enumerate(lanes)]
+            )
+            sink_q = for_sinks[rows] if for_sinks is not None else None
+            out[rows] = attend(
+                rotated[rows], sink_q, k, v, k_scale, v_scale, v_max, first, last
+            )
+
+        self.session.engine.workers.run(partial(run, *task) for task in self.tasks)
+        return out
+
+    def _store(self, layer: int, k: F32, v: F32) -> None:
+        cache = self.cache
+        kq, k_scale = quantise(k, INT8_MAX)
+        vq, v_scale = quantise(v, INT8_MAX)
+        for i, lane in enumerate(self.lanes):
+            rows = slice(self.starts[i], self.starts[i + 1])
+            begin = cache.lengths[lane]
+            slots = np.array([cache.slot(lane, begin + n) for n in range(rows.stop - rows.start)])
+            cache.k[layer][lane, :, slots] = kq[rows].astype(np.int8)
+            cache.v[layer][lane, :, slots] = vq[rows].astype(np.int8)
+            cache.k_scale[layer][lane, :, slots] = k_scale[rows, :, 0]
+            cache.v_scale[layer][lane, :, slots] = v_scale[rows, :, 0]
+            high = v_scale[rows, :, 0]
+            if begin:
+                before = cache.v_max[layer][lane, :, cache.slot(lane, begin - 1)]
+                high = np.concatenate([before[None], high])
+            high = np.maximum.accumulate(high, axis=0)
+            cache.v_max[layer][lane, :, slots] = high[1:] if begin else high
+
+    def _visible(self, lanes: list[int], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each lane: first slot beyond the sinks that a row sees (>= SINKS), and one past the last."""
+        base = np.array([self.cache.base[i] for i in lanes])
+        oldest = positions[:, 0] - (self.session.window - SINKS) + 1
+        low = np.maximum(oldest - base, SINKS)
+        newest = positions[:, -1]
+        return low, np.where(newest < SINKS, newest, newest - base) + 1
+
+    def _gather(
+        self, layer: int, lanes: list[int], low: np.ndarray, end: np.ndarray
+    ) -> tuple[F32, F32, F32, F32]:
+        """Sinks and slots low..end of each lane, side by side, as binary32; shorter lanes padded by 0."""
+        cache = self.cache
+        width = int((end - low).max()) + SINKS
+        sources = (cache.k[layer], cache.v[layer], cache.k_scale[layer], cache.v_scale[layer])
+        out = []
+        for purpose, source in zip(("k", "v", "k_scale", "v_scale"), sources, strict=True):
+            a = scratch.empty(purpose, len(lanes), source.shape[1], width, *source.shape[3:])
+            if (end - low != width - SINKS).any():
+                a.fill(0.0)
+            for b, lane in enumerate(lanes):
+                n = int(end[b] - low[b]) + SINKS
+                if low[b] == SINKS:
+                    a[b, :, :n] = source[lane, :, :n]
+                else:
+                    a[b, :, :SINKS] = source[lane, :, :SINKS]
+                    a[b, :, SINKS:n] = source[lane, :, low[b] : end[b]]
+            out.append(a)
+        return out[0], out[1], out[2], out[3]
