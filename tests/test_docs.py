@@ -1,0 +1,86 @@
+"""The README agrees with the program: its options are the help text, its commands what CI runs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+import nacrith
+from nacrith.cli.entry import group, main_filter
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def between(start: str, end: str) -> str:
+    found = re.search(f"{re.escape(start)}[^\n]*\n(.*?){re.escape(end)}", README, re.S)
+    assert found, f"README.md has no section from {start} to {end}"
+    return found.group(1)
+
+
+def options_table(command: click.Command) -> str:
+    """The Markdown table of a command's options, as its help shows them but for ranges."""
+    context = click.Context(command, **group.context_settings)
+    options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
+    records = filter(None, (option.get_help_record(context) for option in options))
+    rows = [f"| `{names}` | {re.sub(r' +\[[^]]*]$', '', text)} |" for names, text in records]
+    return "\n".join(["| option | does |", "|---|---|", *rows, ""])
+
+
+def test_options_table_is_the_help_text() -> None:
+    assert between("<!-- options:", "<!-- end of options -->") == options_table(main_filter)
+
+
+@pytest.mark.parametrize("name", ["compress", "decompress", "test", "info"])
+def test_commands_are_in_the_readme(name: str) -> None:
+    assert name in group.commands
+    assert f"nacrith {name} book.txt" in README
+
+
+def test_environment_variables_are_in_the_readme() -> None:
+    sources = "".join(p.read_text() for p in (ROOT / "nacrith" / "cli").glob("*.py"))
+    assert set(re.findall(r"NACRITH_[A-Z]+", sources)) == set(re.findall(r"NACRITH_[A-Z]+", README))
+
+
+def test_python_example_uses_what_there_is() -> None:
+    example = between("```python", "```")
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "nacrith"
+    }
+    assert used
+    assert used <= set(nacrith.__all__)
+
+
+def test_version_is_one() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    assert f'\nversion = "{nacrith.__version__}"\n' in project
+    assert f"\n## [{nacrith.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    line = next(x for x in script.splitlines() if x.startswith("test_command="))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'{line}; printf "%s" "$test_command"'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == 'pip install ".[test,smollm2]" && pytest'
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"]
+)
+def test_links_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith("http")]
+    assert [t for t in links if not (ROOT / name).parent.joinpath(t).exists()] == []
