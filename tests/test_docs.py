@@ -28,7 +28,8 @@ def options_table(command: click.Command) -> str:
     context = click.Context(command, **group.context_settings)
     options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
     records = filter(None, (option.get_help_record(context) for option in options))
-    rows = [f"| `{names}` | {re.sub(r' +\[[^]]*]$', '', text)} |" for names, text in records]
+    value_range = re.compile(r" +\[[^]]*]$")
+    rows = [f"| `{names}` | {value_range.sub('', text)} |" for names, text in records]
     return "\n".join(["| option | does |", "|---|---|", *rows, ""])
 
 
