@@ -1,8 +1,8 @@
 """The seam between the container and the language model.
 
 The archive layer cuts content into blocks and stores them; it knows no model. What turns a block of
-text into a payload and back is a `BlockCodec`; `nacrith.codec` provides the real one, and a reader is
-given a function that finds the codec for the `CodecId` that a header names.
+text into a payload and back is a `BlockCodec`; `nacrith.codec` provides the real one, and a reader
+is given a function that finds the codec for the `CodecId` that a header names.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ class BlockCodec(Protocol):
         """How many blocks this codec likes to be given in one call; never changes the bytes."""
         ...
 
-    def encode(
-        self, blocks: Sequence[bytes], progress: Progress | None = None
-    ) -> list[bytes]:
+    def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
         """Payload of each block. Any bytes are valid input, though text is what it is good at."""
         ...
 

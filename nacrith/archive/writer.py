@@ -1,0 +1,210 @@
+"""`ArchiveWriter`: content in, one stream out, in constant memory and without seeking.
+
+Content is taken in super-blocks of 16 MiB, however it arrives; what a super-block becomes is
+decided in `superblock`. The form (short or full) follows from the content, so that the archive's
+bytes depend on content, codec and options alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.records import (
+    Block,
+    End,
+    GroupHead,
+    Metadata,
+    ShortHead,
+    full_header,
+    pack_codec,
+)
+from nacrith.archive.wire import (
+    HASH_SIZE,
+    MAX_GROUPS,
+    METADATA_MAX,
+    MODEL,
+    RAW,
+    SHORT_MAX,
+    SUPER_BLOCK,
+    Writable,
+    u32,
+)
+from nacrith.errors import NacrithError
+
+if TYPE_CHECKING:
+    from nacrith.archive.superblock import Coded
+
+MAX_GROWTH = 64
+"""Bytes by which an archive of at most one super-block may be larger than its content."""
+
+
+class ArchiveWriter:
+    """Writes one stream to `fileobj`, which stays open.
+
+    codec: codes blocks of text with a model; None for the fallback codecs alone.
+    block_bytes: target length of model blocks, given the bytes of text in a super-block.
+    metadata: written where it does not make a small archive larger than content + 64 bytes.
+    progress: told of content bytes that are done.
+
+    The archive is complete only after `close`; leaving a `with` block by an exception does not
+    complete it. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        fileobj: Writable,
+        codec: BlockCodec | None,
+        *,
+        block_bytes: Callable[[int], int],
+        metadata: Metadata | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._file = fileobj
+        self._codec = codec
+        self._codec_id: CodecId | None = None
+        if codec is not None:
+            self._codec_id = codec.id
+            pack_codec(codec.id)  # its bounds, before any work is done
+        self._block_bytes = block_bytes
+        self._metadata = metadata.pack() if metadata is not None else b""
+        if len(self._metadata) > METADATA_MAX:
+            raise ValueError(f"metadata takes more than {METADATA_MAX} bytes")
+        self._progress = progress
+        self._buffer = bytearray()
+        self._hash = hashlib.blake2b(digest_size=HASH_SIZE)
+        self._groups: list[tuple[int, int]] = []  # (content bytes, archive bytes)
+        self._codec_group = 0
+        self._closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take content; returns its length in bytes."""
+        if self._closed:
+            raise ValueError("the archive is closed")
+        view = memoryview(data).cast("B")
+        at = 0
+        while at < len(view):
+            if len(self._buffer) == SUPER_BLOCK:  # more follows, so this is not the last
+                self._flush_super_block(last=False)
+            part = view[at : at + SUPER_BLOCK - len(self._buffer)]
+            self._buffer += part
+            at += len(part)
+        return len(view)
+
+    def close(self) -> None:
+        """Complete the archive. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._buffer or not self._groups:
+            self._flush_super_block(last=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        self._closed = True
+
+    def _flush_super_block(self, last: bool) -> None:
+        # Here, for it imports numpy, which whoever only reads an archive need not wait for.
+        from nacrith.archive.superblock import encode_super_block
+
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if len(self._groups) >= MAX_GROUPS:
+            raise NacrithError("a stream holds at most 16 TiB; write the rest to another archive")
+        self._hash.update(data)
+        alone = last and not self._groups
+        coded: list[Coded] = []
+        if data:
+            coded = encode_super_block(
+                data,
+                self._codec,
+                self._block_bytes,
+                lambda blocks: self._cost(blocks, alone),
+                self._progress,
+            )
+        if alone and self._is_short(coded):
+            self._put_short(coded, data)
+            return
+        if not self._groups:
+            fits = self._metadata_fits(coded)
+            self._put(full_header(self._metadata if fits else b""))
+        if coded:
+            self._put_group(coded)
+        if last:
+            end = End(self._hash.digest(), self._codec_group, self._groups)
+            self._put(end.pack())
+
+    # --- sizes, known before anything is written --------------------------------------------------
+
+    def _head(self, coded: Sequence[Coded]) -> GroupHead:
+        """The head of a group of these blocks; defines the codec if it is the first to need it."""
+        blocks = [block for block, _ in coded]
+        defines = not self._codec_group and any(block.kind == MODEL for block in blocks)
+        return GroupHead(blocks, self._codec_id if defines else None)
+
+    def _is_short(self, coded: Sequence[Coded]) -> bool:
+        """Whether these blocks, being all of the content, make a short stream."""
+        if len(coded) > 1 or (coded and coded[0][0].content_size > SHORT_MAX):
+            return False
+        return not self._metadata or not self._metadata_fits(coded)
+
+    def _metadata_fits(self, coded: Sequence[Coded]) -> bool:
+        content = sum(block.content_size for block, _ in coded)
+        full = len(self._metadata) + 2 + self._full_cost(coded)  # its length may take 2 bytes more
+        return full <= content + MAX_GROWTH
+
+    def _full_cost(self, coded: Sequence[Coded]) -> int:
+        """A full stream of these blocks and no others, without metadata."""
+        head = self._head(coded)
+        group = len(head.pack()) + head.payload_size if coded else 0
+        index = [(head.content_size, group)] if coded else []
+        end = End(bytes(HASH_SIZE), int(head.codec is not None), index)
+        return len(full_header(b"")) + group + len(end.pack())
+
+    def _cost(self, coded: Sequence[Coded], alone: bool) -> int:
+        if alone and self._is_short(coded):
+            return len(self._short_head(coded).pack()) + len(coded[0][1]) + 4
+        return self._full_cost(coded)
+
+    def _short_head(self, coded: Sequence[Coded]) -> ShortHead:
+        block = coded[0][0] if coded else Block(RAW, 0, 0, 0, 0)
+        codec = self._codec_id if block.kind == MODEL else None
+        return ShortHead(block.kind, codec, block.content_size, block.payload_size)
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _put(self, data: bytes) -> None:
+        """All of `data`; raw files may take less than they are given."""
+        view = data
+        while view:
+            taken = self._file.write(view)
+            if taken is None or taken >= len(view):
+                return
+            view = view[taken:]
+
+    def _put_short(self, coded: Sequence[Coded], data: bytes) -> None:
+        head = self._short_head(coded)
+        payload = coded[0][1] if coded else b""
+        self._put(head.pack() + payload + u32(head.check(payload, data)))
+
+    def _put_group(self, coded: Sequence[Coded]) -> None:
+        head = self._head(coded)
+        packed = head.pack()
+        if head.codec is not None:
+            self._codec_group = len(self._groups) + 1
+        self._put(packed)
+        for _, payload in coded:
+            self._put(payload)
+        self._groups.append((head.content_size, len(packed) + head.payload_size))
