@@ -1,0 +1,135 @@
+"""One-shot functions and `open`: what most users of the package call.
+
+`nacrith` exports these. They are stricter than many a codec library: empty, truncated or corrupt
+input and bytes after the last stream are errors, concatenated streams are all decoded, and a `str`
+is a `TypeError`. They share the model that is kept loaded, so call them from one thread at a time,
+or give each thread a model of its own (`load_model`).
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+from typing import TYPE_CHECKING, BinaryIO, Literal, overload
+
+from nacrith.file import NacrithFile
+from nacrith.stream import Compressor, read_archive
+
+if TYPE_CHECKING:
+    from nacrith.archive import StreamInfo
+    from nacrith.models.protocol import LanguageModel
+
+Data = bytes | bytearray | memoryview
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def compress(
+    data: Data,
+    *,
+    level: int | None = None,
+    model: str | LanguageModel | None = None,
+    threads: int | None = None,
+) -> bytes:
+    """Compress `data` to a complete archive.
+
+    level: 1 (fastest) to 9 (smallest); None for `COMPRESSION_LEVEL_DEFAULT`.
+    model: a name, the path of a model file, or what `load_model` returned; None for the default.
+    threads: None for every core. The archive's bytes never depend on it.
+    """
+    compressor = Compressor(level=level, model=model, threads=threads)
+    return compressor.compress(data) + compressor.flush()
+
+
+def decompress(
+    data: Data,
+    *,
+    model: str | LanguageModel | None = None,
+    max_size: int | None = None,
+    threads: int | None = None,
+) -> bytes:
+    """The content of every stream in `data`.
+
+    model: None finds the model that the archive names; `ModelMissingError` if it is not at hand.
+    max_size: raise `NacrithError` rather than make more bytes than this.
+    """
+    file = io.BytesIO(memoryview(data))
+    return b"".join(read_archive(file, model=model, threads=threads, max_size=max_size))
+
+
+def info(source: Data | Path | BinaryIO) -> list[StreamInfo]:
+    """What the streams of an archive are made of. Needs no model.
+
+    source: the archive's bytes (bytes, bytearray, memoryview), its path, or a seekable binary file.
+    """
+    from nacrith.archive import scan
+
+    if isinstance(source, bytes | bytearray | memoryview):
+        return scan(io.BytesIO(source))
+    if isinstance(source, str | os.PathLike):
+        with builtins.open(source, "rb") as file:
+            return scan(file)
+    return scan(source)
+
+
+@overload
+def open(
+    file: Path | BinaryIO,
+    mode: Literal["r", "rb", "w", "wb", "x", "xb"] = "rb",
+    *,
+    level: int | None = None,
+    model: str | LanguageModel | None = None,
+    threads: int | None = None,
+    encoding: None = None,
+    errors: None = None,
+    newline: None = None,
+) -> NacrithFile: ...
+@overload
+def open(
+    file: Path | BinaryIO,
+    mode: Literal["rt", "wt", "xt"],
+    *,
+    level: int | None = None,
+    model: str | LanguageModel | None = None,
+    threads: int | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+) -> io.TextIOWrapper: ...
+@overload
+def open(
+    file: Path | BinaryIO,
+    mode: str,
+    *,
+    level: int | None = None,
+    model: str | LanguageModel | None = None,
+    threads: int | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+) -> NacrithFile | io.TextIOWrapper: ...
+def open(
+    file: Path | BinaryIO,
+    mode: str = "rb",
+    *,
+    level: int | None = None,
+    model: str | LanguageModel | None = None,
+    threads: int | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+) -> NacrithFile | io.TextIOWrapper:
+    """Open an archive as a file of its content: "rb", "wb", "xb", or "rt", "wt", "xt" for text.
+
+    file: a path, or a binary file object, which stays open when this one is closed.
+    level: for writing only. encoding, errors, newline: for text only, as in `io.TextIOWrapper`.
+    """
+    text = "t" in mode
+    if text and "b" in mode:
+        raise ValueError(f"mode {mode!r} is text and binary at once")
+    if not text and (encoding, errors, newline) != (None, None, None):
+        raise ValueError("encoding, errors and newline are for text modes")
+    binary = NacrithFile(file, mode.replace("t", ""), level=level, model=model, threads=threads)
+    if not text:
+        return binary
+    return io.TextIOWrapper(binary, encoding, errors, newline)

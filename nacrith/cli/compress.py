@@ -1,0 +1,131 @@
+"""`nacrith compress`: FILE to FILE.nac, or standard input to standard output."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import click
+
+from nacrith.archive import Metadata
+from nacrith.cli.console import CommandError, SkippedError, run_each
+from nacrith.cli.engines import decoder, encoder
+from nacrith.cli.inputs import STDIN, Input, open_input
+from nacrith.cli.options import (
+    Settings,
+    files_argument,
+    level_options,
+    message_options,
+    model_option,
+    name_option,
+    output_options,
+    settings,
+    single_output,
+    threads_option,
+)
+from nacrith.cli.outputs import AtomicFile, CountedOutput, explained, open_output
+from nacrith.cli.progress import ProgressBar, duration
+from nacrith.codec.levels import block_bytes
+
+SUFFIX = ".nac"
+_CHUNK = 1 << 20  # bytes read at a time
+
+
+@click.command("compress", short_help="Compress files (the default).")
+@files_argument
+@level_options
+@output_options
+@name_option
+@model_option
+@threads_option
+@message_options
+def command(files: Sequence[str], **options: Any) -> int:
+    """Compress each FILE to FILE.nac; standard input goes to standard output."""
+    return run(settings(options), files)
+
+
+def run(settings: Settings, files: Sequence[str]) -> int:
+    """Compress `files`; the exit code."""
+    names = single_output(settings, files)
+    return run_each(names, settings.console, lambda name: _compress(settings, name))
+
+
+def _compress(settings: Settings, name: str) -> None:
+    from nacrith.archive import ArchiveWriter
+
+    with open_input(name, archive=False) as source:
+        target = _target(settings, source)
+        if settings.remove:
+            source.check_removable(settings.force)
+        place = open_output(target, source.status, force=settings.force, archive=True)
+        with place as output, ProgressBar(settings.console, name, source.size) as bar:
+            if settings.remove and not isinstance(output, AtomicFile):
+                raise CommandError(f"--rm needs a file to write to, not {output.name}")
+            counted = CountedOutput(output)
+            codec = encoder(settings)
+            settings.console.note(f"model {codec.id.model_name}, level {settings.level}", name)
+            writer = ArchiveWriter(
+                counted,
+                codec,
+                block_bytes=block_bytes(settings.level),
+                metadata=_metadata(source) if settings.store_name else None,
+                progress=bar,
+            )
+            size = 0
+            for chunk in _chunks(source.file):
+                size += len(chunk)
+                writer.write(chunk)
+            writer.close()
+            if isinstance(output, AtomicFile) and settings.remove:
+                output.sync()
+                _verify(output.temporary, source, settings)
+            output.commit(source.status if source.regular else None)
+            settings.console.summary(_summary(size, counted.count, bar.elapsed), name)
+        if settings.remove:
+            source.remove()
+
+
+def _target(settings: Settings, source: Input) -> str | None:
+    if settings.output is not None or settings.stdout or source.path is None:
+        return settings.output
+    if not source.regular:
+        raise SkippedError("not a regular file, skipped; say where to with -o or -c")
+    if source.path.endswith(SUFFIX) and not settings.force:
+        raise SkippedError(f"already has the suffix {SUFFIX}, skipped; use -f to compress it again")
+    return source.path + SUFFIX
+
+
+def _metadata(source: Input) -> Metadata | None:
+    if source.path is None:
+        return None
+    return Metadata(
+        name=os.path.basename(source.path),
+        mtime_ns=source.status.st_mtime_ns,
+        mode=stat.S_IMODE(source.status.st_mode),
+    )
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _verify(archive: str, source: Input, settings: Settings) -> None:
+    """Decode what was written and hold it against the source, byte for byte."""
+    from nacrith.archive import ArchiveReader
+
+    settings.console.note("decoding again before the source is removed", source.path or STDIN)
+    source.file.seek(0)
+    with explained(f"cannot read {archive} back"), open(archive, "rb") as file:
+        for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id)):
+            if source.file.read(len(piece)) != piece:
+                raise CommandError("the archive does not give the file back; the source is kept")
+        if source.file.read(1):
+            raise CommandError("the archive does not give the file back; the source is kept")
+
+
+def _summary(size: int, written: int, seconds: float) -> str:
+    share = f"{100 * written / size:.1f} %, {8 * written / size:.3f} bpb, " if size else ""
+    return f"{size:,} to {written:,} bytes ({share}{duration(seconds)})"

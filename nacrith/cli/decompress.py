@@ -1,0 +1,89 @@
+"""`nacrith decompress`: FILE.nac to FILE, or standard input to standard output.
+
+The archive layer hands out verified content only, so what goes to a pipe before an error is found
+is right as far as it goes; a file appears only when all of it is right.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from nacrith.cli.compress import SUFFIX
+from nacrith.cli.console import CommandError, SkippedError, run_each
+from nacrith.cli.engines import content_size, decoder
+from nacrith.cli.inputs import Input, open_input
+from nacrith.cli.options import (
+    Settings,
+    files_argument,
+    max_size_option,
+    message_options,
+    model_option,
+    output_options,
+    settings,
+    single_output,
+    threads_option,
+)
+from nacrith.cli.outputs import AtomicFile, open_output
+from nacrith.cli.progress import ProgressBar, duration
+
+
+@click.command("decompress", short_help="Decompress files (-d).")
+@files_argument
+@output_options
+@max_size_option
+@model_option
+@threads_option
+@message_options
+def command(files: Sequence[str], **options: Any) -> int:
+    """Decompress each FILE.nac to FILE; standard input goes to standard output.
+
+    The model that an archive names must be at hand; it is never downloaded by itself.
+    """
+    return run(settings(options), files)
+
+
+def run(settings: Settings, files: Sequence[str]) -> int:
+    """Decompress `files`; the exit code."""
+    names = single_output(settings, files)
+    return run_each(names, settings.console, lambda name: _decompress(settings, name))
+
+
+def _decompress(settings: Settings, name: str) -> None:
+    from nacrith.archive import ArchiveReader
+
+    with open_input(name, archive=True) as source:
+        target = _target(settings, source)
+        if settings.remove:
+            source.check_removable(settings.force)
+        place = open_output(target, source.status, force=settings.force, archive=False)
+        total = content_size(source) if settings.console.progress else None
+        with place as output, ProgressBar(settings.console, name, total) as bar:
+            if settings.remove and not isinstance(output, AtomicFile):
+                raise CommandError(f"--rm needs a file to write to, not {output.name}")
+            size = 0
+            for piece in ArchiveReader(
+                source.file,
+                lambda codec_id: decoder(settings, codec_id),
+                max_size=settings.max_size,
+                progress=bar,
+            ):
+                size += len(piece)
+                output.write(piece)
+            output.commit(source.status if source.regular else None)
+            settings.console.summary(f"{size:,} bytes ({duration(bar.elapsed)})", name)
+        if settings.remove:
+            source.remove()
+
+
+def _target(settings: Settings, source: Input) -> str | None:
+    """The name without its suffix. The name stored in the archive is never used for it."""
+    if settings.output is not None or settings.stdout or source.path is None:
+        return settings.output
+    stem, suffix = os.path.splitext(source.path)
+    if suffix != SUFFIX:
+        raise SkippedError(f"has not the suffix {SUFFIX}, skipped; say where to with -o FILE or -c")
+    return stem

@@ -1,0 +1,46 @@
+"""The codec for a command: the model that -m or NACRITH_MODEL names, or the default.
+
+A model from the environment is a preference, not an order: where it cannot be used, a warning is
+given and the default (for decoding: the model that the archive names) is taken. -m is an order.
+"""
+
+from __future__ import annotations
+
+from nacrith import loaded
+from nacrith.archive.blockcodec import BlockCodec, CodecId
+from nacrith.archive.scan import scan
+from nacrith.cli.inputs import Input
+from nacrith.cli.options import Settings
+from nacrith.errors import ModelError, NacrithError
+
+
+def content_size(source: Input) -> int | None:
+    """Content bytes of the archive, for the progress bar, where a file can be looked through."""
+    if not source.regular:
+        return None
+    try:
+        return sum(stream.content_size for stream in scan(source.file))
+    except NacrithError:
+        return None  # whoever reads it will say what is wrong
+    finally:
+        source.file.seek(0)
+
+
+def encoder(settings: Settings) -> BlockCodec:
+    try:
+        return loaded.for_encoding(settings.level, settings.model, settings.threads)
+    except ModelError as error:
+        if settings.model is None or not settings.model_is_default:
+            raise
+        settings.console.warning(f"NACRITH_MODEL is ignored: {error}")
+    return loaded.for_encoding(settings.level, None, settings.threads)
+
+
+def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
+    if settings.model is not None and settings.model_is_default:
+        try:
+            return loaded.for_decoding(codec_id, settings.model, settings.threads)
+        except ModelError as error:
+            settings.console.note(f"NACRITH_MODEL is ignored: {error}")
+        return loaded.for_decoding(codec_id, None, settings.threads)
+    return loaded.for_decoding(codec_id, settings.model, settings.threads)

@@ -1,0 +1,180 @@
+"""The entry point: which command is meant, and how the process ends.
+
+`nacrith` is a filter in the manner of zstd: options and files, no word needed, so that
+`tar -I nacrith` works. A first argument that is the name of a command selects that command; a file
+of such a name is written `./compress`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+import nacrith
+from nacrith.archive.wire import FULL_VERSION
+from nacrith.cli import compress, decompress, info, signals, verify
+from nacrith.cli.console import ERROR, OK, Console, describe_os_error
+from nacrith.cli.inputs import guard_standard_streams
+from nacrith.cli.options import (
+    Function,
+    files_argument,
+    json_option,
+    level_options,
+    max_size_option,
+    message_options,
+    model_option,
+    name_option,
+    output_options,
+    settings,
+    threads_option,
+)
+from nacrith.cli.outputs import print_line
+from nacrith.errors import NacrithError
+
+_FILTER = ""  # the name of the command that is meant where none is given; nobody can type it
+
+_EPILOG = """\b
+Environment: NACRITH_LEVEL, NACRITH_THREADS, NACRITH_MODEL are defaults for the options.
+\b
+Exit codes: 0 all good; 1 an error, also in the arguments (other files are still
+processed); 2 only warnings, a file was skipped; 3 a model is missing or is not the
+one that the archive was made with. Of several files 1 counts over 3 over 2.
+A signal ends nacrith by that signal; no partial file is left.
+"""
+
+_RUN = {
+    "compress": compress.run,
+    "decompress": decompress.run,
+    "test": verify.run,
+    "info": info.run,
+}
+
+
+class FilterGroup(click.Group):
+    """A group whose first word may be missing: then everything belongs to the filter command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = [_FILTER, *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return main_filter if cmd_name == _FILTER else super().get_command(ctx, cmd_name)
+
+
+class FilterCommand(click.Command):
+    """The filter command; its help is the help of the program."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("nacrith", "[OPTION]... [FILE|-]...")
+        formatter.write_usage("nacrith", "COMMAND [OPTION]... [FILE|-]...", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands (nacrith COMMAND --help)"):
+            formatter.write_dl(
+                [(name, c.get_short_help_str()) for name, c in sorted(group.commands.items())]
+            )
+
+
+def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
+    return click.option(f"-{letter}", f"--{name}", "mode", flag_value=name, type=str, help=text)
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        print_line(f"nacrith {nacrith.__version__}")
+        print_line(f"writes format {FULL_VERSION}, reads format {FULL_VERSION}")
+        ctx.exit()
+
+
+@click.command(_FILTER, cls=FilterCommand, epilog=_EPILOG)
+@files_argument
+@_mode("z", "compress", "Compress (default).")
+@_mode("d", "decompress", "Decompress.")
+@_mode("t", "test", "Decode and report, write nothing.")
+@_mode("l", "info", "Show what archives hold.")
+@level_options
+@output_options
+@name_option
+@max_size_option
+@json_option
+@model_option
+@threads_option
+@message_options
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the versions of program and format.",
+)
+def main_filter(files: Sequence[str], mode: str | None, **options: Any) -> int:
+    """Compress files with a language model, without loss.
+
+    Archives decode bit for bit on any machine that has the same model. Without FILE, or for -,
+    standard input is compressed to standard output: tar -I nacrith -cf x.tar.nac x
+    """
+    return _RUN[mode or "compress"](settings(options), files)
+
+
+@click.group(
+    cls=FilterGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    add_help_option=False,
+)
+def group() -> None:
+    """Unused: the filter command carries the help."""
+
+
+for _command in (compress.command, decompress.command, verify.command, info.command):
+    group.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    guard_standard_streams()
+    signals.install()
+    code = ERROR
+    try:
+        code = _run(sys.argv[1:] if arguments is None else list(arguments))
+    except BrokenPipeError:
+        signals.die(signal.SIGPIPE)
+    except KeyboardInterrupt:
+        signals.die(signal.SIGINT)
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    console = Console()
+    try:
+        code = group.main(arguments, prog_name="nacrith", standalone_mode=False)
+        if sys.stdout is not None:  # --help goes through it
+            sys.stdout.flush()
+    except click.UsageError as error:
+        console.error(f"{error.format_message()} (nacrith --help shows the usage)")
+        return ERROR
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of a file, it would have been reported by the command
+        _abandon_standard_output()
+        console.error(describe_os_error(error, "cannot write standard output"))
+        return ERROR
+    except (MemoryError, NacrithError) as error:
+        return console.failure(error)
+    return code if isinstance(code, int) else OK
+
+
+def _abandon_standard_output() -> None:
+    """Let the interpreter's own last flush succeed: what could not be written has been reported."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,179 @@
+"""The options that the commands share, and their defaults from the environment.
+
+An option on the command line wins over an environment variable, which wins over the default. A bad
+value on the command line is an error; in the environment it is a warning and ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from nacrith.cli.console import Console
+from nacrith.cli.inputs import STDIN
+from nacrith.codec.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_MAX_THREADS = 1024
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 1000, 64K, 10M, 2G; the units are powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).upper().removesuffix("B").removesuffix("I")
+        digits, unit = (text[:-1], text[-1:]) if text[-1:] in "KMGT" else (text, "")
+        if not (digits.isascii() and digits.isdigit()):
+            self.fail(f"{value!r} is not a size; write bytes or 64K, 10M, 2G", param, ctx)
+        return int(digits) * _UNITS[unit]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for, after the environment. threads None or 0: every core."""
+
+    console: Console
+    level: int = DEFAULT_LEVEL
+    model: str | None = None
+    model_is_default: bool = True
+    threads: int | None = None
+    output: str | None = None
+    stdout: bool = False
+    force: bool = False
+    remove: bool = False
+    store_name: bool = False
+    max_size: int | None = None
+    json: bool = False
+
+
+def settings(options: dict[str, Any]) -> Settings:
+    """The settings that the values of a command's options make."""
+    console = Console(options.get("verbose", 0) - options.get("quiet", 0), options.get("progress"))
+    output = options.get("output")
+    if output == "-":
+        output, to_stdout, force = None, True, True  # asked for by name: a terminal is fine
+    else:
+        to_stdout, force = options.get("stdout", False), options.get("force", False)
+    if output is not None and to_stdout:
+        raise click.UsageError("-o and -c exclude each other")
+    if to_stdout and options.get("remove"):
+        raise click.UsageError("--rm needs an output file; leave out --rm or -c")
+    level = options.get("level")
+    if level is None:
+        level = _from_environment("NACRITH_LEVEL", MIN_LEVEL, MAX_LEVEL, console)
+    threads = options.get("threads")
+    if threads is None:
+        threads = _from_environment("NACRITH_THREADS", 0, _MAX_THREADS, console)
+    model = options.get("model")
+    return Settings(
+        console=console,
+        level=DEFAULT_LEVEL if level is None else level,
+        model=model or os.environ.get("NACRITH_MODEL") or None,
+        model_is_default=model is None,
+        threads=threads or None,
+        output=output,
+        stdout=to_stdout,
+        force=force,
+        remove=options.get("remove", False),
+        store_name=options.get("store_name", False),
+        max_size=options.get("max_size"),
+        json=options.get("json", False),
+    )
+
+
+def single_output(settings: Settings, files: Sequence[str]) -> Sequence[str]:
+    """The names to work on, at least one; -o takes no more than one."""
+    if settings.output is not None and len(files) > 1:
+        raise click.UsageError(f"-o takes one input, not {len(files)}; use -c to join the results")
+    return files or (STDIN,)
+
+
+def _from_environment(name: str, low: int, high: int, console: Console) -> int | None:
+    text = os.environ.get(name, "")
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and low <= int(text[:9]) <= high:
+        return int(text)
+    console.warning(f"{name}={text!r} is not a number from {low} to {high}; ignored")
+    return None
+
+
+def level_options(function: Function) -> Function:
+    """-1 to -9 and --level, of which the last one wins."""
+    function = click.option(
+        "--level",
+        "level",
+        metavar="N",
+        type=click.IntRange(MIN_LEVEL, MAX_LEVEL),
+        help=f"The same as -N; the default is {DEFAULT_LEVEL}.",
+    )(function)
+    texts = {MIN_LEVEL: "Fastest level, ... up to", MAX_LEVEL: "smallest output."}
+    for level in reversed(range(MIN_LEVEL, MAX_LEVEL + 1)):
+        text = texts.get(level)
+        function = click.option(
+            f"-{level}", "level", type=int, flag_value=level, hidden=text is None, help=text
+        )(function)
+    return function
+
+
+model_option = click.option(
+    "-m", "--model", metavar="MODEL", help="A model's name or file (default: smollm2-135m)."
+)
+threads_option = click.option(
+    "-T",
+    "--threads",
+    metavar="N",
+    type=click.IntRange(0, _MAX_THREADS),
+    help="Threads, 0 for every core; the output never depends on it.",
+)
+max_size_option = click.option(
+    "--max-size", type=Size(), help="Refuse to decompress to more than this (64K, 10M, 2G)."
+)
+json_option = click.option("--json", is_flag=True, help="One JSON object a line.")
+name_option = click.option(
+    "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time in the archive."
+)
+files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1, type=click.Path())
+
+
+def output_options(function: Function) -> Function:
+    """Where the result goes and what becomes of the source."""
+    for option in reversed(
+        (
+            click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
+            click.option("-o", "--output", metavar="FILE", help="Write to FILE (one input only)."),
+            click.option("-f", "--force", is_flag=True, help="Overwrite; write to a terminal."),
+            click.option(
+                "--rm/--keep",
+                " /-k",
+                "remove",
+                default=False,
+                help="Remove the source after verification; or keep it (default).",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def message_options(function: Function) -> Function:
+    """How much is said on standard error."""
+    for option in reversed(
+        (
+            click.option("-q", "--quiet", count=True, help="No warnings; twice: no errors."),
+            click.option("-v", "--verbose", count=True, help="Say more."),
+            click.option(
+                "--progress/--no-progress", default=None, help="Progress bar (default: terminal)."
+            ),
+        )
+    ):
+        function = option(function)
+    return function

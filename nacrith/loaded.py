@@ -1,0 +1,89 @@
+"""The model that was used last, kept: loading one takes seconds, most callers use only one.
+
+`compress`, `decompress`, `open` and the command line ask here for a block codec. One model is held
+at a time, so that memory stays bounded; to hold several, pass objects that `load_model` returned.
+This bookkeeping is thread-safe; the codecs and models that it hands out are not.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from nacrith.archive.blockcodec import BlockCodec, CodecId
+
+if TYPE_CHECKING:
+    from nacrith.models.protocol import LanguageModel
+
+
+class _Held(NamedTuple):
+    """A model and how it was asked for. by_archive: by an archive's fingerprint, not by name."""
+
+    model: LanguageModel
+    name: str | None
+    by_archive: bool
+    threads: int | None
+
+
+_held: _Held | None = None
+_lock = threading.Lock()
+
+
+def for_encoding(level: int, model: str | LanguageModel | None, threads: int | None) -> BlockCodec:
+    """The codec of `level` over `model`: a name, file or loaded model; None for the default."""
+    global _held
+    from nacrith import codec
+
+    with _lock:
+        found = _find(model, threads)
+        if found is None:
+            _held = None  # frees the old model before the new one is loaded
+        result = codec.for_encoding(level, model if found is None else found, threads)
+        if model is None or isinstance(model, str):
+            _held = _Held(result.model, model, False, threads)
+        return result
+
+
+def for_decoding(
+    codec_id: CodecId, model: str | LanguageModel | None, threads: int | None
+) -> BlockCodec:
+    """The codec that an archive names, over `model` or, if None, the one that it was made with."""
+    global _held
+    from nacrith import codec
+
+    with _lock:
+        by_archive = model is None
+        found = _find_made_with(codec_id, threads) if by_archive else _find(model, threads)
+        if found is None:
+            _held = None
+        result = codec.for_decoding(codec_id, model if found is None else found, threads)
+        if found is None and (model is None or isinstance(model, str)):
+            _held = _Held(result.model, model, by_archive, threads)
+        return result
+
+
+def forget() -> None:
+    """Let go of the model that is held."""
+    global _held
+    with _lock:
+        _held = None
+
+
+def _find(model: str | LanguageModel | None, threads: int | None) -> LanguageModel | None:
+    """The model itself, if it is one; else the one held, if that was asked for in the same way."""
+    if not (model is None or isinstance(model, str)):
+        return model
+    if _held and not _held.by_archive and (_held.name, _held.threads) == (model, threads):
+        return _held.model
+    return None
+
+
+def _find_made_with(codec_id: CodecId, threads: int | None) -> LanguageModel | None:
+    """The model held, if it is the one that the archive names. A short archive names a prefix."""
+    if (
+        _held
+        and _held.threads == threads
+        and _held.model.fingerprint.startswith(codec_id.fingerprint)
+    ):
+        return _held.model
+    return None
