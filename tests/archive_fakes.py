@@ -53,9 +53,7 @@ class FakeCodec:
                 progress(len(block))
         return payloads
 
-    def decode(
-        self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
-    ) -> list[bytes]:
+    def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         self.decoded.append(len(blocks))
         contents = []
         for payload, size in blocks:

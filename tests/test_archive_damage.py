@@ -43,10 +43,7 @@ def content_of(groups: list[list[tuple[int, bytes]]]) -> bytes:
     return b"".join(content for blocks in groups for _, content in blocks)
 
 
-SHORT = {
-    wire.KIND_NAMES[kind]: short_stream(kind, TEXT * 2, CODEC)
-    for kind in (*FALLBACK_KINDS, wire.MODEL)
-}
+SHORT = {wire.KIND_NAMES[kind]: short_stream(kind, TEXT * 2, CODEC) for kind in (*FALLBACK_KINDS, wire.MODEL)}
 ARCHIVES: dict[str, bytes] = {
     **{f"short {name}": archive for name, archive in SHORT.items()},
     "empty": pack(b"", None),
