@@ -19,9 +19,7 @@ class FloatLlama:
         names = ["embed_tokens", "norm"]
         for i in range(source.layers):
             a, m = f"layers.{i}.self_attn", f"layers.{i}.mlp"
-            names += [f"{a}.{p}_proj" for p in "qkvo"] + [
-                f"{m}.{p}_proj" for p in ("gate", "up", "down")
-            ]
+            names += [f"{a}.{p}_proj" for p in "qkvo"] + [f"{m}.{p}_proj" for p in ("gate", "up", "down")]
             names += [f"layers.{i}.input_layernorm", f"layers.{i}.post_attention_layernorm"]
         self.w = {name: source.tensor(name) for name in names}
         try:
@@ -50,9 +48,7 @@ class FloatLlama:
         for i in range(s.layers):
             p = f"layers.{i}.self_attn."
             h = norm(x, self.w[f"layers.{i}.input_layernorm"])
-            q, k, v = (
-                (h @ self.w[p + f"{c}_proj"].T).reshape(n, -1, d).transpose(1, 0, 2) for c in "qkv"
-            )
+            q, k, v = ((h @ self.w[p + f"{c}_proj"].T).reshape(n, -1, d).transpose(1, 0, 2) for c in "qkv")
             q, k = rope(q), np.repeat(rope(k), group, 0)
             t = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(d)) + causal
             t = np.exp(t - t.max(-1, keepdims=True))

@@ -11,6 +11,7 @@ from nacrith.coder.cdf import TOTAL, counts, interval
 from nacrith.coder.range_coder import Decoder, Encoder
 from nacrith.errors import CorruptError
 
+
 def _logits(seed, size, low):
     """Random fixed-point log2 weights in [low, 0], a few of them equal."""
     rng = np.random.default_rng(seed)

@@ -30,9 +30,7 @@ def for_encoding(level: int, model: str | LanguageModel | None, threads: int | N
     return ModelCodec(loaded, CodingParams(min(LEVELS[level].window, loaded.max_context)))
 
 
-def for_decoding(
-    codec_id: CodecId, model: str | LanguageModel | None, threads: int | None
-) -> ModelCodec:
+def for_decoding(codec_id: CodecId, model: str | LanguageModel | None, threads: int | None) -> ModelCodec:
     """The codec that an archive was made with. Raises ModelMissingError if its model is not found,
     ModelMismatchError if `model` is given and is another."""
     from nacrith.codec.model_codec import ModelCodec

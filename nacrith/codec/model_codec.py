@@ -57,9 +57,7 @@ class ModelCodec:
                 waiting = []
         return payloads + self._encode_group(waiting, progress)
 
-    def _encode_group(
-        self, blocks: list[tuple[bytes, bool]], progress: Progress | None
-    ) -> list[bytes]:
+    def _encode_group(self, blocks: list[tuple[bytes, bool]], progress: Progress | None) -> list[bytes]:
         if not blocks:
             return []
         tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
@@ -79,9 +77,7 @@ class ModelCodec:
             for ids, port, (_, crlf) in zip(tokens, ports, blocks, strict=True)
         ]
 
-    def decode(
-        self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
-    ) -> list[bytes]:
+    def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         jobs = [_DecodeJob(payload, size, self._ensemble()) for payload, size in blocks]
         queue = sorted((job for job in jobs if job.left), key=lambda job: job.left)
         lanes: list[_DecodeJob | None] = [None] * min(LANES, len(queue))

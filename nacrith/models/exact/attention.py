@@ -23,8 +23,8 @@ import numpy as np
 
 from nacrith import scratch
 from nacrith.arith import F32, exp2
-from nacrith.models.exact.ops import INT8_MAX, LOG2E, quantise
 from nacrith.models.exact.config import SINKS
+from nacrith.models.exact.ops import INT8_MAX, LOG2E, quantise
 
 _MASKED = np.float32(-1e30)
 _PEAK = np.float32(12.0)  # log2 of the largest e
@@ -69,9 +69,9 @@ def attend(
     np.rint(e, out=e)
     total = _row_sums(e)
     # (B, kv, group, rows) <- (B, rows, kv)
-    m = np.broadcast_to(
-        v_max.transpose(0, 2, 1)[:, :, None, :], (batch, kv, heads // kv, rows)
-    ).reshape(batch, kv, -1, 1)
+    m = np.broadcast_to(v_max.transpose(0, 2, 1)[:, :, None, :], (batch, kv, heads // kv, rows)).reshape(
+        batch, kv, -1, 1
+    )
     np.multiply(e, v_scale[:, :, None, :], out=e)
     np.multiply(e, _MASS / (total * m), out=e)
     np.rint(e, out=e)
@@ -93,13 +93,14 @@ def _group(q: F32, kv: int, c: np.float32) -> tuple[F32, F32]:
 
 def _mask(t: F32, first: np.ndarray, last: np.ndarray) -> None:
     """Hide what a row must not see. Only slots that some row sees and another does not are visited."""
-    for low, high, visible in (
-        (max(SINKS, int(first.min())), int(first.max()), lambda s: s >= first[..., None]),
-        (int(last.min()), t.shape[-1], lambda s: s < last[..., None]),
-    ):
-        if low < high:
-            hidden = ~visible(np.arange(low, high))
-            np.copyto(t[..., low:high], _MASKED, where=hidden[:, None, None])
+    low, high = SINKS, int(first.max())
+    if low < high:
+        hidden = np.arange(low, high) < first[..., None]
+        np.copyto(t[..., low:high], _MASKED, where=hidden[:, None, None])
+    low, high = int(last.min()), t.shape[-1]
+    if low < high:
+        hidden = np.arange(low, high) >= last[..., None]
+        np.copyto(t[..., low:high], _MASKED, where=hidden[:, None, None])
 
 
 def _row_sums(e: F32) -> F32:
@@ -107,5 +108,7 @@ def _row_sums(e: F32) -> F32:
     keys = e.shape[-1]
     if keys <= _SUM_KEYS:
         return e.sum(axis=-1, keepdims=True)
-    parts = [e[..., i : i + _SUM_KEYS].sum(axis=-1) for i in range(0, keys, _SUM_KEYS)]
-    return np.sum(parts, axis=0, dtype=np.float64).astype(np.float32)[..., None]
+    total = np.zeros((*e.shape[:-1], 1), np.float64)
+    for i in range(0, keys, _SUM_KEYS):
+        total += e[..., i : i + _SUM_KEYS].sum(axis=-1, keepdims=True)
+    return total.astype(np.float32)

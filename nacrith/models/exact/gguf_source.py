@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nacrith.errors import ModelError
 from nacrith.arith import F32
+from nacrith.errors import ModelError
 from nacrith.models.exact.convert import LlamaSource
 from nacrith.models.tokenizer_import import from_gguf_fields
 
@@ -82,7 +82,9 @@ def read_gguf(path: Path) -> LlamaSource:
         max_context=int(number("context_length")),
         rms_eps=float(number("attention.layer_norm_rms_epsilon")),
         rope_theta=float(number("rope.freq_base", 10000.0)),
-        rope_factors=_rope_factors(path, fields, tensors, int(number("attention.key_length", width // heads))),
+        rope_factors=_rope_factors(
+            path, fields, tensors, int(number("attention.key_length", width // heads))
+        ),
         bos_id=int(fields.get("tokenizer.ggml.bos_token_id", 0)),
         tokenizer=from_gguf_fields(fields).definition,
         tensor=tensor,

@@ -7,6 +7,9 @@ base grows; nothing is recomputed, because keys are stored as rotated for their 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -71,16 +74,19 @@ class KVCache:
             raise ValueError(f"lane {lane} cannot go back to {length} tokens: the window has moved on")
         self.lengths[lane] = length
 
+    def _arrays(self) -> Iterator[list[npt.NDArray[Any]]]:
+        yield from (self.k, self.v, self.k_scale, self.v_scale, self.v_max)
+
     def _compact(self, lane: int) -> None:
         shift = self.lengths[lane] - self.keep - SINKS - self.base[lane]
         last = self.lengths[lane] - self.base[lane]
-        for arrays in (self.k, self.v, self.k_scale, self.v_scale, self.v_max):
+        for arrays in self._arrays():
             for a in arrays:
                 a[lane, :, SINKS : last - shift] = a[lane, :, SINKS + shift : last].copy()
         self.base[lane] += shift
 
     def _grow(self, slots: int) -> None:
-        for arrays in (self.k, self.v, self.k_scale, self.v_scale, self.v_max):
+        for arrays in self._arrays():
             for i, old in enumerate(arrays):
                 new = np.zeros((*old.shape[:2], slots, *old.shape[3:]), old.dtype)
                 new[:, :, : self.slots] = old

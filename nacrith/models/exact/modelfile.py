@@ -17,12 +17,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import mmap
 import os
 import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +33,15 @@ from nacrith.models.exact.config import ExactConfig, canonical_json
 
 MAGIC = b"\x89NACM\r\n\x1a" + struct.pack("<II", 1, 0)
 ALIGN = 64
-_DTYPES = {"i8": np.dtype("<i1"), "f32": np.dtype("<f4"), "f64": np.dtype("<f8"), "u8": np.dtype("u1")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "i8": np.dtype("<i1"),
+    "f32": np.dtype("<f4"),
+    "f64": np.dtype("<f8"),
+    "u8": np.dtype("u1"),
+}
 _DTYPE_NAMES = {v: k for k, v in _DTYPES.items()}
 _HEADER_MAX = 1 << 24
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
 
 Tensors = dict[str, np.ndarray]
 
@@ -79,7 +87,7 @@ def write(path: Path, config: ExactConfig, tensors: Tensors, info: dict[str, str
             file.write(MAGIC + bytes(32) + struct.pack("<II", len(header), len(info_json)))
             file.write(header + info_json + bytes(_aligned(start) - start))
             for array in arrays.values():
-                for part in (memoryview(array).cast("B"), bytes(-array.nbytes % ALIGN)):
+                for part in (array.reshape(-1).view(np.uint8).data, bytes(-array.nbytes % ALIGN)):
                     digest.update(part)
                     file.write(part)
             file.seek(len(MAGIC))
@@ -120,19 +128,26 @@ def read(path: Path, *, verify: bool = True) -> ModelFile:
     try:
         fields = json.loads(header)
         info = json.loads(data[prefix + header_size : prefix + header_size + info_size])
-        config = ExactConfig.from_json(fields["config"])
         size = int(fields["data_bytes"])
-        if start + size != len(data):
-            raise bad(f"{len(data)} bytes long, not {start + size}")
-        tensors = {name: _view(data, start, size, entry) for name, entry in fields["tensors"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        texts = {str(k): str(v) for k, v in info.items()}
+    except _MALFORMED as error:
+        raise bad(f"damaged header ({error})") from None
+    if start + size != len(data):
+        raise bad(f"{len(data)} bytes long, not {start + size}")
+    try:
+        config = ExactConfig.from_json(fields["config"])
+        tensors = {n: _view(data, start, size, entry) for n, entry in fields["tensors"].items()}
+        _check_tensors(config, tensors)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except _MALFORMED as error:
         raise bad(f"damaged header ({error})") from None
     if verify:
         digest = hashlib.sha256(header)
         digest.update(memoryview(data)[start:])
         if digest.digest() != fingerprint:
             raise bad("the contents do not match the fingerprint")
-    return ModelFile(config, tensors, fingerprint, {k: str(v) for k, v in info.items()}, path)
+    return ModelFile(config, tensors, fingerprint, texts, path)
 
 
 def fingerprint(path: Path) -> bytes:
@@ -149,10 +164,39 @@ def _view(data: mmap.mmap, start: int, size: int, entry: dict[str, object]) -> n
     dtype = _DTYPES[str(entry["dtype"])]
     shape = tuple(int(n) for n in entry["shape"])  # type: ignore[attr-defined]
     offset = int(entry["offset"])  # type: ignore[call-overload]
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if min((*shape, offset)) < 0 or offset % ALIGN or offset + count * dtype.itemsize > size:
         raise ValueError("a tensor lies outside the file")
     return np.frombuffer(data, dtype, count, start + offset).reshape(shape)
+
+
+def _check_tensors(config: ExactConfig, tensors: Tensors) -> None:
+    """ValueError unless the file has the tensors of its configuration, and no others."""
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        "final_norm": ("<f4", (config.width,)),
+        "rope.fine": ("<f8", (2, 256, config.head_dim // 2)),
+        "rope.coarse": ("<f8", (2, tensors["rope.coarse"].shape[1], config.head_dim // 2)),
+        "tokenizer": ("u1", (tensors["tokenizer"].size,)),
+    }
+    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    matrices = {"embed": (config.vocab, config.width)}
+    if not config.tied_head:
+        matrices["head"] = (config.vocab, config.width)
+    for i in range(config.layers):
+        matrices[f"layers.{i}.qkv"] = (queries + 2 * keys, config.width)
+        matrices[f"layers.{i}.o"] = (config.width, queries)
+        matrices[f"layers.{i}.mlp"] = (2 * config.ffn, config.width)
+        matrices[f"layers.{i}.down"] = (config.width, config.ffn)
+        for norm in ("attn_norm", "mlp_norm"):
+            expected[f"layers.{i}.{norm}"] = ("<f4", (config.width,))
+    for name, shape in matrices.items():
+        expected[f"{name}.q"] = ("i1", shape)
+        expected[f"{name}.s"] = ("<f4", shape[:1])
+    for name, (dtype, shape) in expected.items():
+        if tensors[name].dtype != np.dtype(dtype) or tensors[name].shape != shape:
+            raise ValueError(f"tensor {name} has another type or shape than the model's")
+    if len(tensors) != len(expected):
+        raise ValueError("tensors that no model has")
 
 
 def _aligned(n: int) -> int:

@@ -7,20 +7,23 @@ BLAS runs single-threaded, matrix products are cut by output columns, the rest b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from nacrith import scratch
 from nacrith.arith import F32
-from nacrith.models.exact.ops import INT8_MAX, LOG2E, exact_splits, quantise, rms_norm, silu_product
 from nacrith.models.exact.attention import attend
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.kvcache import KVCache
 from nacrith.models.exact.modelfile import ModelFile
+from nacrith.models.exact.ops import INT8_MAX, LOG2E, exact_splits, quantise, rms_norm, silu_product
 from nacrith.models.exact.rope import RopeTables, rotate
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
@@ -59,7 +62,7 @@ class Workers:
 
         parts = self.threads if rows >= 2 * _TILE else 1
         edges = [rows * i // parts for i in range(parts + 1)]
-        self.run(partial(share, a, b) for a, b in zip(edges, edges[1:], strict=False))
+        self.run(partial(share, a, b) for a, b in itertools.pairwise(edges))
 
 
 class Linear:
@@ -85,7 +88,7 @@ class Linear:
         edges = [self.width * i // parts for i in range(parts + 1)]
         self.workers.run(
             partial(self._columns, q, scale, out[:, a:b], slice(a, b))
-            for a, b in zip(edges, edges[1:], strict=False)
+            for a, b in itertools.pairwise(edges)
         )
         return out
 
@@ -138,9 +141,7 @@ class NumpyEngine:
 
     def normalised(self, x: F32, gain: F32, linear: Linear) -> F32:
         """linear(rms_norm(x) * gain)."""
-        return self._quantised(
-            x.shape, lambda rows: rms_norm(x[rows], gain, self.config.rms_eps), linear
-        )
+        return self._quantised(x.shape, lambda rows: rms_norm(x[rows], gain, self.config.rms_eps), linear)
 
     def activated(self, gate_up: F32, linear: Linear) -> F32:
         """linear(silu(gate) * up)."""
@@ -151,9 +152,7 @@ class NumpyEngine:
     def plain(self, x: F32, linear: Linear) -> F32:
         return self._quantised(x.shape, lambda rows: x[rows], linear)
 
-    def _quantised(
-        self, shape: tuple[int, ...], make: Callable[[slice], F32], linear: Linear
-    ) -> F32:
+    def _quantised(self, shape: tuple[int, ...], make: Callable[[slice], F32], linear: Linear) -> F32:
         q = np.empty(shape, np.float32)
         scale = np.empty((shape[0], 1), np.float32)
 
@@ -163,14 +162,14 @@ class NumpyEngine:
         self.workers.by_rows(shape[0], tile)
         return linear(q, scale)
 
-    def logits(self, x: F32, out: Logits) -> None:
-        """Fixed-point log2 weights of rows x (rows, width) into out (rows, vocab), saturating at 2^30."""
+    def logits(self, x: F32, out: Sequence[Logits]) -> None:
+        """Fixed-point log2 weights of each row of x (rows, width), saturating at 2^30, into out[row]."""
         unit = LOG2E * np.float32(1 << LOGIT_BITS)
-        for i in range(0, len(x), _HEAD_ROWS):
-            y = self.normalised(x[i : i + _HEAD_ROWS], self.final_norm, self.head)
-            part = out[i : i + _HEAD_ROWS]
+        for begin in range(0, len(x), _HEAD_ROWS):
+            y = self.normalised(x[begin : begin + _HEAD_ROWS], self.final_norm, self.head)
+            part = out[begin : begin + _HEAD_ROWS]
 
-            def tile(rows: slice, y: F32 = y, part: Logits = part) -> None:
+            def tile(rows: slice, y: F32 = y, part: Sequence[Logits] = part) -> None:
                 for row in range(rows.start, rows.stop):
                     t = np.multiply(y[row], unit, out=y[row])
                     np.rint(t, out=t)
@@ -211,11 +210,11 @@ class NumpySession:
             lanes = active[:BATCH]
             pieces = [ids[i][done[i] : done[i] + share] for i in lanes]
             x = self._layers(lanes, pieces)
-            row = 0
+            rows: list[Logits] = []
             for i, piece in zip(lanes, pieces, strict=True):
-                self.engine.logits(x[row : row + len(piece)], out[i][done[i] : done[i] + len(piece)])
-                row += len(piece)
+                rows += list(out[i][done[i] : done[i] + len(piece)])
                 done[i] += len(piece)
+            self.engine.logits(x, rows)
 
     def _layers(self, lanes: list[int], pieces: list[np.ndarray]) -> F32:
         """Hidden rows (all pieces in order, width) after the last layer; the lanes grow."""
@@ -258,9 +257,10 @@ class _AttentionPlan:
         rope = session.engine.rope
         edge = session.window - 1
         self.cos, self.sin = (a[:, None] for a in rope.at(positions))
-        self.sink_rotation = None
+        self.sink_rotation: tuple[F32, F32] | None = None
         if positions.max() > edge:
-            self.sink_rotation = tuple(a[:, None] for a in rope.at(np.minimum(positions, edge)))
+            cos, sin = rope.at(np.minimum(positions, edge))
+            self.sink_rotation = cos[:, None], sin[:, None]
         self.tasks = list(self._cut())
 
     def _cut(self) -> list[tuple[list[int], np.ndarray]]:
@@ -292,13 +292,9 @@ class _AttentionPlan:
             slot = np.where(positions < SINKS, positions, slot)
             last = slot + 1 - (low - SINKS)[:, None]
             first = last - (self.session.window - SINKS)
-            v_max = np.stack(
-                [self.cache.v_max[layer][lane][:, slot[b]].T for b, lane in enumerate(lanes)]
-            )
+            v_max = np.stack([self.cache.v_max[layer][lane][:, slot[b]].T for b, lane in enumerate(lanes)])
             sink_q = for_sinks[rows] if for_sinks is not None else None
-            out[rows] = attend(
-                rotated[rows], sink_q, k, v, k_scale, v_scale, v_max, first, last
-            )
+            out[rows] = attend(rotated[rows], sink_q, k, v, k_scale, v_scale, v_max, first, last)
 
         self.session.engine.workers.run(partial(run, *task) for task in self.tasks)
         return out
@@ -336,7 +332,12 @@ class _AttentionPlan:
         """Sinks and slots low..end of each lane, side by side, as binary32; shorter lanes padded by 0."""
         cache = self.cache
         width = int((end - low).max()) + SINKS
-        sources = (cache.k[layer], cache.v[layer], cache.k_scale[layer], cache.v_scale[layer])
+        sources: tuple[npt.NDArray[Any], ...] = (
+            cache.k[layer],
+            cache.v[layer],
+            cache.k_scale[layer],
+            cache.v_scale[layer],
+        )
         out = []
         for purpose, source in zip(("k", "v", "k_scale", "v_scale"), sources, strict=True):
             a = scratch.empty(purpose, len(lanes), source.shape[1], width, *source.shape[3:])

@@ -6,6 +6,8 @@ SmoothQuant (2022); carrying the rest of the network on integers too follows I-B
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -88,7 +90,7 @@ def exact_splits(weights: npt.NDArray[np.int8], limit: int) -> list[slice]:
     magnitude = np.abs(weights.astype(np.int16))
     for count in range(1, width + 1):
         edges = [width * i // count for i in range(count + 1)]
-        pieces = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [slice(a, b) for a, b in itertools.pairwise(edges)]
         worst = max(int(magnitude[:, p].sum(axis=1, dtype=np.int64).max()) for p in pieces)
         if worst * limit <= EXACT:
             return pieces

@@ -68,6 +68,20 @@ def frequencies(half: int, theta: float, factors: list[float] | None = None) -> 
     return out
 
 
+def llama3_factors(
+    half: int, theta: float, factor: float, low: float, high: float, context: float
+) -> list[float]:
+    """Divisors of the frequencies, rounded to binary32: 1 for waves shorter than context / high,
+    `factor` for those longer than context / low; between them the frequency is a blend of the two.
+    """
+    out = []
+    for f in frequencies(half, theta):
+        turns = context * (f / _ONE) / (2 * np.pi)  # of a wave within the original context
+        keep = min(1.0, max(0.0, (turns - low) / (high - low)))
+        out.append(float(np.float32(1.0 / ((1.0 - keep) / factor + keep))))
+    return out
+
+
 def tables(freqs: list[int], limit: int) -> RopeTables:
     """Tables for positions below `limit` (rounded up to a multiple of LOW)."""
     count = -(-limit // LOW)
