@@ -1,7 +1,7 @@
-"""Float weights to an exact model file. Elementwise arithmetic only: every machine makes the same file.
+"""Float weights to an exact model file. Elementwise arithmetic only: every machine makes the same.
 
-Each weight matrix is rounded to int8 with one scale per output row; q, k, v and gate, up are stacked.
-The embedding serves as the head too where the source ties them.
+Each weight matrix is rounded to int8 with one scale per output row; q, k, v and gate, up are
+stacked. The embedding serves as the head too where the source ties them.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
+from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile, rope
-from nacrith.arith import F32
+from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig
 from nacrith.models.exact.ops import INT8_MAX, quantise
-from nacrith.models.exact.config import ExactConfig
+from nacrith.models.tokenizer import ByteTokenizer
 
 ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
 
 POSITIONS = 1 << 18
-"""Positions that a converted model's rotation tables reach: the longest lane."""
+"""Positions that a converted model's rotation tables reach unless told: the longest lane."""
 
 
 @dataclass(frozen=True)
 class LlamaSource:
     """A Llama-architecture model in float, wherever it comes from.
 
-    tensor: name -> float32 array (out, in) in the Hugging Face layout and naming without "model." and
-        ".weight" ("layers.0.self_attn.q_proj", ...); KeyError if absent.
+    tensor: name -> float32 array (out, in) in the Hugging Face layout and naming without "model."
+        and ".weight" ("layers.0.self_attn.q_proj", ...); KeyError if absent.
     rope_factors: divisors of the rotation frequencies (position interpolation, Llama 3), or None.
     """
 
@@ -49,15 +50,21 @@ class LlamaSource:
     rope_factors: list[float] | None = field(default=None)
 
 
-def convert(source: LlamaSource, path: Path, *, name: str | None = None) -> bytes:
-    """Write the exact model of `source` to `path`; returns its fingerprint. `name` replaces its own."""
+def convert(source: LlamaSource, path: Path, *, name: str | None = None, positions: int = POSITIONS) -> bytes:
+    """Write the exact model of `source` to `path`; returns its fingerprint.
+
+    name: replaces the source's own. positions: the length that a lane can reach.
+    """
     tensors: modelfile.Tensors = {}
 
-    def get(name: str, *shape: int) -> F32:
+    def raw(name: str) -> F32:
         try:
-            array = np.asarray(source.tensor(name), dtype=np.float32)
+            return np.asarray(source.tensor(name), dtype=np.float32)
         except KeyError:
             raise ModelError(f"the source model has no tensor {name}: not a Llama architecture?") from None
+
+    def get(name: str, *shape: int) -> F32:
+        array = raw(name)
         if array.shape != shape:
             raise ModelError(f"tensor {name} has shape {array.shape}, not {shape}")
         if not np.isfinite(array).all():
@@ -71,9 +78,15 @@ def convert(source: LlamaSource, path: Path, *, name: str | None = None) -> byte
 
     width, heads = source.width, source.heads * source.head_dim
     kv = source.kv_heads * source.head_dim
-    embed = np.asarray(source.tensor("embed_tokens"), dtype=np.float32)
-    vocab = len(embed)
-    put("embed", get("embed_tokens", vocab, width))
+    vocab = len(raw("embed_tokens"))
+    needed = ByteTokenizer.from_definition(source.tokenizer).vocab_size
+    if needed > vocab:
+        raise ModelError(
+            f"the tokenizer has {needed} tokens and the model rows for {vocab}: they do not belong"
+            " together, or the model has no token to spare for bytes without one"
+        )
+    embed = get("embed_tokens", vocab, width)
+    put("embed", embed)
     tied = _is_tied(source, embed)
     if not tied:
         put("head", get("lm_head", vocab, width))
@@ -89,7 +102,7 @@ def convert(source: LlamaSource, path: Path, *, name: str | None = None) -> byte
         tensors[f"layers.{i}.mlp_norm"] = get(f"layers.{i}.post_attention_layernorm", width)
     tensors["final_norm"] = get("norm", width)
     freqs = rope.frequencies(source.head_dim // 2, source.rope_theta, source.rope_factors)
-    tables = rope.tables(freqs, POSITIONS)
+    tables = rope.tables(freqs, positions)
     tensors["rope.fine"], tensors["rope.coarse"] = tables.fine, tables.coarse
     tensors["tokenizer"] = np.frombuffer(source.tokenizer, dtype=np.uint8)
     config = ExactConfig(
@@ -100,9 +113,9 @@ def convert(source: LlamaSource, path: Path, *, name: str | None = None) -> byte
         head_dim=source.head_dim,
         ffn=source.ffn,
         vocab=vocab,
-        max_context=source.max_context,
+        max_context=min(source.max_context, MAX_CONTEXT),
         bos_id=source.bos_id,
-        rms_eps=source.rms_eps,
+        rms_eps=float(np.float32(source.rms_eps)),  # as GGUF files hold it: one model, one file
         tied_head=tied,
         act_limits=ACT_LIMITS,
     )

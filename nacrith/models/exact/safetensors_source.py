@@ -1,0 +1,285 @@
+"""Reading a Llama-architecture model from a Hugging Face directory.
+
+Such a directory holds config.json, tokenizer.json and the weights as model.safetensors, or as
+shards named by model.safetensors.index.json. A safetensors file is a little-endian u64 length, that
+many bytes of JSON ({name: {dtype, shape, data_offsets}}), and the data; offsets count from the end
+of the JSON.
+
+Everything that would change the computation is checked here, so that what converts also computes
+what the checkpoint means.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nacrith.arith import F32
+from nacrith.errors import ModelError
+from nacrith.models.exact import rope
+from nacrith.models.exact.convert import LlamaSource
+from nacrith.models.tokenizer_import import from_tokenizer_json
+
+_HEADER_MAX = 100_000_000  # bytes, the format's own bound
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
+_ARCHITECTURES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral"}
+_INDEX = "model.safetensors.index.json"
+
+
+def read_safetensors(directory: Path) -> LlamaSource:
+    """Open a model directory; weights are converted to float32 when asked for."""
+    config = _Config(directory / "config.json")
+    config.check_architecture()
+    heads = config.count("num_attention_heads")
+    width = config.count("hidden_size")
+    head_dim = config.count("head_dim", width // heads)
+    theta, factors = _rotation(config, head_dim)
+    bos_id = config.token("bos_token_id", "eos_token_id")
+    tables = _tensor_tables(directory)
+    tied = config.flag("tie_word_embeddings", False)
+    if not tied and "lm_head" not in tables:
+        raise config.error(
+            "tie_word_embeddings", "false, but no file has the tensor lm_head.weight"
+        )
+    if tied:
+        tables.pop("lm_head", None)
+    return LlamaSource(
+        layers=config.count("num_hidden_layers"),
+        width=width,
+        heads=heads,
+        kv_heads=config.count("num_key_value_heads", heads),
+        head_dim=head_dim,
+        ffn=config.count("intermediate_size"),
+        max_context=config.count("max_position_embeddings", 2048),
+        rms_eps=config.number("rms_norm_eps", 1e-6),
+        rope_theta=theta,
+        rope_factors=factors,
+        bos_id=bos_id,
+        tokenizer=from_tokenizer_json(_read(directory / "tokenizer.json"), [bos_id]).definition,
+        tensor=lambda name: tables[name](),
+        info={
+            "name": directory.resolve().name,
+            "source": directory.resolve().name,
+            "licence": str(config.get("license", "unknown")),
+        },
+    )
+
+
+class _Config:
+    """config.json with checked access. `path` and field stand in every message."""
+
+    def __init__(self, path: Path, fields: dict[str, Any] | None = None) -> None:
+        self.path = path
+        self.fields = _json_object(path, _read(path)) if fields is None else fields
+
+    def error(self, field: str, why: str) -> ModelError:
+        return ModelError(f"{self.path}: {field}: {why}")
+
+    def get(self, field: str, default: Any = None) -> Any:
+        """The value; `default` if it is absent or null."""
+        value = self.fields.get(field)
+        return default if value is None else value
+
+    def number(self, field: str, default: float | None = None) -> float:
+        value = self.get(field, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+            raise self.error(field, f"{value!r} is not a positive number")
+        return float(value)
+
+    def count(self, field: str, default: int | None = None) -> int:
+        value = self.get(field, default)
+        if type(value) is not int or not 0 < value < 1 << 31:
+            raise self.error(field, f"{value!r} is not a positive integer")
+        return value
+
+    def flag(self, field: str, default: bool) -> bool:
+        value = self.get(field, default)
+        if not isinstance(value, bool):
+            raise self.error(field, f"{value!r} is neither true nor false")
+        return value
+
+    def token(self, *names: str) -> int:
+        """The token id in the first of these fields that is set; the first of a list."""
+        for name in names:
+            value = self.get(name)
+            if isinstance(value, list) and value:
+                value = value[0]
+            if type(value) is int and value >= 0:
+                return value
+            if value is not None:
+                raise self.error(name, f"{value!r} is not a token id")
+        raise self.error(names[0], "not set; a model needs a token to start from")
+
+    def must_be(self, field: str, *supported: Any) -> None:
+        if self.get(field, supported[0]) not in supported:
+            only = " or ".join(json.dumps(s) for s in supported)
+            raise self.error(field, f"{self.fields[field]!r} is not supported, only {only} is")
+
+    def check_architecture(self) -> None:
+        """ModelError for whatever the exact engine would compute differently."""
+        names = self.get("architectures", [])
+        model_type = self.get("model_type")
+        if isinstance(names, list) and names:
+            known = all(name in _ARCHITECTURES for name in names)
+        else:
+            known = model_type in _ARCHITECTURES.values()
+        if not known:
+            raise self.error(
+                "architectures",
+                f"{names or model_type!r} is not supported; the exact engine runs"
+                f" {' and '.join(_ARCHITECTURES)}",
+            )
+        self.must_be("hidden_act", "silu")
+        self.must_be("attention_bias", False)
+        self.must_be("mlp_bias", False)
+        self.must_be("rope_interleaved", False)
+        self.must_be("partial_rotary_factor", 1.0)
+        for field in ("sliding_window", "quantization_config"):
+            if self.get(field) is not None:
+                raise self.error(field, "not supported; only models without one are")
+
+
+def _rotation(config: _Config, head_dim: int) -> tuple[float, list[float] | None]:
+    """theta, and what divides the rotation frequencies (rounded to binary32, as in GGUF files)."""
+    theta = config.get("rope_theta")
+    field = "rope_parameters" if config.get("rope_parameters") is not None else "rope_scaling"
+    scaling = config.get(field, {})
+    if not isinstance(scaling, dict):
+        raise config.error(field, "not an object")
+    inner = _Config(config.path, scaling)
+    if theta is None:
+        theta = inner.get("rope_theta", 10000.0)
+    theta = _Config(config.path, {"rope_theta": theta}).number("rope_theta")
+    inner.must_be("partial_rotary_factor", 1.0)
+    kind = inner.get("rope_type", inner.get("type", "default"))
+    if kind == "default":
+        return theta, None
+    if kind == "linear":
+        return theta, [float(np.float32(inner.number("factor")))] * (head_dim // 2)
+    if kind == "llama3":
+        names = (
+            "factor",
+            "low_freq_factor",
+            "high_freq_factor",
+            "original_max_position_embeddings",
+        )
+        factor, low, high, context = (inner.number(name) for name in names)
+        if not low < high:
+            raise config.error(field, "low_freq_factor is not below high_freq_factor")
+        return theta, rope.llama3_factors(head_dim // 2, theta, factor, low, high, context)
+    raise config.error(field, f"type {kind!r} is not supported; default, linear and llama3 are")
+
+
+def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
+    """Loader of every tensor, by name without "model." and ".weight"."""
+    index = directory / _INDEX
+    if index.exists():
+        weight_map = _json_object(index, _read(index)).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ModelError(f"{index}: weight_map: not an object that names files")
+        names = sorted({str(name) for name in weight_map.values()})
+        if any(Path(name).name != name for name in names):
+            raise ModelError(f"{index}: weight_map: names a file outside the directory")
+        files = [directory / name for name in names]
+    else:
+        files = sorted(directory.glob("*.safetensors"))
+        if len(files) != 1:
+            raise ModelError(
+                f"{directory}: has {len(files)} .safetensors files and no {_INDEX};"
+                " supported are one file, or several with the index"
+            )
+    tables: dict[str, Callable[[], F32]] = {}
+    for path in files:
+        for name, tensor in _open(path).items():
+            key = name.removeprefix("model.").removesuffix(".weight")
+            if key.endswith(".bias"):
+                raise ModelError(f"{path}: tensor {name}: biases are not supported")
+            if key in tables:
+                raise ModelError(f"{path}: tensor {name}: there are two of this name")
+            tables[key] = tensor.load
+    return tables
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where a tensor lies in a mapped file."""
+
+    path: Path
+    data: mmap.mmap
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    def load(self) -> F32:
+        if self.dtype not in _DTYPES:
+            raise ModelError(
+                f"{self.path}: tensor {self.name}: type {self.dtype!r} is not supported;"
+                f" {', '.join(_DTYPES)} are"
+            )
+        count = int(np.prod(self.shape, dtype=np.int64))
+        raw = np.frombuffer(self.data, _DTYPES[self.dtype], count, self.offset)
+        if self.dtype == "BF16":  # the upper half of a binary32
+            raw = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return np.asarray(raw, dtype=np.float32).reshape(self.shape)
+
+
+def _open(path: Path) -> dict[str, _Tensor]:
+    """The tensors of one file, with every place checked against the file."""
+    try:
+        with open(path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+        raise ModelError(f"{path}: cannot read the weights ({error})") from None
+    size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else -1
+    if not 0 < size <= min(_HEADER_MAX, len(data) - 8):
+        raise ModelError(f"{path}: not a safetensors file, or cut short: fetch it again")
+    header = _json_object(path, data[8 : 8 + size])
+    header.pop("__metadata__", None)
+    tensors: dict[str, _Tensor] = {}
+    try:
+        for name, entry in header.items():
+            dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])
+            begin, end = (int(n) for n in entry["data_offsets"])
+            if not 0 <= begin <= end <= len(data) - 8 - size or min(shape, default=0) < 0:
+                raise ValueError(f"tensor {name} lies outside the file")
+            count = 1
+            for n in shape:
+                count *= n
+            if dtype in _DTYPES and end - begin != count * _DTYPES[dtype].itemsize:
+                raise ValueError(f"tensor {name} has {end - begin} bytes for shape {list(shape)}")
+            tensors[name] = _Tensor(path, data, name, dtype, shape, 8 + size + begin)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise ModelError(f"{path}: damaged header ({error}): fetch it again") from None
+    return tensors
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot read it ({error.strerror}); a model directory holds config.json,"
+            " tokenizer.json and *.safetensors"
+        ) from None
+
+
+def _json_object(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable JSON ({error}): fetch it again") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: not a JSON object: fetch it again")
+    return value
