@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
 import archive_plain_reader
 import pytest
+import zstandard
 from archive_fakes import never
 
 from nacrith import errors
@@ -66,3 +68,9 @@ def test_refused(entry: dict[str, Any]) -> None:
     with pytest.raises(errors.NacrithError) as caught:
         list(ArchiveReader(io.BytesIO(archive), never))
     assert type(caught.value) is getattr(errors, entry["error"])
+
+
+@pytest.mark.parametrize("entry", REFUSED, ids=name)
+def test_refused_by_the_plain_reader(entry: dict[str, Any]) -> None:
+    with pytest.raises((AssertionError, lzma.LZMAError, zstandard.ZstdError)):
+        archive_plain_reader.read((GOLDEN / entry["file"]).read_bytes())

@@ -1,0 +1,156 @@
+"""The fallback codecs: every kind comes back, and the choice is as good as the best of the peers."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+from collections.abc import Callable
+
+import brotli
+import pyppmd
+import pytest
+import zstandard
+from archive_fakes import FALLBACK_KINDS, coded, pack
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from nacrith.archive import fallback, scan, wire
+
+PEERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip -9": lambda data: gzip.compress(data, 9),
+    "bzip2 -9": lambda data: bz2.compress(data, 9),
+    "xz -9e": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
+    "zstd -22": zstandard.ZstdCompressor(level=22).compress,
+    "brotli 11": brotli.compress,
+    "PPMd H": lambda data: pyppmd.compress(data, max_order=6, variant="H"),
+    "PPMd I": lambda data: pyppmd.compress(data, max_order=6, variant="I"),
+}
+
+
+def bitmap(rnd: random.Random) -> bytes:
+    rows = [bytearray(150)]
+    for _ in range(300):
+        row = bytearray(rows[-1])
+        for _ in range(3):
+            row[rnd.randrange(150)] ^= 1 << rnd.randrange(8)
+        rows.append(row)
+    return b"".join(rows)
+
+
+def samples16(rnd: random.Random) -> bytes:
+    value, out = 0, bytearray()
+    for _ in range(15_000):
+        value = max(-30_000, min(30_000, value + rnd.randint(-200, 200)))
+        out += value.to_bytes(2, "little", signed=True)
+    return bytes(out)
+
+
+def table(rnd: random.Random) -> bytes:
+    return b"".join(
+        i.to_bytes(4, "little") + rnd.randrange(40).to_bytes(2, "little") + b"\0\0" +
+        rnd.choice([b"north", b"south", b"east\0", b"west\0"]) + bytes(3)
+        for i in range(3000)
+    )  # fmt: skip
+
+
+def calls(rnd: random.Random) -> bytes:
+    """Like x86 code: relative calls of few targets from everywhere."""
+    out = bytearray()
+    targets = [rnd.randrange(1 << 20) for _ in range(30)]
+    while len(out) < 40_000:
+        out += rnd.choice([b"\x55\x48\x89\xe5", b"\x48\x83\xec\x20", b"\xc9\xc3", b"\x31\xc0"])
+        out += b"\xe8" + (rnd.choice(targets) - len(out) - 5).to_bytes(4, "little", signed=True)
+    return bytes(out)
+
+
+def half_noise(rnd: random.Random) -> bytes:
+    return rnd.randbytes(10_000) + bytes(5000) + rnd.randbytes(1000) * 3
+
+
+BINARIES = {make.__name__: make(random.Random(1))
+            for make in (bitmap, samples16, table, calls, half_noise)}  # fmt: skip
+BINARIES |= {"zeros": bytes(30_000), "noise": random.Random(2).randbytes(30_000)}
+
+
+@pytest.mark.parametrize("name", BINARIES)
+def test_binaries_are_within_2_percent_of_the_best_peer(name: str) -> None:
+    content = BINARIES[name]
+    archive = pack(content, None)
+    best = min(len(compress(content)) for compress in PEERS.values())
+    assert len(archive) <= max(1.02 * best, best + 24)
+
+
+def test_filters_pay_where_they_should() -> None:
+    kinds = {}
+    for name in ("samples16", "calls"):
+        kind, payload = fallback.best(BINARIES[name])
+        kinds[name] = (kind, payload[1])
+    assert kinds["samples16"][0] == wire.LZMA
+    assert kinds["samples16"][1] >= fallback.DELTA
+    assert kinds["calls"] == (wire.LZMA, fallback.X86)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.one_of(st.binary(max_size=400), st.binary(min_size=1, max_size=9).map(lambda b: b * 99)))
+@example(b"")
+@example(b"a")
+@example(bytes(5))
+def test_every_kind_comes_back(data: bytes) -> None:
+    for kind in FALLBACK_KINDS:
+        if data or kind == wire.RAW:
+            assert fallback.decode(kind, coded(kind, data)[1], len(data)) == data
+    for options in ({}, {"text": True}, {"quick": True}):
+        kind, payload = fallback.best(data, **options)
+        assert fallback.decode(kind, payload, len(data)) == data
+        assert len(payload) <= len(data)
+
+
+@pytest.mark.parametrize("order", [2, 3, 6, 16, 33, 64, 0x82, 0x83, 0x86, 0x90])
+def test_ppmd_of_every_order(order: int) -> None:
+    for data in (b"a", b"ab" * 500, BINARIES["table"], BINARIES["noise"][:3000], bytes(9)):
+        payload = fallback._ppmd_encode(data, order)
+        assert fallback.decode(wire.PPMD, payload, len(data)) == data
+
+
+def test_large_noise_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("a slow encoder was tried on noise")
+
+    for name in ("_lzma_encode", "_brotli_encode", "_bzip2_encode", "_zstd_encode"):
+        monkeypatch.setattr(fallback, name, refuse)
+    noise = random.Random(5).randbytes(1 << 20)
+    assert fallback.best(noise) == (wire.RAW, noise)
+
+
+def test_distant_repetition_is_not_taken_for_noise() -> None:
+    noise = random.Random(5).randbytes(1 << 19)
+    kind, payload = fallback.best(noise * 2)
+    assert kind != wire.RAW
+    assert len(payload) < 1.01 * len(noise)
+
+
+def test_a_flawed_library_cannot_lose_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback, "_ppmd_encode", lambda data, order: bytes([order]) + b"wrong")
+    content = b"some text, " * 30
+    kind, payload = fallback.best(content)
+    assert kind != wire.PPMD
+    assert fallback.decode(kind, payload, len(content)) == content
+
+
+def test_a_block_is_bounded() -> None:
+    with pytest.raises(ValueError, match="16777216"):
+        fallback.best(bytes((1 << 24) + 1))
+
+
+def test_mixed_content_takes_the_better_of_segments_and_whole() -> None:
+    rnd = random.Random(8)
+    text = " ".join(str(rnd.randrange(10**6)) for _ in range(6000)).encode()
+    content = text + BINARIES["samples16"] + text[::-1]
+    (info,) = scan(io.BytesIO(pack(content, None)))
+    assert [block.kind for block in info.blocks].count("lzma") == 1
+    assert len(info.blocks) == 3
+    (info,) = scan(io.BytesIO(pack(b"a" * 3000 + bytes(3000) + b"a" * 3000, None)))
+    assert len(info.blocks) == 1
