@@ -63,22 +63,25 @@ class ModelCodec:
         tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
         ports = [EncodePort(ids) for ids in tokens]
         ensembles = [self._ensemble() for _ in blocks]
+        tallies = [
+            _Tally(len(restore_crlf(*block)), len(ids), progress)
+            for block, ids in zip(blocks, tokens, strict=True)
+        ]
         session = self.model.session(len(blocks), self.params.window)
         share = max(1, _ENCODE_ROWS // len(blocks))
         for begin in range(0, max(map(len, tokens)), share):
             inputs = [_shifted(ids, self.model.bos_id, begin, begin + share) for ids in tokens]
             for i, rows in enumerate(session.extend(inputs)):
-                coded = [step(row, ensembles[i], ports[i]) for row in rows]
-                if progress and coded:
-                    restored = restore_crlf(self.model.tokenizer.decode(coded), blocks[i][1])
-                    progress(len(restored))
+                for row in rows:
+                    step(row, ensembles[i], ports[i])
+                tallies[i].advance(len(rows))
         return [
             _varint(2 * len(ids) + crlf) + port.finish()
             for ids, port, (_, crlf) in zip(tokens, ports, blocks, strict=True)
         ]
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        jobs = [_DecodeJob(payload, size, self._ensemble()) for payload, size in blocks]
+        jobs = [_DecodeJob(payload, size, self._ensemble(), progress) for payload, size in blocks]
         queue = sorted((job for job in jobs if job.left), key=lambda job: job.left)
         lanes: list[_DecodeJob | None] = [None] * min(LANES, len(queue))
         session = self.model.session(max(1, len(lanes)), self.params.window)
@@ -95,18 +98,32 @@ class ModelCodec:
                 break
             for job, rows in zip(lanes, session.extend(inputs), strict=True):
                 if job is not None:
-                    token = step(rows[0], job.ensemble, job.port)
-                    job.tokens.append(token)
+                    job.tokens.append(step(rows[0], job.ensemble, job.port))
                     job.left -= 1
-                    if progress:
-                        progress(job.report(self.model.tokenizer.decode([token])))
+                    job.tally.advance(1)
         return [job.content(self.model) for job in jobs]
+
+
+class _Tally:
+    """Turns tokens done into bytes done: in proportion, so that they add up to the block's size."""
+
+    def __init__(self, size: int, tokens: int, progress: Progress | None) -> None:
+        self._size = size
+        self._tokens = tokens
+        self._progress = progress
+        self._done = 0
+
+    def advance(self, tokens: int) -> None:
+        if self._progress and tokens:
+            before = self._size * self._done // self._tokens
+            self._done += tokens
+            self._progress(self._size * self._done // self._tokens - before)
 
 
 class _DecodeJob:
     """A block being decoded."""
 
-    def __init__(self, payload: bytes, size: int, ensemble: Ensemble) -> None:
+    def __init__(self, payload: bytes, size: int, ensemble: Ensemble, progress: Progress | None) -> None:
         self.size = size
         number, start = _read_varint(payload)
         self.left, self.crlf = number >> 1, bool(number & 1)
@@ -114,15 +131,8 @@ class _DecodeJob:
             raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
         self.port = DecodePort(payload[start:])
         self.ensemble = ensemble
+        self.tally = _Tally(size, self.left, progress)
         self.tokens: list[int] = []
-        self._reported = 0
-
-    def report(self, text: bytes) -> int:
-        """Bytes of progress for these, never more in all than the block's size."""
-        count = len(restore_crlf(text, self.crlf))
-        count = self.size - self._reported if not self.left else min(count, self.size - self._reported)
-        self._reported += count
-        return count
 
     def content(self, model: LanguageModel) -> bytes:
         text = restore_crlf(model.tokenizer.decode(self.tokens[1:]), self.crlf)

@@ -1,0 +1,140 @@
+"""The codec over the tiny model: round trips, independence of blocks, lanes and threads, damage."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nacrith.codec.model_codec import LANES, ModelCodec
+from nacrith.codec.params import CodingParams
+from nacrith.codec.text import restore_crlf, strip_crlf
+from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.models import load_model
+
+TINY = Path(__file__).parent / "data" / "tiny.nacm"
+TEXT = (
+    b"It was a bright cold day in April, and the clocks were striking thirteen. The hallway smelt of boiled"
+    b" cabbage and old rag mats; outside, even through the shut window-pane, the world looked cold.\n"
+)
+NASTY = [
+    b"<|endoftext|> is only text, and so is <|im_start|>",
+    bytes(range(256)),
+    b"\xef\xbb\xbfBOM and CR LF\r\nline\r\n",
+    b"lone \xed\xa0\x80 surrogate, \xf1\x80\x80\x80, \xf2 and \xff\xfe",
+    b"\0\0\0",
+    "Gr\u00fc\u00dfe, \u4f60\u597d, \u043f\u0440\u0438\u0432\u0435\u0442 \U0001f600".encode(),
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(str(TINY), threads=1)
+
+
+@pytest.fixture(scope="module")
+def codec(model):
+    return ModelCodec(model, CodingParams(64))
+
+
+def _round_trip(codec, blocks):
+    payloads = codec.encode(blocks)
+    assert codec.decode([(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]) == blocks
+    return payloads
+
+
+def test_nasty_blocks_come_back(codec):
+    _round_trip(codec, NASTY)
+
+
+def test_no_blocks_and_empty_blocks(codec):
+    assert codec.encode([]) == []
+    assert _round_trip(codec, [b"", b"a", b""])[0] == b"\0"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)), max_size=6))
+def test_any_bytes_come_back(codec, blocks):
+    _round_trip(codec, blocks)
+
+
+def test_model_beats_nothing(codec):
+    """Plain text costs less than half of its bytes even from a cold start."""
+    assert len(codec.encode([TEXT])[0]) < len(TEXT) / 2
+
+
+def test_payload_does_not_depend_on_company_or_threads(codec):
+    blocks = [TEXT[i : i + n] for i, n in ((0, 5), (3, 190), (40, 90), (7, 60), (0, 190))] * 5
+    together = codec.encode(blocks)
+    assert together == [codec.encode([b])[0] for b in blocks]
+    threaded = ModelCodec(load_model(str(TINY), threads=2), codec.params)
+    assert threaded.encode(blocks) == together
+    jobs = [(p, len(b)) for p, b in zip(together, blocks, strict=True)]
+    assert len(jobs) > LANES  # lanes are handed on from one block to the next
+    assert codec.decode(jobs) == threaded.decode(jobs) == blocks
+    assert codec.decode(jobs[3:4]) == blocks[3:4]
+
+
+def test_blocks_longer_than_the_window(codec):
+    _round_trip(codec, [TEXT * 6])
+
+
+def test_progress_counts_every_byte_once(codec):
+    blocks = [TEXT, TEXT.replace(b" ", b"\r\n"), *NASTY]
+    seen = []
+    payloads = codec.encode(blocks, seen.append)
+    assert sum(seen) == sum(map(len, blocks))
+    seen.clear()
+    codec.decode([(p, len(b)) for p, b in zip(payloads, blocks, strict=True)], seen.append)
+    assert sum(seen) == sum(map(len, blocks))
+
+
+def test_damaged_payloads_end_in_our_error_or_in_bytes_of_the_right_length(codec):
+    block = TEXT[:24]
+    payload = codec.encode([block])[0]
+    damaged = [payload[:n] for n in range(len(payload))]
+    for bit in range(8 * len(payload)):
+        flipped = bytearray(payload)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    outcomes = set()
+    for payload in damaged:
+        try:
+            (content,) = codec.decode([(payload, len(block))])
+        except CorruptError:
+            outcomes.add("error")
+        else:
+            assert len(content) == len(block)
+            outcomes.add("bytes")
+    assert "error" in outcomes
+
+
+@given(st.binary(max_size=60))
+def test_line_ends(data):
+    stripped, crlf = strip_crlf(data)
+    assert restore_crlf(stripped, crlf) == data
+    mixed = data.replace(b"\r", b"").replace(b"\n", b"\r\n")
+    assert strip_crlf(mixed)[1] == (b"\n" in mixed)
+
+
+@given(st.integers(16, 1 << 16))
+def test_params_round_trip(window):
+    params = CodingParams(window)
+    assert CodingParams.from_bytes(params.to_bytes()) == params
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", CorruptError),
+        (b"\1\0", CorruptError),
+        (b"\2\0\x40", UnsupportedFormatError),
+        (b"\1\x63\x40", UnsupportedFormatError),
+        (b"\1\0\x05", CorruptError),
+        (b"\1\0\xff\xff\xff\x7f", CorruptError),
+        (b"\1\0\xc0", CorruptError),
+    ],
+)
+def test_bad_params(data, error):
+    with pytest.raises(error):
+        CodingParams.from_bytes(data)
