@@ -52,9 +52,7 @@ class ExactConfig:
         if not (16 <= self.max_context <= MAX_CONTEXT and 0 < self.rms_eps < 1):
             raise ModelError("model hyper-parameters are out of range")
         if self.heads % self.kv_heads or self.head_dim % 2 or self.head_dim > 1040:
-            raise ModelError(
-                "unsupported attention shape: heads must be a multiple of key/value heads"
-            )
+            raise ModelError("unsupported attention shape: heads must be a multiple of key/value heads")
         if not 0 <= self.bos_id < self.vocab:
             raise ModelError("the model's start token lies outside its vocabulary")
         if self.arithmetic != ARITHMETIC_VERSION:
@@ -64,9 +62,7 @@ class ExactConfig:
             )
         kinds = {"qkv", "o", "mlp", "down", "head"}
         limits = self.act_limits
-        if set(limits) != kinds or any(
-            type(v) is not int or not 1 <= v <= 16383 for v in limits.values()
-        ):
+        if set(limits) != kinds or any(type(v) is not int or not 1 <= v <= 16383 for v in limits.values()):
             raise ModelError("model file names wrong activation limits")
 
     def to_json(self) -> dict[str, object]:

@@ -24,6 +24,19 @@ ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
 POSITIONS = 1 << 18
 """Positions that a converted model's rotation tables reach unless told: the longest lane."""
 
+LAYER_TENSORS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
+"""What a layer has. A source with anything more computes something else and is refused."""
+
 
 @dataclass(frozen=True)
 class LlamaSource:

@@ -179,7 +179,7 @@ def _check_tensors(config: ExactConfig, tensors: Tensors) -> None:
         "tokenizer": ("u1", (tensors["tokenizer"].size,)),
     }
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    matrices = {"embed": (config.vocab, config.width)}
+    matrices: dict[str, tuple[int, ...]] = {"embed": (config.vocab, config.width)}
     if not config.tied_head:
         matrices["head"] = (config.vocab, config.width)
     for i in range(config.layers):

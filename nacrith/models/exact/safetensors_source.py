@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import numpy as np
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact import rope
-from nacrith.models.exact.convert import LlamaSource
+from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
 from nacrith.models.tokenizer_import import from_tokenizer_json
 
 _HEADER_MAX = 100_000_000  # bytes, the format's own bound
@@ -35,6 +36,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 _ARCHITECTURES = {"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral"}
 _INDEX = "model.safetensors.index.json"
+_KNOWN = re.compile(rf"embed_tokens|norm|lm_head|layers\.\d+\.({'|'.join(map(re.escape, LAYER_TENSORS))})")
 
 
 def read_safetensors(directory: Path) -> LlamaSource:
@@ -49,9 +51,7 @@ def read_safetensors(directory: Path) -> LlamaSource:
     tables = _tensor_tables(directory)
     tied = config.flag("tie_word_embeddings", False)
     if not tied and "lm_head" not in tables:
-        raise config.error(
-            "tie_word_embeddings", "false, but no file has the tensor lm_head.weight"
-        )
+        raise config.error("tie_word_embeddings", "false, but no file has the tensor lm_head.weight")
     if tied:
         tables.pop("lm_head", None)
     return LlamaSource(
@@ -66,7 +66,7 @@ def read_safetensors(directory: Path) -> LlamaSource:
         rope_theta=theta,
         rope_factors=factors,
         bos_id=bos_id,
-        tokenizer=from_tokenizer_json(_read(directory / "tokenizer.json"), [bos_id]).definition,
+        tokenizer=_tokenizer(directory / "tokenizer.json", bos_id),
         tensor=lambda name: tables[name](),
         info={
             "name": directory.resolve().name,
@@ -181,6 +181,14 @@ def _rotation(config: _Config, head_dim: int) -> tuple[float, list[float] | None
     raise config.error(field, f"type {kind!r} is not supported; default, linear and llama3 are")
 
 
+def _tokenizer(path: Path, bos_id: int) -> bytes:
+    content = _read(path)
+    try:
+        return from_tokenizer_json(content, [bos_id]).definition
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
 def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
     """Loader of every tensor, by name without "model." and ".weight"."""
     index = directory / _INDEX
@@ -203,8 +211,13 @@ def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
     for path in files:
         for name, tensor in _open(path).items():
             key = name.removeprefix("model.").removesuffix(".weight")
-            if key.endswith(".bias"):
-                raise ModelError(f"{path}: tensor {name}: biases are not supported")
+            if key.endswith("rotary_emb.inv_freq"):  # old checkpoints repeat what theta says
+                continue
+            if not _KNOWN.fullmatch(key):
+                raise ModelError(
+                    f"{path}: tensor {name}: not part of a plain Llama model; the exact engine"
+                    " supports no biases, adapters or other additions"
+                )
             if key in tables:
                 raise ModelError(f"{path}: tensor {name}: there are two of this name")
             tables[key] = tensor.load
