@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 
 from nacrith.errors import NacrithError
@@ -106,6 +105,8 @@ class Console:
             what = f"{type(error).__name__}: {error}".replace("\n", " ")
             self.error(f"internal error, please report it (-vv shows where): {what}", name)
             if self.verbosity >= 2:
+                import traceback
+
                 traceback.print_exception(error)
         return ERROR
 

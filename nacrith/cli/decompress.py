@@ -23,18 +23,21 @@ from nacrith.cli.options import (
     message_options,
     model_option,
     output_options,
+    partial_option,
     settings,
     single_output,
     threads_option,
 )
 from nacrith.cli.outputs import AtomicFile, open_output
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.errors import CorruptError
 
 
 @click.command("decompress", short_help="Decompress files (-d).")
 @files_argument
 @output_options
 @max_size_option
+@partial_option
 @model_option
 @threads_option
 @message_options
@@ -64,15 +67,22 @@ def _decompress(settings: Settings, name: str) -> None:
         with place as output, ProgressBar(settings.console, name, total) as bar:
             if settings.remove and not isinstance(output, AtomicFile):
                 raise CommandError(f"--rm needs a file to write to, not {output.name}")
-            size = 0
-            for piece in ArchiveReader(
+            reader = ArchiveReader(
                 source.file,
                 lambda codec_id: decoder(settings, codec_id),
                 max_size=settings.max_size,
                 progress=bar,
-            ):
-                size += len(piece)
-                output.write(piece)
+            )
+            size = 0
+            try:
+                for piece in reader:
+                    size += len(piece)
+                    output.write(piece)
+            except CorruptError as error:
+                if settings.keep_partial and size and isinstance(output, AtomicFile):
+                    kept = output.commit_partial(source.status if source.regular else None)
+                    raise CorruptError(f"{error}; the first {size:,} bytes are in {kept}") from error
+                raise
             output.commit(source.status if source.regular else None)
             settings.console.summary(f"{size:,} bytes ({duration(bar.elapsed)})", name)
         if settings.remove:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
 from nacrith.archive.scan import scan
+from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
 from nacrith.errors import ModelError, NacrithError
@@ -27,6 +28,8 @@ def content_size(source: Input) -> int | None:
 
 
 def encoder(settings: Settings) -> BlockCodec:
+    """The codec to compress with."""
+    _show_log(settings.console)
     try:
         return loaded.for_encoding(settings.level, settings.model, settings.threads)
     except ModelError as error:
@@ -37,6 +40,8 @@ def encoder(settings: Settings) -> BlockCodec:
 
 
 def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
+    """The codec that an archive names."""
+    _show_log(settings.console)
     if settings.model is not None and settings.model_is_default:
         try:
             return loaded.for_decoding(codec_id, settings.model, settings.threads)
@@ -44,3 +49,16 @@ def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
             settings.console.note(f"NACRITH_MODEL is ignored: {error}")
         return loaded.for_decoding(codec_id, None, settings.threads)
     return loaded.for_decoding(codec_id, settings.model, settings.threads)
+
+
+def _show_log(console: Console) -> None:
+    """Show the library's messages (a model is being converted, once) to the user."""
+    import logging
+
+    class Relay(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.warning(record.getMessage())
+
+    log = logging.getLogger("nacrith")
+    log.setLevel(logging.INFO)
+    log.handlers[:] = [Relay()]

@@ -30,6 +30,7 @@ from nacrith.cli.options import (
     model_option,
     name_option,
     output_options,
+    partial_option,
     settings,
     threads_option,
 )
@@ -40,6 +41,7 @@ _FILTER = ""  # the name of the command that is meant where none is given; nobod
 
 _EPILOG = """\b
 Environment: NACRITH_LEVEL, NACRITH_THREADS, NACRITH_MODEL are defaults for the options.
+
 \b
 Exit codes: 0 all good; 1 an error, also in the arguments (other files are still
 processed); 2 only warnings, a file was skipped; 3 a model is missing or is not the
@@ -77,9 +79,7 @@ class FilterCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Commands (nacrith COMMAND --help)"):
-            formatter.write_dl(
-                [(name, c.get_short_help_str()) for name, c in sorted(group.commands.items())]
-            )
+            formatter.write_dl([(name, c.get_short_help_str()) for name, c in sorted(group.commands.items())])
 
 
 def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
@@ -103,6 +103,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @output_options
 @name_option
 @max_size_option
+@partial_option
 @json_option
 @model_option
 @threads_option
@@ -119,8 +120,13 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 def main_filter(files: Sequence[str], mode: str | None, **options: Any) -> int:
     """Compress files with a language model, without loss.
 
-    Archives decode bit for bit on any machine that has the same model. Without FILE, or for -,
-    standard input is compressed to standard output: tar -I nacrith -cf x.tar.nac x
+    Archives decode bit for bit on any machine that has the same model.
+
+    Without FILE, or for -, standard input is compressed to standard output.
+
+    \b
+    With tar: tar -I nacrith -cf notes.tar.nac notes
+              tar -I nacrith -xf notes.tar.nac
     """
     return _RUN[mode or "compress"](settings(options), files)
 

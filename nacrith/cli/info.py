@@ -9,7 +9,6 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -25,7 +24,6 @@ from nacrith.cli.options import (
     settings,
 )
 from nacrith.cli.outputs import print_line
-from nacrith.codec.params import CodingParams
 from nacrith.errors import NacrithError
 
 _COLUMNS = (
@@ -42,7 +40,7 @@ _COLUMNS = (
 )
 _NUMBERS = {"archive", "content", "ratio", "bpb"}  # set flush right
 _CHECKS = {"short": "crc32", "full": "blake2b, crc32"}
-_WIDTHS = dict(zip(_COLUMNS, (8, 13, 13, 7, 6, 14, 21, len(_CHECKS["full"]), 0, 0), strict=True))
+_WIDTHS = dict(zip(_COLUMNS, (8, 13, 13, 7, 6, 14, 21, 14, 12, 0), strict=True))
 
 
 @click.command("info", short_help="Show what archives hold (-l).")
@@ -148,6 +146,8 @@ def _details(number: int, stream: StreamInfo) -> Iterator[str]:
 
 def _coding(params: bytes) -> dict[str, int | str]:
     """The parameters by name; as digits where this version does not know them."""
+    from nacrith.codec.params import CodingParams
+
     try:
         return dataclasses.asdict(CodingParams.from_bytes(params))
     except NacrithError:
@@ -155,6 +155,8 @@ def _coding(params: bytes) -> dict[str, int | str]:
 
 
 def _time(nanoseconds: int) -> str:
+    from datetime import UTC, datetime
+
     try:
         return datetime.fromtimestamp(nanoseconds // 10**9, UTC).isoformat()
     except (OverflowError, ValueError, OSError):

@@ -72,9 +72,7 @@ def open_input(name: str, *, archive: bool) -> Input:
     """Open `name` for reading; `archive` says that a nacrith archive is expected there."""
     if name == STDIN:
         if archive and os.isatty(0):
-            raise CommandError(
-                "will not read an archive from a terminal; name a file, or see nacrith --help"
-            )
+            raise CommandError("will not read an archive from a terminal; name a file, or see nacrith --help")
         # Buffered like any file, but never closes descriptor 0.
         return Input(open(0, "rb", closefd=False), None, os.fstat(0))
     if stat.S_ISDIR(os.stat(name).st_mode):

@@ -52,6 +52,7 @@ class Settings:
     store_name: bool = False
     max_size: int | None = None
     json: bool = False
+    keep_partial: bool = False
 
 
 def settings(options: dict[str, Any]) -> Settings:
@@ -86,6 +87,7 @@ def settings(options: dict[str, Any]) -> Settings:
         store_name=options.get("store_name", False),
         max_size=options.get("max_size"),
         json=options.get("json", False),
+        keep_partial=options.get("keep_partial", False),
     )
 
 
@@ -137,6 +139,11 @@ threads_option = click.option(
 max_size_option = click.option(
     "--max-size", type=Size(), help="Refuse to decompress to more than this (64K, 10M, 2G)."
 )
+partial_option = click.option(
+    "--keep-partial",
+    is_flag=True,
+    help="Of a damaged archive, keep what comes before the damage as NAME.partial.",
+)
 json_option = click.option("--json", is_flag=True, help="One JSON object a line.")
 name_option = click.option(
     "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time in the archive."
@@ -170,9 +177,7 @@ def message_options(function: Function) -> Function:
         (
             click.option("-q", "--quiet", count=True, help="No warnings; twice: no errors."),
             click.option("-v", "--verbose", count=True, help="Say more."),
-            click.option(
-                "--progress/--no-progress", default=None, help="Progress bar (default: terminal)."
-            ),
+            click.option("--progress/--no-progress", default=None, help="Progress bar (default: terminal)."),
         )
     ):
         function = option(function)

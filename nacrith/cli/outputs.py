@@ -126,6 +126,13 @@ class AtomicFile:
         with explained(f"cannot synchronise {printable(self._directory)}"):
             _sync_directory(self._directory)
 
+    def commit_partial(self, source: os.stat_result | None = None) -> str:
+        """As `commit`, under the name with .partial behind it, which is returned."""
+        self._target += ".partial"
+        self.name = printable(self._target)
+        self.commit(source)
+        return self.name
+
     def __enter__(self) -> AtomicFile:
         return self
 
@@ -161,9 +168,7 @@ class AtomicFile:
 
     def _refuse_existing(self) -> None:
         if os.path.lexists(self._target):
-            raise CommandError(
-                f"{self.name} exists already; use -f to overwrite it or -o for another name"
-            )
+            raise CommandError(f"{self.name} exists already; use -f to overwrite it or -o for another name")
 
     def _unlink(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -190,9 +195,7 @@ def print_line(text: str) -> None:
             line = line[os.write(1, line) :]
 
 
-def open_output(
-    target: str | None, source: os.stat_result, *, force: bool, archive: bool
-) -> Output:
+def open_output(target: str | None, source: os.stat_result, *, force: bool, archive: bool) -> Output:
     """The output at path `target` (None: standard output) for an input of status `source`.
 
     archive: what will be written does harm on a terminal, and goes there only with `force`.
