@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_reference import SlowModel, exp2, f32, f64, rint
-from small_models import TINY, tiny
+from small_models import TINY, TINY_HF, tiny
 
 from nacrith import arith
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.coder.cdf import counts
 from nacrith.coder.range_coder import Encoder
+from nacrith.models.exact.convert import convert
 from nacrith.models.exact.model import ExactModel
+from nacrith.models.exact.safetensors_source import read_safetensors
 
 TOTAL = 1 << 24
 WORD, STATE = 1 << 32, 1 << 64
@@ -119,6 +121,27 @@ def test_a_plain_decoder_reads_what_the_codec_wrote(window):
     assert crlf
     assert model.tokenizer.escape_id in ids, "the text was to need an escape"
     assert model.tokenizer.decode(ids).replace(b"\n", b"\r\n") == TEXT
+
+
+def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path):
+    """A model with tables for 256 positions, and a block of some 600 tokens."""
+    convert(read_safetensors(TINY_HF), tmp_path / "short.nacm", positions=256)
+    model = ExactModel(tmp_path / "short.nacm", threads=1)
+    assert model.max_length == 256
+    codec = ModelCodec(model, CodingParams(64))
+    text = bytes(range(32, 127)) * 6
+    blocks = [text, text[:200], b"", text[7:]]
+    payloads = codec.encode(blocks)
+    assert codec.decode([(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]) == blocks
+    ids = list(model.tokenizer.encode(text))
+    assert len(ids) > 512
+    session = model.session(1, 64)
+    decoder = PlainDecoder(payloads[0][2:])
+    for i, token in enumerate(ids):
+        if i % 256 == 0:
+            session.rollback(0, 0)
+        row = session.extend([[ids[i - 1] if i % 256 else model.bos_id]])[0][0]
+        assert decoder.decode(plain_counts(row.tolist())) == token
 
 
 def test_golden_payload():

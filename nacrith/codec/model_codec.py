@@ -5,6 +5,8 @@ learns a token only from the row before it, so blocks are decoded side by side, 
 pass; a lane that finishes takes the next block. The rows are the same integers either way: that is the
 contract of exact engines, and what makes the archive decodable.
 
+A lane that holds all it can is emptied and begins again with the start token.
+
 A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the range coder's bytes.
 """
 
@@ -69,8 +71,15 @@ class ModelCodec:
         ]
         session = self.model.session(len(blocks), self.params.window)
         share = max(1, _ENCODE_ROWS // len(blocks))
-        for begin in range(0, max(map(len, tokens)), share):
-            inputs = [_shifted(ids, self.model.bos_id, begin, begin + share) for ids in tokens]
+        limit = self.model.max_length
+        end = 0
+        while end < max(map(len, tokens)):
+            begin, end = end, min(end + share, end - end % limit + limit)
+            starts = begin % limit == 0
+            if starts:
+                for i in range(len(blocks)):
+                    session.rollback(i, 0)
+            inputs = [_shifted(ids, self.model.bos_id if starts else None, begin, end) for ids in tokens]
             for i, rows in enumerate(session.extend(inputs)):
                 for row in rows:
                     step(row, ensembles[i], ports[i])
@@ -90,10 +99,13 @@ class ModelCodec:
             for i, job in enumerate(lanes):
                 if job is None or not job.left:
                     job = lanes[i] = queue.pop() if queue else None
-                    if job is not None:
-                        session.rollback(i, 0)
-                        job.tokens.append(self.model.bos_id)
-                inputs.append(job.tokens[-1:] if job is not None else [])
+                if job is None:
+                    inputs.append([])
+                elif len(job.tokens) % self.model.max_length == 0:
+                    session.rollback(i, 0)
+                    inputs.append([self.model.bos_id])
+                else:
+                    inputs.append(job.tokens[-1:])
             if not any(inputs):
                 break
             for job, rows in zip(lanes, session.extend(inputs), strict=True):
@@ -135,17 +147,18 @@ class _DecodeJob:
         self.tokens: list[int] = []
 
     def content(self, model: LanguageModel) -> bytes:
-        text = restore_crlf(model.tokenizer.decode(self.tokens[1:]), self.crlf)
+        text = restore_crlf(model.tokenizer.decode(self.tokens), self.crlf)
         if len(text) != self.size:
             raise CorruptError(f"a block decodes to {len(text)} bytes, not {self.size}: damaged")
         return text
 
 
-def _shifted(ids: list[int], bos: int, begin: int, end: int) -> list[int]:
-    """ids[begin - 1 : end - 1], where ids[-1] is the start token: the inputs that predict ids[begin:end]."""
+def _shifted(ids: list[int], bos: int | None, begin: int, end: int) -> list[int]:
+    """The inputs that predict ids[begin:end]: each the token before, the first `bos` if given."""
     if begin >= len(ids):
         return []
-    return ([bos] if begin == 0 else [ids[begin - 1]]) + ids[begin : min(end, len(ids)) - 1]
+    first = ids[begin - 1] if bos is None else bos
+    return [first, *ids[begin : min(end, len(ids)) - 1]]
 
 
 def _varint(n: int) -> bytes:

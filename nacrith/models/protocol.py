@@ -90,6 +90,11 @@ class LanguageModel(Protocol):
         ...
 
     @property
+    def max_length(self) -> int:
+        """The most tokens that a lane can hold, at least 256."""
+        ...
+
+    @property
     def rollback_limit(self) -> int: ...
 
     @property

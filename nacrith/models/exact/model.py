@@ -9,6 +9,7 @@ from pathlib import Path
 from nacrith.models.exact import modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine, NumpySession
+from nacrith.models.exact.rope import LOW
 from nacrith.models.tokenizer import ByteTokenizer
 
 
@@ -44,6 +45,10 @@ class ExactModel:
     @property
     def max_context(self) -> int:
         return self.file.config.max_context
+
+    @property
+    def max_length(self) -> int:
+        return LOW * len(self.file.tensors["rope.coarse"][0])
 
     @cached_property
     def tokenizer(self) -> ByteTokenizer:
