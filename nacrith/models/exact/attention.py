@@ -19,6 +19,8 @@ position window - 1 (StreamingLLM, Xiao et al. 2023).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nacrith import scratch
@@ -29,6 +31,7 @@ from nacrith.models.exact.ops import INT8_MAX, LOG2E, quantise
 _MASKED = np.float32(-1e30)
 _PEAK = np.float32(12.0)  # log2 of the largest e
 _MASS = np.float32(1 << 16)
+_TILE = 1 << 16  # scores worked on at a time, so that they stay in the cache over all operations
 _SUM_KEYS = 4096  # e <= 2^12, so sums over this many keys stay within 2^24
 
 
@@ -64,20 +67,38 @@ def attend(
         np.multiply(sinks, k_scale[:, :, None, :SINKS], out=sinks)
         np.multiply(sinks, sink_factor, out=t[..., :SINKS])
     _mask(t.reshape(batch, kv, heads // kv, rows, -1), first, last)
-    np.subtract(t, t.max(axis=-1, keepdims=True) - _PEAK, out=t)
-    e = exp2(t)
-    np.rint(e, out=e)
-    total = _row_sums(e)
-    # (B, kv, group, rows) <- (B, rows, kv)
+    # (B, kv, group * rows, 1) <- (B, rows, kv)
     m = np.broadcast_to(v_max.transpose(0, 2, 1)[:, :, None, :], (batch, kv, heads // kv, rows)).reshape(
         batch, kv, -1, 1
     )
-    np.multiply(e, v_scale[:, :, None, :], out=e)
-    np.multiply(e, _MASS / (total * m), out=e)
-    np.rint(e, out=e)
-    out = np.matmul(e, v)
+    for tile in _tiles(t.shape):
+        _soften(t[tile], v_scale[tile[:2]][:, :, None, :], m[tile])
+    out = np.matmul(t, v)
     np.multiply(out, m * (np.float32(1.0) / _MASS), out=out)
     return out.reshape(batch, heads, rows, dim).transpose(0, 2, 1, 3)
+
+
+def _soften(t: F32, v_scale: F32, m: F32) -> None:
+    """Scores t to weights w, in place."""
+    np.subtract(t, t.max(axis=-1, keepdims=True) - _PEAK, out=t)
+    exp2(t)
+    np.rint(t, out=t)
+    total = _row_sums(t)
+    np.multiply(t, v_scale, out=t)
+    np.multiply(t, _MASS / (total * m), out=t)
+    np.rint(t, out=t)
+
+
+def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice, slice]]:
+    """Cuts of (B, kv, rows, slots) scores, along the first three axes, that fit the cache."""
+    batch, kv, rows, slots = shape
+    per_lane = max(1, _TILE // (kv * rows * slots))
+    kv_step = kv if kv * rows * slots <= _TILE else 1
+    row_step = rows if rows * slots <= _TILE else max(1, _TILE // slots)
+    for b in range(0, batch, per_lane):
+        for h in range(0, kv, kv_step):
+            for r in range(0, rows, row_step):
+                yield slice(b, b + per_lane), slice(h, h + kv_step), slice(r, r + row_step)
 
 
 def _group(q: F32, kv: int, c: np.float32) -> tuple[F32, F32]:

@@ -24,7 +24,7 @@ class ExactModel:
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.file = modelfile.read(path)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _usable_cores()
 
     @property
     def name(self) -> str:
@@ -64,3 +64,9 @@ class ExactModel:
         if not 2 * SINKS <= window <= self.max_context:
             raise ValueError(f"window {window} is not within {2 * SINKS}..{self.max_context}")
         return self.engine.session(lanes, window)
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -31,7 +31,7 @@ BATCH = 512
 """Most rows of one pass through the layers."""
 
 ROLLBACK = 256
-_ATTENTION_ROWS = 16  # rows of one attention task: its scores should fit the cache
+_ATTENTION_ROWS = 64  # rows of one attention task
 _TILE = 32  # rows of one elementwise task, likewise
 _HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
 _LOGIT_MAX = np.float32(1 << 30)
