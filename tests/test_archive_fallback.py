@@ -115,6 +115,16 @@ def test_ppmd_of_every_order(order: int) -> None:
         assert fallback.decode(wire.PPMD, payload, len(data)) == data
 
 
+def test_ppmd_of_much_output() -> None:
+    """pyppmd spoils what one call makes beyond 32 KiB, for one input in ten or so."""
+    for seed in range(6):
+        letters = bytes(random.Random(seed).choices(b"aaabcdefgh      ijklmn", k=120_000))
+        for order in (2, 0x82, 0x83):
+            payload = fallback._ppmd_encode(letters, order)
+            assert len(payload) > 1 << 15
+            assert fallback.decode(wire.PPMD, payload, len(letters)) == letters
+
+
 def test_large_noise_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bytes:
         raise AssertionError("a slow encoder was tried on noise")

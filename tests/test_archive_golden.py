@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import archive_plain_reader
+import brotli
 import pytest
 import zstandard
 from archive_fakes import never
@@ -72,5 +73,5 @@ def test_refused(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", REFUSED, ids=name)
 def test_refused_by_the_plain_reader(entry: dict[str, Any]) -> None:
-    with pytest.raises((AssertionError, lzma.LZMAError, zstandard.ZstdError)):
+    with pytest.raises((AssertionError, brotli.error, lzma.LZMAError, zstandard.ZstdError)):
         archive_plain_reader.read((GOLDEN / entry["file"]).read_bytes())

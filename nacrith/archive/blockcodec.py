@@ -45,9 +45,7 @@ class BlockCodec(Protocol):
         """Payload of each block. Any bytes are valid input, though text is what it is good at."""
         ...
 
-    def decode(
-        self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
-    ) -> list[bytes]:
+    def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         """Content of each (payload, content length).
 
         A damaged payload gives wrong bytes of some length or a `CorruptError`; it never raises

@@ -67,9 +67,7 @@ class Metadata:
         if self.name is not None:
             name = self.name.encode("utf-8", "surrogateescape")
             if not _name_ok(name):
-                raise ValueError(
-                    f"metadata name {self.name!r} is empty, too long or has NUL or '/'"
-                )
+                raise ValueError(f"metadata name {self.name!r} is empty, too long or has NUL or '/'")
             entries.append((KEY_NAME, name))
         if self.mtime_ns is not None:
             if not -(1 << 63) <= self.mtime_ns < 1 << 63:
@@ -274,9 +272,7 @@ def parse_short_head(source: Source) -> ShortHead:
     raw += put_varint(content_size)
     payload_size = content_size
     if kind != RAW:
-        payload_size = read_varint(
-            lambda: source.byte(what), content_size, f"{where}: payload length"
-        )
+        payload_size = read_varint(lambda: source.byte(what), content_size, f"{where}: payload length")
         raw += put_varint(payload_size)
     return ShortHead(kind, codec, content_size, payload_size, raw)
 

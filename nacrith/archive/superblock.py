@@ -92,10 +92,7 @@ def _model_blocks(
     """For each segment the contents of its model blocks; none where the model is not tried."""
     size = sum(len(part) for (part, _), yes in zip(parts, tried, strict=True) if yes)
     target = max(MIN_TARGET, block_bytes(size)) if size else MIN_TARGET
-    return [
-        segment.cut(part, target) if yes else []
-        for (part, _), yes in zip(parts, tried, strict=True)
-    ]
+    return [segment.cut(part, target) if yes else [] for (part, _), yes in zip(parts, tried, strict=True)]
 
 
 def _with_model(

@@ -145,9 +145,7 @@ class Source:
     def read(self, size: int, what: str) -> bytes:
         data = self.read_upto(size)
         if len(data) < size:
-            raise TruncatedError(
-                f"archive ends at byte {self.offset}, inside {what}: it is truncated"
-            )
+            raise TruncatedError(f"archive ends at byte {self.offset}, inside {what}: it is truncated")
         return data
 
     def byte(self, what: str) -> int:
