@@ -31,8 +31,8 @@ BATCH = 512
 """Most rows of one pass through the layers."""
 
 ROLLBACK = 256
-_ATTENTION_ROWS = 64  # rows of one attention task
-_TILE = 32  # rows of one elementwise task, likewise
+_ATTENTION_ROWS = 128  # rows of one attention task
+_TILE = 128  # rows of one elementwise task: larger ones miss the cache, smaller ones wait for the GIL
 _HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
 _LOGIT_MAX = np.float32(1 << 30)
 
