@@ -150,8 +150,7 @@ def render(result: dict[str, Any]) -> str:
 
     def cells(show: Callable[[Row], str]) -> list[list[str]]:
         return [
-            [file, f"{size:,}"]
-            + [show(at[file, size, n]) if (file, size, n) in at else "" for n in names]
+            [file, f"{size:,}"] + [show(at[file, size, n]) if (file, size, n) in at else "" for n in names]
             for file, size in files
         ]
 

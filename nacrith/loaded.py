@@ -44,9 +44,7 @@ def for_encoding(level: int, model: str | LanguageModel | None, threads: int | N
         return result
 
 
-def for_decoding(
-    codec_id: CodecId, model: str | LanguageModel | None, threads: int | None
-) -> BlockCodec:
+def for_decoding(codec_id: CodecId, model: str | LanguageModel | None, threads: int | None) -> BlockCodec:
     """The codec that an archive names, over `model` or, if None, the one that it was made with."""
     global _held
     from nacrith import codec
@@ -80,10 +78,6 @@ def _find(model: str | LanguageModel | None, threads: int | None) -> LanguageMod
 
 def _find_made_with(codec_id: CodecId, threads: int | None) -> LanguageModel | None:
     """The model held, if it is the one that the archive names. A short archive names a prefix."""
-    if (
-        _held
-        and _held.threads == threads
-        and _held.model.fingerprint.startswith(codec_id.fingerprint)
-    ):
+    if _held and _held.threads == threads and _held.model.fingerprint.startswith(codec_id.fingerprint):
         return _held.model
     return None

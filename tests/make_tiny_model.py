@@ -87,9 +87,7 @@ def train_tokenizer(texts: list[str]) -> bytes:
     """tokenizer.json of a byte-level BPE, split as SmolLM2's is."""
     alphabet = [s for b, s in enumerate(BYTE_TO_SYMBOL) if b not in MISSING]
     tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = Sequence(
-        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
-    )
+    tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
         vocab_size=VOCAB,
@@ -159,9 +157,7 @@ class Llama(nn.Module):
             if weight.ndim == 2:
                 inward = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(weight, std=0.05 / math.sqrt(2 * LAYERS) if inward else 0.05)
-        angles = torch.outer(
-            torch.arange(CONTEXT), THETA ** (-torch.arange(HEAD_DIM // 2) / (HEAD_DIM // 2))
-        )
+        angles = torch.outer(torch.arange(CONTEXT), THETA ** (-torch.arange(HEAD_DIM // 2) / (HEAD_DIM // 2)))
         self.cos, self.sin = angles.cos(), angles.sin()
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -187,9 +183,7 @@ def train(model: Llama, tokens: np.ndarray, seconds: float) -> None:
             group["lr"] = rate
         length = next(n for until, n in LENGTHS if done < until)
         starts = rng.integers(0, len(tokens) - length, STEP_TOKENS // length)
-        targets = torch.from_numpy(
-            np.stack([tokens[s : s + length] for s in starts]).astype(np.int64)
-        )
+        targets = torch.from_numpy(np.stack([tokens[s : s + length] for s in starts]).astype(np.int64))
         inputs = functional.pad(targets[:, :-1], (1, 0))  # the start token is 0
         loss = functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimiser.zero_grad(set_to_none=True)
@@ -199,9 +193,7 @@ def train(model: Llama, tokens: np.ndarray, seconds: float) -> None:
         average += 0.01 * (loss.item() - average)
         step += 1
         if step % 200 == 0:
-            print(
-                f"step {step}, {done:.0%}: {average / math.log(2):.3f} bits per token", flush=True
-            )
+            print(f"step {step}, {done:.0%}: {average / math.log(2):.3f} bits per token", flush=True)
 
 
 def save(model: Llama, tokenizer: bytes, directory: Path) -> None:

@@ -78,9 +78,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert done.stdout == 'pip install ".[test,smollm2]" && pytest'
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"]
-)
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md"])
 def test_links_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     links = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if not t.startswith("http")]

@@ -84,8 +84,7 @@ def breaches(module: str, source: str, is_package: bool = False) -> list[str]:
         allowed = MAY_IMPORT[part]
         own = part_of(target) == part
         if not own and not any(
-            part_of(target) == a if "." not in a else f"{target}.".startswith(f"{a}.")
-            for a in allowed
+            part_of(target) == a if "." not in a else f"{target}.".startswith(f"{a}.") for a in allowed
         ):
             found.append(f"nacrith.{module}:{line} imports nacrith.{target}")
     return found

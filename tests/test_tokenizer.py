@@ -45,8 +45,7 @@ def gguf_fields(missing: bytes = b"", special: list[str] = SPECIAL, pre: str = "
         "tokenizer.ggml.pre": pre,
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.merges": merges,
-        "tokenizer.ggml.token_type": [CONTROL] * len(special)
-        + [NORMAL] * (len(tokens) - len(special)),
+        "tokenizer.ggml.token_type": [CONTROL] * len(special) + [NORMAL] * (len(tokens) - len(special)),
         "tokenizer.ggml.bos_token_id": 0,
         "tokenizer.ggml.eos_token_id": 1,
     }
@@ -157,10 +156,7 @@ def test_a_missing_digit_is_escaped_by_the_others() -> None:
     tokenizer = from_gguf_fields(gguf_fields(b"\x04f"))
     assert tokenizer.decode(tokenizer.encode(b"f\x04f4")) == b"f\x04f4"
     assert tokenizer.escape_id is not None
-    assert (
-        tokenizer.decode([tokenizer.escape_id, tokenizer.escape_id, *tokenizer.encode(b"44")])
-        == b"D"
-    )
+    assert tokenizer.decode([tokenizer.escape_id, tokenizer.escape_id, *tokenizer.encode(b"44")]) == b"D"
 
 
 def test_text_uses_merges() -> None:
@@ -184,9 +180,7 @@ def _prose(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("pre", sorted({*PRE_TOKENIZERS, "never heard of"}))
-def test_pieces_do_not_change_the_tokens_of_prose(
-    pre: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_do_not_change_the_tokens_of_prose(pre: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = from_gguf_fields(gguf_fields(pre=pre))
     data = _prose(3000)
     whole = tokenizer.encode(data)
@@ -221,9 +215,7 @@ def test_definition_round_trip(tokenizer: ByteTokenizer) -> None:
 
 
 def test_definition_is_canonical() -> None:
-    tokenizer = ByteTokenizer(
-        ["<s>", *BYTE_TO_SYMBOL, "in"], [("i", "n")], [r"\p{N}"], [0], False, None
-    )
+    tokenizer = ByteTokenizer(["<s>", *BYTE_TO_SYMBOL, "in"], [("i", "n")], [r"\p{N}"], [0], False, None)
     vocab = json.dumps(["<s>", *BYTE_TO_SYMBOL, "in"], separators=(",", ":"))
     assert tokenizer.definition.decode() == (
         '{"escape":null,"format":1,"merges":["i n"],"patterns":["\\\\p{N}"],"special":[0],'
@@ -393,9 +385,7 @@ def smollm2(smollm2_fields: dict) -> ByteTokenizer:
 
 def plain_bpe(text: str, ranks: dict[tuple[str, str], int]) -> list[str]:
     """Byte-level BPE by the book: merge the best pair, leftmost first, until there is none."""
-    shape = (
-        r"[0-9]|'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|\s+(?=[0-9])|\s+(?!\S)|\s+"
-    )
+    shape = r"[0-9]|'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[^\sA-Za-z0-9]+|\s+(?=[0-9])|\s+(?!\S)|\s+"
     out = []
     for piece in re.findall(shape, text):
         parts = [BYTE_TO_SYMBOL[b] for b in piece.encode()]
@@ -417,9 +407,7 @@ PLAIN = [
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("text", PLAIN)
-def test_smollm2_agrees_with_a_plain_bpe(
-    text: str, smollm2: ByteTokenizer, smollm2_fields: dict
-) -> None:
+def test_smollm2_agrees_with_a_plain_bpe(text: str, smollm2: ByteTokenizer, smollm2_fields: dict) -> None:
     tokens = smollm2_fields["tokenizer.ggml.tokens"]
     merges = smollm2_fields["tokenizer.ggml.merges"]
     ranks = {tuple(m.split(" ")): i for i, m in enumerate(merges)}

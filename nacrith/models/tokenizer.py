@@ -147,9 +147,7 @@ class ByteTokenizer:
                 escape,
             )
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ModelError(
-                f"damaged tokenizer definition ({error}): convert the model again"
-            ) from error
+            raise ModelError(f"damaged tokenizer definition ({error}): convert the model again") from error
 
     @property
     def definition(self) -> bytes:
@@ -232,9 +230,7 @@ def _make_library(
         steps: list[PreTokenizer] = [Split(Regex(p), "isolated") for p in patterns]
         library = Library(BPE(vocab=ids, merges=merges, ignore_merges=whole_words))
     except Exception as error:  # the library raises bare Exception
-        raise ModelError(
-            f"no tokenizer can be built of this ({error}): check its source"
-        ) from error
+        raise ModelError(f"no tokenizer can be built of this ({error}): check its source") from error
     steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
     library.pre_tokenizer = Steps(steps)
     return library

@@ -87,8 +87,7 @@ class Linear:
         parts = self.workers.threads
         edges = [self.width * i // parts for i in range(parts + 1)]
         self.workers.run(
-            partial(self._columns, q, scale, out[:, a:b], slice(a, b))
-            for a, b in itertools.pairwise(edges)
+            partial(self._columns, q, scale, out[:, a:b], slice(a, b)) for a, b in itertools.pairwise(edges)
         )
         return out
 
