@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from nacrith.models import load_model
     from nacrith.stream import Compressor, Decompressor
 
+    backend: str
+    """What exact models run on here: "native" or "numpy"."""
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "StreamInfo",
     "TruncatedError",
     "UnsupportedFormatError",
+    "backend",
     "compress",
     "decompress",
     "info",
@@ -71,6 +75,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "backend":  # not kept: the environment may change
+        return importlib.import_module("nacrith.models.exact.native").backend()
     if name not in _HOME:
         raise AttributeError(f"module 'nacrith' has no attribute {name!r}")
     module, attribute = _HOME[name]

@@ -1,0 +1,84 @@
+// What an instruction set provides: the inner loops of arithmetic version 1, as a table of functions.
+//
+// kernels.inl holds everything once, in plain C++ that compilers vectorise; each variant compiles it
+// with its own flags and brings its own `block`, the integer product that takes most of the time.
+#pragma once
+
+#include <cstdint>
+
+namespace nacrith {
+
+// Integer matrices are packed in tiles of 16 output rows: [tile][column pair][row in tile][2], padded
+// with zeros. One tile and one pair of columns is 32 bytes, which suits a multiply-add of pairs.
+constexpr int64_t kTile = 16;
+// Most activation rows of one `block`.
+constexpr int64_t kRows = 6;
+constexpr int64_t kSinks = 4;
+
+struct Matrix {
+    const int8_t *packed;
+    const float *scales;  // padded to whole tiles
+    int64_t rows, pairs;
+    bool wide;  // sums may leave 32 bits
+};
+
+// Quantised rows: x ~ q * scale. Stride in elements, even.
+struct Quantised {
+    const int16_t *q;
+    int64_t stride;
+    const float *scale;
+};
+
+enum class Store { kWrite, kAdd, kLogits };
+
+struct Output {
+    Store mode;
+    float *values;  // kWrite, kAdd: (rows, stride)
+    int64_t stride;
+    int32_t *const *rows;  // kLogits: a pointer for each row
+};
+
+// Keys and values of one head of one lane; slots 0..15 are the sinks', see cache.hpp.
+struct HeadCache {
+    const int8_t *k;  // [slot / 16][dim / 2][16][2]
+    const int8_t *v;  // [dim / 16][slot / 2][16][2]
+    const float *k_scale, *v_scale, *v_max;
+    int64_t slots, dim;
+};
+
+// One piece of attention: `count` query rows of one lane that share a head of keys and values.
+struct Attention {
+    HeadCache cache;
+    const int16_t *q, *q_sink;         // (count, dim)
+    const float *factor, *sink_factor;  // (count)
+    int64_t count, group;              // count is a multiple of group: row i is token i / group
+    const int64_t *slot;               // of each token's own position
+    int64_t window;
+    int64_t first_slot, end_slot;  // beyond the sinks: all that some row sees, in whole tiles
+    float *t;                      // scratch (count, width), width = kTile + end_slot - first_slot
+    int16_t *w;                    // scratch, likewise
+    float *out;                    // row i: out + (i / group) * out_stride + (i % group) * dim
+    int64_t out_stride;
+};
+
+struct Kernels {
+    const char *name;
+    // Tiles begin..end of `matrix` times `count` rows.
+    void (*linear)(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
+                   const Output &out);
+    void (*quantise)(const float *x, int64_t n, int32_t limit, int16_t *q, float *scale);
+    // scratch: n floats
+    void (*norm)(const float *x, const float *gain, int64_t n, double eps, int32_t limit,
+                 float *scratch, int16_t *q, float *scale);
+    void (*silu)(const float *gate, const float *up, int64_t n, int32_t limit, float *scratch,
+                 int16_t *q, float *scale);
+    void (*rotate)(const float *x, const float *cos, const float *sin, int64_t half, float *out);
+    void (*attend)(const Attention &task);
+};
+
+const Kernels &portable_kernels();
+#ifdef NACRITH_AVX2
+const Kernels &avx2_kernels();
+#endif
+
+}  // namespace nacrith

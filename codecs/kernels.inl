@@ -1,0 +1,307 @@
+// Inner loops of arithmetic version 1 (formats/arithmetic-v1.md), included by each variant after its
+//
+//     template <int M> void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride,
+//                                 int32_t *acc);
+//
+// which sets acc[m][n] (m < M, n < 16) to the sum over 2 * pairs columns of q(m) * w(n), w one tile.
+// The including file opens an anonymous namespace, so that code made for one instruction set cannot be
+// linked into another.
+//
+// Float operations are elementwise, one rounding each, in the specification's order: compile with
+// -ffp-contract=off and never with -ffast-math. Reductions are of integers or of maxima, in any order.
+
+constexpr float kTiny = 7.888609052210118e-31f;        // 2^-100
+constexpr float kLog2e = 1.4426950408889634f;
+constexpr float kRint = 12582912.0f;                   // 1.5 * 2^23
+constexpr int32_t kRintBits = 0x4b400000;
+constexpr float kLogitUnit = kLog2e * 65536.0f;
+constexpr float kLogitMax = 1073741824.0f;             // 2^30
+constexpr int64_t kChunk = 96;                         // activation rows that stay in the L2 cache
+
+inline uint32_t bits(float x) {
+    uint32_t u;
+    std::memcpy(&u, &x, 4);
+    return u;
+}
+
+inline float from_bits(uint32_t u) {
+    float x;
+    std::memcpy(&x, &u, 4);
+    return x;
+}
+
+// rint for |x| <= 2^22: the sum's low bits are the integer, ties rounded to even.
+inline int32_t nearest(float x) {
+    return static_cast<int32_t>(bits(x + kRint) - static_cast<uint32_t>(kRintBits));
+}
+
+inline float exp2_of(float t) {
+    t = t > -100.0f ? t : -100.0f;
+    const float y = t + kRint;
+    const float f = t - (y - kRint);
+    const float p = ((0.05517166f * f + 0.24261112f) * f + 0.69326099f) * f + 0.99992807f;
+    return from_bits(bits(p) + (bits(y) << 23));
+}
+
+// Largest magnitude, at least 2^-100. Sixteen maxima side by side, so that it vectorises.
+inline float absmax(const float *x, int64_t n) {
+    float m[16];
+    for (float &v : m) v = kTiny;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) {
+            const float a = std::fabs(x[i + j]);
+            m[j] = a > m[j] ? a : m[j];
+        }
+    for (; i < n; i++) {
+        const float a = std::fabs(x[i]);
+        m[0] = a > m[0] ? a : m[0];
+    }
+    float best = m[0];
+    for (float v : m) best = v > best ? v : best;
+    return best;
+}
+
+inline float largest(const float *x, int64_t n, float best) {
+    float m[16];
+    for (float &v : m) v = best;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
+    for (; i < n; i++) m[0] = x[i] > m[0] ? x[i] : m[0];
+    for (float v : m) best = v > best ? v : best;
+    return best;
+}
+
+void quantise(const float *__restrict x, int64_t n, int32_t limit, int16_t *__restrict q, float *scale) {
+    const float a = absmax(x, n);
+    const float f = static_cast<float>(limit) / a;
+    for (int64_t i = 0; i < n; i++) q[i] = static_cast<int16_t>(nearest(x[i] * f));
+    *scale = a / static_cast<float>(limit);
+}
+
+void norm(const float *__restrict x, const float *__restrict gain, int64_t n, double eps, int32_t limit,
+          float *__restrict scratch, int16_t *q, float *scale) {
+    const float b = 32767.0f / absmax(x, n);
+    int64_t sum = 0;  // at most 32767^2 * 2^20 = 2^50
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t v = nearest(x[i] * b);
+        sum += static_cast<int64_t>(v) * v;
+        scratch[i] = static_cast<float>(v);
+    }
+    const double d = b;
+    const double mean = static_cast<double>(sum) / static_cast<double>(n);
+    const float r = static_cast<float>(1.0 / std::sqrt(mean + d * d * eps));
+    for (int64_t i = 0; i < n; i++) scratch[i] = scratch[i] * r * gain[i];
+    quantise(scratch, n, limit, q, scale);
+}
+
+void silu(const float *__restrict gate, const float *__restrict up, int64_t n, int32_t limit,
+          float *__restrict scratch, int16_t *q, float *scale) {
+    for (int64_t i = 0; i < n; i++) {
+        const float g = gate[i];
+        const float e = exp2_of(std::fabs(g) * -kLog2e);
+        const float p = (g >= 0.0f ? 1.0f : e) / (e + 1.0f);
+        scratch[i] = g * up[i] * p;
+    }
+    quantise(scratch, n, limit, q, scale);
+}
+
+void rotate(const float *__restrict x, const float *__restrict cos, const float *__restrict sin,
+            int64_t half, float *__restrict out) {
+    for (int64_t j = 0; j < half; j++) {
+        const float a = x[j], b = x[j + half];
+        out[j] = a * cos[j] - b * sin[j];
+        out[j + half] = b * cos[j] + a * sin[j];
+    }
+}
+
+void block_of(int64_t m, const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int32_t *acc) {
+    switch (m) {
+        case 1: return block<1>(w, pairs, q, stride, acc);
+        case 2: return block<2>(w, pairs, q, stride, acc);
+        case 3: return block<3>(w, pairs, q, stride, acc);
+        case 4: return block<4>(w, pairs, q, stride, acc);
+        case 5: return block<5>(w, pairs, q, stride, acc);
+        default: return block<6>(w, pairs, q, stride, acc);
+    }
+}
+
+// The same in 64 bits, one row: for models whose sums may leave 32 bits.
+void wide_block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t *acc) {
+    for (int64_t n = 0; n < kTile; n++) acc[n] = 0;
+    for (int64_t p = 0; p < pairs; p++, w += 2 * kTile)
+        for (int64_t n = 0; n < kTile; n++)
+            acc[n] += int32_t{q[2 * p]} * w[2 * n] + int32_t{q[2 * p + 1]} * w[2 * n + 1];
+}
+
+// Sums of one row and one tile to the row's results n0 .. n0 + valid - 1.
+template <class Sum>
+void finish(const Sum *__restrict acc, const float *__restrict scales, float scale, int64_t row, int64_t n0,
+            int64_t valid, const Output &out) {
+    float y[kTile];
+    for (int64_t i = 0; i < kTile; i++) y[i] = static_cast<float>(acc[i]) * scales[n0 + i] * scale;
+    if (out.mode == Store::kLogits) {
+        int32_t z[kTile];
+        for (int64_t i = 0; i < kTile; i++) {
+            const float t = y[i] * kLogitUnit;
+            const float big = from_bits((bits(t) & 0x80000000u) | 0x4b000000u);  // 2^23 with t's sign
+            float r = std::fabs(t) < 8388608.0f ? (t + big) - big : t;           // rint(t)
+            r = r < kLogitMax ? r : kLogitMax;
+            r = r > -kLogitMax ? r : -kLogitMax;
+            z[i] = static_cast<int32_t>(r);
+        }
+        std::memcpy(out.rows[row] + n0, z, static_cast<size_t>(valid) * sizeof *z);
+        return;
+    }
+    float *to = out.values + row * out.stride + n0;
+    if (out.mode == Store::kAdd)
+        for (int64_t i = 0; i < valid; i++) to[i] = to[i] + y[i];
+    else
+        std::memcpy(to, y, static_cast<size_t>(valid) * sizeof *y);
+}
+
+void linear(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count, const Output &out) {
+    const int64_t tile_bytes = matrix.pairs * 2 * kTile;
+    for (int64_t c0 = 0; c0 < count; c0 += kChunk) {
+        const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
+        for (int64_t tile = begin; tile < end; tile++) {
+            const int8_t *w = matrix.packed + tile * tile_bytes;
+            const int64_t n0 = tile * kTile;
+            const int64_t valid = n0 + kTile < matrix.rows ? kTile : matrix.rows - n0;
+            if (matrix.wide) {
+                for (int64_t r = c0; r < c1; r++) {
+                    int64_t acc[kTile];
+                    wide_block(w, matrix.pairs, x.q + r * x.stride, acc);
+                    finish(acc, matrix.scales, x.scale[r], r, n0, valid, out);
+                }
+                continue;
+            }
+            for (int64_t r = c0; r < c1; r += kRows) {
+                const int64_t m = r + kRows < c1 ? kRows : c1 - r;
+                alignas(64) int32_t acc[kRows * kTile];
+                block_of(m, w, matrix.pairs, x.q + r * x.stride, x.stride, acc);
+                for (int64_t i = 0; i < m; i++)
+                    finish(acc + i * kTile, matrix.scales, x.scale[r + i], r + i, n0, valid, out);
+            }
+        }
+    }
+}
+
+// t = f32(q . k) * k_scale * factor for whole tiles of keys: `tiles` from slot 16 * first on, to t + at.
+void scores(const Attention &a, const int16_t *q, const float *factor, int64_t first, int64_t tiles,
+            int64_t width, int64_t at) {
+    const int64_t pairs = a.cache.dim / 2;
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        const int8_t *k = a.cache.k + (first + tile) * pairs * 2 * kTile;
+        const float *k_scale = a.cache.k_scale + (first + tile) * kTile;
+        for (int64_t r = 0; r < a.count; r += kRows) {
+            const int64_t m = r + kRows < a.count ? kRows : a.count - r;
+            alignas(64) int32_t acc[kRows * kTile];
+            block_of(m, k, pairs, q + r * a.cache.dim, a.cache.dim, acc);
+            for (int64_t i = 0; i < m; i++) {
+                float *t = a.t + (r + i) * width + at + tile * kTile;
+                const float f = factor[r + i];
+                for (int64_t n = 0; n < kTile; n++)
+                    t[n] = static_cast<float>(acc[i * kTile + n]) * k_scale[n] * f;
+            }
+        }
+    }
+}
+
+// Scores to e = rint(2^(t - low)), in place; returns their sum, at most 2^29.
+int32_t exponentials(float *__restrict t, int64_t n, float low) {
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t e = nearest(exp2_of(t[i] - low));
+        sum += e;
+        t[i] = static_cast<float>(e);
+    }
+    return sum;
+}
+
+// e to w = rint(e * v_scale * u), in place; its low 15 bits also to `low`. Returns the OR of all w.
+int32_t fractions(float *__restrict t, const float *__restrict v_scale, int64_t n, float u,
+                  int16_t *__restrict low) {
+    int32_t any = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t w = nearest(t[i] * v_scale[i] * u);
+        any |= w;
+        t[i] = static_cast<float>(w);
+        low[i] = static_cast<int16_t>(w & 0x7fff);
+    }
+    return any;
+}
+
+// What `fractions` cut off: adds (w - w mod 2^15) * v for the few keys with w >= 2^15, one row.
+void add_high_part(const HeadCache &cache, const float *t, int64_t slot, int64_t n, int64_t tile,
+                   int32_t *acc) {
+    for (int64_t j = 0; j < n; j++) {
+        if (t[j] < 32768.0f) continue;
+        const int32_t high = static_cast<int32_t>(t[j]) & ~0x7fff;
+        const int64_t pair = tile * (cache.slots / 2) + (slot + j) / 2;
+        const int8_t *v = cache.v + pair * 2 * kTile + (slot + j) % 2;
+        for (int64_t d = 0; d < kTile; d++) acc[d] += high * v[2 * d];
+    }
+}
+
+void attend(const Attention &a) {
+    const HeadCache &c = a.cache;
+    const int64_t span = a.end_slot - a.first_slot, width = kTile + span;
+    scores(a, a.q_sink, a.sink_factor, 0, 1, width, 0);
+    scores(a, a.q, a.factor, a.first_slot / kTile, span / kTile, width, kTile);
+    const int64_t reach = a.window - kSinks;  // positions seen beyond the sinks
+    bool high[kRows];                          // of the rows of one block: w >= 2^15 somewhere
+    for (int64_t r0 = 0; r0 < a.count; r0 += kRows) {
+        const int64_t m = r0 + kRows < a.count ? kRows : a.count - r0;
+        for (int64_t i = 0; i < m; i++) {
+            float *t = a.t + (r0 + i) * width;
+            int16_t *w = a.w + (r0 + i) * width;
+            const int64_t slot = a.slot[(r0 + i) / a.group];
+            const bool in_sinks = slot < kSinks;
+            const int64_t sinks = in_sinks ? slot + 1 : kSinks;
+            int64_t begin = 0, end = 0;  // of what this row sees, from first_slot on
+            if (!in_sinks) {
+                const int64_t oldest = slot - reach + 1;
+                begin = (oldest > kTile ? oldest : kTile) - a.first_slot;
+                end = slot + 1 - a.first_slot;
+            }
+            const int64_t seen = end - begin;
+            float *tr = t + kTile + begin;
+            const float low = largest(tr, seen, largest(t, sinks, t[0])) - 12.0f;
+            const int32_t sum = exponentials(t, sinks, low) + exponentials(tr, seen, low);
+            const float u = 65536.0f / (static_cast<float>(sum) * c.v_max[slot]);
+            std::memset(w, 0, static_cast<size_t>(kTile + begin) * sizeof *w);
+            std::memset(w + kTile + end, 0, static_cast<size_t>(span - end) * sizeof *w);
+            int32_t any = fractions(t, c.v_scale, sinks, u, w);
+            any |= fractions(tr, c.v_scale + a.first_slot + begin, seen, u, w + kTile + begin);
+            high[i] = any >= 32768;
+        }
+        const int16_t *w = a.w + r0 * width;
+        for (int64_t d0 = 0; d0 < c.dim; d0 += kTile) {
+            const int64_t tile = d0 / kTile, valid = d0 + kTile < c.dim ? kTile : c.dim - d0;
+            const int8_t *v = c.v + tile * (c.slots / 2) * 2 * kTile;
+            alignas(64) int32_t acc[kRows * kTile], more[kRows * kTile];
+            block_of(m, v, kSinks / 2, w, width, acc);
+            block_of(m, v + a.first_slot * kTile, span / 2, w + kTile, width, more);
+            for (int64_t i = 0; i < m; i++) {
+                const int64_t row = r0 + i, slot = a.slot[row / a.group];
+                int32_t *sum = acc + i * kTile;
+                for (int64_t n = 0; n < kTile; n++) sum[n] += more[i * kTile + n];
+                if (high[i]) {
+                    const float *t = a.t + row * width;
+                    const int64_t sinks = slot < kSinks ? slot + 1 : kSinks;
+                    add_high_part(c, t, 0, sinks, tile, sum);
+                    if (slot >= kSinks) {
+                        const int64_t oldest = slot - reach + 1;
+                        const int64_t from = oldest > kTile ? oldest : kTile;
+                        add_high_part(c, t + kTile + from - a.first_slot, from, slot + 1 - from, tile, sum);
+                    }
+                }
+                const float unit = c.v_max[slot] * (1.0f / 65536.0f);
+                float *out = a.out + row / a.group * a.out_stride + row % a.group * c.dim + d0;
+                for (int64_t n = 0; n < valid; n++) out[n] = static_cast<float>(sum[n]) * unit;
+            }
+        }
+    }
+}

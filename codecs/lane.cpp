@@ -1,0 +1,114 @@
+// Keys and values of one lane; see engine.hpp.
+#include <cstring>
+
+#include "engine.hpp"
+
+namespace nacrith {
+namespace {
+
+constexpr int64_t kFirstSlots = 256;
+
+int64_t whole_tiles(int64_t slots) { return (slots + kTile - 1) / kTile * kTile; }
+
+// Copies `count` blocks of `bytes` bytes, from_step and to_step apart.
+void copy_blocks(void *to, int64_t to_step, const void *from, int64_t from_step, int64_t bytes, int64_t count) {
+    if (bytes == 0) return;
+    for (int64_t i = 0; i < count; i++)
+        std::memmove(static_cast<char *>(to) + i * to_step, static_cast<const char *>(from) + i * from_step,
+                     static_cast<size_t>(bytes));
+}
+
+}  // namespace
+
+Lane::Lane(const nacrith_config &c, int64_t window, int64_t rollback, int64_t batch)
+    : sections_(c.layers * c.kv_heads),
+      dim_(c.head_dim),
+      dim_tiles_((c.head_dim + kTile - 1) / kTile),
+      window_(window),
+      keep_(window + rollback),
+      most_(kTile + whole_tiles(keep_ + kTile + 2 * batch)) {}
+
+HeadCache Lane::head(int64_t section) const {
+    return {k_.data() + section * k_bytes(),  v_.data() + section * v_bytes(),
+            k_scale_.data() + section * slots_, v_scale_.data() + section * slots_,
+            v_max_.data() + section * slots_, slots_, dim_};
+}
+
+void Lane::reserve(int64_t count) {
+    if (slot(length_ + count - 1) >= most_) compact();
+    const int64_t end = slot(length_ + count - 1) + 1;
+    if (end <= slots_) return;
+    int64_t slots = slots_ ? 2 * slots_ : kFirstSlots;
+    slots = whole_tiles(slots > end ? slots : end);
+    grow(slots < most_ ? slots : most_);
+}
+
+void Lane::truncate(int64_t index, int64_t length) {
+    const std::string lane = "lane " + std::to_string(index);
+    if (length < 0 || length > length_)
+        throw std::invalid_argument(lane + " holds " + std::to_string(length_) + " tokens, not " +
+                                    std::to_string(length));
+    const int64_t oldest = base_ + kSinks;  // of those beyond the sinks that are still held
+    if (length == 0)
+        base_ = 0;
+    else if (base_ && length < oldest + window_ - kSinks)
+        throw std::invalid_argument(lane + " cannot go back to " + std::to_string(length) +
+                                    " tokens: the window has moved on");
+    length_ = length;
+}
+
+void Lane::store_key(int64_t section, int64_t slot, const int16_t *q, float scale) {
+    int8_t *k = k_.data() + section * k_bytes() + slot / kTile * dim_ * kTile + slot % kTile * 2;
+    for (int64_t d = 0; d < dim_; d++) k[d / 2 * 2 * kTile + d % 2] = static_cast<int8_t>(q[d]);
+    k_scale_[section * slots_ + slot] = scale;
+}
+
+void Lane::store_value(int64_t section, int64_t slot, const int16_t *q, float scale) {
+    int8_t *v = v_.data() + section * v_bytes() + slot / 2 * 2 * kTile + slot % 2;
+    for (int64_t d = 0; d < dim_; d++) v[d / kTile * slots_ * kTile + d % kTile * 2] = static_cast<int8_t>(q[d]);
+    v_scale_[section * slots_ + slot] = scale;
+}
+
+void Lane::carry_maximum(int64_t section, int64_t count) {
+    const float *scale = v_scale_.data() + section * slots_;
+    float *high = v_max_.data() + section * slots_;
+    float before = length_ ? high[slot(length_ - 1)] : 0.0f;
+    for (int64_t p = length_; p < length_ + count; p++) {
+        const int64_t s = slot(p);
+        high[s] = before = scale[s] > before ? scale[s] : before;
+    }
+}
+
+// Slots from kTile on move down by whole tiles, so that keep_ positions remain.
+void Lane::compact() {
+    const int64_t end = slot(length_ - 1) + 1;
+    const int64_t shift = (end - kTile - keep_) / kTile * kTile, first = kTile + shift;
+    if (shift <= 0) return;
+    const int64_t slots = slots_ - first;
+    const int64_t k_slot = dim_, v_slot = kTile;  // bytes of a slot: k in tiles of 16 slots, v in pairs
+    copy_blocks(k_.data() + kTile * k_slot, k_bytes(), k_.data() + first * k_slot, k_bytes(), slots * k_slot,
+                sections_);
+    copy_blocks(v_.data() + kTile * v_slot, slots_ * kTile, v_.data() + first * v_slot, slots_ * kTile,
+                slots * v_slot, sections_ * dim_tiles_);
+    for (const Buffer<float> *a : {&k_scale_, &v_scale_, &v_max_})
+        copy_blocks(a->data() + kTile, slots_ * 4, a->data() + first, slots_ * 4, slots * 4, sections_);
+    base_ += shift;
+}
+
+void Lane::grow(int64_t slots) {
+    Buffer<int8_t> k(sections_ * slots * dim_), v(sections_ * slots * kTile * dim_tiles_);
+    Buffer<float> scales[3];
+    copy_blocks(k.data(), slots * dim_, k_.data(), k_bytes(), k_bytes(), sections_);
+    copy_blocks(v.data(), slots * kTile, v_.data(), slots_ * kTile, slots_ * kTile, sections_ * dim_tiles_);
+    Buffer<float> *old[3] = {&k_scale_, &v_scale_, &v_max_};
+    for (int i = 0; i < 3; i++) {
+        scales[i] = Buffer<float>(sections_ * slots);
+        copy_blocks(scales[i].data(), slots * 4, old[i]->data(), slots_ * 4, slots_ * 4, sections_);
+    }
+    for (int i = 0; i < 3; i++) *old[i] = std::move(scales[i]);
+    k_ = std::move(k);
+    v_ = std::move(v);
+    slots_ = slots;
+}
+
+}  // namespace nacrith

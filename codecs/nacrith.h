@@ -1,0 +1,80 @@
+/* The C face of the native engine: arithmetic version 1 (formats/arithmetic-v1.md) in one call per extend.
+ *
+ * Handles are opaque, every function that can fail returns 0 or one of the codes below, and
+ * nacrith_last_error() then says why, for the calling thread. Nothing is thrown across this border.
+ * Sessions of one engine may be used from several threads: their calls take turns. One session, and
+ * the destruction of anything, is the caller's to serialise.
+ */
+#ifndef NACRITH_H
+#define NACRITH_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define NACRITH_API __declspec(dllexport)
+#else
+#define NACRITH_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    NACRITH_OK = 0,
+    NACRITH_ERROR_ARGUMENT = 1, /* a value outside its range: ValueError */
+    NACRITH_ERROR_MODEL = 2,    /* tensors and configuration do not fit together: ModelError */
+    NACRITH_ERROR_MEMORY = 3,
+    NACRITH_ERROR_INTERNAL = 4
+};
+
+typedef struct nacrith_config {
+    int64_t layers, width, heads, kv_heads, head_dim, ffn, vocab, tied_head;
+    int64_t limit_qkv, limit_o, limit_mlp, limit_down, limit_head;
+    double rms_eps;
+} nacrith_config;
+
+/* A tensor of the model file, contiguous. Its data must outlive the engine. */
+typedef struct nacrith_tensor {
+    const char *name;
+    const void *data;
+    int64_t bytes;
+} nacrith_tensor;
+
+typedef struct nacrith_engine nacrith_engine;
+typedef struct nacrith_session nacrith_session;
+
+/* Raised by every change of this header. */
+NACRITH_API int32_t nacrith_abi_version(void);
+
+/* Why the last call of this thread failed; valid until its next one. */
+NACRITH_API const char *nacrith_last_error(void);
+
+/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. */
+NACRITH_API const char *nacrith_kernels(int32_t index);
+
+/* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1. */
+NACRITH_API int32_t nacrith_engine_create(const nacrith_config *config, const nacrith_tensor *tensors,
+                                          int64_t tensor_count, const char *kernels, int32_t threads,
+                                          nacrith_engine **out);
+NACRITH_API void nacrith_engine_destroy(nacrith_engine *engine);
+
+/* rollback: tokens that can always be taken back; batch: most rows of one pass through the layers. */
+NACRITH_API int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes, int64_t window,
+                                           int64_t rollback, int64_t batch, nacrith_session **out);
+NACRITH_API void nacrith_session_destroy(nacrith_session *session);
+
+/* Appends counts[i] tokens to lane i. ids: the tokens of all lanes, lane by lane; rows: one row of
+ * `vocab` integers for each token, in the same order. After an argument error no lane has changed;
+ * after any other the session is of no more use. */
+NACRITH_API int32_t nacrith_session_extend(nacrith_session *session, const int64_t *counts,
+                                           const int32_t *ids, int32_t *rows);
+NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length);
+
+/* lengths: tokens held by each lane. */
+NACRITH_API int32_t nacrith_session_lengths(const nacrith_session *session, int64_t *lengths);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

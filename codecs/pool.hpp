@@ -1,0 +1,70 @@
+// Threads that run the tasks of one call, each task once, in any order.
+//
+// A pass through the model has some hundred parallel parts of a few microseconds to milliseconds, so
+// workers spin for a moment before they sleep, and a part never waits for a worker that is asleep:
+// whoever is awake claims tasks until none is left. Results must not depend on who runs what.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace nacrith {
+
+class Pool {
+public:
+    explicit Pool(int threads);
+    ~Pool();
+    Pool(const Pool &) = delete;
+    Pool &operator=(const Pool &) = delete;
+
+    int threads() const { return threads_; }
+
+    // task(index, thread) for index = 0 .. count - 1 < 2^20, thread < threads(); returns when all are
+    // done. Tasks must not throw. One caller at a time.
+    template <class Task>
+    void run(int64_t count, const Task &task) {
+        if (count <= 1 || workers_.empty() || !own_process()) {
+            for (int64_t i = 0; i < count; i++) task(i, 0);
+            return;
+        }
+        start(count, &task, [](const void *context, int64_t i, int thread) {
+            (*static_cast<const Task *>(context))(i, thread);
+        });
+    }
+
+    // task(begin, end, thread) over 0 .. count - 1 in pieces of `step`.
+    template <class Task>
+    void pieces(int64_t count, int64_t step, const Task &task) {
+        run((count + step - 1) / step, [&](int64_t i, int thread) {
+            task(i * step, i * step + step < count ? i * step + step : count, thread);
+        });
+    }
+
+private:
+    using Call = void (*)(const void *, int64_t, int);
+
+    void start(int64_t count, const void *context, Call call);
+    bool help(int thread);
+    void work(int thread);
+    bool own_process() const;  // threads do not survive a fork: the child works alone
+
+    const int threads_;
+    const int64_t process_;
+    std::vector<std::thread> workers_;
+    std::atomic<const void *> context_{nullptr};
+    std::atomic<Call> call_{nullptr};
+    // generation (24 bits), count (20), next index (20) in one word: a task is claimed by compare and
+    // swap, so nobody can claim from a part that is over.
+    std::atomic<uint64_t> state_{0};
+    std::atomic<int64_t> done_{0};
+    std::atomic<bool> stop_{false};
+    std::atomic<int> asleep_{0};
+    std::mutex mutex_;
+    std::condition_variable wake_;
+};
+
+}  // namespace nacrith

@@ -1,0 +1,273 @@
+// The forward pass over a batch of rows, one for each token, whichever lanes they belong to.
+//
+// Every step is one parallel part over rows, tiles of output columns, or (lane, head, rows); see
+// section 4 of formats/arithmetic-v1.md for what is computed.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "engine.hpp"
+
+namespace nacrith {
+namespace {
+
+constexpr int64_t kStep = 8;                // rows of one elementwise task
+constexpr int64_t kMostHead = 1040;         // largest head_dim
+constexpr int64_t kScoreMemory = 32768;     // scores of one attention task, to stay in the L2 cache
+constexpr int64_t kAttentionRows = 64;
+constexpr float kLog2e = 1.4426950408889634f;
+
+int64_t even(int64_t n) { return (n + 1) / 2 * 2; }
+
+}  // namespace
+
+Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, int64_t rollback, int64_t batch)
+    : engine_(std::move(engine)), window_(window), batch_(batch) {
+    const nacrith_config &c = engine_->config;
+    lanes_.reserve(static_cast<size_t>(lanes));
+    for (int64_t i = 0; i < lanes; i++) lanes_.emplace_back(c, window, rollback, batch);
+    const int64_t queries = c.heads * c.head_dim, half = c.head_dim / 2;
+    const int64_t qkv = queries + 2 * c.kv_heads * c.head_dim;
+    const int64_t widest = even(std::max(c.width, std::max(queries, c.ffn)));
+    x_ = Buffer<float>(batch * c.width);
+    wide_ = Buffer<float>(batch * std::max(qkv, 2 * c.ffn));
+    mixed_ = Buffer<float>(batch * queries);
+    q_ = Buffer<int16_t>(batch * widest);
+    scale_ = Buffer<float>(batch);
+    cos_ = Buffer<float>(batch * half);
+    sin_ = Buffer<float>(batch * half);
+    edge_cos_ = Buffer<float>(half);
+    edge_sin_ = Buffer<float>(half);
+    if (window - 1 < engine_->limit()) engine_->rotation(window - 1, edge_cos_.data(), edge_sin_.data());
+    query_ = Buffer<int16_t>(batch * queries);
+    sink_query_ = Buffer<int16_t>(batch * queries);
+    factor_ = Buffer<float>(batch * c.heads);
+    sink_factor_ = Buffer<float>(batch * c.heads);
+    scratch_.resize(static_cast<size_t>(engine_->pool.threads()));
+    for (Scratch &s : scratch_) s.row = Buffer<float>(widest);
+}
+
+void Session::lengths(int64_t *out) const {
+    for (const Lane &lane : lanes_) *out++ = lane.length();
+}
+
+void Session::rollback(int64_t lane, int64_t length) {
+    if (lane < 0 || lane >= static_cast<int64_t>(lanes_.size()))
+        throw std::invalid_argument("there is no lane " + std::to_string(lane));
+    lanes_[static_cast<size_t>(lane)].truncate(lane, length);
+}
+
+void Session::extend(const int64_t *counts, const int32_t *ids, int32_t *rows) {
+    const std::lock_guard<std::mutex> lock(engine_->busy);
+    const int64_t vocab = engine_->config.vocab, limit = engine_->limit();
+    const int64_t lanes = static_cast<int64_t>(lanes_.size());
+    std::vector<int64_t> next(lanes_.size()), end(lanes_.size());
+    int64_t total = 0;
+    for (int64_t i = 0; i < lanes; i++) {
+        if (counts[i] < 0) throw std::invalid_argument("a negative number of tokens");
+        if (counts[i] > limit - lanes_[i].length())
+            throw std::invalid_argument("a lane holds at most " + std::to_string(limit) + " tokens");
+        next[i] = total;
+        end[i] = total += counts[i];
+    }
+    for (int64_t i = 0; i < total; i++)
+        if (ids[i] < 0 || ids[i] >= vocab)
+            throw std::invalid_argument("token " + std::to_string(ids[i]) + " is outside the vocabulary");
+    for (;;) {
+        int64_t active = 0;
+        for (int64_t i = 0; i < lanes; i++) active += next[i] < end[i];
+        if (active == 0) return;
+        const int64_t share = std::max<int64_t>(1, batch_ / active);
+        std::vector<Piece> pieces;
+        rows_ = 0;
+        ids_.clear();
+        out_.clear();
+        for (int64_t i = 0; i < lanes && rows_ < batch_; i++) {
+            const int64_t count = std::min(share, end[i] - next[i]);
+            if (count == 0) continue;
+            pieces.push_back({i, count, rows_});
+            for (int64_t t = next[i]; t < next[i] + count; t++) {
+                ids_.push_back(ids[t]);
+                out_.push_back(rows + t * vocab);
+            }
+            rows_ += count;
+            next[i] += count;
+        }
+        pass(pieces);
+    }
+}
+
+// What all layers of a pass share: slots, rotations, and the cut of attention into tasks.
+void Session::plan(const std::vector<Piece> &pieces) {
+    lane_of_.clear();
+    position_.clear();
+    slot_.clear();
+    tasks_.clear();
+    const int64_t half = engine_->config.head_dim / 2, group = engine_->group();
+    int64_t most = 0;
+    for (size_t i = 0; i < pieces.size(); i++) {
+        const Piece &piece = pieces[i];
+        Lane &lane = lanes_[piece.lane];
+        lane.reserve(piece.count);
+        for (int64_t n = 0; n < piece.count; n++) {
+            lane_of_.push_back(piece.lane);
+            position_.push_back(lane.length() + n);
+            slot_.push_back(lane.slot(lane.length() + n));
+        }
+        const Task whole{static_cast<int64_t>(i), 0, piece.row, piece.count};
+        const auto [begin, stop] = visible(piece, whole);
+        const int64_t width = (kTile + stop - begin) * group;
+        const int64_t step = std::max<int64_t>(1, std::min(kAttentionRows, kScoreMemory / width));
+        for (int64_t head = 0; head < engine_->config.kv_heads; head++)
+            for (int64_t n = 0; n < piece.count; n += step)
+                tasks_.push_back({whole.piece, head, piece.row + n, std::min(step, piece.count - n)});
+        most = std::max(most, step * width);
+    }
+    if (most > scratch_scores_) {
+        scratch_scores_ = most + most / 2;
+        for (Scratch &s : scratch_) {
+            s.scores = Buffer<float>(scratch_scores_);
+            s.weights = Buffer<int16_t>(scratch_scores_);
+        }
+    }
+    engine_->pool.pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t stop, int) {
+        for (int64_t r = begin; r < stop; r++)
+            engine_->rotation(position_[r], cos_.data() + r * half, sin_.data() + r * half);
+    });
+}
+
+// Slots beyond the sinks that some row of a task sees, in whole tiles.
+std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &task) const {
+    const Lane &lane = lanes_[piece.lane];
+    const int64_t first = lane.length() + task.first - piece.row, last = first + task.count - 1;
+    if (last < kSinks) return {kTile, kTile};
+    const int64_t oldest = std::max(kSinks, first - (window_ - kSinks) + 1);
+    return {lane.slot(oldest) / kTile * kTile, lane.slot(last) / kTile * kTile + kTile};
+}
+
+// Rows of `width` numbers, made and quantised by make(row, scratch, q, scale), as input of a product.
+template <class Make>
+Quantised Session::quantised(int64_t width, const Make &make) {
+    const int64_t stride = even(width);
+    engine_->pool.pieces(rows_, kStep, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t r = begin; r < end; r++) {
+            int16_t *q = q_.data() + r * stride;
+            q[stride - 1] = 0;  // the padding of an odd width
+            make(r, scratch_[thread].row.data(), q, scale_.data() + r);
+        }
+    });
+    return {q_.data(), stride, scale_.data()};
+}
+
+void Session::embed() {
+    const nacrith_config &c = engine_->config;
+    engine_->pool.pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t end, int) {
+        for (int64_t r = begin; r < end; r++) {
+            const int64_t id = ids_[r];
+            const int8_t *q = engine_->embed_q + id * c.width;
+            for (int64_t i = 0; i < c.width; i++)
+                x_[r * c.width + i] = static_cast<float>(q[i]) * engine_->embed_s[id];
+        }
+    });
+}
+
+void Session::pass(const std::vector<Piece> &pieces) {
+    Engine &e = *engine_;
+    const nacrith_config &c = e.config;
+    const Kernels &kernel = e.kernels;
+    const int64_t queries = c.heads * c.head_dim;
+    const auto normalised = [&](const float *gain, const Weights &weights) {
+        return quantised(c.width, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
+            kernel.norm(x_.data() + r * c.width, gain, c.width, c.rms_eps, weights.limit, scratch, q, scale);
+        });
+    };
+    const Output to_wide{Store::kWrite, wide_.data(), 0, nullptr};
+    const Output to_x{Store::kAdd, x_.data(), c.width, nullptr};
+    plan(pieces);
+    embed();
+    for (int64_t i = 0; i < c.layers; i++) {
+        const Layer &layer = e.layers[i];
+        Output out = to_wide;
+        out.stride = layer.qkv.matrix.rows;
+        e.linear(layer.qkv, normalised(layer.attn_norm, layer.qkv), rows_, out);
+        attention(i, pieces);
+        const Quantised mixed = quantised(queries, [&](int64_t r, float *, int16_t *q, float *scale) {
+            kernel.quantise(mixed_.data() + r * queries, queries, layer.o.limit, q, scale);
+        });
+        e.linear(layer.o, mixed, rows_, to_x);
+        out.stride = layer.mlp.matrix.rows;
+        e.linear(layer.mlp, normalised(layer.mlp_norm, layer.mlp), rows_, out);
+        const Quantised activated = quantised(c.ffn, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
+            const float *gate = wide_.data() + r * 2 * c.ffn;
+            kernel.silu(gate, gate + c.ffn, c.ffn, layer.down.limit, scratch, q, scale);
+        });
+        e.linear(layer.down, activated, rows_, to_x);
+    }
+    for (const Piece &piece : pieces) lanes_[piece.lane].advance(piece.count);
+    e.linear(e.head, normalised(e.final_norm, e.head), rows_, {Store::kLogits, nullptr, 0, out_.data()});
+}
+
+// Queries, keys and values of one row (in wide_): rotated, quantised, stored.
+void Session::store(int64_t layer, int64_t row) {
+    const Engine &e = *engine_;
+    const nacrith_config &c = e.config;
+    const Kernels &kernel = e.kernels;
+    const int64_t dim = c.head_dim, half = dim / 2, group = e.group();
+    const float *from = wide_.data() + row * (c.heads + 2 * c.kv_heads) * dim;
+    const float *cos = cos_.data() + row * half, *sin = sin_.data() + row * half;
+    const float unit = kLog2e / std::sqrt(static_cast<float>(dim));
+    const bool beyond = position_[row] > window_ - 1;
+    float rotated[kMostHead], scale;
+    int16_t q[kMostHead];
+    for (int64_t head = 0; head < c.heads; head++, from += dim) {
+        const int64_t at = (head / group * rows_ + row) * group + head % group;
+        int16_t *query = query_.data() + at * dim, *sink = sink_query_.data() + at * dim;
+        kernel.rotate(from, cos, sin, half, rotated);
+        kernel.quantise(rotated, dim, 127, query, &scale);
+        factor_[at] = scale * unit;
+        if (beyond) kernel.rotate(from, edge_cos_.data(), edge_sin_.data(), half, rotated);
+        kernel.quantise(rotated, dim, 127, sink, &scale);
+        sink_factor_[at] = scale * unit;
+    }
+    Lane &lane = lanes_[lane_of_[row]];
+    const int64_t section = layer * c.kv_heads;
+    for (int64_t head = 0; head < c.kv_heads; head++, from += dim) {
+        kernel.rotate(from, cos, sin, half, rotated);
+        kernel.quantise(rotated, dim, 127, q, &scale);
+        lane.store_key(section + head, slot_[row], q, scale);
+    }
+    for (int64_t head = 0; head < c.kv_heads; head++, from += dim) {
+        kernel.quantise(from, dim, 127, q, &scale);
+        lane.store_value(section + head, slot_[row], q, scale);
+    }
+}
+
+void Session::attention(int64_t layer, const std::vector<Piece> &pieces) {
+    Engine &e = *engine_;
+    const int64_t kv_heads = e.config.kv_heads;
+    e.pool.pieces(rows_, kStep, [&](int64_t begin, int64_t end, int) {
+        for (int64_t r = begin; r < end; r++) store(layer, r);
+    });
+    for (const Piece &piece : pieces)
+        for (int64_t head = 0; head < kv_heads; head++)
+            lanes_[piece.lane].carry_maximum(layer * kv_heads + head, piece.count);
+    e.pool.run(static_cast<int64_t>(tasks_.size()), [&](int64_t i, int thread) {
+        attend(layer, pieces[tasks_[i].piece], tasks_[i], scratch_[thread]);
+    });
+}
+
+void Session::attend(int64_t layer, const Piece &piece, const Task &task, Scratch &scratch) {
+    const Engine &e = *engine_;
+    const nacrith_config &c = e.config;
+    const int64_t group = e.group(), dim = c.head_dim, queries = c.heads * dim;
+    const int64_t at = (task.kv_head * rows_ + task.first) * group;
+    const auto [begin, end] = visible(piece, task);
+    e.kernels.attend({lanes_[piece.lane].head(layer * c.kv_heads + task.kv_head),
+                      query_.data() + at * dim, sink_query_.data() + at * dim,
+                      factor_.data() + at, sink_factor_.data() + at, task.count * group, group,
+                      slot_.data() + task.first, window_, begin, end, scratch.scores.data(),
+                      scratch.weights.data(),
+                      mixed_.data() + task.first * queries + task.kv_head * group * dim, queries});
+}
+
+}  // namespace nacrith

@@ -1,0 +1,209 @@
+"""The native library (codecs/nacrith.h) by ctypes: found, checked, and its errors turned into ours.
+
+Every pointer that crosses the border is made here, from an array whose type, layout and size were
+checked first. ctypes releases the interpreter's lock during a call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from nacrith.errors import ModelError
+from nacrith.models.exact.config import ExactConfig
+
+ABI_VERSION = 1
+
+BACKENDS = ("native", "numpy")
+
+_PACKAGED = Path(__file__).resolve().parents[2] / "_native"
+_NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
+_ARGUMENT, _MODEL, _MEMORY = 1, 2, 3
+
+log = logging.getLogger("nacrith")
+
+
+_SIZES = ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied_head")
+
+
+class _Config(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in _SIZES),
+        *((f"limit_{kind}", ctypes.c_int64) for kind in ("qkv", "o", "mlp", "down", "head")),
+        ("rms_eps", ctypes.c_double),
+    ]
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("bytes", ctypes.c_int64)]
+
+
+_P = ctypes.c_void_p
+_I64 = ctypes.c_int64
+_SIGNATURES: dict[str, tuple[object, list[object]]] = {
+    "nacrith_abi_version": (ctypes.c_int32, []),
+    "nacrith_last_error": (ctypes.c_char_p, []),
+    "nacrith_kernels": (ctypes.c_char_p, [ctypes.c_int32]),
+    "nacrith_engine_create": (
+        ctypes.c_int32,
+        [
+            ctypes.POINTER(_Config),
+            ctypes.POINTER(_Tensor),
+            _I64,
+            ctypes.c_char_p,
+            ctypes.c_int32,
+            ctypes.POINTER(_P),
+        ],
+    ),
+    "nacrith_engine_destroy": (None, [_P]),
+    "nacrith_session_create": (ctypes.c_int32, [_P, _I64, _I64, _I64, _I64, ctypes.POINTER(_P)]),
+    "nacrith_session_destroy": (None, [_P]),
+    "nacrith_session_extend": (ctypes.c_int32, [_P, _P, _P, _P]),
+    "nacrith_session_rollback": (ctypes.c_int32, [_P, _I64, _I64]),
+    "nacrith_session_lengths": (ctypes.c_int32, [_P, _P]),
+}
+"""Result and argument types of every function of the header, in its order."""
+
+
+class Library:
+    """The loaded library. OSError or ModelError if the file is not one that fits this package."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._c = ctypes.CDLL(str(path))
+        for name, (result, arguments) in _SIGNATURES.items():
+            try:
+                function = getattr(self._c, name)
+            except AttributeError:
+                raise ModelError(f"{path}: not nacrith's native library; install nacrith again") from None
+            function.restype, function.argtypes = result, arguments
+            if name == "nacrith_abi_version" and function() != ABI_VERSION:
+                raise ModelError(
+                    f"{path}: the native library has interface version {function()}, not {ABI_VERSION};"
+                    " install nacrith again"
+                )
+
+    def kernels(self) -> list[str]:
+        """Names of the sets of kernels that this processor runs, best first."""
+        names: list[str] = []
+        while name := self._c.nacrith_kernels(len(names)):
+            names.append(name.decode())
+        return names
+
+    def create_engine(
+        self, config: ExactConfig, tensors: dict[str, np.ndarray], kernels: str | None, threads: int
+    ) -> int:
+        """A handle. The arrays must be contiguous, and live as long as the engine."""
+        sizes = {name: int(getattr(config, name)) for name in _SIZES}
+        limits = {f"limit_{kind}": limit for kind, limit in config.act_limits.items()}
+        table = (_Tensor * len(tensors))()
+        for entry, (name, array) in zip(table, tensors.items(), strict=True):
+            if not array.flags.c_contiguous:
+                raise ValueError(f"tensor {name} is not contiguous")
+            entry.name, entry.data, entry.bytes = name.encode(), array.ctypes.data, array.nbytes
+        handle = _P()
+        self._check(
+            self._c.nacrith_engine_create(
+                _Config(**sizes, **limits, rms_eps=config.rms_eps),
+                table,
+                len(tensors),
+                None if kernels is None else kernels.encode(),
+                threads,
+                handle,
+            )
+        )
+        return _pointer(handle)
+
+    def destroy_engine(self, engine: int) -> None:
+        self._c.nacrith_engine_destroy(engine)
+
+    def create_session(self, engine: int, lanes: int, window: int, rollback: int, batch: int) -> int:
+        handle = _P()
+        self._check(self._c.nacrith_session_create(engine, lanes, window, rollback, batch, handle))
+        return _pointer(handle)
+
+    def destroy_session(self, session: int) -> None:
+        self._c.nacrith_session_destroy(session)
+
+    def extend(self, session: int, counts: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
+        """counts: int64 (lanes,), whose sum is n; ids: int32 (n,); rows: int32 (n, vocab), filled."""
+        for array, dtype in ((counts, np.int64), (ids, np.int32), (rows, np.int32)):
+            if array.dtype != dtype or not array.flags.c_contiguous:
+                raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, not {array.dtype}")
+        if ids.shape != (counts.sum(),) or rows.ndim != 2 or len(rows) != len(ids):
+            raise ValueError("arrays of tokens and rows do not fit the counts")
+        self._check(
+            self._c.nacrith_session_extend(session, counts.ctypes.data, ids.ctypes.data, rows.ctypes.data)
+        )
+
+    def rollback(self, session: int, lane: int, length: int) -> None:
+        self._check(self._c.nacrith_session_rollback(session, lane, length))
+
+    def lengths(self, session: int, lanes: int) -> np.ndarray:
+        out = np.empty(lanes, np.int64)
+        self._check(self._c.nacrith_session_lengths(session, out.ctypes.data))
+        return out
+
+    def _check(self, code: int) -> None:
+        if code == 0:
+            return
+        why = self._c.nacrith_last_error().decode(errors="replace")
+        if code == _ARGUMENT:
+            raise ValueError(why)
+        if code == _MEMORY:
+            raise MemoryError(f"native engine: {why}")
+        if code == _MODEL:
+            raise ModelError(f"{why}; convert or fetch the model again")
+        raise RuntimeError(f"native engine: {why}")
+
+
+def _pointer(handle: ctypes.c_void_p) -> int:
+    assert handle.value is not None, "a call that succeeded sets its handle"
+    return handle.value
+
+
+@cache
+def load() -> Library:
+    """The library that NACRITH_NATIVE_LIB names, or else the one in the package.
+
+    ModelError says why there is none that works."""
+    named = os.environ.get("NACRITH_NATIVE_LIB")
+    path = Path(named) if named else _PACKAGED / _NAMES.get(sys.platform, "libnacrith_native.so")
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: there is no native engine; install nacrith again where there is a C++ compiler,"
+            " or use NACRITH_BACKEND=numpy"
+        )
+    try:
+        return Library(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot load the native engine: {error}; install nacrith again") from None
+
+
+def backend() -> str:
+    """ "native" or "numpy": what exact models run on. NACRITH_BACKEND decides if it is set; otherwise the
+    native engine runs where it is installed. ModelError if it is asked for and not there."""
+    asked = os.environ.get("NACRITH_BACKEND") or ""
+    if asked and asked not in BACKENDS:
+        raise ModelError(f"NACRITH_BACKEND={asked}: there is no such backend; use native or numpy")
+    if asked == "numpy":
+        return "numpy"
+    try:
+        load()
+    except ModelError as error:
+        if asked:
+            raise
+        _warn_once(str(error))
+        return "numpy"
+    return "native"
+
+
+@cache
+def _warn_once(why: str) -> None:
+    log.warning("running on numpy, which is several times slower: %s", why)

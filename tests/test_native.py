@@ -1,0 +1,429 @@
+"""The native engine equals the numpy engine, whatever the kernels, threads, shapes and cuts.
+
+Where the library is not built these tests are skipped, with the reason; but not in CI on a machine
+with a compiler, where it must be there.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+import hashlib
+import logging
+import os
+import re
+import shutil
+import threading
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slow_reference import SlowModel
+from small_models import LIMITS, TINY, engine, feed, random_model, tiny, tokens
+from test_exact_engine import GOLDEN, golden_tokens, shapes
+
+import nacrith
+from nacrith.errors import ModelError
+from nacrith.models.exact import native
+from nacrith.models.exact.model import ExactModel
+from nacrith.models.exact.modelfile import ModelFile
+from nacrith.models.exact.native_engine import NativeEngine, NativeSession
+from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine
+
+HEADER = (Path(__file__).parent.parent / "codecs" / "nacrith.h").read_text()
+
+
+def missing() -> str:
+    """Why there is no native engine; "" if there is one."""
+    try:
+        native.load()
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+WHY = missing()
+MUST_BE_THERE = bool(os.environ.get("CI")) and any(map(shutil.which, ("c++", "g++", "clang++")))
+KERNELS = native.load().kernels() if not WHY else ["portable"]
+
+needs_library = pytest.mark.skipif(bool(WHY), reason=WHY or "the library is there")
+each_kernels = pytest.mark.parametrize("kernels", KERNELS)
+
+
+def test_the_library_is_there_if_it_can_be():
+    assert not (WHY and MUST_BE_THERE), WHY
+
+
+@cache
+def native_engine(kernels: str, threads: int = 1) -> NativeEngine:
+    """The native engine of the tiny model."""
+    return NativeEngine(tiny(), threads, kernels)
+
+
+def rows_of(file: ModelFile, ids: list[int], window: int, kernels: str, threads: int = 1) -> np.ndarray:
+    return NativeEngine(file, threads, kernels).session(1, window).extend([ids])[0]
+
+
+@needs_library
+@each_kernels
+@given(shapes, st.integers(1, 3), st.integers(8, 24), st.sampled_from([1, 2, 3]), st.data())
+@settings(max_examples=40, deadline=None)
+def test_random_models_give_the_rows_of_the_numpy_engine(kernels, shape, group, window, threads, data):
+    file = random_model(**shape, heads=shape["kv_heads"] * group)
+    lanes = data.draw(st.integers(1, 3))
+    ids = [tokens(data.draw(st.integers(1, 70)), vocab=file.config.vocab, seed=n) for n in range(lanes)]
+    want = NumpyEngine(file).session(lanes, window).extend(ids)
+    batch = data.draw(st.sampled_from([1, 2, 5, 16, 256]))
+    rollback = data.draw(st.sampled_from([0, 3, 40]))
+    session = NativeSession(
+        NativeEngine(file, threads, kernels), lanes, window, rollback=rollback, batch=batch
+    )
+    done = [0] * lanes
+    turns = 0
+    while any(n < len(lane) for n, lane in zip(done, ids, strict=True)):
+        sizes = [data.draw(st.integers(0, 70)) for _ in range(lanes)]
+        turns += 1
+        if turns > 5 or not any(sizes):
+            sizes = [70] * lanes
+        rows = session.extend([x[n : n + s] for x, n, s in zip(ids, done, sizes, strict=True)])
+        for i, part in enumerate(rows):
+            assert np.array_equal(part, want[i][done[i] : done[i] + len(part)])
+            done[i] += len(part)
+        lane = data.draw(st.integers(0, lanes - 1))
+        back = data.draw(st.integers(0, min(rollback, done[lane]))) if turns < 6 else 0
+        session.rollback(lane, done[lane] - back)
+        done[lane] -= back
+        assert session.lengths == tuple(done)
+        if data.draw(st.booleans()) and back:  # at once, or with what comes next
+            again = session.extend(
+                [x[n : n + back * (i == lane)] for i, (x, n) in enumerate(zip(ids, done, strict=True))]
+            )
+            assert np.array_equal(again[lane], want[lane][done[lane] : done[lane] + back])
+            done[lane] += back
+    assert session.lengths == tuple(map(len, ids))
+
+
+@needs_library
+@each_kernels
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"width": 31, "ffn": 15, "vocab": 17, "head_dim": 2},
+        {"width": 17, "ffn": 33, "vocab": 1025, "head_dim": 34, "heads": 6, "kv_heads": 2},
+        {"width": 64, "ffn": 96, "vocab": 333, "head_dim": 64, "heads": 9, "kv_heads": 3, "layers": 2},
+        {"width": 1, "ffn": 1, "vocab": 2, "head_dim": 1040, "heads": 1},
+    ],
+)
+def test_odd_shapes_and_numbers_of_rows(kernels, threads, shape):
+    file = random_model(**shape)
+    ids = tokens(150, vocab=file.config.vocab)
+    want = NumpyEngine(file).session(1, 64).extend([ids])[0]
+    session = NativeEngine(file, threads, kernels).session(1, 64)
+    assert np.array_equal(feed(session, 0, ids, [1, 3, 6, 10, 15, 21, 28, 36, 37, 49, 62, 90]), want)
+
+
+@needs_library
+@each_kernels
+@pytest.mark.parametrize(("count", "window", "digest"), GOLDEN)
+def test_golden_rows(kernels, count, window, digest):
+    rows = native_engine(kernels, 2).session(1, window).extend([golden_tokens(count)])[0]
+    assert hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest() == digest
+
+
+@needs_library
+@each_kernels
+@pytest.mark.parametrize("window", [8, 16, 512])
+def test_long_lanes_beyond_the_cache(kernels, window):
+    ids = tokens(1500)
+    want = engine().session(1, window).extend([ids])[0]
+    session = native_engine(kernels, 2).session(2, window)
+    assert np.array_equal(feed(session, 1, ids, [1, 5, 700, *range(800, 1400, 133)]), want)
+    assert session.lengths == (0, 1500)
+
+
+@needs_library
+@each_kernels
+@given(st.integers(8, 20), st.integers(0, 40), st.integers(1, 9), st.lists(st.integers(0, 400), max_size=30))
+@settings(max_examples=15, deadline=None)
+def test_a_cache_that_is_compacted_all_the_time(kernels, window, rollback, batch, cuts):
+    file = random_model(seed=2, head_dim=6, heads=4, kv_heads=2)
+    ids = tokens(400, vocab=20)
+    want = NumpyEngine(file).session(1, window).extend([ids])[0]
+    made = NativeEngine(file, 1, kernels)
+    session = NativeSession(made, 1, window, rollback=rollback, batch=batch)
+    assert np.array_equal(feed(session, 0, ids, cuts), want)
+    session.rollback(0, 400 - rollback)
+    assert np.array_equal(session.extend([ids[400 - rollback :]])[0], want[400 - rollback :])
+    with pytest.raises(ValueError, match="the window has moved on"):
+        session.rollback(0, 30)
+    session.rollback(0, 0)
+    assert np.array_equal(session.extend([ids[:100]])[0], want[:100])
+
+
+@needs_library
+@each_kernels
+@given(st.data())
+@settings(max_examples=5, deadline=None)
+def test_rollback_and_replay_equal_the_straight_run(kernels, data):
+    window = data.draw(st.sampled_from([8, 32, 512]))
+    ids = tokens(700)
+    want = engine().session(1, window).extend([ids])[0]
+    session = native_engine(kernels, 2).session(2, window)
+    length = 0
+    for _ in range(data.draw(st.integers(1, 4))):
+        step = data.draw(st.integers(1, 300))
+        rows = session.extend([ids[length : length + step], [1] * step])[0]
+        assert np.array_equal(rows, want[length : length + len(rows)])
+        length += len(rows)
+        back = data.draw(st.integers(0, min(length, ROLLBACK)))
+        session.rollback(0, length - back)
+        length -= back
+        session.extend([[7] * min(back, 3), []])  # something else, taken back again
+        session.rollback(0, length)
+    assert np.array_equal(session.extend([ids[length:], []])[0], want[length:])
+
+
+@needs_library
+@each_kernels
+def test_more_lanes_than_rows_of_a_pass(kernels):
+    ids = tokens(300)
+    rows = native_engine(kernels, 3).session(len(ids), 8).extend([[t] for t in ids])
+    want = engine().session(len(ids), 8).extend([[t] for t in ids])
+    assert np.array_equal(np.array(rows), np.array(want))
+
+
+@needs_library
+@each_kernels
+@pytest.mark.parametrize("token", [0, 3, 19])
+def test_rows_of_zeros_and_outliers(kernels, token):
+    file = random_model(vocab=20, layers=2, seed=5)
+    scales = file.tensors["embed.s"].copy()
+    scales[0], scales[3], scales[19] = 0.0, 1e30, 1e-30
+    file.tensors["embed.s"] = scales
+    ids = [1, token, 2, token, token, *range(20)]
+    slow = SlowModel(file, 8)
+    want = np.array([slow.step(t) for t in ids])
+    assert np.array_equal(rows_of(file, ids, 8, kernels), want)
+
+
+@needs_library
+@each_kernels
+def test_logits_saturate_at_2_to_the_30(kernels):
+    file = random_model(vocab=20, seed=1)
+    file.tensors["final_norm"] = np.full(8, 1e6, np.float32)
+    ids = tokens(5, vocab=20)
+    rows = rows_of(file, ids, 8, kernels)
+    assert np.array_equal(rows, NumpyEngine(file).session(1, 8).extend([ids])[0])
+    assert {int(rows.min()), int(rows.max())} == {-(1 << 30), 1 << 30}
+
+
+@needs_library
+@each_kernels
+def test_logits_between_2_to_the_22_and_the_limit_are_rounded_once(kernels):
+    file = random_model(vocab=200, seed=1)
+    file.tensors["final_norm"] = np.full(8, 40.0, np.float32)
+    ids = tokens(20, vocab=200)
+    rows = rows_of(file, ids, 8, kernels)
+    assert np.array_equal(rows, NumpyEngine(file).session(1, 8).extend([ids])[0])
+    assert ((abs(rows) > 1 << 22) & (abs(rows) < 1 << 24)).sum() > 100
+
+
+@needs_library
+@each_kernels
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_sums_beyond_32_bits(kernels, sign):
+    """1100 products of 127 * 16383 in one sum: the weights are such that every input is the same."""
+    file = random_model(ffn=1100, vocab=20, limits=LIMITS | {"down": 16383})
+    t = file.tensors
+    t["layers.0.mlp.q"] = np.repeat(t["layers.0.mlp.q"][[0, -1]], 1100, axis=0)
+    t["layers.0.mlp.s"] = np.repeat(t["layers.0.mlp.s"][[0, -1]], 1100)
+    t["layers.0.down.q"] = np.full((8, 1100), 127 * sign, np.int8)
+    ids = list(range(20))
+    assert 1100 * 127 * 16383 > 1 << 31
+    want = NumpyEngine(file).session(1, 8).extend([ids])[0]
+    assert np.array_equal(rows_of(file, ids, 8, kernels, 2), want)
+
+
+@needs_library
+@each_kernels
+def test_sessions_of_one_engine_in_several_threads(kernels):
+    ids = tokens(60)
+    want = engine().session(1, 16).extend([ids])[0]
+    got: list[np.ndarray] = []
+
+    def run() -> None:
+        session = native_engine(kernels, 2).session(1, 16)
+        got.append(feed(session, 0, ids, list(range(1, 60))))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 3
+    assert all(np.array_equal(rows, want) for rows in got)
+
+
+@needs_library
+def test_wrong_arguments_change_nothing():
+    made = NativeEngine(random_model())
+    session = made.session(2, 16)
+    session.extend([[1] * 4095, [1]])
+    for bad, why in [
+        ([[1, 1], [1]], "at most 4096 tokens"),
+        ([[1]], "tokens for 1 lanes, not 2"),
+        ([[20], []], "token 20 is outside the vocabulary"),
+        ([[], [-1]], "token -1 is outside the vocabulary"),
+    ]:
+        with pytest.raises(ValueError, match=why):
+            session.extend(bad)
+        assert session.lengths == (4095, 1)
+    for lane, length, why in [(0, 4096, "holds 4095 tokens"), (2, 0, "no lane 2"), (1, -1, "holds 1 tokens")]:
+        with pytest.raises(ValueError, match=why):
+            session.rollback(lane, length)
+    assert [r.shape for r in session.extend([[1], []])] == [(1, 20), (0, 20)]
+    with pytest.raises(ValueError, match="threads"):
+        NativeEngine(random_model(), 0)
+    with pytest.raises(ValueError, match="no kernels called abacus"):
+        NativeEngine(random_model(), 1, "abacus")
+
+
+@needs_library
+def test_arrays_are_checked_before_a_call():
+    library, counts = native.load(), np.array([2])
+    session = NativeEngine(random_model()).session(1, 16)
+    ids, rows = np.zeros(2, np.int32), np.zeros((2, 20), np.int32)
+    for wrong in [
+        (counts, ids.astype(np.int64), rows),
+        (counts.astype(np.int32), ids, rows),
+        (counts, ids, rows.astype(np.float32)),
+        (counts, ids, rows[:1]),
+        (counts, ids, rows.T),
+        (counts, ids[:1], rows),
+    ]:
+        with pytest.raises(ValueError, match="array"):
+            library.extend(session._handle, *wrong)
+    assert session.lengths == (0,)
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["layers.0.o.q", "layers.0.o.s", "final_norm", "embed.s", "rope.coarse"])
+def test_tensors_that_do_not_fit_are_model_errors(name):
+    file = random_model()
+    whole = file.tensors.pop(name)
+    with pytest.raises(ModelError, match=re.escape(name)):
+        NativeEngine(file)
+    file.tensors[name] = whole.reshape(-1)[:-1].copy()
+    with pytest.raises(ModelError, match=re.escape(name)):
+        NativeEngine(file)
+
+
+@pytest.fixture
+def fresh_backend(monkeypatch):
+    """Nothing asked for, nothing loaded, nothing warned about."""
+    monkeypatch.delenv("NACRITH_BACKEND", raising=False)
+    native.load.cache_clear()
+    native._warn_once.cache_clear()
+    yield monkeypatch
+    native.load.cache_clear()
+    native._warn_once.cache_clear()
+
+
+def test_numpy_runs_where_there_is_no_library_and_says_so_once(fresh_backend, caplog, tmp_path):
+    fresh_backend.setenv("NACRITH_NATIVE_LIB", str(tmp_path / "none.so"))
+    with caplog.at_level(logging.WARNING, "nacrith"):
+        assert nacrith.backend == "numpy"
+        model = ExactModel(TINY, threads=1)
+        assert type(model.engine) is NumpyEngine
+    assert [r.getMessage() for r in caplog.records if "slower" in r.getMessage()] == [
+        f"running on numpy, which is several times slower: {tmp_path / 'none.so'}: there is no native"
+        " engine; install nacrith again where there is a C++ compiler, or use NACRITH_BACKEND=numpy"
+    ]
+
+
+def test_numpy_by_choice_is_no_reason_to_warn(fresh_backend, caplog):
+    fresh_backend.setenv("NACRITH_BACKEND", "numpy")
+    assert nacrith.backend == "numpy"
+    assert type(ExactModel(TINY, threads=1).engine) is NumpyEngine
+    assert caplog.records == []
+
+
+@needs_library
+@pytest.mark.parametrize("asked", [None, "native"])
+def test_native_runs_where_it_is(fresh_backend, caplog, asked):
+    if asked:
+        fresh_backend.setenv("NACRITH_BACKEND", asked)
+    assert nacrith.backend == "native"
+    model = ExactModel(TINY, threads=2)
+    assert type(model.engine) is NativeEngine
+    ids = tokens(20)
+    want = engine().session(1, model.max_context).extend([ids])[0]
+    assert np.array_equal(model.session().extend([ids])[0], want)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [("none", "there is no native engine"), ("text", "cannot load"), (_ctypes.__file__, "not nacrith's")],
+)
+def test_asking_for_native_without_it_is_an_error(fresh_backend, tmp_path, file, why):
+    (tmp_path / "text").write_text("no library")
+    fresh_backend.setenv("NACRITH_BACKEND", "native")
+    fresh_backend.setenv("NACRITH_NATIVE_LIB", str(tmp_path / file))
+    with pytest.raises(ModelError, match=why):
+        ExactModel(TINY, threads=1).session()
+
+
+@needs_library
+def test_a_library_of_another_version_is_refused(fresh_backend):
+    fresh_backend.setattr(native, "ABI_VERSION", native.ABI_VERSION + 1)
+    with pytest.raises(ModelError, match="interface version 1, not 2"):
+        native.load()
+
+
+def test_there_are_two_backends(fresh_backend):
+    fresh_backend.setenv("NACRITH_BACKEND", "abacus")
+    with pytest.raises(ModelError, match="abacus"):
+        native.backend()
+
+
+_C_TYPES = {
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "const char *": ctypes.c_char_p,
+    "void": None,
+    "const nacrith_config *": ctypes.POINTER(native._Config),
+    "const nacrith_tensor *": ctypes.POINTER(native._Tensor),
+    "nacrith_engine **": ctypes.POINTER(ctypes.c_void_p),
+    "nacrith_session **": ctypes.POINTER(ctypes.c_void_p),
+}
+
+
+def test_argument_types_are_those_of_the_header():
+    """A wrong one would be silent corruption of memory."""
+    text = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
+    declared = re.findall(r"NACRITH_API ([^;(]*?)(nacrith_\w+)\(([^)]*)\);", text)
+    found = {}
+    for result, name, arguments in declared:
+        types = [" ".join(re.sub(r"\w+$", "", a.strip()).split()) for a in arguments.split(",")]
+        found[name] = (
+            _C_TYPES[result.strip()],
+            [] if arguments == "void" else [_C_TYPES.get(t, ctypes.c_void_p) for t in types],
+        )
+    assert found == native._SIGNATURES
+    assert list(found) == list(native._SIGNATURES)
+
+
+@pytest.mark.parametrize(("name", "structure"), [("config", native._Config), ("tensor", native._Tensor)])
+def test_structures_are_those_of_the_header(name, structure):
+    body = re.search(rf"typedef struct nacrith_{name} {{(.*?)}}", HEADER, re.S)
+    assert body
+    fields = []
+    for kind, names in re.findall(r"(int64_t|double|const char \*|const void \*)([^;]*);", body[1]):
+        types = {"int64_t": ctypes.c_int64, "double": ctypes.c_double, "const char *": ctypes.c_char_p}
+        fields += [(n.strip(), types.get(kind, ctypes.c_void_p)) for n in names.split(",")]
+    assert fields == structure._fields_
