@@ -4,8 +4,9 @@
 
 MODEL is a model file (.nacm). Every backend that is installed is measured in this one run, in turns, and
 with all its sets of kernels; the rows they return are compared on the way. Prefill feeds one lane with
-`context` tokens in one call; a decode step then feeds one token to each lane. Rates are those of the
-fastest repetition, since anything else on the machine only ever slows it down.
+`context` tokens in one call; a decode step feeds one token to each of several lanes, which hold the first
+32 of them. Rates are those of the fastest repetition, since anything else on the machine only ever slows
+it down.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def prefill(engine: Any, ids: list[int], seconds: float) -> tuple[float, np.ndar
 
 
 def decode(engine: Any, ids: list[int], lanes: int, seconds: float) -> float:
-    """Tokens a second over all lanes, each of which holds `ids` already."""
+    """Tokens a second over all lanes."""
     session = engine.session(lanes, engine.config.max_context)
-    session.extend([ids] * lanes)
+    session.extend([ids[:32]] * lanes)
     best, end, step = 0.0, time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
         begin = time.perf_counter()
@@ -74,9 +75,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.engine", description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--context", type=int, default=256, help="tokens before the first decode step")
+    parser.add_argument("--context", type=int, default=256, help="tokens of the prefill")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, at least")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, at least")
     args = parser.parse_args()
     file = modelfile.read(args.model)
     ids = np.random.default_rng(1).integers(0, file.config.vocab, args.context).tolist()

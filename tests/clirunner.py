@@ -10,7 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from nacrith.errors import ModelError
+from nacrith.models.exact import native
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "tests" / "data" / "tiny.nacm"
@@ -40,7 +44,17 @@ class Result:
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a run: ours, with the tiny model and no other setting of nacrith."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("NACRITH_")}
-    return kept | {"NACRITH_MODEL": str(MODEL), "PYTHONPATH": str(ROOT)} | changes
+    return kept | {"NACRITH_MODEL": str(MODEL), "PYTHONPATH": str(ROOT)} | engine_settings() | changes
+
+
+@cache
+def engine_settings() -> dict[str, str]:
+    """The engine that we ourselves would use. The source tree has no library beside it, and running
+    without one is a warning that the tests do not expect."""
+    try:
+        return {"NACRITH_BACKEND": "native", "NACRITH_NATIVE_LIB": str(native.load().path.resolve())}
+    except ModelError:
+        return {"NACRITH_BACKEND": "numpy"}
 
 
 def nacrith(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **env: str) -> Result:
