@@ -35,7 +35,7 @@ class FloatLlama:
         if s.rope_factors is not None:
             angle = angle / np.asarray(s.rope_factors)
         cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-        causal = np.triu(np.full((n, n), -np.inf, np.float32), 1)
+        causal = np.triu(np.full((128, 128), -np.inf, np.float32), 1)
 
         def norm(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
             return x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(s.rms_eps)) * gain
@@ -49,11 +49,16 @@ class FloatLlama:
             p = f"layers.{i}.self_attn."
             h = norm(x, self.w[f"layers.{i}.input_layernorm"])
             q, k, v = ((h @ self.w[p + f"{c}_proj"].T).reshape(n, -1, d).transpose(1, 0, 2) for c in "qkv")
-            q, k = rope(q), np.repeat(rope(k), group, 0)
-            t = q @ k.transpose(0, 2, 1) / np.sqrt(np.float32(d)) + causal
-            t = np.exp(t - t.max(-1, keepdims=True))
-            t /= t.sum(-1, keepdims=True)
-            mixed = (t @ np.repeat(v, group, 0)).transpose(1, 0, 2).reshape(n, -1)
+            q, k, v = rope(q), np.repeat(rope(k), group, 0), np.repeat(v, group, 0)
+            mixed = np.empty((n, s.heads * d), np.float32)
+            for a in range(0, n, 128):  # the keys that a block of queries sees, and not the rest
+                e = min(a + 128, n)
+                t = q[:, a:e] @ k[:, :e].transpose(0, 2, 1) * np.float32(d**-0.5)
+                t[:, :, a:] += causal[: e - a, : e - a]
+                t -= t.max(-1, keepdims=True)
+                np.exp(t, out=t)
+                t /= t.sum(-1, keepdims=True)
+                mixed[a:e] = (t @ v[:, :e]).transpose(1, 0, 2).reshape(e - a, -1)
             x = x + mixed @ self.w[p + "o_proj"].T
             h = norm(x, self.w[f"layers.{i}.post_attention_layernorm"])
             gate = h @ self.w[f"layers.{i}.mlp.gate_proj"].T
