@@ -13,6 +13,8 @@ import logging
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from functools import cache
 from pathlib import Path
@@ -33,7 +35,8 @@ from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine, NativeSession
 from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine
 
-HEADER = (Path(__file__).parent.parent / "codecs" / "nacrith.h").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = (ROOT / "codecs" / "nacrith.h").read_text()
 
 
 def missing() -> str:
@@ -268,6 +271,30 @@ def test_sessions_of_one_engine_in_several_threads(kernels):
     assert all(np.array_equal(rows, want) for rows in got)
 
 
+FORK = """
+import os, sys
+import numpy as np
+from small_models import tiny
+from nacrith.models.exact.native_engine import NativeEngine
+session = NativeEngine(tiny(), 3).session(1, 16)
+first = session.extend([list(range(50))])[0]
+child = os.fork()
+session.rollback(0, 0)
+same = np.array_equal(session.extend([list(range(50))])[0], first)
+if child:
+    same = same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+sys.exit(not same)
+"""
+
+
+@needs_library
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_goes_on_without_the_threads():
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONPATH": path})
+
+
 @needs_library
 def test_wrong_arguments_change_nothing():
     made = NativeEngine(random_model())
@@ -427,3 +454,16 @@ def test_structures_are_those_of_the_header(name, structure):
         types = {"int64_t": ctypes.c_int64, "double": ctypes.c_double, "const char *": ctypes.c_char_p}
         fields += [(n.strip(), types.get(kind, ctypes.c_void_p)) for n in names.split(",")]
     assert fields == structure._fields_
+
+
+def test_the_benchmark_runs_every_engine(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])  # last: an installed nacrith stays first
+    from bench import engine as benchmark
+
+    arguments = [str(TINY), "--threads", "2", "--context", "40", "--lanes", "1", "3", "--seconds", "0.01"]
+    monkeypatch.setattr(sys, "argv", ["engine", *arguments])
+    benchmark.main()
+    table = capsys.readouterr().out
+    assert [n for n in ("numpy", *(f"native {k}" for k in KERNELS)) if f"| {n} " not in table] == (
+        ["native portable"] if WHY else []
+    )

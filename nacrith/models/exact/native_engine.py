@@ -6,8 +6,9 @@ arrays and lifetimes.
 
 from __future__ import annotations
 
+import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -32,7 +33,8 @@ class NativeEngine:
         # the library reads some of these as long as it lives
         self._tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
         self.handle = self.library.create_engine(file.config, self._tensors, kernels, threads)
-        weakref.finalize(self, _release, self.library.destroy_engine, self.handle, self._tensors)
+        destroy = self.library.destroy_engine
+        weakref.finalize(self, _release, destroy, self.handle, os.getpid(), self._tensors)
 
     def session(self, lanes: int, window: int) -> NativeSession:
         return NativeSession(self, lanes, window)
@@ -49,7 +51,8 @@ class NativeSession:
         self._lanes = lanes
         self._library = engine.library
         self._handle = self._library.create_session(engine.handle, lanes, window, rollback, batch)
-        weakref.finalize(self, _release, self._library.destroy_session, self._handle, engine)
+        destroy = self._library.destroy_session
+        weakref.finalize(self, _release, destroy, self._handle, os.getpid(), engine)
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -72,7 +75,8 @@ class NativeSession:
         return [rows[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
-def _release(destroy: object, handle: int, keep: object) -> None:
-    """Destroy a handle; `keep` is what had to live until then."""
-    assert callable(destroy)
-    destroy(handle)
+def _release(destroy: Callable[[int], None], handle: int, process: int, keep: object) -> None:
+    """Destroy a handle; `keep` is what had to live until then. A forked child has the memory but not
+    the threads that the library would wait for: there the handle is left alone."""
+    if os.getpid() == process:
+        destroy(handle)
