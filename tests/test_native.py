@@ -291,7 +291,7 @@ sys.exit(not same)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_goes_on_without_the_threads():
     path = os.pathsep.join(map(os.path.abspath, sys.path))
-    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    command = [sys.executable, "-P", "-W", "ignore", "-c", FORK]  # -P: not from the working directory
     subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONPATH": path})
 
 
