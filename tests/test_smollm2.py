@@ -20,8 +20,6 @@ pytestmark = [
 ]
 
 MESSAGE = b"Dear Anna, the train from Lyon is two hours late. Please do not wait for me at the station."
-    b"Dear Anna, the train from Lyon is two hours late. Please do not wait for me at the station tonight."
-)
 
 
 @pytest.fixture(scope="module")
