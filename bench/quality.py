@@ -4,7 +4,7 @@
 
 Both models score the same tokens in the same windows: each window is a start token and the next tokens,
 and of each window only what the window before did not score counts (stride < window gives every token
-a longer past). Prints a table and saves it as bench/results/quality.json. The exact model's figure is the
+a longer past). Prints a table and saves it as JSON (--out). The exact model's figure is the
 ideal code length of its integer logits, without coder and container.
 """
 
@@ -63,11 +63,13 @@ def main() -> None:
     parser.add_argument("--head", type=int)
     parser.add_argument("--window", type=int, default=2048)
     parser.add_argument("--stride", type=int, default=2048)
+    parser.add_argument("--threads", type=int, help="of the exact engine")
+    parser.add_argument("--out", type=Path, default=RESULTS / "quality.json")
     args = parser.parse_args()
     if args.data is None:
         parser.error(f"give --data or set {DATA_VARIABLE}")
     reference = FloatLlama(read_gguf(args.gguf))
-    model = ExactModel(convert(args.gguf))
+    model = ExactModel(convert(args.gguf), threads=args.threads)
     results = []
     print(f"{'file':30} {'bytes':>8} {'tokens':>7} {'float bpb':>9} {'exact bpb':>9} {'loss':>8} {'s':>6}")
     for spec in args.files:
@@ -97,14 +99,14 @@ def main() -> None:
         results.append(
             {"file": spec, "bytes": len(data), "tokens": len(ids), "float": bpb[0], "exact": bpb[1]}
         )
-    RESULTS.mkdir(exist_ok=True)
+    args.out.parent.mkdir(exist_ok=True)
     record = {
         "model": args.gguf.name,
         "window": args.window,
         "stride": args.stride,
         "rows": results,
     }
-    (RESULTS / "quality.json").write_text(json.dumps(record, indent=1) + "\n")
+    args.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
