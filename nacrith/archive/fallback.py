@@ -116,9 +116,13 @@ def _run(data: bytes, tries: list[Try]) -> list[Coded]:
     """What each makes of `data`, in order."""
     if len(data) < 1 << 12:
         return [(kind, encode(data)) for kind, encode in tries]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # the libraries release the GIL
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))  # the libraries release the GIL
+    try:
         payloads = pool.map(lambda one: one[1](data), tries)
         return [(kind, payload) for (kind, _), payload in zip(tries, payloads, strict=True)]
+    finally:
+        # An interrupt must not wait for codecs that may be at work for a minute.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _promising(data: bytes, tries: list[Try]) -> list[Try]:
