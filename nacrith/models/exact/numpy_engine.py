@@ -7,7 +7,6 @@ BLAS runs single-threaded, matrix products are cut by output columns, the rest b
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,7 +22,15 @@ from nacrith.models.exact.attention import attend
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.kvcache import KVCache
 from nacrith.models.exact.modelfile import ModelFile
-from nacrith.models.exact.ops import INT8_MAX, LOG2E, exact_splits, quantise, rms_norm, silu_product
+from nacrith.models.exact.ops import (
+    INT8_MAX,
+    LOG2E,
+    exact_splits,
+    near_equal,
+    quantise,
+    rms_norm,
+    silu_product,
+)
 from nacrith.models.exact.rope import RopeTables, rotate
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
@@ -38,7 +45,7 @@ _LOGIT_MAX = np.float32(1 << 30)
 
 
 class Workers:
-    """Runs independent tasks on `threads` threads, this one included in spirit: nothing is ordered."""
+    """Runs independent tasks, in no order, on `threads` threads of its own; on the caller's if that is 1."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -61,8 +68,7 @@ class Workers:
                 task(slice(row, min(row + _TILE, end)))
 
         parts = self.threads if rows >= 2 * _TILE else 1
-        edges = [rows * i // parts for i in range(parts + 1)]
-        self.run(partial(share, a, b) for a, b in itertools.pairwise(edges))
+        self.run(partial(share, part.start, part.stop) for part in near_equal(rows, parts))
 
 
 class Linear:
@@ -84,10 +90,9 @@ class Linear:
         f32(q . w) is the integer rounded once to binary32: exact unless it exceeds 2^24.
         """
         out = np.empty((len(q), self.width), np.float32)
-        parts = self.workers.threads
-        edges = [self.width * i // parts for i in range(parts + 1)]
         self.workers.run(
-            partial(self._columns, q, scale, out[:, a:b], slice(a, b)) for a, b in itertools.pairwise(edges)
+            partial(self._columns, q, scale, out[:, part], part)
+            for part in near_equal(self.width, self.workers.threads)
         )
         return out
 

@@ -80,6 +80,12 @@ def silu_product(gate: F32, up: F32) -> F32:
     return product
 
 
+def near_equal(size: int, parts: int) -> list[slice]:
+    """range(size) cut into `parts` pieces whose lengths differ by at most one."""
+    edges = [size * i // parts for i in range(parts + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
 def exact_splits(weights: npt.NDArray[np.int8], limit: int) -> list[slice]:
     """Cuts of the columns of `weights` (rows, K) such that a product with |q| <= limit is exact.
 
@@ -89,8 +95,7 @@ def exact_splits(weights: npt.NDArray[np.int8], limit: int) -> list[slice]:
     width = weights.shape[1]
     magnitude = np.abs(weights.astype(np.int16))
     for count in range(1, width + 1):
-        edges = [width * i // count for i in range(count + 1)]
-        pieces = [slice(a, b) for a, b in itertools.pairwise(edges)]
+        pieces = near_equal(width, count)
         worst = max(int(magnitude[:, p].sum(axis=1, dtype=np.int64).max()) for p in pieces)
         if worst * limit <= EXACT:
             return pieces
