@@ -27,7 +27,9 @@ def for_encoding(level: int, model: str | LanguageModel | None, threads: int | N
     from nacrith.models import load_model
 
     loaded = load_model(model, threads=threads) if model is None or isinstance(model, str) else model
-    return ModelCodec(loaded, CodingParams(min(LEVELS[level].window, loaded.max_context)))
+    chosen = LEVELS[level]
+    window = min(chosen.window, loaded.max_context)
+    return ModelCodec(loaded, CodingParams(window, predictors=1, capacity=chosen.capacity))
 
 
 def for_decoding(codec_id: CodecId, model: str | LanguageModel | None, threads: int | None) -> ModelCodec:

@@ -18,12 +18,14 @@ DEFAULT_LEVEL = 6
 @dataclass(frozen=True)
 class Level:
     """window: tokens attended to. lanes: blocks aimed at for one super-block of text.
-    smallest, largest: bounds of a block's length in bytes."""
+    smallest, largest: bounds of a block's length in bytes. capacity: log2 of the contexts that the
+    n-grams of a block keep of each order; memory at most 1 KB times 2^capacity for each lane."""
 
     window: int
     lanes: int
     smallest: int
     largest: int
+    capacity: int = 13
 
 
 LEVELS = {

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith import predictors
 from nacrith.archive.blockcodec import CodecId, Progress
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import DecodePort, EncodePort, step
@@ -21,7 +22,7 @@ from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError
 from nacrith.models.protocol import LanguageModel
-from nacrith.predictors import SETS, Ensemble
+from nacrith.predictors.protocol import Ensemble
 
 LANES = 16
 """Most blocks decoded side by side. A matter of speed and memory only."""
@@ -46,7 +47,8 @@ class ModelCodec:
         return 4 * LANES
 
     def _ensemble(self) -> Ensemble:
-        return SETS[self.params.predictors](self.model.vocab_size)
+        params = self.params
+        return predictors.make(params.predictors, self.model.vocab_size, 1 << params.capacity)
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
         payloads: list[bytes] = []

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from nacrith.arith import F32
-from nacrith.coder.cdf import counts, interval
+from nacrith.coder.cdf import interval
 from nacrith.coder.range_coder import Decoder, Encoder
 from nacrith.models.protocol import Logits
 from nacrith.predictors import Ensemble
@@ -54,6 +54,6 @@ class DecodePort:
 
 def step(logits: Logits, ensemble: Ensemble, port: Port) -> int:
     """Code one symbol given the model's row (V,) and what the predictors know; they learn from it."""
-    symbol = port.code(counts(ensemble.mix(logits)))
+    symbol = port.code(ensemble.counts(logits))
     ensemble.update(symbol)
     return symbol

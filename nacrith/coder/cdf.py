@@ -25,16 +25,31 @@ FRACTION_BITS = 16
 
 _UNIT = np.float32(2.0**-FRACTION_BITS)
 _PEAK = np.float32(2.0**23)
-_DOWN = 1.0 - 2.0**-22
+DOWN = 1.0 - 2.0**-22
+"""Makes room for two roundings: see `counts`."""
+
+
+def weigh(logits: npt.NDArray[np.int32], top: int, out: F32) -> int:
+    """The weights w = rint(2^((x - x[top]) * 2^-16) * 2^23), integers below 2^24, and their sum.
+
+    logits: int32 (V,), V <= MAX_SYMBOLS, fixed-point log2 weights within 2^30 of zero, the largest of
+    them at `top`. The sum is exact in binary64.
+    """
+    difference = scratch.empty("difference", len(logits)).view(np.int32)
+    np.subtract(logits, logits[top], out=difference)
+    np.multiply(difference, _UNIT, out=out, casting="unsafe", dtype=np.float32)
+    exp2(out)
+    np.multiply(out, _PEAK, out=out)
+    np.rint(out, out=out)
+    return int(np.sum(out, dtype=np.float64))
 
 
 def counts(logits: npt.NDArray[np.int32]) -> F32:
     """Integers in [1, TOTAL], one per symbol, that sum to TOTAL. Scratch memory.
 
-    logits: int32 (V,), V <= MAX_SYMBOLS, fixed-point log2 weights within 2^30 of zero.
+    logits: as for `weigh`, which gives w.
 
-        w = rint(2^((x - max x) * 2^-16) * 2^23)             integer, below 2^24
-        r = f32((TOTAL - V) / sum w * (1 - 2^-22))           the sum is exact in binary64
+        r = f32((TOTAL - V) / sum w * (1 - 2^-22))
         c = floor(w * r) + 1
         the first largest x receives TOTAL - sum c
 
@@ -44,14 +59,8 @@ def counts(logits: npt.NDArray[np.int32]) -> F32:
     """
     top = int(logits.argmax())
     c: F32 = scratch.empty("counts", len(logits))
-    difference = scratch.empty("difference", len(logits)).view(np.int32)
-    np.subtract(logits, logits[top], out=difference)
-    np.multiply(difference, _UNIT, out=c, casting="unsafe", dtype=np.float32)
-    exp2(c)
-    np.multiply(c, _PEAK, out=c)
-    np.rint(c, out=c)
-    total = float(np.sum(c, dtype=np.float64))
-    np.multiply(c, np.float32((TOTAL - len(c)) / total * _DOWN), out=c)
+    total = weigh(logits, top, c)
+    np.multiply(c, np.float32((TOTAL - len(c)) / total * DOWN), out=c)
     np.floor(c, out=c)
     np.add(c, np.float32(1.0), out=c)
     c[top] += np.float32(TOTAL - int(c.sum()))

@@ -1,43 +1,35 @@
 """Online predictors: what a document teaches about itself while it is coded.
 
-A `Predictor` predicts from the tokens so far and is told the token that came; an `Ensemble` joins the
-predictors of one lane with the model's distribution. Everything here obeys nacrith.arith, since its
-results decide coded bits. `SETS` names the ensembles that an archive's parameters can ask for.
+An `Ensemble` joins the predictors of one block with the model's distribution. Everything here obeys
+nacrith.arith, since its results decide coded bits. `make` makes the ensembles that an archive's
+parameters can ask for: set 0 is the model alone, set 1 the cascade.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from nacrith.arith import F32
+from nacrith.coder.cdf import counts
+from nacrith.predictors.protocol import Ensemble, Logits
 
-import numpy as np
-import numpy.typing as npt
-
-Logits = npt.NDArray[np.int32]
-
-
-class Ensemble(Protocol):
-    """The state of one lane's predictors and of what mixes them."""
-
-    def mix(self, logits: Logits) -> Logits:
-        """Fixed-point log2 weights (V,) of the next token, given the model's. Changes no state that
-        `update` does not overwrite."""
-        ...
-
-    def update(self, token: int) -> None:
-        """The token that came."""
-        ...
+__all__ = ["Ensemble", "Logits", "ModelAlone", "make"]
 
 
 class ModelAlone:
     """No predictors: the model's distribution as it is."""
 
-    def mix(self, logits: Logits) -> Logits:
-        return logits
+    def counts(self, logits: Logits) -> F32:
+        return counts(logits)
 
     def update(self, token: int) -> None:
         """Nothing is learnt."""
 
 
-SETS: dict[int, Callable[[int], Ensemble]] = {0: lambda vocab_size: ModelAlone()}
-"""Number of the set in an archive -> maker of a fresh ensemble for a vocabulary size."""
+def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
+    """A fresh ensemble for one block. number: the set, 0 or 1. capacity: contexts of an order in one
+    generation of the n-grams."""
+    if number == 0:
+        return ModelAlone()
+    from nacrith.predictors.cascade import Cascade
+    from nacrith.predictors.prior import load
+
+    return Cascade(vocab_size, capacity, load())

@@ -1,0 +1,25 @@
+"""The ensemble seam: what stands between a model's distribution and the range coder."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nacrith.arith import F32
+
+Logits = npt.NDArray[np.int32]
+
+
+class Ensemble(Protocol):
+    """The state of one block's predictors and of what mixes them with the model."""
+
+    def counts(self, logits: Logits) -> F32:
+        """Integer counts (V,) of the next token, as coder.cdf.counts makes them, given the model's
+        fixed-point log2 weights. Valid until the next call; what is learnt waits for `update`."""
+        ...
+
+    def update(self, token: int) -> None:
+        """The token that came under the counts given last."""
+        ...
