@@ -412,7 +412,7 @@ def test_a_library_of_another_version_is_refused(fresh_backend):
         native.load()
 
 
-def test_there_are_two_backends(fresh_backend):
+def test_another_backend_is_an_error(fresh_backend):
     fresh_backend.setenv("NACRITH_BACKEND", "abacus")
     with pytest.raises(ModelError, match="abacus"):
         backends.backend()

@@ -50,28 +50,23 @@ class RingCache:
     def slot(self, positions: Tensor) -> Tensor:
         return torch.where(positions < SINKS, positions, (positions - SINKS) % self.ring + SINKS)
 
-    def reserve(self, end: int) -> None:
-        """Make room for positions below `end` of any lane."""
-        held = self.k.shape[2]
-        need = min(end, SINKS + self.ring)
+    def reserve(self, lanes: np.ndarray, ends: np.ndarray) -> None:
+        """Make room for positions below ends[i] of lanes[i], whose slots are now written."""
+        for lane, end in zip(lanes.tolist(), ends.tolist(), strict=True):
+            self.ends[lane] = max(self.ends[lane], end)
+        held, most = self.k.shape[2], SINKS + self.ring
+        need = min(int(ends.max()), most)
         if need > held:
-            slots = min(max(need, 2 * held, _FIRST_SLOTS), SINKS + self.ring)
+            slots = min(max(need, 2 * held, _FIRST_SLOTS), most)
             for name in ("k", "v", "k_scale", "v_scale", "v_max"):
                 old = getattr(self, name)
-                new = old.new_zeros(
-                    (*old.shape[:2], slots, *old.shape[3:])
-                )  # zeros: what is hidden is finite
+                new = old.new_zeros((*old.shape[:2], slots, *old.shape[3:]))  # finite, for what is hidden
                 new[:, :, :held] = old
                 setattr(self, name, new)
 
-    def grown(self, lane: int, count: int) -> None:
-        """`count` further positions of a lane have been written."""
-        self.lengths[lane] += count
-        self.ends[lane] = max(self.ends[lane], self.lengths[lane])
-
     def truncate(self, lane: int, length: int) -> None:
         """Forget what follows the first `length` tokens. ValueError if older ones would be needed that
-        the lane no longer holds; the newest `rollback` tokens, or all of them, can always go."""
+        the lane no longer holds; the newest `rollback` of the tokens ever written, or all, can always go."""
         if not 0 <= lane < len(self.lengths):
             raise ValueError(f"there is no lane {lane}")
         if not 0 <= length <= self.lengths[lane]:
@@ -115,8 +110,7 @@ class Pass:
         self.config = config
         self.device = tables[0].device
         starts = np.array([cache.lengths[lane] for lane in lanes])
-        end = int((starts + counts).max())
-        cache.reserve(end)
+        cache.reserve(lanes, starts + counts)
         self.lane = self._put(np.repeat(lanes, counts))  # of each row
         positions = np.concatenate([s + np.arange(n) for s, n in zip(starts, counts, strict=True)])
         self.position = self._put(positions)
@@ -124,7 +118,7 @@ class Pass:
         self.rotation = _rotation(tables, self.position)
         # of queries that see the sinks from the window's edge; None where all see them as they are
         self.sink_rotation = None
-        if end > cache.window:
+        if (starts + counts).max() > cache.window:
             self.sink_rotation = _rotation(tables, self.position.clamp_max(cache.window - 1))
         self.groups: list[_Group] = []
         self.tasks: list[_Task] = []

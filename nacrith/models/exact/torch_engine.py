@@ -185,5 +185,5 @@ class TorchSession:
         ids = torch.tensor(np.concatenate(pieces), device=engine.device)
         x = engine.layers(ids, rows)
         for lane, count in zip(lanes, counts.tolist(), strict=True):
-            self.cache.grown(lane, count)
+            self.cache.lengths[lane] += count
         return x

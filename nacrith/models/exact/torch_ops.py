@@ -153,10 +153,15 @@ class Int8Product:
         planes = planes.to(torch.int8)
         parts = []
         for columns, piece in self.pieces:
-            part = torch._int_mm(_padded(planes[:, columns], _PAD, _PAD // 2), piece.T)
+            part = self.multiply(_padded(planes[:, columns], _PAD, _PAD // 2), piece.T)
             part = part[: len(planes), : self.out].to(self.total)
             parts.append((part[: len(q)] << 8) + part[len(q) :] if self.planes == 2 else part)
         return sum(parts[1:], parts[0])
+
+    @staticmethod
+    def multiply(a: Tensor, b: Tensor) -> Tensor:
+        """The int32 product of int8 matrices (m, k) and (k, n)."""
+        return torch._int_mm(a, b)
 
 
 Product = DoubleProduct | Int8Product
@@ -169,9 +174,12 @@ def _padded(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def product_type(device: torch.device) -> type[Product]:
-    """Int8Product where the device has exact int8 products (not all have any), else DoubleProduct."""
-    if device.type != "cuda":
-        return DoubleProduct
+    """Int8Product on CUDA devices that have it, else DoubleProduct."""
+    return Int8Product if device.type == "cuda" and int8_is_exact(device) else DoubleProduct
+
+
+def int8_is_exact(device: torch.device) -> bool:
+    """True if Int8Product works on the device, tried on extreme values."""
     rng = np.random.default_rng(0)
     weights = rng.choice(np.array([-128, -127, 1, 127], np.int8), (72, 1200))
     q = rng.choice(np.array([-16383, -511, 3, 511, 16383], np.float32), (37, 1200))
@@ -179,9 +187,8 @@ def product_type(device: torch.device) -> type[Product]:
     try:
         sums = Int8Product(weights, 16383, device)(torch.tensor(q, device=device)).cpu().numpy()
     except RuntimeError:  # cuBLAS has no such product for this device
-        return DoubleProduct
-    exact = np.array_equal(sums, q.astype(np.int64) @ weights.T.astype(np.int64))
-    return Int8Product if exact else DoubleProduct
+        return False
+    return np.array_equal(sums, q.astype(np.int64) @ weights.T.astype(np.int64))
 
 
 def check(device: torch.device) -> None:
