@@ -42,7 +42,7 @@ def engines(file: ModelFile, threads: int) -> dict[str, Any]:
     if importlib.util.find_spec("torch"):
         from nacrith.models.exact.torch_engine import TorchEngine, find_device
 
-        for device in {"cpu", find_device(None).type}:
+        for device in sorted({"cpu", find_device(None).type}):
             made[f"torch {device}"] = lambda device=device: TorchEngine(file, threads, device)
     found = {}
     for name, make in made.items():

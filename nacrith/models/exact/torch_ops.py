@@ -29,8 +29,8 @@ LOG2E = float(ops.LOG2E)
 _C0, _C1, _C2, _C3 = map(float, arith.EXP2_C)
 _TINY = 2.0**-100
 
-_COLUMNS = 1 << 17
-"""Of one int8 product: 128 * 127 * 2^17 < 2^31."""
+_COLUMNS = 1 << 16
+"""Most columns of one int8 product: 128 * 128 * 2^16 < 2^31."""
 
 _PAD = 32
 """Rows of int8 products are padded to this, columns to half of it: cuBLAS wants more than 16 rows, and
@@ -54,6 +54,7 @@ def by(x: Tensor, value: float) -> Tensor:
 
 
 def sqrt(x: Tensor) -> Tensor:
+    """Of binary64, rounded once."""
     return torch.from_numpy(np.sqrt(x.numpy())) if x.device.type == "cpu" else x.sqrt()
 
 
@@ -118,7 +119,7 @@ class Linear:
 class DoubleProduct:
     """q . w for each row of q and of the weights (out, in), exact integers, in binary64.
 
-    |sum| <= 16383 * 127 * in, below 2^53 for any width below 2^32.
+    |sum| <= 16383 * 128 * in, at most 2^53 for any width up to 2^32.
     """
 
     def __init__(self, weights: np.ndarray, limit: int, device: torch.device) -> None:
@@ -138,7 +139,7 @@ class Int8Product:
         self.out, width = weights.shape
         self.planes = 1 if limit <= ops.INT8_MAX else 2
         # bounds all sums, and 256 times all sums over the high plane, since |256 high| <= limit + 128
-        narrow = (limit + 128) * 127 * width < 1 << 31
+        narrow = (limit + 128) * 128 * width < 1 << 31
         self.total = torch.int32 if narrow else torch.int64
         self.pieces = []
         for columns in ops.near_equal(width, -(-width // _COLUMNS)):
