@@ -213,22 +213,20 @@ def test_a_tree_waits_until_its_own_lane_changes(backend, undo):
         session.rollback(0, 3)
     elif undo == "extend":
         session.extend([[9], []])
-        session.rollback(0, 3)
     elif undo == "tree":
         session.extend_tree([[9], []], [[-1], []])
     else:
         session.keep(0, [0, 2])
         assert session.lengths == (5, 0)
-        want = engine_rows([1, 2, 3, 5, 7, 8])
-        assert np.array_equal(session.extend([[8], []])[0][0], want[5])
-        session.rollback(0, 3)
+        assert np.array_equal(session.extend([[8], []])[0][0], rows_of([1, 2, 3, 5, 7, 8])[5])
     with pytest.raises(ValueError, match="lane 0"):
         session.keep(0, [0, 2])
     session.keep(0, [])
-    assert np.array_equal(np.concatenate([first[0], session.extend([[8], []])[0]]), engine_rows([1, 2, 3, 8]))
+    session.rollback(0, 3)
+    assert np.array_equal(np.concatenate([first[0], session.extend([[8], []])[0]]), rows_of([1, 2, 3, 8]))
 
 
-def engine_rows(ids: list[int]) -> np.ndarray:
+def rows_of(ids: list[int]) -> np.ndarray:
     return NumpyEngine(random_model()).session(1, 16).extend([ids])[0]
 
 

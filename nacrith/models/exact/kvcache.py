@@ -91,7 +91,7 @@ class KVCache:
         self.lengths[lane] += len(places)
 
     def _homes(self, lane: int, tree: Tree, places: I64) -> I64:
-        return places + self.slot(lane, max(self.lengths[lane] + tree.levels, SINKS))
+        return places + self.slot(lane, self.lengths[lane] + tree.levels)
 
     def settle(self, layer: int, piece: Piece) -> None:
         """What is stored at the homes becomes the keys and values of the positions."""
@@ -109,10 +109,7 @@ class KVCache:
 
     def reserve_tree(self, lane: int, tree: Tree) -> None:
         """Make room for the positions and homes of a tree's rows."""
-        end = self.lengths[lane] + tree.levels
-        if not tree.is_chain:
-            end = max(end, SINKS) + len(tree.parents)
-        self.reserve(lane, end - self.lengths[lane])
+        self.reserve(lane, tree.levels if tree.is_chain else tree.levels + len(tree.parents))
 
     def reserve(self, lane: int, count: int) -> None:
         """Make room for `count` further positions of a lane; what lies behind its end may be lost."""
