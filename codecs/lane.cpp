@@ -1,5 +1,4 @@
 // Keys and values of one lane; see engine.hpp.
-#include <algorithm>
 #include <cstring>
 
 #include "engine.hpp"
@@ -61,12 +60,11 @@ void Lane::truncate(int64_t index, int64_t length) {
 
 void Lane::plant(int64_t rows, int64_t levels) {
     tree_ = {rows, levels};
-    const int64_t end = length_ + levels;
-    reserve(tree_.branches() ? std::max(end, kSinks) + rows - length_ : levels);
+    reserve(tree_.branches() ? levels + rows : levels);
 }
 
 int64_t Lane::home(int64_t row, int64_t position) const {
-    return slot(tree_.branches() ? std::max(length_ + tree_.levels, kSinks) + row : position);
+    return slot(tree_.branches() ? length_ + tree_.levels + row : position);
 }
 
 void Lane::keep(const int64_t *path, int64_t count) {
