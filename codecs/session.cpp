@@ -141,7 +141,8 @@ void Session::plan(const std::vector<Piece> &pieces) {
                 most = std::max(most, step * width);
                 for (int64_t r = 0; r < piece.count; r += step) {
                     const int64_t task = static_cast<int64_t>(tasks_.size());
-                    tasks_.push_back({static_cast<int64_t>(n), head, piece.row + r, std::min(step, piece.count - r)});
+                    const int64_t count = std::min(step, piece.count - r);
+                    tasks_.push_back({static_cast<int64_t>(n), head, piece.row + r, count});
                     if (moves(piece) && runs_.size() > before)
                         runs_.back().second = task + 1;
                     else
