@@ -66,7 +66,7 @@ const Kernels &named(const char *name) {
 
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 1; }
+int32_t nacrith_abi_version(void) { return 2; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
@@ -100,8 +100,12 @@ int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes, int64_t wi
 void nacrith_session_destroy(nacrith_session *session) { delete session; }
 
 int32_t nacrith_session_extend(nacrith_session *session, const int64_t *counts, const int32_t *ids,
-                               int32_t *rows) {
-    return guarded([&] { session->session.extend(counts, ids, rows); });
+                               const int64_t *depths, int32_t *rows) {
+    return guarded([&] { session->session.extend(counts, ids, depths, rows); });
+}
+
+int32_t nacrith_session_keep(nacrith_session *session, int64_t lane, const int64_t *path, int64_t count) {
+    return guarded([&] { session->session.keep(lane, path, count); });
 }
 
 int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length) {

@@ -39,8 +39,8 @@ void Lane::reserve(int64_t count) {
     const int64_t end = slot(length_ + count - 1) + 1;
     if (end <= slots_) return;
     int64_t slots = slots_ ? 2 * slots_ : kFirstSlots;
-    slots = whole_tiles(slots > end ? slots : end);
-    grow(slots < most_ ? slots : most_);
+    slots = slots < most_ ? slots : most_;
+    grow(whole_tiles(slots > end ? slots : end));
 }
 
 void Lane::truncate(int64_t index, int64_t length) {
@@ -55,25 +55,57 @@ void Lane::truncate(int64_t index, int64_t length) {
         throw std::invalid_argument(lane + " cannot go back to " + std::to_string(length) +
                                     " tokens: the window has moved on");
     length_ = length;
+    tree_ = {};
+}
+
+void Lane::plant(int64_t rows, int64_t levels) {
+    tree_ = {rows, levels};
+    reserve(tree_.branches() ? levels + rows : levels);
+}
+
+int64_t Lane::home(int64_t row, int64_t position) const {
+    return slot(tree_.branches() ? length_ + tree_.levels + row : position);
+}
+
+void Lane::keep(const int64_t *path, int64_t count) {
+    if (count < 0 || count > tree_.levels)
+        throw std::invalid_argument("a path of " + std::to_string(count) + " tokens in a tree of depth " +
+                                    std::to_string(tree_.levels));
+    for (int64_t i = 0; i < count; i++)
+        if (path[i] < 0 || path[i] >= tree_.rows)
+            throw std::invalid_argument("the tree has no row " + std::to_string(path[i]));
+    for (int64_t section = 0; tree_.branches() && section < sections_; section++) {
+        for (int64_t i = 0; i < count; i++) copy(section, home(path[i], 0), slot(length_ + i));
+        carry_maximum(section, length_, count);
+    }
+    advance(count);
 }
 
 void Lane::store_key(int64_t section, int64_t slot, const int16_t *q, float scale) {
-    int8_t *k = k_.data() + section * k_bytes() + slot / kTile * dim_ * kTile + slot % kTile * 2;
+    int8_t *k = key(section, slot);
     for (int64_t d = 0; d < dim_; d++) k[d / 2 * 2 * kTile + d % 2] = static_cast<int8_t>(q[d]);
     k_scale_[section * slots_ + slot] = scale;
 }
 
 void Lane::store_value(int64_t section, int64_t slot, const int16_t *q, float scale) {
-    int8_t *v = v_.data() + section * v_bytes() + slot / 2 * 2 * kTile + slot % 2;
-    for (int64_t d = 0; d < dim_; d++) v[d / kTile * slots_ * kTile + d % kTile * 2] = static_cast<int8_t>(q[d]);
+    for (int64_t d = 0; d < dim_; d++) *value(section, slot, d) = static_cast<int8_t>(q[d]);
     v_scale_[section * slots_ + slot] = scale;
 }
 
-void Lane::carry_maximum(int64_t section, int64_t count) {
+void Lane::copy(int64_t section, int64_t from, int64_t to) {
+    const int8_t *k = key(section, from);
+    int8_t *k_to = key(section, to);
+    for (int64_t d = 0; d < dim_ / 2; d++) std::memcpy(k_to + d * 2 * kTile, k + d * 2 * kTile, 2);
+    for (int64_t d = 0; d < dim_; d++) *value(section, to, d) = *value(section, from, d);
+    for (float *scales : {k_scale_.data() + section * slots_, v_scale_.data() + section * slots_})
+        scales[to] = scales[from];
+}
+
+void Lane::carry_maximum(int64_t section, int64_t first, int64_t count) {
     const float *scale = v_scale_.data() + section * slots_;
     float *high = v_max_.data() + section * slots_;
-    float before = length_ ? high[slot(length_ - 1)] : 0.0f;
-    for (int64_t p = length_; p < length_ + count; p++) {
+    float before = first ? high[slot(first - 1)] : 0.0f;
+    for (int64_t p = first; p < first + count; p++) {
         const int64_t s = slot(p);
         high[s] = before = scale[s] > before ? scale[s] : before;
     }

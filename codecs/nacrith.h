@@ -66,9 +66,18 @@ NACRITH_API void nacrith_session_destroy(nacrith_session *session);
 
 /* Appends counts[i] tokens to lane i. ids: the tokens of all lanes, lane by lane; rows: one row of
  * `vocab` integers for each token, in the same order. After an argument error no lane has changed;
- * after any other the session is of no more use. */
+ * after any other the session is of no more use.
+ *
+ * With depths (else NULL) the tokens of a lane are a tree behind its end, in preorder, and the lane
+ * does not grow: depth 0 follows the lane's last token, depth d the latest token of depth d - 1. The
+ * tree is held until its lane is extended, rolled back, or given another tree. */
 NACRITH_API int32_t nacrith_session_extend(nacrith_session *session, const int64_t *counts,
-                                           const int32_t *ids, int32_t *rows);
+                                           const int32_t *ids, const int64_t *depths, int32_t *rows);
+
+/* Appends `count` tokens of the lane's tree and forgets the rest. path: their indices within the tree,
+ * each the parent of the next, which is the caller's to see to; the first has depth 0. */
+NACRITH_API int32_t nacrith_session_keep(nacrith_session *session, int64_t lane, const int64_t *path,
+                                         int64_t count);
 NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length);
 
 /* lengths: tokens held by each lane. */

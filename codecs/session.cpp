@@ -51,28 +51,40 @@ void Session::lengths(int64_t *out) const {
     for (const Lane &lane : lanes_) *out++ = lane.length();
 }
 
-void Session::rollback(int64_t lane, int64_t length) {
-    if (lane < 0 || lane >= static_cast<int64_t>(lanes_.size()))
-        throw std::invalid_argument("there is no lane " + std::to_string(lane));
-    lanes_[static_cast<size_t>(lane)].truncate(lane, length);
+Lane &Session::lane_at(int64_t index) {
+    if (index < 0 || index >= static_cast<int64_t>(lanes_.size()))
+        throw std::invalid_argument("there is no lane " + std::to_string(index));
+    return lanes_[static_cast<size_t>(index)];
 }
 
-void Session::extend(const int64_t *counts, const int32_t *ids, int32_t *rows) {
+void Session::rollback(int64_t lane, int64_t length) { lane_at(lane).truncate(lane, length); }
+
+void Session::keep(int64_t lane, const int64_t *path, int64_t count) { lane_at(lane).keep(path, count); }
+
+void Session::extend(const int64_t *counts, const int32_t *ids, const int64_t *depths, int32_t *rows) {
     const std::lock_guard<std::mutex> lock(engine_->busy);
     const int64_t vocab = engine_->config.vocab, limit = engine_->limit();
     const int64_t lanes = static_cast<int64_t>(lanes_.size());
-    std::vector<int64_t> next(lanes_.size()), end(lanes_.size());
+    std::vector<int64_t> next(lanes_.size()), end(lanes_.size()), levels(lanes_.size());
     int64_t total = 0;
     for (int64_t i = 0; i < lanes; i++) {
         if (counts[i] < 0) throw std::invalid_argument("a negative number of tokens");
-        if (counts[i] > limit - lanes_[i].length())
-            throw std::invalid_argument("a lane holds at most " + std::to_string(limit) + " tokens");
         next[i] = total;
         end[i] = total += counts[i];
+        levels[i] = depths ? 0 : counts[i];
+        for (int64_t t = next[i]; depths && t < end[i]; t++) {
+            if (depths[t] < 0 || depths[t] > (t == next[i] ? 0 : depths[t - 1] + 1))
+                throw std::invalid_argument("the depths of lane " + std::to_string(i) + " are those of no tree");
+            levels[i] = std::max(levels[i], depths[t] + 1);
+        }
+        if (levels[i] > limit - lanes_[i].length())
+            throw std::invalid_argument("a lane holds at most " + std::to_string(limit) + " tokens");
     }
     for (int64_t i = 0; i < total; i++)
         if (ids[i] < 0 || ids[i] >= vocab)
             throw std::invalid_argument("token " + std::to_string(ids[i]) + " is outside the vocabulary");
+    for (int64_t i = 0; depths && i < lanes; i++)
+        if (counts[i]) lanes_[i].plant(counts[i], levels[i]);
     for (;;) {
         int64_t active = 0;
         for (int64_t i = 0; i < lanes; i++) active += next[i] < end[i];
@@ -82,46 +94,62 @@ void Session::extend(const int64_t *counts, const int32_t *ids, int32_t *rows) {
         rows_ = 0;
         ids_.clear();
         out_.clear();
+        lane_of_.clear();
+        position_.clear();
+        slot_.clear();
+        home_.clear();
         for (int64_t i = 0; i < lanes && rows_ < batch_; i++) {
-            const int64_t count = std::min(share, end[i] - next[i]);
-            if (count == 0) continue;
-            pieces.push_back({i, count, rows_});
-            for (int64_t t = next[i]; t < next[i] + count; t++) {
+            Lane &lane = lanes_[i];
+            const int64_t begin = next[i], tree = end[i] - counts[i];
+            next[i] += std::min(share, end[i] - begin);
+            if (!depths && begin < next[i]) lane.reserve(next[i] - begin);
+            for (int64_t t = begin; t < next[i]; t++) {
+                const int64_t position = lane.length() + (depths ? depths[t] : t - begin);
+                if (t == begin || position != position_.back() + 1) pieces.push_back({i, 0, rows_, position});
+                pieces.back().count++;
                 ids_.push_back(ids[t]);
                 out_.push_back(rows + t * vocab);
+                lane_of_.push_back(i);
+                position_.push_back(position);
+                slot_.push_back(lane.slot(position));
+                home_.push_back(depths ? lane.home(t - tree, position) : slot_.back());
+                rows_++;
             }
-            rows_ += count;
-            next[i] += count;
         }
         pass(pieces);
+        for (const Piece &piece : pieces)
+            if (!depths) lanes_[piece.lane].advance(piece.count);
     }
 }
 
-// What all layers of a pass share: slots, rotations, and the cut of attention into tasks.
+// What all layers of a pass share: rotations, and the cut of attention into tasks. In a tree with
+// branches all tasks of a head make one run, since each row changes what the next one finds in its lane.
 void Session::plan(const std::vector<Piece> &pieces) {
-    lane_of_.clear();
-    position_.clear();
-    slot_.clear();
     tasks_.clear();
+    runs_.clear();
     const int64_t half = engine_->config.head_dim / 2, group = engine_->group();
     int64_t most = 0;
-    for (size_t i = 0; i < pieces.size(); i++) {
-        const Piece &piece = pieces[i];
-        Lane &lane = lanes_[piece.lane];
-        lane.reserve(piece.count);
-        for (int64_t n = 0; n < piece.count; n++) {
-            lane_of_.push_back(piece.lane);
-            position_.push_back(lane.length() + n);
-            slot_.push_back(lane.slot(lane.length() + n));
+    for (size_t i = 0, end; i < pieces.size(); i = end) {
+        for (end = i; end < pieces.size() && pieces[end].lane == pieces[i].lane;) end++;
+        for (int64_t head = 0; head < engine_->config.kv_heads; head++) {
+            const size_t before = runs_.size();
+            for (size_t n = i; n < end; n++) {
+                const Piece &piece = pieces[n];
+                const auto [begin, stop] = visible(piece, {0, 0, piece.row, piece.count});
+                const int64_t width = (kTile + stop - begin) * group;
+                const int64_t step = std::max<int64_t>(1, std::min(kAttentionRows, kScoreMemory / width));
+                most = std::max(most, step * width);
+                for (int64_t r = 0; r < piece.count; r += step) {
+                    const int64_t task = static_cast<int64_t>(tasks_.size());
+                    const int64_t count = std::min(step, piece.count - r);
+                    tasks_.push_back({static_cast<int64_t>(n), head, piece.row + r, count});
+                    if (moves(piece) && runs_.size() > before)
+                        runs_.back().second = task + 1;
+                    else
+                        runs_.push_back({task, task + 1});
+                }
+            }
         }
-        const Task whole{static_cast<int64_t>(i), 0, piece.row, piece.count};
-        const auto [begin, stop] = visible(piece, whole);
-        const int64_t width = (kTile + stop - begin) * group;
-        const int64_t step = std::max<int64_t>(1, std::min(kAttentionRows, kScoreMemory / width));
-        for (int64_t head = 0; head < engine_->config.kv_heads; head++)
-            for (int64_t n = 0; n < piece.count; n += step)
-                tasks_.push_back({whole.piece, head, piece.row + n, std::min(step, piece.count - n)});
-        most = std::max(most, step * width);
     }
     if (most > scratch_scores_) {
         scratch_scores_ = most + most / 2;
@@ -139,7 +167,7 @@ void Session::plan(const std::vector<Piece> &pieces) {
 // Slots beyond the sinks that some row of a task sees, in whole tiles.
 std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &task) const {
     const Lane &lane = lanes_[piece.lane];
-    const int64_t first = lane.length() + task.first - piece.row, last = first + task.count - 1;
+    const int64_t first = piece.first + task.first - piece.row, last = first + task.count - 1;
     if (last < kSinks) return {kTile, kTile};
     const int64_t oldest = std::max(kSinks, first - (window_ - kSinks) + 1);
     return {lane.slot(oldest) / kTile * kTile, lane.slot(last) / kTile * kTile + kTile};
@@ -203,7 +231,6 @@ void Session::pass(const std::vector<Piece> &pieces) {
         });
         e.linear(layer.down, activated, rows_, to_x);
     }
-    for (const Piece &piece : pieces) lanes_[piece.lane].advance(piece.count);
     e.linear(e.head, normalised(e.final_norm, e.head), rows_, {Store::kLogits, nullptr, 0, out_.data()});
 }
 
@@ -234,11 +261,11 @@ void Session::store(int64_t layer, int64_t row) {
     for (int64_t head = 0; head < c.kv_heads; head++, from += dim) {
         kernel.rotate(from, cos, sin, half, rotated);
         kernel.quantise(rotated, dim, 127, q, &scale);
-        lane.store_key(section + head, slot_[row], q, scale);
+        lane.store_key(section + head, home_[row], q, scale);
     }
     for (int64_t head = 0; head < c.kv_heads; head++, from += dim) {
         kernel.quantise(from, dim, 127, q, &scale);
-        lane.store_value(section + head, slot_[row], q, scale);
+        lane.store_value(section + head, home_[row], q, scale);
     }
 }
 
@@ -249,11 +276,23 @@ void Session::attention(int64_t layer, const std::vector<Piece> &pieces) {
         for (int64_t r = begin; r < end; r++) store(layer, r);
     });
     for (const Piece &piece : pieces)
-        for (int64_t head = 0; head < kv_heads; head++)
-            lanes_[piece.lane].carry_maximum(layer * kv_heads + head, piece.count);
-    e.pool.run(static_cast<int64_t>(tasks_.size()), [&](int64_t i, int thread) {
-        attend(layer, pieces[tasks_[i].piece], tasks_[i], scratch_[thread]);
+        for (int64_t head = 0; !moves(piece) && head < kv_heads; head++)
+            lanes_[piece.lane].carry_maximum(layer * kv_heads + head, piece.first, piece.count);
+    e.pool.run(static_cast<int64_t>(runs_.size()), [&](int64_t i, int thread) {
+        for (int64_t t = runs_[i].first; t < runs_[i].second; t++) {
+            const Piece &piece = pieces[tasks_[t].piece];
+            if (moves(piece)) settle(layer, piece, tasks_[t]);
+            attend(layer, piece, tasks_[t], scratch_[thread]);
+        }
     });
+}
+
+// Rows of a branch take over the slots of their positions, for one head.
+void Session::settle(int64_t layer, const Piece &piece, const Task &task) {
+    Lane &lane = lanes_[piece.lane];
+    const int64_t section = layer * engine_->config.kv_heads + task.kv_head;
+    for (int64_t r = task.first; r < task.first + task.count; r++) lane.copy(section, home_[r], slot_[r]);
+    lane.carry_maximum(section, position_[task.first], task.count);
 }
 
 void Session::attend(int64_t layer, const Piece &piece, const Task &task, Scratch &scratch) {

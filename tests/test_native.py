@@ -408,7 +408,7 @@ def test_asking_for_native_without_it_is_an_error(fresh_backend, tmp_path, file,
 @needs_library
 def test_a_library_of_another_version_is_refused(fresh_backend):
     fresh_backend.setattr(native, "ABI_VERSION", native.ABI_VERSION + 1)
-    with pytest.raises(ModelError, match="interface version 1, not 2"):
+    with pytest.raises(ModelError, match="interface version 2, not 3"):
         native.load()
 
 

@@ -52,6 +52,23 @@ class Session(Protocol):
         """
         ...
 
+    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
+        """Look at several continuations at once: tokens[i] are the nodes of a tree behind the end of
+        lane i (possibly none), parents[i][j] < j is the node that node j follows, -1 for the lane's end.
+
+        Row j of lane i is the last row of `extend` by the path from the lane's end to node j. The lane
+        stays as it is; the tree waits for `keep` until something else is done to the lane.
+        """
+        ...
+
+    def keep(self, lane: int, path: Sequence[int]) -> None:
+        """Append some nodes of the lane's tree, as if by `extend`, and forget the rest of it.
+
+        `path` leads from the lane's end down, each node followed by one of its children, and may be
+        empty; else ValueError.
+        """
+        ...
+
     def rollback(self, lane: int, length: int) -> None:
         """Forget everything of `lane` after its first `length` tokens.
 

@@ -3,22 +3,38 @@
 A lane's first SINKS positions keep slots 0..SINKS-1 for ever; position p beyond them has slot p - base.
 When the slots run out, the newest `keep` positions move to the front (one memmove for many tokens) and
 base grows; nothing is recomputed, because keys are stored as rotated for their absolute position.
+
+A tree of tokens behind the lane's end uses the slots of its positions in turn, branch by branch, and
+behind them a slot for each row, its home (see tree.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nacrith.models.exact.config import SINKS, ExactConfig
+from nacrith.models.exact.tree import I64, Tree
 
 I8 = npt.NDArray[np.int8]
 F32 = npt.NDArray[np.float32]
 
 _FIRST_SLOTS = 256
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows at consecutive positions of a lane, stored at `homes` and attended to at `slots`."""
+
+    lane: int
+    row: int  # the first one's index in the pass
+    positions: I64
+    slots: I64
+    homes: I64  # the same as `slots` but for trees with branches
 
 
 class KVCache:
@@ -51,8 +67,52 @@ class KVCache:
     def slot(self, lane: int, position: int) -> int:
         return position if position < SINKS else position - self.base[lane]
 
+    def piece(self, lane: int, row: int, positions: I64, homes: I64 | None = None) -> Piece:
+        """`homes`: None for the slots of the positions."""
+        slots = np.where(positions < SINKS, positions, positions - self.base[lane])
+        return Piece(lane, row, positions, slots, slots if homes is None else homes)
+
+    def tree_pieces(self, lane: int, row: int, tree: Tree, places: I64) -> list[Piece]:
+        """Rows of a tree behind the lane's end, cut where the next one is not a child."""
+        depths = tree.depths[places]
+        pieces = []
+        for part in np.split(np.arange(len(places)), np.flatnonzero(np.diff(depths) != 1) + 1):
+            homes = None if tree.is_chain else self._homes(lane, tree, places[part])
+            pieces.append(self.piece(lane, row + int(part[0]), self.lengths[lane] + depths[part], homes))
+        return pieces
+
+    def append(self, lane: int, tree: Tree, places: I64) -> None:
+        """Let the lane go on by a path of the tree behind its end."""
+        if len(places) and not tree.is_chain:
+            positions = self.lengths[lane] + np.arange(len(places))
+            piece = self.piece(lane, 0, positions, self._homes(lane, tree, places))
+            for layer in range(self.config.layers):
+                self.settle(layer, piece)
+        self.lengths[lane] += len(places)
+
+    def _homes(self, lane: int, tree: Tree, places: I64) -> I64:
+        return places + self.slot(lane, self.lengths[lane] + tree.levels)
+
+    def settle(self, layer: int, piece: Piece) -> None:
+        """What is stored at the homes becomes the keys and values of the positions."""
+        lane, slots = piece.lane, piece.slots
+        if piece.homes is not piece.slots:
+            for arrays in (self.k, self.v, self.k_scale, self.v_scale):
+                values = arrays[layer][lane]
+                values[:, slots] = values[:, piece.homes]
+        high = self.v_scale[layer][lane][:, slots]
+        v_max = self.v_max[layer][lane]
+        if piece.positions[0]:
+            before = v_max[:, self.slot(lane, int(piece.positions[0]) - 1)]
+            np.maximum(high[:, 0], before, out=high[:, 0])
+        v_max[:, slots] = np.maximum.accumulate(high, axis=1)
+
+    def reserve_tree(self, lane: int, tree: Tree) -> None:
+        """Make room for the positions and homes of a tree's rows."""
+        self.reserve(lane, tree.levels if tree.is_chain else tree.levels + len(tree.parents))
+
     def reserve(self, lane: int, count: int) -> None:
-        """Make room for `count` <= batch further positions of a lane."""
+        """Make room for `count` further positions of a lane; what lies behind its end may be lost."""
         end = self.lengths[lane] - self.base[lane] + count
         if end <= self.slots:
             return
@@ -60,7 +120,7 @@ class KVCache:
             self._compact(lane)
             end = self.lengths[lane] - self.base[lane] + count
         if end > self.slots:
-            self._grow(min(self.most, max(end, 2 * self.slots, _FIRST_SLOTS)))
+            self._grow(max(end, min(self.most, max(2 * self.slots, _FIRST_SLOTS))))
 
     def truncate(self, lane: int, length: int) -> None:
         """Forget what follows the first `length` tokens. ValueError if older ones would be needed that
@@ -79,6 +139,8 @@ class KVCache:
 
     def _compact(self, lane: int) -> None:
         shift = self.lengths[lane] - self.keep - SINKS - self.base[lane]
+        if shift <= 0:  # it is a large tree that needs the room
+            return
         last = self.lengths[lane] - self.base[lane]
         for arrays in self._arrays():
             for a in arrays:

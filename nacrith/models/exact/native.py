@@ -17,7 +17,7 @@ import numpy as np
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 _PACKAGED = Path(__file__).resolve().parents[2] / "_native"
 _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
@@ -59,7 +59,8 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_engine_destroy": (None, [_P]),
     "nacrith_session_create": (ctypes.c_int32, [_P, _I64, _I64, _I64, _I64, ctypes.POINTER(_P)]),
     "nacrith_session_destroy": (None, [_P]),
-    "nacrith_session_extend": (ctypes.c_int32, [_P, _P, _P, _P]),
+    "nacrith_session_extend": (ctypes.c_int32, [_P, _P, _P, _P, _P]),
+    "nacrith_session_keep": (ctypes.c_int32, [_P, _I64, _P, _I64]),
     "nacrith_session_rollback": (ctypes.c_int32, [_P, _I64, _I64]),
     "nacrith_session_lengths": (ctypes.c_int32, [_P, _P]),
 }
@@ -126,16 +127,37 @@ class Library:
     def destroy_session(self, session: int) -> None:
         self._c.nacrith_session_destroy(session)
 
-    def extend(self, session: int, counts: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
-        """counts: int64 (lanes,), whose sum is n; ids: int32 (n,); rows: int32 (n, vocab), filled."""
-        for array, dtype in ((counts, np.int64), (ids, np.int32), (rows, np.int32)):
-            if array.dtype != dtype or not array.flags.c_contiguous:
-                raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, not {array.dtype}")
+    def extend(
+        self,
+        session: int,
+        counts: np.ndarray,
+        ids: np.ndarray,
+        rows: np.ndarray,
+        depths: np.ndarray | None = None,
+    ) -> None:
+        """counts: int64 (lanes,), whose sum is n; ids: int32 (n,); rows: int32 (n, vocab), filled;
+        depths: int64 (n,) if the tokens are those of trees."""
+        _expect((counts, np.int64), (ids, np.int32), (rows, np.int32))
         if ids.shape != (counts.sum(),) or rows.ndim != 2 or len(rows) != len(ids):
             raise ValueError("arrays of tokens and rows do not fit the counts")
+        if depths is not None:
+            _expect((depths, np.int64))
+            if depths.shape != ids.shape:
+                raise ValueError("the array of depths does not fit the tokens")
         self._check(
-            self._c.nacrith_session_extend(session, counts.ctypes.data, ids.ctypes.data, rows.ctypes.data)
+            self._c.nacrith_session_extend(
+                session,
+                counts.ctypes.data,
+                ids.ctypes.data,
+                None if depths is None else depths.ctypes.data,
+                rows.ctypes.data,
+            )
         )
+
+    def keep(self, session: int, lane: int, path: np.ndarray) -> None:
+        """path: int64 (n,)."""
+        _expect((path, np.int64))
+        self._check(self._c.nacrith_session_keep(session, lane, path.ctypes.data, path.size))
 
     def rollback(self, session: int, lane: int, length: int) -> None:
         self._check(self._c.nacrith_session_rollback(session, lane, length))
@@ -156,6 +178,12 @@ class Library:
         if code == _MODEL:
             raise ModelError(f"{why}; convert or fetch the model again")
         raise RuntimeError(f"native engine: {why}")
+
+
+def _expect(*arrays: tuple[np.ndarray, type]) -> None:
+    for array, dtype in arrays:
+        if array.dtype != dtype or not array.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, not {array.dtype}")
 
 
 def _pointer(handle: ctypes.c_void_p) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from nacrith.models.exact import native
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.numpy_engine import ROLLBACK
+from nacrith.models.exact.tree import NONE, Tree, plant
 from nacrith.models.protocol import Logits
 
 BATCH = 256
@@ -49,6 +50,7 @@ class NativeSession:
         self.engine = engine
         self.window = window
         self._lanes = lanes
+        self._trees = [NONE] * lanes  # that wait for `keep`
         self._library = engine.library
         self._handle = self._library.create_session(engine.handle, lanes, window, rollback, batch)
         destroy = self._library.destroy_session
@@ -60,10 +62,29 @@ class NativeSession:
 
     def rollback(self, lane: int, length: int) -> None:
         self._library.rollback(self._handle, lane, length)
+        self._trees[lane] = NONE
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
         if len(tokens) != self._lanes:
             raise ValueError(f"tokens for {len(tokens)} lanes, not {self._lanes}")
+        return self._extend(tokens, [NONE] * self._lanes, None)
+
+    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
+        trees = plant(tokens, parents, self._lanes)
+        ids = [[t[i] for i in tree.order] for t, tree in zip(tokens, trees, strict=True)]
+        rows = self._extend(ids, trees, np.concatenate([NONE.depths, *(tree.depths for tree in trees)]))
+        return [tree.as_given(r) for tree, r in zip(trees, rows, strict=True)]
+
+    def keep(self, lane: int, path: Sequence[int]) -> None:
+        if not 0 <= lane < self._lanes:
+            raise ValueError(f"there is no lane {lane}")
+        self._library.keep(self._handle, lane, self._trees[lane].path(lane, path))
+        self._trees[lane] = NONE
+
+    def _extend(
+        self, tokens: Sequence[Sequence[int]], trees: list[Tree], depths: np.ndarray | None
+    ) -> list[Logits]:
+        """Rows of tokens that continue their lanes, or with `depths` of trees, in preorder."""
         counts = np.array([len(t) for t in tokens], np.int64)
         ids = np.empty(counts.sum(), np.int32)
         rows = np.empty((len(ids), self.engine.config.vocab), np.int32)
@@ -71,7 +92,8 @@ class NativeSession:
         begins = [0, *ends[:-1]]
         for begin, end, lane in zip(begins, ends, tokens, strict=True):
             ids[begin:end] = lane
-        self._library.extend(self._handle, counts, ids, rows)
+        self._library.extend(self._handle, counts, ids, rows, depths)
+        self._trees = [new if len(t) else old for old, new, t in zip(self._trees, trees, tokens, strict=True)]
         return [rows[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 

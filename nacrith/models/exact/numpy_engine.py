@@ -7,7 +7,8 @@ BLAS runs single-threaded, matrix products are cut by output columns, the rest b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from nacrith import scratch
 from nacrith.arith import F32
 from nacrith.models.exact.attention import attend
 from nacrith.models.exact.config import SINKS
-from nacrith.models.exact.kvcache import KVCache
+from nacrith.models.exact.kvcache import KVCache, Piece
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.ops import (
     INT8_MAX,
@@ -32,6 +33,7 @@ from nacrith.models.exact.ops import (
     silu_product,
 )
 from nacrith.models.exact.rope import RopeTables, rotate
+from nacrith.models.exact.tree import NONE, Tree, plant
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
 BATCH = 512
@@ -191,6 +193,7 @@ class NumpySession:
         self.engine = engine
         self.window = window
         self.cache = KVCache(engine.config, lanes, window, ROLLBACK, BATCH)
+        self.trees = [NONE] * lanes  # that wait for `keep`
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -198,41 +201,60 @@ class NumpySession:
 
     def rollback(self, lane: int, length: int) -> None:
         self.cache.truncate(lane, length)
+        self.trees[lane] = NONE
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
-        with self.engine.blas.limit(limits=1, user_api="blas"):
-            return self._extend([np.asarray(t, dtype=np.int64) for t in tokens])
+        return self._extend([np.asarray(t, dtype=np.int64) for t in tokens], None)
 
-    def _extend(self, ids: list[np.ndarray]) -> list[Logits]:
-        out = [np.empty((len(t), self.engine.config.vocab), np.int32) for t in ids]
+    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
+        trees = plant(tokens, parents, len(self.trees))
+        ids = [np.asarray(t, dtype=np.int64)[tree.order] for t, tree in zip(tokens, trees, strict=True)]
+        return [tree.as_given(rows) for tree, rows in zip(trees, self._extend(ids, trees), strict=True)]
+
+    def keep(self, lane: int, path: Sequence[int]) -> None:
+        tree = self.trees[lane]
+        self.cache.append(lane, tree, tree.path(lane, path))
+        self.trees[lane] = NONE
+
+    def _extend(self, ids: list[np.ndarray], trees: list[Tree] | None) -> list[Logits]:
+        """Rows for `ids`, which continue the lanes or, in preorder, are trees behind their ends."""
+        cache, engine = self.cache, self.engine
+        growth = [len(t) for t in ids] if trees is None else [tree.levels for tree in trees]
+        if any(a + b > engine.rope.limit for a, b in zip(cache.lengths, growth, strict=True)):
+            raise ValueError(f"a lane holds at most {engine.rope.limit} tokens")
+        for lane in [i for i, n in enumerate(growth) if n]:
+            self.trees[lane] = NONE if trees is None else trees[lane]
+            if trees is not None:
+                cache.reserve_tree(lane, trees[lane])
+        out = [np.empty((len(t), engine.config.vocab), np.int32) for t in ids]
         done = [0] * len(ids)
-        while True:
-            active = [i for i, t in enumerate(ids) if done[i] < len(t)]
-            if not active:
-                return out
-            share = max(1, BATCH // len(active))
-            lanes = active[:BATCH]
-            pieces = [ids[i][done[i] : done[i] + share] for i in lanes]
-            x = self._layers(lanes, pieces)
-            rows: list[Logits] = []
-            for i, piece in zip(lanes, pieces, strict=True):
-                rows += list(out[i][done[i] : done[i] + len(piece)])
-                done[i] += len(piece)
-            self.engine.logits(x, rows)
+        with engine.blas.limit(limits=1, user_api="blas"):
+            while active := [i for i, t in enumerate(ids) if done[i] < len(t)]:
+                share = max(1, BATCH // len(active))
+                pieces: list[Piece] = []
+                rows: list[Logits] = []
+                tokens = []
+                for lane in active[:BATCH]:
+                    part = np.arange(done[lane], min(done[lane] + share, len(ids[lane])))
+                    if trees is None:
+                        cache.reserve(lane, len(part))
+                        pieces.append(cache.piece(lane, len(rows), cache.lengths[lane] + part - part[0]))
+                    else:
+                        pieces += cache.tree_pieces(lane, len(rows), trees[lane], part)
+                    tokens.append(ids[lane][part])
+                    rows += [out[lane][n] for n in part]
+                    done[lane] += len(part)
+                x = self._layers(np.concatenate(tokens), pieces)
+                engine.logits(x, rows)
+                if trees is None:
+                    for piece in pieces:
+                        cache.lengths[piece.lane] += len(piece.positions)
+        return out
 
-    def _layers(self, lanes: list[int], pieces: list[np.ndarray]) -> F32:
-        """Hidden rows (all pieces in order, width) after the last layer; the lanes grow."""
-        engine, cache, config = self.engine, self.cache, self.engine.config
-        for lane, piece in zip(lanes, pieces, strict=True):
-            if cache.lengths[lane] + len(piece) > engine.rope.limit:
-                raise ValueError(f"a lane holds at most {engine.rope.limit} tokens")
-            cache.reserve(lane, len(piece))
-        ids = np.concatenate(pieces)
-        starts = np.concatenate([[0], np.cumsum([len(p) for p in pieces])])
-        positions = np.concatenate(
-            [cache.lengths[i] + np.arange(len(p)) for i, p in zip(lanes, pieces, strict=True)]
-        )
-        plan = _AttentionPlan(self, lanes, starts, positions)
+    def _layers(self, ids: np.ndarray, pieces: list[Piece]) -> F32:
+        """Hidden rows (len(ids), width) after the last layer."""
+        engine, config = self.engine, self.engine.config
+        plan = _AttentionPlan(self, pieces)
         x = engine.embed_q[ids].astype(np.float32) * engine.embed_s[ids][:, None]
         heads, kv, dim = config.heads, config.kv_heads, config.head_dim
         for layer in range(config.layers):
@@ -242,44 +264,48 @@ class NumpySession:
             x += engine.plain(mixed.reshape(len(ids), heads * dim), engine.o[layer])
             gate_up = engine.normalised(x, engine.mlp_norm[layer], engine.mlp[layer])
             x += engine.activated(gate_up, engine.down[layer])
-        for lane, piece in zip(lanes, pieces, strict=True):
-            cache.lengths[lane] += len(piece)
         return x
 
 
 class _AttentionPlan:
     """What all layers of one pass share: rotations, cache slots, and the cut into tasks."""
 
-    def __init__(
-        self, session: NumpySession, lanes: list[int], starts: np.ndarray, positions: np.ndarray
-    ) -> None:
+    def __init__(self, session: NumpySession, pieces: list[Piece]) -> None:
         self.session = session
         self.cache = session.cache
-        self.lanes = lanes
-        self.starts = starts
-        self.positions = positions
+        self.pieces = pieces
+        self.positions = np.concatenate([p.positions for p in pieces])
         rope = session.engine.rope
         edge = session.window - 1
-        self.cos, self.sin = (a[:, None] for a in rope.at(positions))
+        self.cos, self.sin = (a[:, None] for a in rope.at(self.positions))
         self.sink_rotation: tuple[F32, F32] | None = None
-        if positions.max() > edge:
-            cos, sin = rope.at(np.minimum(positions, edge))
+        if self.positions.max() > edge:
+            cos, sin = rope.at(np.minimum(self.positions, edge))
             self.sink_rotation = cos[:, None], sin[:, None]
-        self.tasks = list(self._cut())
+        self.turns = [(turn, list(self._cut(turn))) for turn in self._turns()]
 
-    def _cut(self) -> list[tuple[list[int], np.ndarray]]:
+    def _turns(self) -> list[list[Piece]]:
+        """The pieces, those of one lane one after the other."""
+        turns: list[list[Piece]] = []
+        seen = Counter[int]()
+        for piece in self.pieces:
+            if seen[piece.lane] == len(turns):
+                turns.append([])
+            turns[seen[piece.lane]].append(piece)
+            seen[piece.lane] += 1
+        return turns
+
+    def _cut(self, pieces: list[Piece]) -> Iterator[tuple[list[int], np.ndarray]]:
         """Tasks (lanes, rows (lanes, n)): lanes of one row each are batched, long pieces are split."""
-        counts = np.diff(self.starts)
-        singles = np.flatnonzero(counts == 1)
-        tasks = []
-        for part in np.array_split(singles, min(len(singles), self.session.engine.workers.threads) or 1):
-            if len(part):
-                tasks.append(([self.lanes[i] for i in part], self.starts[part][:, None]))
-        for i in np.flatnonzero(counts > 1):
-            for row in range(self.starts[i], self.starts[i + 1], _ATTENTION_ROWS):
-                end = min(row + _ATTENTION_ROWS, self.starts[i + 1])
-                tasks.append(([self.lanes[i]], np.arange(row, end)[None]))
-        return tasks
+        singles = [p for p in pieces if len(p.positions) == 1]
+        for part in near_equal(len(singles), min(len(singles), self.session.engine.workers.threads) or 1):
+            if singles:
+                yield [p.lane for p in singles[part]], np.array([[p.row] for p in singles[part]])
+        for piece in pieces:
+            if len(piece.positions) > 1:
+                end = piece.row + len(piece.positions)
+                for row in range(piece.row, end, _ATTENTION_ROWS):
+                    yield [piece.lane], np.arange(row, min(row + _ATTENTION_ROWS, end))[None]
 
     def attention(self, layer: int, q: F32, k: F32, v: F32) -> F32:
         """Store this layer's keys and values, then attend: (rows, heads, dim)."""
@@ -300,27 +326,23 @@ class _AttentionPlan:
             sink_q = for_sinks[rows] if for_sinks is not None else None
             out[rows] = attend(rotated[rows], sink_q, k, v, k_scale, v_scale, v_max, first, last)
 
-        self.session.engine.workers.run(partial(run, *task) for task in self.tasks)
+        for pieces, tasks in self.turns:
+            for piece in pieces:
+                self.cache.settle(layer, piece)
+            self.session.engine.workers.run(partial(run, *task) for task in tasks)
         return out
 
     def _store(self, layer: int, k: F32, v: F32) -> None:
         cache = self.cache
         kq, k_scale = quantise(k, INT8_MAX)
         vq, v_scale = quantise(v, INT8_MAX)
-        for i, lane in enumerate(self.lanes):
-            rows = slice(self.starts[i], self.starts[i + 1])
-            begin = cache.lengths[lane]
-            slots = np.array([cache.slot(lane, begin + n) for n in range(rows.stop - rows.start)])
+        for piece in self.pieces:
+            lane, slots = piece.lane, piece.homes
+            rows = slice(piece.row, piece.row + len(slots))
             cache.k[layer][lane, :, slots] = kq[rows].astype(np.int8)
             cache.v[layer][lane, :, slots] = vq[rows].astype(np.int8)
             cache.k_scale[layer][lane, :, slots] = k_scale[rows, :, 0]
             cache.v_scale[layer][lane, :, slots] = v_scale[rows, :, 0]
-            high = v_scale[rows, :, 0]
-            if begin:
-                before = cache.v_max[layer][lane, :, cache.slot(lane, begin - 1)]
-                high = np.concatenate([before[None], high])
-            high = np.maximum.accumulate(high, axis=0)
-            cache.v_max[layer][lane, :, slots] = high[1:] if begin else high
 
     def _visible(self, lanes: list[int], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each lane: first slot beyond the sinks that a row sees (>= SINKS), and one past the last."""
