@@ -39,7 +39,7 @@ _CONSTANT = UNIT // 4
 _SURE = 16
 """No question is answered with less than 2^-20 of doubt."""
 
-_LENGTHS = (4, 8, 12, 16, 24, LIMIT)
+_LENGTHS = (6, 8, 12, 16, 24, 31)
 """Match lengths below these are of one class each."""
 
 

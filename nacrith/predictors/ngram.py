@@ -60,7 +60,7 @@ class NGram:
         self._capacity = capacity
         self._young: list[dict[tuple[int, ...], Node]] = [{} for _ in range(ORDERS + 1)]
         self._old: list[dict[tuple[int, ...], Node]] = [{} for _ in range(ORDERS + 1)]
-        self._floor = 20 * (1 << 22) // vocab_size
+        self._floor = (1 << 22) // vocab_size
 
     def update(self, token: int) -> None:
         n = len(self.history)
