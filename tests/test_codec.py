@@ -32,9 +32,9 @@ def model():
     return load_model(str(TINY), threads=1)
 
 
-@pytest.fixture(scope="module")
-def codec(model):
-    return ModelCodec(model, CodingParams(64))
+@pytest.fixture(scope="module", params=[CodingParams(64), CodingParams(64, 1, 8)], ids=["set 0", "set 1"])
+def codec(model, request):
+    return ModelCodec(model, request.param)
 
 
 def _round_trip(codec, blocks):
@@ -79,6 +79,16 @@ def test_blocks_longer_than_the_window(codec):
     _round_trip(codec, [TEXT * 6])
 
 
+def test_predictors_see_beyond_the_window(model):
+    """TEXT has more tokens than the window; what set 1 learnt of it makes a repetition cheap."""
+    sizes = {}
+    for params in (CodingParams(16), CodingParams(16, 1, 10)):
+        once, often = (len(p) for p in _round_trip(ModelCodec(model, params), [TEXT, TEXT * 8]))
+        sizes[params.predictors] = (often - once) / 7 / once
+    assert sizes[0] > 0.9
+    assert sizes[1] < 0.1
+
+
 def test_progress_counts_every_byte_once(codec):
     blocks = [TEXT, TEXT.replace(b" ", b"\r\n"), *NASTY]
     seen = []
@@ -117,9 +127,9 @@ def test_line_ends(data):
     assert strip_crlf(mixed)[1] == (b"\n" in mixed)
 
 
-@given(st.integers(16, 1 << 16))
-def test_params_round_trip(window):
-    params = CodingParams(window)
+@given(st.integers(16, 1 << 16), st.one_of(st.none(), st.integers(8, 20)))
+def test_params_round_trip(window, capacity):
+    params = CodingParams(window) if capacity is None else CodingParams(window, 1, capacity)
     assert CodingParams.from_bytes(params.to_bytes()) == params
 
 
@@ -130,6 +140,8 @@ def test_params_round_trip(window):
         (b"\1\0", CorruptError),
         (b"\2\0\x40", UnsupportedFormatError),
         (b"\1\x63\x40", UnsupportedFormatError),
+        (b"\1\x10\x40", UnsupportedFormatError),
+        (b"\1\xd1\x40", UnsupportedFormatError),
         (b"\1\0\x05", CorruptError),
         (b"\1\0\xff\xff\xff\x7f", CorruptError),
         (b"\1\0\xc0", CorruptError),
