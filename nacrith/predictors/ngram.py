@@ -103,21 +103,23 @@ class NGram:
         recent = self.history[node.position] == token
         return ((_few(count) * 6 + _many(node.total - count)) * 2 + recent) * 2 + (not first)
 
+    def longest(self, context: Sequence[int] = ()) -> tuple[int, Node] | None:
+        """The highest order that knows its context, and the node; `context` follows the history."""
+        tokens = [*self.history[-ORDERS:], *context][-ORDERS:]
+        for order in range(len(tokens), 0, -1):
+            key = tuple(tokens[-order:])
+            node = self._young[order].get(key) or self._old[order].get(key)
+            if node is not None:
+                return order, node
+        return None
+
     def draft(self, length: int, context: Sequence[int] = ()) -> list[int]:
         """The likeliest continuation by the longest known contexts; may be shorter than `length`.
         context: tokens assumed to follow the history."""
-        tokens = [*self.history[-ORDERS:], *context]
-        begin = len(tokens)
-        while len(tokens) < begin + length:
-            for order in range(min(ORDERS, len(tokens)), 0, -1):
-                key = tuple(tokens[-order:])
-                node = self._young[order].get(key) or self._old[order].get(key)
-                if node is not None:
-                    tokens += node.likeliest(1)
-                    break
-            else:
-                break
-        return tokens[begin:]
+        tokens: list[int] = []
+        while len(tokens) < length and (found := self.longest([*context, *tokens])) is not None:
+            tokens += found[1].likeliest(1)
+        return tokens
 
 
 def _few(n: int) -> int:

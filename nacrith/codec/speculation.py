@@ -1,0 +1,128 @@
+"""Speculative decompression: guess what comes, compute its rows with the next one, keep what was right.
+
+A row is the same integers whether it was computed alone or with others, so a right guess saves a pass and a
+wrong one costs its rows and nothing else: no byte depends on anything here, and this is the one place of
+the codec where clocks may be read. After Leviathan et al. 2023, with the archive's own tokens as the judge.
+
+`Drafter` guesses from what the block has shown so far (match model, n-grams); `Pace` knows what a row
+costs and what a token is worth; together they end a draft where its next token would not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from nacrith.predictors.match import Match
+from nacrith.predictors.ngram import ORDERS, NGram
+
+LONGEST = 32
+"""Most tokens of a draft."""
+
+_CONTEXTS = 1 << 13
+_PATIENCE = 32.0
+"""Guesses of a kind that are remembered."""
+
+Kind = tuple[int, int]
+"""What a guess rests on: (0, class of the match's length) or (order, class of the counts)."""
+
+
+class Odds:
+    """How often guesses of each kind were right; shared by the lanes of a call."""
+
+    def __init__(self) -> None:
+        self._right: dict[Kind, float] = {}
+
+    def of(self, kind: Kind) -> float:
+        return self._right.get(kind, 0.5)
+
+    def learn(self, kind: Kind, right: bool) -> None:
+        p = self.of(kind)
+        self._right[kind] = p + (right - p) / _PATIENCE
+
+
+class Drafter:
+    """Guesses the tokens of one block."""
+
+    def __init__(self, vocab_size: int, odds: Odds) -> None:
+        self._ngram = NGram(vocab_size, _CONTEXTS)
+        self._match = Match(self._ngram)
+        self._odds = odds
+        self._kinds: list[Kind] = []
+        self._tokens: list[int] = []
+
+    def update(self, token: int) -> None:
+        self._ngram.update(token)
+        self._match.update(token)
+
+    def draft(self, most: int, worth: float) -> list[int]:
+        """At most `most` tokens. worth: how likely a token must be to be right for its row to pay."""
+        self._kinds, self._tokens = [], []
+        likely, wanted = 1.0, 0
+        for token, kind in islice(self._guesses(), max(1, most)):
+            likely *= self._odds.of(kind)
+            self._tokens.append(token)
+            self._kinds.append(kind)
+            if likely < worth or wanted == most:
+                break
+            wanted += 1
+        return self._tokens[:wanted]
+
+    def judge(self, tokens: list[int]) -> None:
+        """tokens: those that came. Every guess up to the first wrong one teaches, drafted or not."""
+        for guess, kind, token in zip(self._tokens, self._kinds, tokens, strict=False):
+            self._odds.learn(kind, guess == token)
+            if guess != token:
+                break
+
+    def _guesses(self) -> Iterator[tuple[int, Kind]]:
+        if self._match.token is not None:
+            length = self._match.length
+            for i, token in enumerate(self._match.draft(LONGEST)):
+                yield token, (0, min(length + i, LONGEST - 1) // 4)
+            return
+        context: list[int] = []
+        while True:
+            found = self._ngram.longest(context)
+            if found is None:
+                return
+            order, node = found
+            token = node.likeliest(1)[0]
+            count = node.count(token)
+            yield token, (order, min(count, 3) * 4 + min(node.total - count, 3))
+            context = [*context[-ORDERS:], token]
+
+
+class Pace:
+    """What passes cost: seconds = fixed + each * rows, fitted with a short memory."""
+
+    _DECAY = 0.98
+
+    def __init__(self) -> None:
+        # Sums over passes: weight, rows, rows^2, seconds, rows * seconds. The two made-up passes say that a
+        # row more costs a tenth of a pass, until real ones have been seen.
+        self._sums = [0.0] * 5
+        self._seen = False
+
+    def observe(self, rows: int, seconds: float) -> None:
+        if not self._seen:
+            self._seen = True
+            for n, t in ((rows, seconds), (rows + 10, 2 * seconds)):
+                self._add(n, t)
+        self._add(rows, seconds)
+
+    def _add(self, rows: int, seconds: float) -> None:
+        for i, value in enumerate((1.0, rows, rows * rows, seconds, rows * seconds)):
+            self._sums[i] = self._sums[i] * self._DECAY + value
+
+    def worth(self, lanes: int) -> float:
+        """The chance of being right from which a guess pays: its row's time over that of a token got in
+        the usual way, with so many lanes."""
+        w, x, xx, y, xy = self._sums
+        spread = w * xx - x * x
+        if spread <= 0 or lanes <= 0:
+            return 1.0
+        each = max(0.0, (w * xy - x * y) / spread)
+        fixed = max(0.0, (y - each * x) / w)
+        usual = fixed / lanes + each
+        return each / usual if usual else 1.0
