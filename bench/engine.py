@@ -12,6 +12,7 @@ it down.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import time
 from collections.abc import Callable
@@ -38,6 +39,11 @@ def engines(file: ModelFile, threads: int) -> dict[str, Any]:
         names = []
     for name in names:
         made[f"native {name}"] = lambda name=name: NativeEngine(file, threads, name)
+    if importlib.util.find_spec("torch"):
+        from nacrith.models.exact.torch_engine import TorchEngine, find_device
+
+        for device in sorted({"cpu", find_device(None).type}):
+            made[f"torch {device}"] = lambda device=device: TorchEngine(file, threads, device)
     found = {}
     for name, make in made.items():
         begin = time.perf_counter()

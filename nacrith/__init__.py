@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nacrith.stream import Compressor, Decompressor
 
     backend: str
-    """What exact models run on here: "native" or "numpy"."""
+    """What exact models run on here: "native", "numpy" or "torch"."""
 
 __version__ = "0.1.0"
 
@@ -76,7 +76,7 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name == "backend":  # not kept: the environment may change
-        return importlib.import_module("nacrith.models.exact.native").backend()
+        return importlib.import_module("nacrith.models.exact.backends").backend()
     if name not in _HOME:
         raise AttributeError(f"module 'nacrith' has no attribute {name!r}")
     module, attribute = _HOME[name]

@@ -27,7 +27,7 @@ EXACT = 1 << 24
 
 # 2^f ~ C0 + f (C1 + f (C2 + f C3)) on [-1/2, 1/2], relative error at most 7.5e-5. An error of e in a
 # probability costs about e^2 in code length, so a cubic is enough everywhere.
-_EXP2_C = tuple(np.float32(c) for c in (0.99992807, 0.69326099, 0.24261112, 0.05517166))
+EXP2_C = tuple(np.float32(c) for c in (0.99992807, 0.69326099, 0.24261112, 0.05517166))
 _RINT = np.float32(1.5 * 2**23)
 EXP2_MIN = np.float32(-100.0)
 
@@ -47,7 +47,7 @@ def exp2(t: F32) -> F32:
     np.left_shift(work.view(np.int32), 23, out=exponent)
     np.subtract(work, _RINT, out=work)
     np.subtract(t, work, out=t)
-    c0, c1, c2, c3 = _EXP2_C
+    c0, c1, c2, c3 = EXP2_C
     np.multiply(t, c3, out=work)
     np.add(work, c2, out=work)
     np.multiply(work, t, out=work)

@@ -29,7 +29,7 @@ from test_exact_engine import GOLDEN, golden_tokens, shapes
 
 import nacrith
 from nacrith.errors import ModelError
-from nacrith.models.exact import native
+from nacrith.models.exact import backends, native
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine, NativeSession
@@ -354,10 +354,10 @@ def fresh_backend(monkeypatch):
     """Nothing asked for, nothing loaded, nothing warned about."""
     monkeypatch.delenv("NACRITH_BACKEND", raising=False)
     native.load.cache_clear()
-    native._warn_once.cache_clear()
+    backends._warn_once.cache_clear()
     yield monkeypatch
     native.load.cache_clear()
-    native._warn_once.cache_clear()
+    backends._warn_once.cache_clear()
 
 
 def test_numpy_runs_where_there_is_no_library_and_says_so_once(fresh_backend, caplog, tmp_path):
@@ -412,10 +412,10 @@ def test_a_library_of_another_version_is_refused(fresh_backend):
         native.load()
 
 
-def test_there_are_two_backends(fresh_backend):
+def test_another_backend_is_an_error(fresh_backend):
     fresh_backend.setenv("NACRITH_BACKEND", "abacus")
     with pytest.raises(ModelError, match="abacus"):
-        native.backend()
+        backends.backend()
 
 
 _C_TYPES = {

@@ -6,10 +6,9 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from nacrith.models.exact import modelfile, native
+from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.config import SINKS
-from nacrith.models.exact.native_engine import NativeEngine
-from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine
+from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.rope import LOW
 from nacrith.models.protocol import Session
 from nacrith.models.tokenizer import ByteTokenizer
@@ -57,9 +56,8 @@ class ExactModel:
         return ByteTokenizer.from_definition(self.file.tokenizer_definition)
 
     @cached_property
-    def engine(self) -> NativeEngine | NumpyEngine:
-        engine = NativeEngine if native.backend() == "native" else NumpyEngine
-        return engine(self.file, self.threads)
+    def engine(self) -> backends.Engine:
+        return backends.create(self.file, self.threads)
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """Fresh lanes; ValueError for a window outside 2 * SINKS .. max_context."""

@@ -7,7 +7,6 @@ checked first. ctypes releases the interpreter's lock during a call.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import sys
 from functools import cache
@@ -20,13 +19,9 @@ from nacrith.models.exact.config import ExactConfig
 
 ABI_VERSION = 1
 
-BACKENDS = ("native", "numpy")
-
 _PACKAGED = Path(__file__).resolve().parents[2] / "_native"
 _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
 _ARGUMENT, _MODEL, _MEMORY = 1, 2, 3
-
-log = logging.getLogger("nacrith")
 
 
 _SIZES = ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied_head")
@@ -184,26 +179,3 @@ def load() -> Library:
         return Library(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot load the native engine: {error}; install nacrith again") from None
-
-
-def backend() -> str:
-    """ "native" or "numpy": what exact models run on. NACRITH_BACKEND decides if it is set; otherwise the
-    native engine runs where it is installed. ModelError if it is asked for and not there."""
-    asked = os.environ.get("NACRITH_BACKEND") or ""
-    if asked and asked not in BACKENDS:
-        raise ModelError(f"NACRITH_BACKEND={asked}: there is no such backend; use native or numpy")
-    if asked == "numpy":
-        return "numpy"
-    try:
-        load()
-    except ModelError as error:
-        if asked:
-            raise
-        _warn_once(str(error))
-        return "numpy"
-    return "native"
-
-
-@cache
-def _warn_once(why: str) -> None:
-    log.warning("running on numpy, which is several times slower: %s", why)
