@@ -17,7 +17,7 @@ import numpy as np
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 _PACKAGED = Path(__file__).resolve().parents[2] / "_native"
 _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
@@ -40,6 +40,7 @@ class _Tensor(ctypes.Structure):
 
 
 _P = ctypes.c_void_p
+_I32 = ctypes.c_int32
 _I64 = ctypes.c_int64
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_abi_version": (ctypes.c_int32, []),
@@ -62,6 +63,13 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_session_extend": (ctypes.c_int32, [_P, _P, _P, _P]),
     "nacrith_session_rollback": (ctypes.c_int32, [_P, _I64, _I64]),
     "nacrith_session_lengths": (ctypes.c_int32, [_P, _P]),
+    "nacrith_ensemble_create": (
+        ctypes.c_int32,
+        [_I32, _I64, _I64, _P, _P, _P, _I64, ctypes.c_char_p, ctypes.POINTER(_P)],
+    ),
+    "nacrith_ensemble_destroy": (None, [_P]),
+    "nacrith_ensemble_counts": (ctypes.c_int32, [_P, _I32, _P, _P]),
+    "nacrith_ensemble_encode": (ctypes.c_int32, [_P, _I64, _P, _P, _P, _P]),
 }
 """Result and argument types of every function of the header, in its order."""
 
@@ -128,9 +136,7 @@ class Library:
 
     def extend(self, session: int, counts: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
         """counts: int64 (lanes,), whose sum is n; ids: int32 (n,); rows: int32 (n, vocab), filled."""
-        for array, dtype in ((counts, np.int64), (ids, np.int32), (rows, np.int32)):
-            if array.dtype != dtype or not array.flags.c_contiguous:
-                raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, not {array.dtype}")
+        _check_arrays((counts, np.int64), (ids, np.int32), (rows, np.int32))
         if ids.shape != (counts.sum(),) or rows.ndim != 2 or len(rows) != len(ids):
             raise ValueError("arrays of tokens and rows do not fit the counts")
         self._check(
@@ -145,6 +151,50 @@ class Library:
         self._check(self._c.nacrith_session_lengths(session, out.ctypes.data))
         return out
 
+    def create_ensemble(
+        self, number: int, vocab: int, capacity: int, tables: np.ndarray, prior: bytes, kernels: str | None
+    ) -> int:
+        """A handle. number: the set; tables: int64 (2, 1024), fixed.lg_table() and fixed.exp_table()."""
+        _check_arrays((tables, np.int64))
+        if tables.shape != (2, 1024):
+            raise ValueError("an array of tables has another shape than (2, 1024)")
+        handle = _P()
+        lg, exp = (table.ctypes.data for table in tables)
+        name = None if kernels is None else kernels.encode()
+        self._check(
+            self._c.nacrith_ensemble_create(
+                number, vocab, capacity, lg, exp, prior, len(prior), name, handle
+            )
+        )
+        return _pointer(handle)
+
+    def destroy_ensemble(self, ensemble: int) -> None:
+        self._c.nacrith_ensemble_destroy(ensemble)
+
+    def ensemble_counts(
+        self, ensemble: int, vocab: int, previous: int, row: np.ndarray, counts: np.ndarray
+    ) -> None:
+        """row: int32 (vocab,); counts: float32 (vocab,), filled."""
+        _check_arrays((row, np.int32), (counts, np.float32))
+        if row.shape != (vocab,) or counts.shape != (vocab,):
+            raise ValueError("arrays of a row and of counts do not fit the vocabulary")
+        self._check(
+            self._c.nacrith_ensemble_counts(ensemble, previous, row.ctypes.data, counts.ctypes.data)
+        )
+
+    def ensemble_encode(
+        self, ensemble: int, vocab: int, rows: np.ndarray, tokens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """rows: int32 (n, vocab); tokens: int32 (n,). Returns low and count, uint32 (n,)."""
+        _check_arrays((rows, np.int32), (tokens, np.int32))
+        n = len(tokens)
+        if rows.shape != (n, vocab) or tokens.ndim != 1:
+            raise ValueError("arrays of rows and tokens do not fit each other or the vocabulary")
+        low, count = np.empty((2, n), np.uint32)
+        pointers = (a.ctypes.data for a in (rows, tokens, low, count))
+        self._check(self._c.nacrith_ensemble_encode(ensemble, n, *pointers))
+        return low, count
+
     def _check(self, code: int) -> None:
         if code == 0:
             return
@@ -156,6 +206,12 @@ class Library:
         if code == _MODEL:
             raise ModelError(f"{why}; convert or fetch the model again")
         raise RuntimeError(f"native engine: {why}")
+
+
+def _check_arrays(*wanted: tuple[np.ndarray, type[np.generic]]) -> None:
+    for array, dtype in wanted:
+        if array.dtype != dtype or not array.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, not {array.dtype}")
 
 
 def _pointer(handle: ctypes.c_void_p) -> int:
