@@ -3,8 +3,10 @@
 #include <string>
 
 #include "engine.hpp"
+#include "ensemble.hpp"
 
 using nacrith::Engine;
+using nacrith::Ensemble;
 using nacrith::Kernels;
 using nacrith::Session;
 
@@ -14,6 +16,10 @@ struct nacrith_engine {
 
 struct nacrith_session {
     Session session;
+};
+
+struct nacrith_ensemble {
+    Ensemble ensemble;
 };
 
 namespace {
@@ -66,7 +72,7 @@ const Kernels &named(const char *name) {
 
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 2; }
+int32_t nacrith_abi_version(void) { return 3; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
@@ -114,4 +120,25 @@ int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t
 
 int32_t nacrith_session_lengths(const nacrith_session *session, int64_t *lengths) {
     return guarded([&] { session->session.lengths(lengths); });
+}
+
+int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
+                                const int64_t *exp, const void *prior, int64_t prior_bytes,
+                                const char *kernels, nacrith_ensemble **out) {
+    return guarded([&] {
+        *out = new nacrith_ensemble{Ensemble(set, vocab, capacity, lg, exp, static_cast<const uint8_t *>(prior),
+                                             prior_bytes, named(kernels))};
+    });
+}
+
+void nacrith_ensemble_destroy(nacrith_ensemble *ensemble) { delete ensemble; }
+
+int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, const int32_t *row,
+                                float *counts) {
+    return guarded([&] { ensemble->ensemble.counts(previous, row, counts); });
+}
+
+int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
+                                const int32_t *tokens, uint32_t *low, uint32_t *count) {
+    return guarded([&] { ensemble->ensemble.encode(n, rows, tokens, low, count); });
 }

@@ -74,6 +74,18 @@ struct Kernels {
                  int16_t *q, float *scale);
     void (*rotate)(const float *x, const float *cos, const float *sin, int64_t half, float *out);
     void (*attend)(const Attention &task);
+
+    // Over a vocabulary of n <= 2^20 tokens (coder/cdf.py, predictors/bias.py):
+    //
+    // x = row + shift, within 2^30 of zero. Returns the first index of the largest x; -1 if the row itself
+    // goes beyond 2^30.
+    int64_t (*shift)(const int32_t *row, const int32_t *shift, int64_t n, int32_t *x);
+    // w = rint(2^((x - top) 2^-16) 2^23), top >= x. Returns the sum, at most 2^44.
+    int64_t (*weigh)(const int32_t *x, int32_t top, int64_t n, float *w);
+    // c = floor(w share) + 1, at most 2^24. Returns the sum, at most 2^44.
+    int64_t (*portion)(const float *w, float share, int64_t n, float *c);
+    // The indices of w > bound. Returns how many.
+    int64_t (*above)(const float *w, float bound, int64_t n, int32_t *index);
 };
 
 const Kernels &portable_kernels();

@@ -305,3 +305,76 @@ void attend(const Attention &a) {
         }
     }
 }
+
+constexpr int64_t kSpan = 128;  // elements whose sum stays within 32 bits
+
+int64_t shift(const int32_t *__restrict row, const int32_t *__restrict by, int64_t n, int32_t *__restrict x) {
+    constexpr int32_t most = 1 << 30;
+    int32_t best = INT32_MIN, low = 0, high = 0;
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; i += kSpan) {
+        const int64_t end = i + kSpan < n ? i + kSpan : n;
+        int32_t top = -most;
+        for (int64_t j = i; j < end; j++) {
+            low = row[j] < low ? row[j] : low;
+            high = row[j] > high ? row[j] : high;
+            int32_t v = row[j] + by[j];
+            v = v < most ? v : most;
+            v = v > -most ? v : -most;
+            top = v > top ? v : top;
+            x[j] = v;
+        }
+        if (top > best) {
+            best = top;
+            at = i;
+        }
+    }
+    if (low < -most || high > most) return -1;
+    while (x[at] != best) at++;
+    return at;
+}
+
+int64_t weigh(const int32_t *__restrict x, int32_t top, int64_t n, float *__restrict w) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i += kSpan) {
+        const int64_t end = i + kSpan < n ? i + kSpan : n;
+        uint32_t part = 0;  // of integers below 2^24
+        for (int64_t j = i; j < end; j++) {
+            const float v = exp2_of(static_cast<float>(x[j] - top) * (1.0f / 65536.0f)) * 8388608.0f;
+            const float r = v < 8388608.0f ? (v + 8388608.0f) - 8388608.0f : v;  // rint(v) of v >= 0
+            part += static_cast<uint32_t>(static_cast<int32_t>(r));
+            w[j] = r;
+        }
+        sum += part;
+    }
+    return sum;
+}
+
+int64_t portion(const float *__restrict w, float share, int64_t n, float *__restrict c) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i += kSpan) {
+        const int64_t end = i + kSpan < n ? i + kSpan : n;
+        uint32_t part = 0;
+        for (int64_t j = i; j < end; j++) {
+            float v = w[j] * share;
+            v = v < 16777215.0f ? v : 16777215.0f;
+            const int32_t count = static_cast<int32_t>(v) + 1;  // v >= 0
+            part += static_cast<uint32_t>(count);
+            c[j] = static_cast<float>(count);
+        }
+        sum += part;
+    }
+    return sum;
+}
+
+int64_t above(const float *w, float bound, int64_t n, int32_t *index) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < n; i += kSpan) {
+        const int64_t end = i + kSpan < n ? i + kSpan : n;
+        int32_t any = 0;
+        for (int64_t j = i; j < end; j++) any |= w[j] > bound;
+        for (int64_t j = i; any && j < end; j++)
+            if (w[j] > bound) index[found++] = static_cast<int32_t>(j);
+    }
+    return found;
+}

@@ -56,7 +56,8 @@ void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int
 }  // namespace
 
 const Kernels &avx2_kernels() {
-    static const Kernels table = {"avx2", linear, quantise, norm, silu, rotate, attend};
+    static const Kernels table = {"avx2", linear, quantise, norm,    silu, rotate,
+                                  attend, shift,  weigh,    portion, above};
     return table;
 }
 

@@ -31,7 +31,8 @@ void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int
 }  // namespace
 
 const Kernels &portable_kernels() {
-    static const Kernels table = {"portable", linear, quantise, norm, silu, rotate, attend};
+    static const Kernels table = {"portable", linear, quantise, norm,    silu, rotate,
+                                  attend, shift,  weigh,    portion, above};
     return table;
 }
 

@@ -2,8 +2,8 @@
  *
  * Handles are opaque, every function that can fail returns 0 or one of the codes below, and
  * nacrith_last_error() then says why, for the calling thread. Nothing is thrown across this border.
- * Sessions of one engine may be used from several threads: their calls take turns. One session, and
- * the destruction of anything, is the caller's to serialise.
+ * Sessions of one engine may be used from several threads: their calls take turns. One session or
+ * ensemble, and the destruction of anything, is the caller's to serialise.
  */
 #ifndef NACRITH_H
 #define NACRITH_H
@@ -43,6 +43,7 @@ typedef struct nacrith_tensor {
 
 typedef struct nacrith_engine nacrith_engine;
 typedef struct nacrith_session nacrith_session;
+typedef struct nacrith_ensemble nacrith_ensemble;
 
 /* Raised by every change of this header. */
 NACRITH_API int32_t nacrith_abi_version(void);
@@ -82,6 +83,26 @@ NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t l
 
 /* lengths: tokens held by each lane. */
 NACRITH_API int32_t nacrith_session_lengths(const nacrith_session *session, int64_t *lengths);
+
+/* The predictors of one block, joined with the model's rows (formats/coding-v1.md). set: 0, the model
+ * alone, which needs the first two and `kernels` only, or 1, the cascade. capacity: contexts of an order
+ * in one generation of the n-grams. lg, exp: 1,024 values each; prior: the tables of the set. All is
+ * copied. */
+NACRITH_API int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
+                                            const int64_t *exp, const void *prior, int64_t prior_bytes,
+                                            const char *kernels, nacrith_ensemble **out);
+NACRITH_API void nacrith_ensemble_destroy(nacrith_ensemble *ensemble);
+
+/* The `vocab` counts of the next token for a row of log2 weights, within 2^30 of zero. previous: the token
+ * that came under the counts given last, to be learnt from; -1: none. After an error about a row, or one
+ * that is not about arguments, the ensemble is of no more use; likewise below. */
+NACRITH_API int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, const int32_t *row,
+                                            float *counts);
+
+/* Counts and learning for n rows whose tokens are known. low: sum of the counts before a token; count: its
+ * own. */
+NACRITH_API int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
+                                            const int32_t *tokens, uint32_t *low, uint32_t *count);
 
 #ifdef __cplusplus
 }

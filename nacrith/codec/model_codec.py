@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from nacrith import predictors
 from nacrith.archive.blockcodec import CodecId, Progress
 from nacrith.codec.params import CodingParams
-from nacrith.codec.step import DecodePort, EncodePort, step
+from nacrith.codec.step import DecodePort, EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError
@@ -66,8 +66,7 @@ class ModelCodec:
         if not blocks:
             return []
         tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
-        ports = [EncodePort(ids) for ids in tokens]
-        ensembles = [self._ensemble() for _ in blocks]
+        ports = [EncodePort(self._ensemble()) for _ in blocks]
         tallies = [
             _Tally(len(restore_crlf(*block)), len(ids), progress)
             for block, ids in zip(blocks, tokens, strict=True)
@@ -84,8 +83,7 @@ class ModelCodec:
                     session.rollback(i, 0)
             inputs = [_shifted(ids, self.model.bos_id if starts else None, begin, end) for ids in tokens]
             for i, rows in enumerate(session.extend(inputs)):
-                for row in rows:
-                    step(row, ensembles[i], ports[i])
+                ports[i].steps(rows, tokens[i][begin:end])
                 tallies[i].advance(len(rows))
         return [
             put_varint(2 * len(ids) + crlf) + port.finish()
@@ -113,7 +111,7 @@ class ModelCodec:
                 break
             for job, rows in zip(lanes, session.extend(inputs), strict=True):
                 if job is not None:
-                    job.tokens.append(step(rows[0], job.ensemble, job.port))
+                    job.tokens.append(job.port.step(rows[0]))
                     job.left -= 1
                     job.tally.advance(1)
         return [job.content(self.model) for job in jobs]
@@ -147,8 +145,7 @@ class _DecodeJob:
         self.left, self.crlf = number >> 1, bool(number & 1)
         if self.left > _MAX_TOKENS_PER_BYTE * size:
             raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
-        self.port = DecodePort(payload[start:])
-        self.ensemble = ensemble
+        self.port = DecodePort(ensemble, payload[start:])
         self.tally = _Tally(size, self.left, progress)
         self.tokens: list[int] = []
 

@@ -1,59 +1,48 @@
-"""One step of coding: the same function for encoder and decoder.
+"""The steps of coding: the same for encoder and decoder.
 
-    distribution of the model -> (predictors, mixer) -> counts -> symbol through the range coder
+    distribution of the model -> (predictors, mixer) -> counts -> symbol through the range coder -> update
 
-The only difference between the two directions is the port: an `EncodePort` is told the symbols and
-writes them, a `DecodePort` reads them. Whatever a step computes, both sides therefore compute.
+A step is the ensemble's: `counts` of a row, then `update` with the symbol. The decoder reads the symbol
+between the two and takes steps one by one; the encoder knows its symbols and has the ensemble take many
+steps in one call (`Ensemble.intervals`), which by contract is the same. Whatever a step computes, both
+sides therefore compute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from nacrith.arith import F32
-from nacrith.coder.cdf import interval
 from nacrith.coder.range_coder import Decoder, Encoder
 from nacrith.models.protocol import Logits
 from nacrith.predictors import Ensemble
 
 
-class Port(Protocol):
-    """Where a symbol comes from."""
-
-    def code(self, c: F32) -> int:
-        """The next symbol, coded under counts c."""
-        ...
-
-
 class EncodePort:
-    """Symbols come from a list and go into the coder."""
+    """Writes symbols, given the model's rows and what the predictors of a block know."""
 
-    def __init__(self, symbols: Sequence[int]) -> None:
-        self._symbols = iter(symbols)
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
         self._encoder = Encoder()
 
-    def code(self, c: F32) -> int:
-        symbol = next(self._symbols)
-        self._encoder.encode(*interval(c, symbol))
-        return symbol
+    def steps(self, rows: Logits, symbols: Sequence[int]) -> None:
+        """rows: (n, V), of n symbols."""
+        low, count = self._ensemble.intervals(rows, symbols)
+        for interval in zip(low.tolist(), count.tolist(), strict=True):
+            self._encoder.encode(*interval)
 
     def finish(self) -> bytes:
         return self._encoder.finish()
 
 
 class DecodePort:
-    """Symbols come out of the coder."""
+    """Reads them back."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, ensemble: Ensemble, data: bytes) -> None:
+        self._ensemble = ensemble
         self._decoder = Decoder(data)
 
-    def code(self, c: F32) -> int:
-        return self._decoder.decode(c)
-
-
-def step(logits: Logits, ensemble: Ensemble, port: Port) -> int:
-    """Code one symbol given the model's row (V,) and what the predictors know; they learn from it."""
-    symbol = port.code(ensemble.counts(logits))
-    ensemble.update(symbol)
-    return symbol
+    def step(self, row: Logits) -> int:
+        """row: (V,). The symbol."""
+        symbol = self._decoder.decode(self._ensemble.counts(row))
+        self._ensemble.update(symbol)
+        return symbol

@@ -2,19 +2,20 @@
 
 An `Ensemble` joins the predictors of one block with the model's distribution. Everything here obeys
 nacrith.arith, since its results decide coded bits. `make` makes the ensembles that an archive's
-parameters can ask for: set 0 is the model alone, set 1 the cascade.
+parameters can ask for: set 0 is the model alone, set 1 the cascade; in native code where the engine of
+exact models is native, with the same results.
 """
 
 from __future__ import annotations
 
 from nacrith.arith import F32
 from nacrith.coder.cdf import counts
-from nacrith.predictors.protocol import Ensemble, Logits
+from nacrith.predictors.protocol import Ensemble, Intervals, Logits, StepByStep
 
-__all__ = ["Ensemble", "Logits", "ModelAlone", "make"]
+__all__ = ["Ensemble", "Intervals", "Logits", "ModelAlone", "make"]
 
 
-class ModelAlone:
+class ModelAlone(StepByStep):
     """No predictors: the model's distribution as it is."""
 
     def counts(self, logits: Logits) -> F32:
@@ -27,9 +28,29 @@ class ModelAlone:
 def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
     """A fresh ensemble for one block. number: the set, 0 or 1. capacity: contexts of an order in one
     generation of the n-grams."""
+    # here, not above: whoever only reads an archive's parameters waits for none of it
+    from nacrith.predictors.prior import load
+
+    if _native():
+        from nacrith.predictors.native import NativeEnsemble
+
+        return NativeEnsemble(number, vocab_size, capacity, load() if number else None)
     if number == 0:
         return ModelAlone()
     from nacrith.predictors.cascade import Cascade
-    from nacrith.predictors.prior import load
 
     return Cascade(vocab_size, capacity, load())
+
+
+def _native() -> bool:
+    """Whether ensembles run in native code: as the engine does, and beside torch if they can."""
+    from nacrith.errors import ModelError
+    from nacrith.models.exact import backends, native
+
+    name = backends.backend()
+    if name == "torch":
+        try:
+            native.load()
+        except ModelError:
+            return False
+    return name != "numpy"

@@ -24,6 +24,8 @@ DAMPING = np.float32(0.3)
 THRESHOLD = np.float32(2.0**-12)
 """Tokens of less probability are left alone."""
 
+_MOST = np.int32(1 << 30)
+
 
 class BiasHead:
     """b: binary32 (V,), added to the weights rounded to integers. G: binary32 (V,)."""
@@ -36,6 +38,8 @@ class BiasHead:
     def apply(self, logits: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         np.rint(self.b, out=self._rounded, casting="unsafe")
         self._rounded += logits
+        # differences of two must stay within 32 bits; a weight 2^31 below the largest is 0 anyway
+        np.clip(self._rounded, -_MOST, _MOST, out=self._rounded)
         return self._rounded
 
     def update(self, weights: F32, total: int, token: int) -> None:

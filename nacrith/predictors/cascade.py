@@ -26,7 +26,7 @@ from nacrith.predictors.match import Match
 from nacrith.predictors.mixer import Correction, Mixer
 from nacrith.predictors.ngram import ORDERS, NGram
 from nacrith.predictors.prior import Prior
-from nacrith.predictors.protocol import Logits
+from nacrith.predictors.protocol import Logits, StepByStep
 from nacrith.predictors.statemap import StateMap
 
 QUESTIONS = 4
@@ -66,7 +66,7 @@ class _Question:
     mixed: int
 
 
-class Cascade:
+class Cascade(StepByStep):
     """Set 1 for one block. capacity: of the n-grams' generations."""
 
     def __init__(

@@ -17,7 +17,7 @@ import numpy as np
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 _PACKAGED = Path(__file__).resolve().parents[2] / "_native"
 _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
@@ -40,6 +40,7 @@ class _Tensor(ctypes.Structure):
 
 
 _P = ctypes.c_void_p
+_I32 = ctypes.c_int32
 _I64 = ctypes.c_int64
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_abi_version": (ctypes.c_int32, []),
@@ -63,6 +64,13 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_session_keep": (ctypes.c_int32, [_P, _I64, _P, _I64]),
     "nacrith_session_rollback": (ctypes.c_int32, [_P, _I64, _I64]),
     "nacrith_session_lengths": (ctypes.c_int32, [_P, _P]),
+    "nacrith_ensemble_create": (
+        ctypes.c_int32,
+        [_I32, _I64, _I64, _P, _P, _P, _I64, ctypes.c_char_p, ctypes.POINTER(_P)],
+    ),
+    "nacrith_ensemble_destroy": (None, [_P]),
+    "nacrith_ensemble_counts": (ctypes.c_int32, [_P, _I32, _P, _P]),
+    "nacrith_ensemble_encode": (ctypes.c_int32, [_P, _I64, _P, _P, _P, _P]),
 }
 """Result and argument types of every function of the header, in its order."""
 
@@ -166,6 +174,46 @@ class Library:
         out = np.empty(lanes, np.int64)
         self._check(self._c.nacrith_session_lengths(session, out.ctypes.data))
         return out
+
+    def create_ensemble(
+        self, number: int, vocab: int, capacity: int, tables: np.ndarray, prior: bytes, kernels: str | None
+    ) -> int:
+        """A handle. number: the set; tables: int64 (2, 1024), fixed.lg_table() and fixed.exp_table()."""
+        _expect((tables, np.int64))
+        if tables.shape != (2, 1024):
+            raise ValueError("an array of tables has another shape than (2, 1024)")
+        handle = _P()
+        lg, exp = (table.ctypes.data for table in tables)
+        name = None if kernels is None else kernels.encode()
+        self._check(
+            self._c.nacrith_ensemble_create(number, vocab, capacity, lg, exp, prior, len(prior), name, handle)
+        )
+        return _pointer(handle)
+
+    def destroy_ensemble(self, ensemble: int) -> None:
+        self._c.nacrith_ensemble_destroy(ensemble)
+
+    def ensemble_counts(
+        self, ensemble: int, vocab: int, previous: int, row: np.ndarray, counts: np.ndarray
+    ) -> None:
+        """row: int32 (vocab,); counts: float32 (vocab,), filled."""
+        _expect((row, np.int32), (counts, np.float32))
+        if row.shape != (vocab,) or counts.shape != (vocab,):
+            raise ValueError("arrays of a row and of counts do not fit the vocabulary")
+        self._check(self._c.nacrith_ensemble_counts(ensemble, previous, row.ctypes.data, counts.ctypes.data))
+
+    def ensemble_encode(
+        self, ensemble: int, vocab: int, rows: np.ndarray, tokens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """rows: int32 (n, vocab); tokens: int32 (n,). Returns low and count, uint32 (n,)."""
+        _expect((rows, np.int32), (tokens, np.int32))
+        n = len(tokens)
+        if rows.shape != (n, vocab) or tokens.ndim != 1:
+            raise ValueError("arrays of rows and tokens do not fit each other or the vocabulary")
+        low, count = np.empty((2, n), np.uint32)
+        pointers = (a.ctypes.data for a in (rows, tokens, low, count))
+        self._check(self._c.nacrith_ensemble_encode(ensemble, n, *pointers))
+        return low, count
 
     def _check(self, code: int) -> None:
         if code == 0:
