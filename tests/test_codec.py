@@ -89,6 +89,65 @@ def test_predictors_see_beyond_the_window(model):
     assert sizes[1] < 0.1
 
 
+@pytest.mark.parametrize(("drafts", "worth"), [(0, None), (1, 0.0), (7, 0.4), (999, 0.0), (32, None)])
+def test_guesses_change_nothing(model, drafts, worth):
+    """Not the result, whatever their number; and right ones save passes."""
+    params = CodingParams(64, 1, 8)
+    blocks = [TEXT * 2, *NASTY[2:4], TEXT[:50] * 3, b"ab" * 99]
+    payloads = ModelCodec(model, params).encode(blocks)
+    jobs = [(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]
+    codec = ModelCodec(model, params, drafts=drafts, worth=worth)
+    assert codec.decode(jobs) == blocks
+    assert codec.decode(jobs[:1]) == blocks[:1]
+
+
+def test_right_guesses_save_passes(model, monkeypatch):
+    params = CodingParams(64, 1, 8)
+    block = TEXT * 6
+    (payload,) = ModelCodec(model, params).encode([block])
+    passes = []
+
+    class Counting:
+        def __init__(self, session):
+            self.session = session
+
+        def __getattr__(self, name):
+            if name == "extend":
+                passes.append(None)
+            return getattr(self.session, name)
+
+    class Model:
+        def __getattr__(self, name):
+            if name == "session":
+                return lambda *args: Counting(model.session(*args))
+            return getattr(model, name)
+
+    used = {}
+    for drafts in (0, 32):
+        passes.clear()
+        assert ModelCodec(Model(), params, drafts=drafts, worth=0.3).decode([(payload, len(block))]) == [
+            block
+        ]
+        used[drafts] = len(passes)
+    assert used[32] < used[0] / 3
+
+
+def test_lanes_that_begin_again_may_guess(model):
+    """A lane is emptied when it is full, and no guess goes beyond."""
+
+    class Short:
+        max_length = 20
+
+        def __getattr__(self, name):
+            return getattr(model, name)
+
+    params = CodingParams(64, 1, 8)
+    block = TEXT * 3
+    codec = ModelCodec(Short(), params, drafts=32, worth=0.0)
+    (payload,) = codec.encode([block])
+    assert codec.decode([(payload, len(block))]) == [block]
+
+
 def test_progress_counts_every_byte_once(codec):
     blocks = [TEXT, TEXT.replace(b" ", b"\r\n"), *NASTY]
     seen = []

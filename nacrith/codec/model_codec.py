@@ -2,8 +2,9 @@
 
 Encoding knows all tokens, so the model runs over them in large batches, block after block. Decoding
 learns a token only from the row before it, so blocks are decoded side by side, one token of each per
-pass; a lane that finishes takes the next block. The rows are the same integers either way: that is the
-contract of exact engines, and what makes the archive decodable.
+pass, and more where guesses at what follows come true (`speculation`); a lane that finishes takes the
+next block. The rows are the same integers either way: that is the contract of exact engines, and what
+makes the archive decodable.
 
 A lane that holds all it can is emptied and begins again with the start token.
 
@@ -12,16 +13,19 @@ A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from nacrith import predictors
 from nacrith.archive.blockcodec import CodecId, Progress
+from nacrith.codec import speculation
 from nacrith.codec.params import CodingParams
+from nacrith.codec.speculation import Drafter, Odds, Pace
 from nacrith.codec.step import DecodePort, EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError
-from nacrith.models.protocol import LanguageModel
+from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.predictors.protocol import Ensemble
 
 LANES = 16
@@ -32,11 +36,24 @@ _MAX_TOKENS_PER_BYTE = 3  # an escaped byte
 
 
 class ModelCodec:
-    """Codes blocks with one model and one set of parameters."""
+    """Codes blocks with one model and one set of parameters.
 
-    def __init__(self, model: LanguageModel, params: CodingParams) -> None:
+    drafts: most tokens that decoding guesses ahead in a lane, 0 for none. worth: the chance of being right
+    from which a guess is made, None to measure what pays. Both are matters of speed only.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        params: CodingParams,
+        *,
+        drafts: int = speculation.LONGEST,
+        worth: float | None = None,
+    ) -> None:
         self.model = model
         self.params = params
+        self.drafts = drafts
+        self.worth = worth
 
     @property
     def id(self) -> CodecId:
@@ -91,29 +108,33 @@ class ModelCodec:
         ]
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        jobs = [_DecodeJob(payload, size, self._ensemble(), progress) for payload, size in blocks]
+        jobs = [_DecodeJob(payload, size, progress) for payload, size in blocks]
         queue = sorted((job for job in jobs if job.left), key=lambda job: job.left)
         lanes: list[_DecodeJob | None] = [None] * min(LANES, len(queue))
         session = self.model.session(max(1, len(lanes)), self.params.window)
+        odds, pace = Odds(), Pace()
         while True:
-            inputs: list[list[int]] = []
             for i, job in enumerate(lanes):
                 if job is None or not job.left:
                     job = lanes[i] = queue.pop() if queue else None
-                if job is None:
-                    inputs.append([])
-                elif len(job.tokens) % self.model.max_length == 0:
+                    if job is not None:
+                        job.start(self._ensemble(), Drafter(self.model.vocab_size, odds))
+                if job is not None and len(job.tokens) % self.model.max_length == 0:
                     session.rollback(i, 0)
-                    inputs.append([self.model.bos_id])
-                else:
-                    inputs.append(job.tokens[-1:])
-            if not any(inputs):
+            active = sum(job is not None for job in lanes)
+            if not active:
                 break
-            for job, rows in zip(lanes, session.extend(inputs), strict=True):
+            worth = pace.worth(active) if self.worth is None else self.worth
+            inputs = [[] if job is None else job.inputs(self.model, self.drafts, worth) for job in lanes]
+            lengths = session.lengths
+            begin = time.perf_counter()
+            answers = session.extend(inputs)
+            pace.observe(sum(map(len, inputs)), time.perf_counter() - begin)
+            for i, (job, rows) in enumerate(zip(lanes, answers, strict=True)):
                 if job is not None:
-                    job.tokens.append(job.port.step(rows[0]))
-                    job.left -= 1
-                    job.tally.advance(1)
+                    used = job.read(rows)
+                    if used < len(rows):
+                        session.rollback(i, lengths[i] + used)
         return [job.content(self.model) for job in jobs]
 
 
@@ -136,7 +157,7 @@ class _Tally:
 class _DecodeJob:
     """A block being decoded."""
 
-    def __init__(self, payload: bytes, size: int, ensemble: Ensemble, progress: Progress | None) -> None:
+    def __init__(self, payload: bytes, size: int, progress: Progress | None) -> None:
         self.size = size
         try:
             number, start = read_varint(payload)
@@ -145,9 +166,39 @@ class _DecodeJob:
         self.left, self.crlf = number >> 1, bool(number & 1)
         if self.left > _MAX_TOKENS_PER_BYTE * size:
             raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
-        self.port = DecodePort(ensemble, payload[start:])
+        self.payload = payload[start:]
         self.tally = _Tally(size, self.left, progress)
         self.tokens: list[int] = []
+
+    def start(self, ensemble: Ensemble, drafter: Drafter) -> None:
+        """Gives the block what it needs while it has a lane."""
+        self._port = DecodePort(ensemble, self.payload)
+        self._drafter = drafter
+
+    def inputs(self, model: LanguageModel, drafts: int, worth: float) -> list[int]:
+        """The token whose row is wanted next, and guesses at those that follow."""
+        held = len(self.tokens) % model.max_length
+        first = self.tokens[-1] if held else model.bos_id
+        most = min(drafts, self.left - 1, model.max_length - held - 1, model.rollback_limit - 1)
+        self._draft = self._drafter.draft(most, worth) if most > 0 else []
+        return [first, *self._draft]
+
+    def read(self, rows: Logits) -> int:
+        """Decodes a token from the first row, and on as long as the guesses are right. The rows used."""
+        came: list[int] = []
+        for row, guess in zip(rows, [*self._draft, None], strict=True):
+            came.append(self._port.step(row))
+            if came[-1] != guess:
+                break
+        self._drafter.judge(came)
+        for token in came:
+            self._drafter.update(token)
+        self.tokens += came
+        self.left -= len(came)
+        self.tally.advance(len(came))
+        if not self.left:
+            del self._port, self._drafter
+        return len(came)
 
     def content(self, model: LanguageModel) -> bytes:
         text = restore_crlf(model.tokenizer.decode(self.tokens), self.crlf)
