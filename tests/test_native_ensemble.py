@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_native import each_kernels, needs_library
+from test_native import KERNELS, each_kernels, needs_library
 
 from nacrith import predictors
 from nacrith.coder import cdf
@@ -153,9 +153,7 @@ def test_set_0_is_the_model_alone(kernels, vocab, kind, seed):
     for row, token in zip(rows, ids.tolist(), strict=True):
         assert np.array_equal(got.counts(row), cdf.counts(row).copy())
         got.update(token)
-    for a, b in zip(
-        got.intervals(rows, ids), ModelAlone().intervals(rows, ids.tolist()), strict=True
-    ):
+    for a, b in zip(got.intervals(rows, ids), ModelAlone().intervals(rows, ids.tolist()), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -189,15 +187,23 @@ def test_counts_asked_for_twice_change_nothing():
         twice.update(token)
 
 
-@needs_library
-def test_rows_beyond_the_bias_stay_in_range():
-    """A bias on top of the largest weight: no difference of two leaves 32 bits."""
+@pytest.mark.parametrize("kernels", ["", *(pytest.param(k, marks=needs_library) for k in KERNELS)])
+def test_rows_beyond_the_bias_stay_in_range(kernels):
+    """A bias on top of the largest weight: no difference of two leaves 32 bits. "": Python alone."""
     vocab = 20
-    ids = np.repeat(np.int32(4), 40)
     rows = np.full((40, vocab), -MOST, np.int32)
     rows[::2, 4] = MOST
     rows[1::2, 7] = MOST
-    assert_equal(vocab, 50, load(), ids, rows, None)
+    ids = np.repeat(np.int32(4), 40)
+    if kernels:
+        assert_equal(vocab, 50, load(), ids, rows, kernels)
+        return
+    ensemble = Cascade(vocab, 50, load())
+    for row in rows:
+        counts = ensemble.counts(row)
+        assert counts.min() >= 1
+        assert int(counts.astype(np.int64).sum()) == cdf.TOTAL
+        ensemble.update(4)
 
 
 @needs_library
@@ -304,7 +310,8 @@ def test_tables_that_are_not_those_of_the_set(monkeypatch):
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize(
-    "backend", ["numpy", pytest.param("native", marks=needs_library), pytest.param("torch", marks=needs_library)]
+    "backend",
+    ["numpy", pytest.param("native", marks=needs_library), pytest.param("torch", marks=needs_library)],
 )
 def test_the_backend_decides(monkeypatch, number, backend):
     monkeypatch.setattr(backends, "backend", lambda: backend)

@@ -38,9 +38,7 @@ class NativeEnsemble:
         self._library = native.load()
         self._vocab_size = vocab_size
         data = b"" if prior is None else prior.to_bytes()
-        self._handle = self._library.create_ensemble(
-            number, vocab_size, capacity, _tables(), data, kernels
-        )
+        self._handle = self._library.create_ensemble(number, vocab_size, capacity, _tables(), data, kernels)
         self._came = -1  # a token to be learnt from, with the next call
         weakref.finalize(self, _release, self._library.destroy_ensemble, self._handle, os.getpid())
 

@@ -162,9 +162,7 @@ class Library:
         lg, exp = (table.ctypes.data for table in tables)
         name = None if kernels is None else kernels.encode()
         self._check(
-            self._c.nacrith_ensemble_create(
-                number, vocab, capacity, lg, exp, prior, len(prior), name, handle
-            )
+            self._c.nacrith_ensemble_create(number, vocab, capacity, lg, exp, prior, len(prior), name, handle)
         )
         return _pointer(handle)
 
@@ -178,9 +176,7 @@ class Library:
         _check_arrays((row, np.int32), (counts, np.float32))
         if row.shape != (vocab,) or counts.shape != (vocab,):
             raise ValueError("arrays of a row and of counts do not fit the vocabulary")
-        self._check(
-            self._c.nacrith_ensemble_counts(ensemble, previous, row.ctypes.data, counts.ctypes.data)
-        )
+        self._check(self._c.nacrith_ensemble_counts(ensemble, previous, row.ctypes.data, counts.ctypes.data))
 
     def ensemble_encode(
         self, ensemble: int, vocab: int, rows: np.ndarray, tokens: np.ndarray
