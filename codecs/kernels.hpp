@@ -84,7 +84,7 @@ struct Kernels {
     int64_t (*weigh)(const int32_t *x, int32_t top, int64_t n, float *w);
     // c = floor(w share) + 1, at most 2^24. Returns the sum, at most 2^44.
     int64_t (*portion)(const float *w, float share, int64_t n, float *c);
-    // The indices of w > bound. Returns how many.
+    // The indices of w > bound. Returns how many; `index` has room for n + 1.
     int64_t (*above)(const float *w, float bound, int64_t n, int32_t *index);
 };
 

@@ -306,7 +306,7 @@ void attend(const Attention &a) {
     }
 }
 
-constexpr int64_t kSpan = 128;  // elements whose sum stays within 32 bits
+constexpr int64_t kSpan = 96;  // elements of at most 2^24 whose sum stays within 31 bits
 
 int64_t shift(const int32_t *__restrict row, const int32_t *__restrict by, int64_t n, int32_t *__restrict x) {
     constexpr int32_t most = 1 << 30;
@@ -338,11 +338,11 @@ int64_t weigh(const int32_t *__restrict x, int32_t top, int64_t n, float *__rest
     int64_t sum = 0;
     for (int64_t i = 0; i < n; i += kSpan) {
         const int64_t end = i + kSpan < n ? i + kSpan : n;
-        uint32_t part = 0;  // of integers below 2^24
+        int32_t part = 0;
         for (int64_t j = i; j < end; j++) {
             const float v = exp2_of(static_cast<float>(x[j] - top) * (1.0f / 65536.0f)) * 8388608.0f;
-            const float r = v < 8388608.0f ? (v + 8388608.0f) - 8388608.0f : v;  // rint(v) of v >= 0
-            part += static_cast<uint32_t>(static_cast<int32_t>(r));
+            const float r = (v + 8388608.0f) - 8388608.0f;  // rint(v): exp2_of stays below 1 here
+            part += static_cast<int32_t>(r);
             w[j] = r;
         }
         sum += part;
@@ -354,12 +354,12 @@ int64_t portion(const float *__restrict w, float share, int64_t n, float *__rest
     int64_t sum = 0;
     for (int64_t i = 0; i < n; i += kSpan) {
         const int64_t end = i + kSpan < n ? i + kSpan : n;
-        uint32_t part = 0;
+        int32_t part = 0;
         for (int64_t j = i; j < end; j++) {
             float v = w[j] * share;
             v = v < 16777215.0f ? v : 16777215.0f;
             const int32_t count = static_cast<int32_t>(v) + 1;  // v >= 0
-            part += static_cast<uint32_t>(count);
+            part += count;
             c[j] = static_cast<float>(count);
         }
         sum += part;
@@ -368,13 +368,17 @@ int64_t portion(const float *__restrict w, float share, int64_t n, float *__rest
 }
 
 int64_t above(const float *w, float bound, int64_t n, int32_t *index) {
+    constexpr int64_t step = 32;  // most have none
     int64_t found = 0;
-    for (int64_t i = 0; i < n; i += kSpan) {
-        const int64_t end = i + kSpan < n ? i + kSpan : n;
+    for (int64_t i = 0; i < n; i += step) {
+        const int64_t end = i + step < n ? i + step : n;
         int32_t any = 0;
         for (int64_t j = i; j < end; j++) any |= w[j] > bound;
-        for (int64_t j = i; any && j < end; j++)
-            if (w[j] > bound) index[found++] = static_cast<int32_t>(j);
+        if (!any) continue;
+        for (int64_t j = i; j < end; j++) {
+            index[found] = static_cast<int32_t>(j);
+            found += w[j] > bound;
+        }
     }
     return found;
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_native import each_kernels, needs_library
+from test_native import KERNELS, each_kernels, needs_library
 
 from nacrith import predictors
 from nacrith.coder import cdf
@@ -187,15 +187,23 @@ def test_counts_asked_for_twice_change_nothing():
         twice.update(token)
 
 
-@needs_library
-def test_rows_beyond_the_bias_stay_in_range():
-    """A bias on top of the largest weight: no difference of two leaves 32 bits."""
+@pytest.mark.parametrize("kernels", ["", *(pytest.param(k, marks=needs_library) for k in KERNELS)])
+def test_rows_beyond_the_bias_stay_in_range(kernels):
+    """A bias on top of the largest weight: no difference of two leaves 32 bits. "": Python alone."""
     vocab = 20
-    ids = np.repeat(np.int32(4), 40)
     rows = np.full((40, vocab), -MOST, np.int32)
     rows[::2, 4] = MOST
     rows[1::2, 7] = MOST
-    assert_equal(vocab, 50, load(), ids, rows, None)
+    ids = np.repeat(np.int32(4), 40)
+    if kernels:
+        assert_equal(vocab, 50, load(), ids, rows, kernels)
+        return
+    ensemble = Cascade(vocab, 50, load())
+    for row in rows:
+        counts = ensemble.counts(row)
+        if row[4] == MOST:
+            assert counts[4] == cdf.TOTAL - (vocab - 1)
+        ensemble.update(4)
 
 
 @needs_library
