@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from slow_reference import SlowModel
 from small_models import LIMITS, TINY, engine, feed, random_model, tiny, tokens
 from test_exact_engine import GOLDEN, golden_tokens, shapes
+from test_trees import Reference, path_to, trees
 
 import nacrith
 from nacrith.errors import ModelError
@@ -186,6 +187,35 @@ def test_a_rollback_is_refused_or_right(window, rollback, batch, data):
             length -= back
     rows = session.extend([ids[length:]])[0]
     assert np.array_equal(rows, want[length:])
+
+
+@each_kind
+@given(st.integers(8, 16), st.sampled_from([1, 300, 1 << 20]), st.integers(1, 30), st.data())
+@settings(max_examples=15, deadline=None)
+def test_trees_wait_while_the_cache_grows(kind, window, scores, batch, data):
+    """Sinks of one lane beside later positions of another, attention in pieces, homes that move."""
+    file = random_model(seed=4, heads=4, kv_heads=2)
+    parents = [data.draw(trees()) for _ in range(3)]
+    ids = [tokens(len(p), vocab=20, seed=n) for n, p in enumerate(parents)]
+    want = [Reference(file, window) for _ in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(torch_attention._SCORES, "cpu", scores)
+        patch.setattr(torch_attention, "_FIRST_SLOTS", 1)
+        session = TorchSession(make(file, kind), 3, window, rollback=3, batch=batch)
+        more = [tokens(data.draw(st.integers(0, 9)), vocab=20, seed=9) for _ in range(3)]
+        session.extend(more)
+        for n in range(3):
+            want[n].extend(more[n])
+        for n, rows in enumerate(session.extend_tree(ids, parents)):
+            assert np.array_equal(rows, want[n].tree(ids[n], parents[n]))
+        others = tokens(data.draw(st.integers(1, 60)), vocab=20)
+        assert np.array_equal(session.extend([[], [], others])[2], want[2].extend(others))
+        for n in range(2):
+            path = path_to(data.draw(st.integers(-1, len(ids[n]) - 1)), parents[n])
+            session.keep(n, path)
+            want[n].extend([ids[n][node] for node in path])
+        for n, rows in enumerate(session.extend([others] * 3)):
+            assert np.array_equal(rows, want[n].extend(others))
 
 
 @each_kind
@@ -364,6 +394,11 @@ def test_wrong_arguments_change_nothing(kind):
         with pytest.raises(ValueError, match=why):
             session.extend(bad)
         assert session.lengths == (4095, 1)
+    with pytest.raises(ValueError, match="token 20 is outside the vocabulary"):
+        session.extend_tree([[], [1, 20]], [[], [-1, -1]])
+    for lane in (-1, 2):
+        with pytest.raises(ValueError, match=f"no lane {lane}"):
+            session.keep(lane, [])
     for lane, length, why in [(0, 4096, "holds 4095 tokens"), (2, 0, "no lane 2"), (1, -1, "holds 1 tokens")]:
         with pytest.raises(ValueError, match=why):
             session.rollback(lane, length)

@@ -23,9 +23,24 @@ from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.exact.tree import Tree
 from nacrith.models.protocol import Session
 
+try:
+    import torch
+except ImportError:
+    NO_TORCH, DEVICES = True, ["cpu"]
+else:
+    from nacrith.models.exact.torch_engine import TorchEngine, TorchSession
+
+    NO_TORCH, DEVICES = False, ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+native = pytest.mark.skipif(bool(WHY), reason=WHY or "-")
+with_torch = pytest.mark.skipif(NO_TORCH, reason="torch is not installed: pip install '.[torch]'")
 each_backend = pytest.mark.parametrize(
     "backend",
-    ["numpy", *(pytest.param(k, marks=pytest.mark.skipif(bool(WHY), reason=WHY or "-")) for k in KERNELS)],
+    [
+        "numpy",
+        *(pytest.param(k, marks=native) for k in KERNELS),
+        *(pytest.param(f"torch {device}", marks=with_torch) for device in DEVICES),
+    ],
 )
 
 
@@ -40,6 +55,9 @@ def session_of(
     back: int = 64,
 ) -> Session:
     """Lanes with a small cache: passes of `batch` rows, `back` tokens that can always be taken back."""
+    if backend.startswith("torch"):
+        made = TorchEngine(file, 1, backend.split()[1])  # threads of torch wait busily, which takes minutes
+        return TorchSession(made, lanes, window, rollback=back, batch=batch)
     if backend != "numpy":
         return NativeSession(NativeEngine(file, threads, backend), lanes, window, rollback=back, batch=batch)
     with pytest.MonkeyPatch.context() as patch:
@@ -294,5 +312,10 @@ def test_preorder(parents):
     for row, depth in zip(tree.order.tolist(), tree.depths.tolist(), strict=True):
         assert parents[row] == latest[depth - 1]
         latest[depth] = row
+    for place, row in enumerate(tree.order.tolist()):
+        above = tree.above[place]
+        assert parents[row] == (tree.order[above] if above >= 0 else -1)
+        below = {n for n in range(len(parents)) if row in path_to(n, parents)}
+        assert below == set(tree.order[place : tree.ends[place]].tolist())
     assert tree.levels == len({len(path_to(n, parents)) for n in range(len(parents))})
     assert tree.is_chain == (parents == list(range(-1, len(parents) - 1)))

@@ -3,11 +3,16 @@
 The arithmetic is attention.py's, in tensors: integers of products in binary64, which no setting of torch
 rounds more coarsely (torch_ops.py). The storage differs. Slots form a ring, because the order of keys
 does not matter to exact sums; and each pass gathers the slots that its rows see.
+
+The rows of a pass are those of trees behind the ends of lanes, in preorder (tree.py); tokens that extend
+a lane are a chain, a tree without branches that is kept right after its pass. Every row is stored in a
+slot of its own, its home, and moves to the ring when it is kept. So the branches of a tree are attended
+to together, under masks as in SpecInfer (Miao et al. 2023): a row sees the lane and its own ancestors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,28 +23,32 @@ from nacrith.models.exact.config import SINKS, ExactConfig
 from nacrith.models.exact.ops import INT8_MAX
 from nacrith.models.exact.rope import LOW
 from nacrith.models.exact.torch_ops import LOG2E, divide, exp2, quantise, rotate
+from nacrith.models.exact.tree import I64, Tree
 
 _PEAK, _MASS, _MASKED = 12.0, float(1 << 16), -1e30  # as in attention.py
 _FIRST_SLOTS = 256
 _SCORES = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Most scores of one task: what a CPU's cache holds, and what keeps a GPU busy in half a gigabyte."""
+_TENSORS = ("k", "v", "k_scale", "v_scale", "v_max")
 
 
 class RingCache:
     """Keys and values of every lane; tensors are indexed [layer, lane, slot, kv head].
 
-    Position p has slot p if it is a sink, else SINKS + (p - SINKS) % ring. `v_max` is the largest value
-    scale of a head at this position or before it.
+    Position p has slot p if it is a sink, else SINKS + (p - SINKS) % ring. Behind the `slots` of
+    positions are the homes: that of a tree's row n, in preorder, is slots + n. `v_max` is the largest
+    value scale of a head at this position or before it.
     """
 
     def __init__(
-        self, config: ExactConfig, lanes: int, window: int, rollback: int, batch: int, device: torch.device
+        self, config: ExactConfig, lanes: int, window: int, rollback: int, device: torch.device
     ) -> None:
         self.window = window
-        self.ring = window - SINKS + rollback + batch
+        self.ring = window - SINKS + rollback
         self.lengths = [0] * lanes
         self.ends = [0] * lanes  # one past the last position ever written since the lane was empty
-        shape = (config.layers, lanes, 0, config.kv_heads)
+        self.slots = SINKS
+        shape = (config.layers, lanes, SINKS, config.kv_heads)
         self.k, self.v = (
             torch.zeros((*shape, config.head_dim), dtype=torch.int8, device=device) for _ in range(2)
         )
@@ -50,19 +59,46 @@ class RingCache:
     def slot(self, positions: Tensor) -> Tensor:
         return torch.where(positions < SINKS, positions, (positions - SINKS) % self.ring + SINKS)
 
-    def reserve(self, lanes: np.ndarray, ends: np.ndarray) -> None:
-        """Make room for positions below ends[i] of lanes[i], whose slots are now written."""
-        for lane, end in zip(lanes.tolist(), ends.tolist(), strict=True):
-            self.ends[lane] = max(self.ends[lane], end)
-        held, most = self.k.shape[2], SINKS + self.ring
+    def append(self, lanes: Sequence[int], paths: Sequence[I64]) -> None:
+        """Let lanes go on by paths of the trees behind their ends: those of the rows at these homes."""
+        counts = np.array([len(path) for path in paths])
+        before = np.array([self.lengths[lane] for lane in lanes])
+        ends, most = before + counts, SINKS + self.ring
         need = min(int(ends.max()), most)
-        if need > held:
-            slots = min(max(need, 2 * held, _FIRST_SLOTS), most)
-            for name in ("k", "v", "k_scale", "v_scale", "v_max"):
-                old = getattr(self, name)
-                new = old.new_zeros((*old.shape[:2], slots, *old.shape[3:]))  # finite, for what is hidden
-                new[:, :, :held] = old
-                setattr(self, name, new)
+        if need > self.slots:
+            self._grow(min(max(need, 2 * self.slots, _FIRST_SLOTS), most), self.homes)
+        place = np.concatenate(paths)
+        position = np.arange(len(place)) + np.repeat(before - np.cumsum(counts) + counts, counts)
+        newest = (position < SINKS) | (position >= np.repeat(ends, counts) - self.ring)  # one for each slot
+        moves = np.stack([np.repeat(lanes, counts), position, place])[:, newest]
+        lane_of, to, home = torch.tensor(moves, device=self.k.device)
+        to, home = self.slot(to), home + self.slots
+        for name in _TENSORS:
+            stored = getattr(self, name)
+            stored[:, lane_of, to] = stored[:, lane_of, home]
+        for lane, end in zip(lanes, ends.tolist(), strict=True):
+            self.ends[lane] = max(self.ends[lane], end)
+            self.lengths[lane] = end
+
+    @property
+    def homes(self) -> int:
+        return self.k.shape[2] - self.slots
+
+    def reserve_homes(self, rows: int) -> None:
+        """Make room for trees of so many rows. Those that wait stay."""
+        if rows > self.homes:
+            self._grow(self.slots, max(rows, 2 * self.homes))
+
+    def _grow(self, slots: int, homes: int) -> None:
+        grown = []
+        for name in _TENSORS:
+            old = getattr(self, name)
+            new = old.new_zeros((*old.shape[:2], slots + homes, *old.shape[3:]))  # finite, for what is hidden
+            new[:, :, : self.slots] = old[:, :, : self.slots]
+            new[:, :, slots : slots + self.homes] = old[:, :, self.slots :]
+            grown.append(new)
+        self.k, self.v, self.k_scale, self.v_scale, self.v_max = grown
+        self.slots = slots
 
     def truncate(self, lane: int, length: int) -> None:
         """Forget what follows the first `length` tokens. ValueError if older ones would be needed that
@@ -78,12 +114,13 @@ class RingCache:
         self.lengths[lane] = length
 
 
-class _Group(NamedTuple):
-    """Lanes that extend by equally many tokens: consecutive rows of the pass, lane after lane."""
+class Piece(NamedTuple):
+    """`size` rows of the tree behind a lane's end: from place `first` on, the earlier ones are stored."""
 
-    rows: slice
-    lanes: Tensor  # (B,)
-    starts: Tensor  # (B,), tokens held before
+    lane: int
+    tree: Tree
+    first: int
+    size: int
 
 
 class _Task(NamedTuple):
@@ -91,44 +128,55 @@ class _Task(NamedTuple):
 
     rows: slice
     lanes: Tensor  # (B, 1)
-    slots: Tensor  # (B, n), those of the sinks first
+    slots: Tensor  # (B, n)
+    sinks: int  # of these slots, the first ones
     hidden: Tensor  # (B, 1, 1, r, n), what a row does not see
 
 
 class Pass:
-    """What all layers of one pass share; `lanes` extend by `counts` tokens, which must ascend."""
+    """What all layers of one pass share; the sizes of the pieces must ascend."""
 
     def __init__(
         self,
         cache: RingCache,
         config: ExactConfig,
         tables: tuple[Tensor, Tensor],
-        lanes: np.ndarray,
-        counts: np.ndarray,
+        pieces: Sequence[Piece],
     ) -> None:
         self.cache = cache
         self.config = config
         self.device = tables[0].device
-        starts = np.array([cache.lengths[lane] for lane in lanes])
-        cache.reserve(lanes, starts + counts)
-        self.lane = self._put(np.repeat(lanes, counts))  # of each row
-        positions = np.concatenate([s + np.arange(n) for s, n in zip(starts, counts, strict=True)])
-        self.position = self._put(positions)
-        self.slot = cache.slot(self.position)
+        cache.reserve_homes(max(p.first + p.size for p in pieces))
+        counts = np.array([p.size for p in pieces])
+        starts = np.cumsum(counts) - counts  # the first row of each piece
+        # of each row, and `up`: its parent where the pass has it, or else the row itself
+        lane = np.repeat([p.lane for p in pieces], counts)
+        held = np.repeat([cache.lengths[p.lane] for p in pieces], counts)
+        row = np.arange(len(lane))
+        place = row - np.repeat(starts - [p.first for p in pieces], counts)
+        above = np.concatenate([p.tree.above[p.first : p.first + p.size] for p in pieces])
+        position = held + np.concatenate([p.tree.depths[p.first : p.first + p.size] for p in pieces])
+        up = np.where(above >= np.repeat([p.first for p in pieces], counts), row - place + above, row)
+        self.lane, self.position, home, last, parent = self._put(
+            np.stack([lane, position, cache.slots + place, held - 1, cache.slots + above])
+        )
+        self.home = home
+        # where the maximum before a row is, and whether that is anywhere but in the pass itself
+        self.before = torch.where(parent >= cache.slots, parent, cache.slot(last.clamp_min(0)))
+        self.first = self._put((up == row) & (position > 0))[:, None]
+        self.jumps: list[Tensor] = []  # to the ancestor 1, 2, 4, ... above, or to the first in the pass
+        while (up != row).any():
+            self.jumps.append(self._put(up))
+            up, row = up[up], up
         self.rotation = _rotation(tables, self.position)
         # of queries that see the sinks from the window's edge; None where all see them as they are
         self.sink_rotation = None
-        if (starts + counts).max() > cache.window:
+        if position.max() >= cache.window:
             self.sink_rotation = _rotation(tables, self.position.clamp_max(cache.window - 1))
-        self.groups: list[_Group] = []
         self.tasks: list[_Task] = []
-        row = 0
         for count in np.unique(counts).tolist():
-            alike = counts == count
-            begin, row = row, row + count * int(alike.sum())
-            group = _Group(slice(begin, row), self._put(lanes[alike]), self._put(starts[alike]))
-            self.groups.append(group)
-            self.tasks += self._cut(begin, count, lanes[alike], starts[alike])
+            alike = np.flatnonzero(counts == count)
+            self.tasks += self._cut(int(starts[alike[0]]), [pieces[i] for i in alike.tolist()])
 
     def attention(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Store this layer's keys and values (rows, kv heads, dim), then attend: shaped like q."""
@@ -173,12 +221,12 @@ class Pass:
         k_scale = k_scale.permute(0, 2, 1)[:, :, None]  # (B, kv, 1, n)
         v_scale = v_scale.permute(0, 2, 1)[:, :, None]
         parts = []  # |q . k| <= 127^2 * dim < 2^24
-        for (integers, factor), end in zip(queries, (n, SINKS), strict=False):
+        for (integers, factor), end in zip(queries, (n, task.sinks), strict=False):
             scores = (by_head(integers) @ keys[..., :end]).float()
             parts.append(scores.mul_(k_scale[..., :end]).mul_(by_head(factor)))
         t = parts[0]
         if len(parts) == 2:
-            t[..., :SINKS] = parts[1]
+            t[..., : task.sinks] = parts[1]
         t.view(lanes, kv, group, rows, n).masked_fill_(task.hidden, _MASKED)
         e = exp2(t.sub_(t.amax(-1, keepdim=True) - _PEAK)).round_()
         total = e.sum(-1, keepdim=True, dtype=torch.float64).float()  # of integers, below 2^53
@@ -191,54 +239,80 @@ class Pass:
 
     def _store(self, layer: int, k: Tensor, v: Tensor) -> Tensor:
         """Store rotated keys and values; the largest value scale so far of each row, (rows, kv)."""
-        cache, at = self.cache, (self.lane, self.slot)
+        cache, at = self.cache, (self.lane, self.home)
         for x, integers, scales in ((k, cache.k, cache.k_scale), (v, cache.v, cache.v_scale)):
             q, scale = quantise(x, INT8_MAX)
             integers[layer][at] = q.to(torch.int8)
             scales[layer][at] = scale[..., 0]
-        largest = torch.empty_like(scale[..., 0])  # of v, the last of the two
-        for group in self.groups:
-            lanes, starts = group.lanes, group.starts
-            before = cache.v_max[layer][lanes, cache.slot((starts - 1).clamp_min(0))]
-            before = torch.where(starts[:, None] > 0, before, 0.0)[:, None]
-            new = scale[group.rows, :, 0].view(len(lanes), -1, self.config.kv_heads)
-            high = torch.cat([before, new], 1).cummax(1).values[:, 1:]
-            largest[group.rows] = high.reshape(-1, self.config.kv_heads)
+        before = cache.v_max[layer][self.lane, self.before]
+        largest = torch.maximum(scale[..., 0], torch.where(self.first, before, 0.0))  # scale: of v
+        for up in self.jumps:
+            largest = torch.maximum(largest, largest[up])
         cache.v_max[layer][at] = largest
         return largest
 
-    def _cut(self, row: int, count: int, lanes: np.ndarray, starts: np.ndarray) -> Iterator[_Task]:
-        """Tasks of a group from this row on: of several lanes whole, or of parts of one lane."""
-        reach = min(int(starts.max()), self.cache.window - SINKS) + count + SINKS
-        most = max(1, _SCORES[self.device.type] // (reach * self.config.heads))  # rows
+    def _cut(self, row: int, pieces: Sequence[Piece]) -> Iterator[_Task]:
+        """Tasks of pieces of equal sizes, from this row on: of several whole, or of parts of one."""
+        count = pieces[0].size
+        reach = min(max(self.cache.lengths[p.lane] for p in pieces), self.cache.window - SINKS)
+        keys = reach + SINKS + max(p.first for p in pieces) + count
+        most = max(1, _SCORES[self.device.type] // (keys * self.config.heads))  # rows
         if count <= most:
             step = most // count
-            for i in range(0, len(lanes), step):
-                yield self._task(row + i * count, count, lanes[i : i + step], starts[i : i + step])
+            for i in range(0, len(pieces), step):
+                yield self._task(row + i * count, pieces[i : i + step])
         else:
-            for i in range(len(lanes)):
+            for piece in pieces:
                 for first in range(0, count, most):
                     rows = min(most, count - first)
-                    part = slice(i, i + 1)
-                    yield self._task(row + i * count + first, rows, lanes[part], starts[part] + first)
+                    yield self._task(row + first, [piece._replace(first=piece.first + first, size=rows)])
+                row += count
 
-    def _task(self, row: int, count: int, lanes: np.ndarray, first: np.ndarray) -> _Task:
-        """`count` rows each of lanes, from positions `first` on."""
-        reach = self.cache.window - SINKS
-        low = np.maximum(first - reach + 1, SINKS)
-        width = max(0, int((first + count - low).max()))
-        device = self.device
-        sinks = torch.arange(SINKS, device=device).expand(len(lanes), SINKS)
-        others = self._put(low)[:, None] + torch.arange(width, device=device)
-        seen = torch.cat([sinks, others], 1)  # (B, n) positions; a lane's last may lie ahead of it
-        of_rows = (self._put(first)[:, None] + torch.arange(count, device=device))[:, :, None]
-        keys = seen[:, None]
-        hidden = (keys > of_rows) | ((keys >= SINKS) & (keys <= of_rows - reach))
-        rows = slice(row, row + count * len(lanes))
-        return _Task(rows, self._put(lanes)[:, None], self.cache.slot(seen), hidden[:, None, None])
+    def _task(self, row: int, pieces: Sequence[Piece]) -> _Task:
+        """All rows of pieces of equal sizes, which begin at this row of the pass."""
+        cache, count, reach = self.cache, pieces[0].size, self.cache.window - SINKS
+        lanes = np.array([p.lane for p in pieces])
+        held = np.array([cache.lengths[lane] for lane in lanes])[:, None]
+        place = np.array([p.first for p in pieces])[:, None] + np.arange(count)  # (B, r)
+        # of the trees: n places of each lane, of which a row sees itself and what it is below
+        ends = np.zeros((len(pieces), place.max() + 1), np.int64)
+        depths = np.zeros_like(ends)
+        for i, piece in enumerate(pieces):
+            stored = piece.first + count
+            ends[i, :stored] = piece.tree.ends[:stored]
+            depths[i, :stored] = piece.tree.depths[:stored]
+        position = held + np.take_along_axis(depths, place, 1)
+        of_rows, of_keys = position[:, :, None], (held + depths)[:, None]
+        path = (np.arange(ends.shape[1]) <= place[:, :, None]) & (place[:, :, None] < ends[:, None])
+        near, near_homes = _columns(path & (of_keys < SINKS))
+        far, far_homes = _columns(path & (of_keys >= SINKS) & (of_keys > of_rows - reach))
+        # of the lanes: sinks, and what the window of some row reaches
+        low = np.clip(position.min(1, keepdims=True) - reach + 1, SINKS, np.maximum(held, SINKS))
+        width = max(0, int((held - low).max()))
+        end, rows = self._put(held), self._put(position)[:, :, None]
+        sinks = torch.arange(SINKS, device=self.device).expand(len(lanes), SINKS)
+        others = self._put(low) + torch.arange(width, device=self.device)
+        no_sink = (sinks >= end)[:, None].expand(-1, count, -1)
+        no_other = (others >= end)[:, None] | (others[:, None] <= rows - reach)
+        hidden = torch.cat([no_sink, ~self._put(near), ~self._put(far), no_other], 2)
+        homes = self._put(cache.slots + np.concatenate([near_homes, far_homes])).expand(len(lanes), -1)
+        others = torch.minimum(others, (end - 1).clamp_min(0))  # what lies ahead may have no slot yet
+        return _Task(
+            slice(row, row + count * len(lanes)),
+            self._put(lanes)[:, None],
+            torch.cat([sinks, homes, cache.slot(others)], 1),
+            SINKS + len(near_homes),
+            hidden[:, None, None],
+        )
 
-    def _put(self, integers: np.ndarray) -> Tensor:
-        return torch.tensor(integers, dtype=torch.int64, device=self.device)
+    def _put(self, values: np.ndarray) -> Tensor:
+        return torch.tensor(values, device=self.device)
+
+
+def _columns(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last axis of `seen` (B, r, n) cut down to what any row sees, and which columns those are."""
+    columns = np.flatnonzero(seen.any((0, 1)))
+    return seen[:, :, columns], columns
 
 
 def _rotation(tables: tuple[Tensor, Tensor], positions: Tensor) -> tuple[Tensor, Tensor]:

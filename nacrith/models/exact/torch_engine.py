@@ -1,7 +1,7 @@
 """The exact engine on torch, for CUDA devices and the CPU: the integers of numpy_engine.
 
-A pass is one batch of rows, one per token, whichever lanes they belong to; lanes that extend by equally
-many tokens attend together (torch_attention.py). Weights, keys and values stay on the device; tokens go
+A pass is one batch of rows, one per token, whichever lanes they belong to; lanes with equally many of
+them attend together (torch_attention.py). Weights, keys and values stay on the device; tokens go
 there, and rows of log2 weights come back. torch_ops.py says what of torch is relied upon.
 """
 
@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from nacrith.errors import ModelError
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.numpy_engine import BATCH, ROLLBACK
 from nacrith.models.exact.rope import LOW
-from nacrith.models.exact.torch_attention import Pass, RingCache
+from nacrith.models.exact.torch_attention import Pass, Piece, RingCache
 from nacrith.models.exact.torch_ops import (
     LOG2E,
     Linear,
@@ -29,6 +30,7 @@ from nacrith.models.exact.torch_ops import (
     rms_norm,
     silu_product,
 )
+from nacrith.models.exact.tree import NONE, Tree, plant
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
 _HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
@@ -134,7 +136,8 @@ class TorchSession:
     ) -> None:
         self.engine = engine
         self.batch = batch
-        self.cache = RingCache(engine.config, lanes, window, rollback, batch, engine.device)
+        self.cache = RingCache(engine.config, lanes, window, rollback, engine.device)
+        self.trees = [NONE] * lanes  # that wait for `keep`
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -142,48 +145,75 @@ class TorchSession:
 
     def rollback(self, lane: int, length: int) -> None:
         self.cache.truncate(lane, length)
+        self.trees[lane] = NONE
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
+        if len(tokens) != len(self.trees):
+            raise ValueError(f"tokens for {len(tokens)} lanes, not {len(self.trees)}")
         ids = [np.asarray(t, np.int64) for t in tokens]
-        self._check(ids)
-        with self.engine.running():
-            return self._extend(ids)
+        return self._extend(ids, None)
 
-    def _check(self, ids: list[np.ndarray]) -> None:
+    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
+        trees = plant(tokens, parents, len(self.trees))
+        ids = [np.asarray(t, np.int64)[tree.order] for t, tree in zip(tokens, trees, strict=True)]
+        return [tree.as_given(rows) for tree, rows in zip(trees, self._extend(ids, trees), strict=True)]
+
+    def keep(self, lane: int, path: Sequence[int]) -> None:
+        if not 0 <= lane < len(self.trees):
+            raise ValueError(f"there is no lane {lane}")
+        places = self.trees[lane].path(lane, path)
+        with self.engine.running():
+            self.cache.append([lane], [places])
+        self.trees[lane] = NONE
+
+    def _check(self, ids: list[np.ndarray], growth: list[int]) -> None:
         """ValueError before anything is changed; an index out of range would end a CUDA process."""
-        held, most, vocab = self.cache.lengths, self.engine.max_length, self.engine.config.vocab
-        if len(ids) != len(held):
-            raise ValueError(f"tokens for {len(ids)} lanes, not {len(held)}")
-        for lane, length in zip(ids, held, strict=True):
-            if length + len(lane) > most:
+        most, vocab = self.engine.max_length, self.engine.config.vocab
+        for lane, length, more in zip(ids, self.cache.lengths, growth, strict=True):
+            if length + more > most:
                 raise ValueError(f"a lane holds at most {most} tokens")
             outside = lane[(lane < 0) | (lane >= vocab)]
             if len(outside):
                 raise ValueError(f"token {outside[0]} is outside the vocabulary")
 
-    def _extend(self, ids: list[np.ndarray]) -> list[Logits]:
+    def _extend(self, ids: list[np.ndarray], trees: list[Tree] | None) -> list[Logits]:
+        """Rows for `ids`, which continue the lanes or, in preorder, are trees behind their ends."""
+        self._check(ids, [len(t) for t in ids] if trees is None else [tree.levels for tree in trees])
+        changed = [lane for lane, t in enumerate(ids) if len(t)]
+        for lane in changed:
+            self.trees[lane] = NONE
         out = [np.empty((len(t), self.engine.config.vocab), np.int32) for t in ids]
         done = [0] * len(ids)
-        while active := [i for i, t in enumerate(ids) if done[i] < len(t)]:
-            share = max(1, self.batch // len(active))
-            pieces = {i: ids[i][done[i] : done[i] + share] for i in active[: self.batch]}
-            lanes = sorted(pieces, key=lambda lane: len(pieces[lane]))
-            x = self._pass(lanes, [pieces[lane] for lane in lanes])
-            rows: list[Logits] = []
-            for lane in lanes:
-                rows += list(out[lane][done[lane] : done[lane] + len(pieces[lane])])
-                done[lane] += len(pieces[lane])
-            for row, weights in zip(rows, self.engine.logits(x), strict=True):
-                row[:] = weights
+        with self.engine.running():
+            while active := [i for i in changed if done[i] < len(ids[i])]:
+                share = max(1, self.batch // len(active))
+                counts = {i: min(share, len(ids[i]) - done[i]) for i in active[: self.batch]}
+                lanes = sorted(counts, key=lambda lane: counts[lane])
+                if trees is None:
+                    pieces = [Piece(i, _chain(counts[i]), 0, counts[i]) for i in lanes]
+                else:
+                    pieces = [Piece(i, trees[i], done[i], counts[i]) for i in lanes]
+                parts = {i: slice(done[i], done[i] + counts[i]) for i in lanes}
+                x = self._pass(np.concatenate([ids[i][parts[i]] for i in lanes]), pieces)
+                if trees is None:
+                    self.cache.append(lanes, [np.arange(counts[i]) for i in lanes])
+                rows = [row for i in lanes for row in out[i][parts[i]]]
+                for row, weights in zip(rows, self.engine.logits(x), strict=True):
+                    row[:] = weights
+                for lane in lanes:
+                    done[lane] += counts[lane]
+        if trees is not None:
+            for lane in changed:
+                self.trees[lane] = trees[lane]
         return out
 
-    def _pass(self, lanes: list[int], pieces: list[np.ndarray]) -> Tensor:
-        """Hidden rows of all pieces, in order; the lanes grow."""
+    def _pass(self, ids: np.ndarray, pieces: list[Piece]) -> Tensor:
+        """Hidden rows of all pieces, in order, which are then stored at their homes."""
         engine = self.engine
-        counts = np.array([len(p) for p in pieces])
-        rows = Pass(self.cache, engine.config, engine.tables, np.array(lanes), counts)
-        ids = torch.tensor(np.concatenate(pieces), device=engine.device)
-        x = engine.layers(ids, rows)
-        for lane, count in zip(lanes, counts.tolist(), strict=True):
-            self.cache.lengths[lane] += count
-        return x
+        rows = Pass(self.cache, engine.config, engine.tables, pieces)
+        return engine.layers(torch.tensor(ids, device=engine.device), rows)
+
+
+@lru_cache(maxsize=64)
+def _chain(rows: int) -> Tree:
+    return Tree.of(0, rows, range(-1, rows - 1))

@@ -56,6 +56,21 @@ class Tree:
         return np.argsort(self.order)
 
     @cached_property
+    def above(self) -> I64:
+        """Of each row in preorder, the place of its parent; -1 for the lane's end."""
+        parents = np.array(self.parents, np.int64)[self.order]
+        return np.where(parents < 0, -1, self.places[parents])
+
+    @cached_property
+    def ends(self) -> I64:
+        """Of each row in preorder, one past the last place of what is below it."""
+        ends = list(range(1, len(self.parents) + 1))
+        for place, parent in reversed([*enumerate(self.above.tolist())]):
+            if parent >= 0:
+                ends[parent] = max(ends[parent], ends[place])
+        return np.array(ends, np.int64)
+
+    @cached_property
     def levels(self) -> int:
         return int(self.depths.max(initial=-1)) + 1
 
