@@ -19,25 +19,25 @@ DEFAULT_LEVEL = 6
 class Level:
     """window: tokens attended to. lanes: blocks aimed at for one super-block of text.
     smallest, largest: bounds of a block's length in bytes. capacity: log2 of the contexts that the
-    n-grams of a block keep of each order; memory at most 1 KB times 2^capacity for each lane."""
+    n-grams of a block keep of each order in one generation: at most 420 bytes times 2^capacity a lane."""
 
     window: int
     lanes: int
     smallest: int
     largest: int
-    capacity: int = 13
+    capacity: int
 
 
 LEVELS = {
-    1: Level(window=512, lanes=64, smallest=4096, largest=16384),
-    2: Level(window=768, lanes=64, smallest=4096, largest=16384),
-    3: Level(window=1024, lanes=48, smallest=6144, largest=32768),
-    4: Level(window=1024, lanes=32, smallest=8192, largest=65536),
-    5: Level(window=2048, lanes=32, smallest=8192, largest=65536),
-    6: Level(window=2048, lanes=16, smallest=12288, largest=65536),
-    7: Level(window=2048, lanes=16, smallest=16384, largest=131072),
-    8: Level(window=2048, lanes=12, smallest=16384, largest=131072),
-    9: Level(window=2048, lanes=8, smallest=16384, largest=262144),
+    1: Level(window=512, lanes=32, smallest=12288, largest=32768, capacity=12),
+    2: Level(window=768, lanes=32, smallest=16384, largest=32768, capacity=12),
+    3: Level(window=1024, lanes=32, smallest=16384, largest=65536, capacity=13),
+    4: Level(window=1024, lanes=16, smallest=24576, largest=65536, capacity=13),
+    5: Level(window=2048, lanes=16, smallest=24576, largest=131072, capacity=13),
+    6: Level(window=2048, lanes=16, smallest=32768, largest=131072, capacity=13),
+    7: Level(window=2048, lanes=12, smallest=40960, largest=262144, capacity=14),
+    8: Level(window=2048, lanes=8, smallest=49152, largest=524288, capacity=15),
+    9: Level(window=4096, lanes=4, smallest=65536, largest=1048576, capacity=16),
 }
 
 
