@@ -58,8 +58,11 @@ def test_refused(entry, model):
     assert type(caught.value) is getattr(errors, entry["error"])
 
 
-def test_encoder_still_writes_these_bytes(model):
-    """The payload of the short archive, made again (the container may choose other blocks one day)."""
-    content = _read("good/model-short.nac", model)
-    (payload,) = ModelCodec(model, CodingParams(64)).encode([content])
-    assert payload in (GOLDEN / "good/model-short.nac").read_bytes()
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("good/model-short.nac", CodingParams(64)), ("good/model-cascade.nac", CodingParams(512, 1, 13))],
+)
+def test_encoder_still_writes_these_bytes(model, name, params):
+    """The payload of a short archive, made again (the container may choose other blocks one day)."""
+    (payload,) = ModelCodec(model, params).encode([_read(name, model)])
+    assert payload in (GOLDEN / name).read_bytes()
