@@ -6,7 +6,8 @@ Each file's first N bytes (--whole: all of it) become an archive of their own; t
 back and compared. Decoding takes the blocks of all archives in one call, because one file of 30 KB has
 too few lanes to keep the model busy; the archives are those that the command line makes. Checks as well
 that no archive exceeds its input by more than 64 bytes, and that a file without model blocks costs at
-most 1.02 times the best of gzip, bzip2, xz, zstd, brotli and PPMd. Exit code 1 if any check fails.
+most 1.02 times the best of gzip, bzip2, xz, zstd, brotli and PPMd, or 16 bytes more, which is the frame
+that those lack (of 32 bytes, 3 are 9 per cent). Exit code 1 if any check fails.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def main() -> int:
     for row, (data, out) in zip(rows, archives, strict=True):
         same = b"".join(ArchiveReader(io.BytesIO(out.getvalue()), shared.find)) == data
         small = row["archive"] <= row["bytes"] + 64
-        near = "model" in row["kinds"] or row["archive"] <= 1.02 * row["peer"]
+        near = "model" in row["kinds"] or row["archive"] <= max(1.02 * row["peer"], row["peer"] + 16)
         row["ok"] = same and small and near
         failed += not row["ok"]
     seconds = {"encode": encoded - begin, "decode": time.perf_counter() - encoded}
