@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 _WIDTHS = {"name": 24, "fingerprint": 16, "size": 15, "used": 10, "source": 0}
 
 
-@click.group("models", short_help="List, pull, convert, verify and remove models.")
-def command() -> None:
-    """Which models are here, and how others come here.
+@click.group(
+    "models", invoke_without_command=True, short_help="List, pull, convert, verify and remove models."
+)
+@click.pass_context
+def command(context: click.Context) -> int:
+    """Which models are here, and how others come here. Without COMMAND, list.
 
     MODEL is a name as list shows it, a fingerprint (8 digits or more), or what it was pulled as.
     """
+    return context.invoke(list_command) if context.invoked_subcommand is None else 0
 
 
 def _console(options: dict[str, Any]) -> Console:

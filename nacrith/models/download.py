@@ -38,7 +38,7 @@ def fetch(
             partial.unlink()
             raise ModelError(
                 f"{repo}@{commit[:12]}: {file.path}: what came does not have the hash that the hub states;"
-                " it is removed: run the same command again, and check HF_ENDPOINT and the proxy if it persists"
+                " it is removed: run the same command again; if it persists, check HF_ENDPOINT and the proxy"
             )
         with _written(partial):
             os.fsync(out.fileno())

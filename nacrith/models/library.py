@@ -80,14 +80,15 @@ def verify(entry: Entry) -> None:
         entry.download.verify()
         return
     assert entry.path is not None
-    fingerprint = modelfile.read(entry.path).fingerprint.hex()
-    stem, _, digits = entry.path.stem.rpartition("-")
-    if not fingerprint.startswith(digits):
-        raise ModelError(f"{entry.path}: is the model {fingerprint[:16]}, not what its name says; rename it")
-    carrier = store.CARRIERS.get(stem)
+    path = entry.path
+    fingerprint = modelfile.read(path).fingerprint.hex()
+    name = store.name_of(path)
+    if path.stem not in (name, f"{name}-{fingerprint[:16]}"):
+        raise ModelError(f"{path}: is the model {fingerprint[:16]}, not what its name says; rename it")
+    carrier = store.CARRIERS.get(name)
     if carrier is not None and fingerprint != carrier.fingerprint:
         raise ModelError(
-            f"{entry.path}: is another model than the {stem} that all archives mean"
+            f"{path}: is another model than the {name} that all archives mean"
             f" ({carrier.fingerprint[:16]}); run: nacrith models rm {entry.label}"
         )
 
@@ -108,7 +109,7 @@ def remove(entry: Entry) -> None:
 
 
 def _model(path: Path) -> Entry:
-    name = path.stem.rpartition("-")[0] or path.stem
+    name = store.name_of(path)
     used = records.last_used(store.cache_directory(), path)
     size = path.stat().st_size
     try:
