@@ -18,26 +18,24 @@ from typing import BinaryIO
 
 from nacrith.errors import ModelError
 from nacrith.models import hub as hub_module
-from nacrith.models.hub import NETWORK_ERRORS, Hub, HubFile
+from nacrith.models.hub import NETWORK_ERRORS, Hub, HubFile, Reference
 
 PARTIAL = ".partial"
 _CHUNK = 1 << 20  # bytes
 
 
-def fetch(
-    hub: Hub, repo: str, commit: str, file: HubFile, target: Path, progress: Callable[[int], None]
-) -> None:
+def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Callable[[int], None]) -> None:
     """Have `file` at `target`. progress: called with the bytes that have come (negative: are void)."""
     if target.exists():
         progress(file.size)
         return
     partial = target.with_name(target.name + PARTIAL)
     with _locked(partial) as out:
-        _complete(hub, repo, commit, file, out, progress)
+        _complete(hub, origin, file, out, progress)
         if hash_of(partial, file.digest, file.size) != file.digest:
             partial.unlink()
             raise ModelError(
-                f"{repo}@{commit[:12]}: {file.path}: what came does not have the hash that the hub states;"
+                f"{origin.repo}: {file.path}: what came does not have the hash that the hub states;"
                 " it is removed: run the same command again; if it persists, check HF_ENDPOINT and the proxy"
             )
         with _written(partial):
@@ -59,7 +57,7 @@ def hash_of(path: Path, like: str, size: int) -> str:
 
 
 def _complete(
-    hub: Hub, repo: str, commit: str, file: HubFile, out: BinaryIO, progress: Callable[[int], None]
+    hub: Hub, origin: Reference, file: HubFile, out: BinaryIO, progress: Callable[[int], None]
 ) -> None:
     """Append what `out` lacks. Gives up after `hub.ATTEMPTS` tries that got no further than before."""
     have = _size(out)
@@ -69,15 +67,14 @@ def _complete(
     furthest, failures, reason = have, 0, "the connection ended"
     while have < file.size:
         try:
-            with hub.open(repo, commit, file.path, have) as response:
-                if have and not _continues(
-                    response.status, response.headers.get("Content-Range"), have, file
-                ):
+            with hub.open(origin, file.path, have) as response:
+                fits = _continues(response.status, response.headers.get("Content-Range"), have, file)
+                if have and not fits:
                     out.truncate(0)
                     progress(-have)
                     have = 0
-                    if response.status != 200:
-                        raise ConnectionError(f"the server answers {response.status} when asked for the rest")
+                if response.status != 200 and not fits:
+                    raise ConnectionError(f"the server answers {response.status} and not the part asked for")
                 while have < file.size and (chunk := response.read(min(_CHUNK, file.size - have))):
                     with _written(Path(out.name)):
                         out.write(chunk)
@@ -90,7 +87,7 @@ def _complete(
         if have < file.size and failures:
             if failures == hub_module.ATTEMPTS:
                 raise ModelError(
-                    f"{repo}@{commit[:12]}: {file.path}: stopped at {have:,} of {file.size:,} bytes"
+                    f"{origin.repo}: {file.path}: stopped at {have:,} of {file.size:,} bytes"
                     f" ({reason}); run the same command again: it goes on from there"
                 )
             hub_module.pause(failures - 1)

