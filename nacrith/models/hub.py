@@ -256,8 +256,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> Any:
         try:
             return super().http_error_302(req, fp, code, msg, headers)  # type: ignore[arg-type]
-        except (ValueError, urllib.error.URLError):
-            fp.close()
+        except (ValueError, urllib.error.URLError) as error:
+            if not isinstance(error, urllib.error.HTTPError):  # that one carries the response on
+                fp.close()
             raise
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
