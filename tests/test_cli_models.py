@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clirunner import COMMAND, TEXT, Result, environment, nacrith, on_terminal, wait_until
+from clirunner import COMMAND, ROOT, Result, environment, nacrith, on_terminal, wait_until
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from small_models import TINY, TINY_HF, tiny
 
+# Long enough that the model's entry in the long form pays.
+PROSE = (ROOT / "README.md").read_bytes()[10:900]
 HEAVY = {"numpy", "torch", "tokenizers", "gguf", "huggingface_hub"}
 
 
@@ -76,9 +78,9 @@ def test_pull_use_and_remove(here: Here, tmp_path: Path) -> None:
     assert (again.code, b"here already" in again.out) == (0, True)
 
     text, archive = tmp_path / "x", tmp_path / "x.nac"
-    text.write_bytes(TEXT)
+    text.write_bytes(PROSE)
     assert nacrith("-N", "-m", REPO, text, **here.env()).code == 0  # -N: the long form, with all names
-    assert nacrith("-dc", archive, **here.env()).out == TEXT
+    assert nacrith("-dc", archive, **here.env()).out == PROSE
     assert REPO.encode() in nacrith("info", "-v", archive).out
 
     assert here.models("verify").out.decode().startswith(path.stem)

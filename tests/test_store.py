@@ -107,7 +107,7 @@ def test_names(cache: Path, source: Path) -> None:
     digits = modelfile.fingerprint(path).hex()
     for name in ("some-name", path.stem, digits, digits[:8]):
         assert store.find(name) == path
-    for name in (digits[:7], "some", "some-name-", "0" * 8, "x" * 300):
+    for name in (digits[:7], "some", "some-name-", "0" * 8, "x" * 300, "a\0b"):
         with pytest.raises(ModelMissingError, match=r"no model is called .*smollm2-135m.*some-name"):
             store.find(name)
     assert len(store.slug("é" * 100 + "x" * 100)) <= store.NAME_MAX
@@ -157,7 +157,9 @@ def test_a_reader_without_the_model_is_told_what_to_run(cache: Path, hint: str, 
     assert ("run: " in str(caught.value)) == bool(command)
 
 
-@pytest.mark.parametrize("name", ["none.gguf", "none.nacm", "./none", "/a/b/c", "models/none.gguf"])
+@pytest.mark.parametrize(
+    "name", ["none.gguf", "none.nacm", "./none", "/a/b/c", "models/none.gguf", "/" + "x" * 300]
+)
 def test_paths_to_nothing(cache: Path, name: str) -> None:
     with pytest.raises(ModelMissingError, match="no such"):
         store.find(name)

@@ -79,8 +79,9 @@ def find(name_or_path: str | None) -> Path:
 
 def _find(name: str) -> Path:
     path = Path(name)
-    looks_like_path = os.sep in name or name.endswith((SUFFIX, ".gguf")) or path.is_dir()
-    if looks_like_path and path.exists():
+    # os.path, since what pathlib asks raises for a name that no file can have.
+    looks_like_path = os.sep in name or name.endswith((SUFFIX, ".gguf")) or os.path.isdir(name)
+    if looks_like_path and os.path.exists(name):
         return path if path.is_file() and path.suffix == SUFFIX else convert(path)
     found = in_cache(name)
     if found:
