@@ -29,6 +29,7 @@ from nacrith.errors import ModelError, ModelMissingError
 ENDPOINT = "https://huggingface.co"
 TIMEOUT = 30.0  # seconds that a server may keep silent
 ATTEMPTS = 5  # in a row without progress, before a request is given up
+_CONNECTIONS = 3  # fewer, where nothing answers: most often there is no network, and somebody waits
 BACKOFF = 1.0  # seconds before the first repetition, doubled for each further one
 _ANSWER_MAX = 1 << 25  # bytes of JSON; the listing of a repository with 100,000 files
 _WAIT_MAX = 60.0  # seconds, whatever Retry-After says
@@ -195,7 +196,7 @@ class Hub:
                     raise self._failure(error, what) from None
                 pause(attempt, error.headers.get("Retry-After"))
             except NETWORK_ERRORS as error:
-                if attempt + 1 == ATTEMPTS:
+                if attempt + 1 >= _CONNECTIONS:
                     raise self._failure(error, what) from None
                 pause(attempt)
             except ValueError as error:
