@@ -69,7 +69,7 @@ def main() -> None:
     if args.data is None:
         parser.error(f"give --data or set {DATA_VARIABLE}")
     reference = FloatLlama(read_gguf(args.gguf))
-    model = ExactModel(convert(args.gguf), threads=args.threads)
+    model = ExactModel(convert(args.gguf, again=True), threads=args.threads)
     results = []
     print(f"{'file':30} {'bytes':>8} {'tokens':>7} {'float bpb':>9} {'exact bpb':>9} {'loss':>8} {'s':>6}")
     for spec in args.files:

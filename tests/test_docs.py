@@ -44,6 +44,14 @@ def test_commands_are_in_the_readme(name: str) -> None:
     assert f"nacrith {name} book.txt" in README
 
 
+@pytest.mark.parametrize("name", ["list", "pull", "convert", "verify", "rm", "path"])
+def test_model_commands_are_in_the_readme(name: str) -> None:
+    models = group.commands["models"]
+    assert isinstance(models, click.Group)
+    assert name in models.commands
+    assert f"nacrith models {name}" in README
+
+
 def test_environment_variables_are_in_the_readme() -> None:
     sources = "".join(p.read_text() for p in (ROOT / "nacrith").rglob("*.py"))
     for_developers = {"NACRITH_NATIVE_LIB"}

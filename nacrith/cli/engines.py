@@ -6,9 +6,12 @@ given and the default (for decoding: the model that the archive names) is taken.
 
 from __future__ import annotations
 
+import sys
+
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
 from nacrith.archive.scan import scan
+from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
@@ -29,7 +32,7 @@ def content_size(source: Input) -> int | None:
 
 def encoder(settings: Settings) -> BlockCodec:
     """The codec to compress with."""
-    _show_log(settings.console)
+    show_log(settings.console)
     try:
         return loaded.for_encoding(settings.level, settings.model, settings.threads)
     except ModelError as error:
@@ -41,7 +44,7 @@ def encoder(settings: Settings) -> BlockCodec:
 
 def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     """The codec that an archive names."""
-    _show_log(settings.console)
+    show_log(settings.console)
     if settings.model is not None and settings.model_is_default:
         try:
             return loaded.for_decoding(codec_id, settings.model, settings.threads)
@@ -51,14 +54,23 @@ def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     return loaded.for_decoding(codec_id, settings.model, settings.threads)
 
 
-def _show_log(console: Console) -> None:
-    """Show the library's messages (a model is being converted, once) to the user."""
+def discard_conversion() -> None:
+    """Remove the model file that this process is writing, if it is; for when a signal ends it."""
+    store = sys.modules.get("nacrith.models.store")
+    if store is not None:
+        store.discard_temporaries()
+
+
+def show_log(console: Console) -> None:
+    """Show the library's messages (a model is being converted, once) to the user, and be ready for the
+    user's impatience."""
     import logging
 
     class Relay(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             console.warning(record.getMessage())
 
+    signals.before_death.add(discard_conversion)
     log = logging.getLogger("nacrith")
     log.setLevel(logging.INFO)
     log.handlers[:] = [Relay()]

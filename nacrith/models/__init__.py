@@ -11,6 +11,7 @@ __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by
 
 def load_model(name_or_path: str | None = None, *, threads: int | None = None) -> LanguageModel:
     """A model by name ("smollm2-135m"), by path (.nacm, .gguf, safetensors directory), or the default.
+    A GGUF or a directory is converted once, then its model is taken from the cache.
 
     Raises ModelMissingError if it is not on this machine; nothing is downloaded.
     """

@@ -2,21 +2,25 @@
 
 The cache is `$NACRITH_MODEL_DIR`, else `$XDG_CACHE_HOME/nacrith/models`, else
 `~/.cache/nacrith/models`; a file there is named NAME-<first 16 hex digits of its fingerprint>.nacm.
-Nothing is ever downloaded here.
+Nothing is ever downloaded here: that is `pull.py`, and only when asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nacrith.errors import ModelError, ModelMissingError
+from nacrith.models import downloads, records
+from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
+from nacrith.models.hub import Reference
 
 _log = logging.getLogger("nacrith")
 
@@ -43,6 +47,13 @@ CARRIERS = {
     )
 }
 
+HUB_MODELS = {
+    "smollm2-135m-base": Reference("HuggingFaceTB/SmolLM2-135M", "93efa2f097d58c2a74874c7e644dbc9b0cee75a2")
+}
+"""Names for models on the hub, each pinned to a commit, so that a name means one model everywhere."""
+
+NAME_MAX = 64  # bytes; what an archive's header has room for
+
 
 def cache_directory() -> Path:
     explicit = os.environ.get("NACRITH_MODEL_DIR")
@@ -61,26 +72,92 @@ def cached() -> Iterator[Path]:
 
 def find(name_or_path: str | None) -> Path:
     """The model file for a name or a path, converting a carrier's weights on first use."""
-    name = name_or_path or DEFAULT_MODEL
-    looks_like_path = os.sep in name or name.endswith((SUFFIX, ".gguf")) or Path(name).is_dir()
-    if looks_like_path:
-        path = Path(name)
-        if not path.exists():
-            raise ModelMissingError(f"{name}: no such model file; give a path or one of {names()}")
+    path = _find(name_or_path or DEFAULT_MODEL)
+    records.touch(cache_directory(), path)
+    return path
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    # os.path, since what pathlib asks raises for a name that no file can have.
+    looks_like_path = os.sep in name or name.endswith((SUFFIX, ".gguf")) or os.path.isdir(name)
+    if looks_like_path and os.path.exists(name):
         return path if path.is_file() and path.suffix == SUFFIX else convert(path)
+    found = in_cache(name)
+    if found:
+        return found[0]
+    for download in downloads.kept(cache_directory()):
+        if download.complete and download.is_called(HUB_MODELS.get(name) or Reference.parse(name)):
+            return convert_download(download)
+    if name in CARRIERS:
+        return _convert_carried(name, CARRIERS[name])
+    if name in HUB_MODELS:
+        raise ModelMissingError(f"the model {name} is not on this machine; run: nacrith models pull {name}")
+    if Reference.parse(name):
+        raise ModelMissingError(
+            f"{name}: no such file, nor a model that was pulled; check the path, or run: nacrith models pull"
+            f" {name}"
+        )
+    if looks_like_path:
+        raise ModelMissingError(f"{name}: no such model file; give a path or one of {names()}")
+    raise ModelMissingError(f"no model is called {name!r}; give a path or one of {names()}")
+
+
+def in_cache(name: str) -> list[Path]:
+    """The cached models that go by `name`, the newest first: NAME, NAME-FINGERPRINT as the file is called,
+    at least 8 digits of a fingerprint, or the OWNER/NAME[@COMMIT][:FILE] that it was pulled as."""
+    reference = HUB_MODELS.get(name) or Reference.parse(name)
     carrier = CARRIERS.get(name)
-    for path in cached():
-        matched = re.fullmatch(rf"{re.escape(name)}-([0-9a-f]{{16}}){re.escape(SUFFIX)}", path.name)
-        if matched and (carrier is None or carrier.fingerprint.startswith(matched[1])):
-            return path
-    if carrier is None:
-        raise ModelMissingError(f"no model is called {name!r}; give a path or one of {names()}")
-    return _convert_carried(name, carrier)
+
+    def named(path: Path) -> bool:
+        if carrier is not None:
+            return path.stem == f"{name}-{carrier.fingerprint[:16]}"
+        if name in HUB_MODELS:
+            return pulled_as(path, HUB_MODELS[name])
+        if name in (name_of(path), path.stem):
+            return True
+        if re.fullmatch("[0-9a-f]{8,64}", name):
+            return modelfile.fingerprint(path).hex().startswith(name)
+        return reference is not None and pulled_as(path, reference)
+
+    return sorted(filter(named, cached()), key=_modified, reverse=True)
+
+
+def pulled_as(path: Path, reference: Reference) -> bool:
+    """Whether a model file was made of what `reference` names."""
+    try:
+        origin = Reference.parse(modelfile.read(path, verify=False).info.get("source", ""))
+    except ModelError:
+        return False
+    return origin is not None and origin.is_called(reference)
+
+
+def name_of(path: Path) -> str:
+    """What a model file in the cache is called: its file name less the fingerprint."""
+    return re.sub("-[0-9a-f]{16}$", "", path.stem)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def find_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
     """The model whose fingerprint begins with these bytes. hint: the name an archive gives, for
     messages only."""
+    path = _find_by_fingerprint(fingerprint)
+    if path is None:
+        raise ModelMissingError(
+            f"needs the model {hint or '(unnamed)'} with fingerprint {fingerprint.hex()[:16]}, which is not"
+            f" on this machine: {_remedy(hint)}give its file with -m, or put it into {cache_directory()}"
+        )
+    records.touch(cache_directory(), path)
+    return path
+
+
+def _find_by_fingerprint(fingerprint: bytes) -> Path | None:
     for path in cached():
         if modelfile.fingerprint(path).startswith(fingerprint):
             return path
@@ -89,39 +166,86 @@ def find_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
             return _convert_carried(name, carrier)
     chosen = os.environ.get("NACRITH_MODEL")
     if chosen:
-        path = find(chosen)
+        path = _find(chosen)
         if modelfile.fingerprint(path).startswith(fingerprint):
             return path
-    raise ModelMissingError(
-        f"needs the model {hint or '(unnamed)'} with fingerprint {fingerprint.hex()[:16]}, which is not"
-        f" on this machine: give its file with -m, or put it into {cache_directory()}"
-    )
+    return None
+
+
+def _remedy(hint: str) -> str:
+    """What to run for a model of this name. An archive may give any name; only one that is a name on
+    the hub, with no character that means something to a shell, becomes part of a command."""
+    if hint in HUB_MODELS or Reference.parse(hint):
+        return f"run: nacrith models pull {hint}; or "
+    return ""
 
 
 def names() -> str:
-    return ", ".join(sorted({*CARRIERS, *(p.name.rsplit("-", 1)[0] for p in cached())}))
+    return ", ".join(sorted({*CARRIERS, *HUB_MODELS, *map(name_of, cached())}))
 
 
-def convert(source: Path, name: str | None = None) -> Path:
-    """Convert a GGUF file or a safetensors directory into the cache, each time anew: only the result
-    tells its fingerprint, by which the file is named."""
+def convert(
+    source: Path, name: str | None = None, *, info: Mapping[str, str] | None = None, again: bool = False
+) -> Path:
+    """The model file in the cache for a GGUF file or a safetensors directory.
+
+    name: what it shall be called, else after the source. info: replaces what the source tells of itself.
+    again: convert even if this source, by its content, has been converted before (under this name).
+    """
+    directory = cache_directory()
+    if not source.exists():
+        raise ModelError(f"{source}: no such file or directory; check the name")
+    if not (source.is_dir() or source.suffix == ".gguf"):
+        raise ModelError(f"{source}: not a model; supported are {SUFFIX}, .gguf and safetensors directories")
+    if not again:
+        try:
+            path = records.converted(directory, source)
+        except OSError as error:
+            raise ModelError(f"{source}: cannot read it ({error.strerror}); check the permissions") from None
+        if path is not None and _serves(path, name, info):
+            return path
+    _log.info("converting %s for exact inference (once; half a minute for 135M parameters)", source.name)
+    path = _convert(source, slug(name or source.resolve().stem), info or {})
+    records.remember(directory, source, path)
+    return path
+
+
+def _serves(path: Path, name: str | None, info: Mapping[str, str] | None) -> bool:
+    """Whether a model file goes by `name` and tells what it should of itself."""
+    if name is not None and name_of(path) != slug(name):
+        return False
+    return info is None or info.items() <= modelfile.read(path, verify=False).info.items()
+
+
+def convert_download(download: Download, name: str | None = None) -> Path:
+    """As `convert`, of what came from the hub. Archives will call the model by what their reader can pull,
+    as far as they have room for it."""
+    origin = download.origin
+    known = next((n for n, reference in HUB_MODELS.items() if reference == origin), None)
+    public = known or str(Reference(origin.repo, None, origin.file))
+    info = {"source": str(origin), "licence": download.licence or "unknown"}
+    if len(public) <= NAME_MAX:
+        info["name"] = public
+    last = (origin.file or origin.repo).rpartition("/")[2].removesuffix(".gguf")
+    return convert(download.content, name or known or last, info=info)
+
+
+def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
     from nacrith.models.exact.convert import convert as convert_source
 
     if source.is_dir():
         from nacrith.models.exact.safetensors_source import read_safetensors
 
         llama = read_safetensors(source)
-    elif source.suffix == ".gguf":
+    else:
         from nacrith.models.exact.gguf_source import read_gguf
 
         llama = read_gguf(source)
-    else:
-        raise ModelError(f"{source}: not a model; supported are {SUFFIX}, .gguf and safetensors directories")
-    stem = _slug(name or source.stem)
+    llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})
     directory = cache_directory()
     temporary = directory / f".{stem}-{os.getpid()}{SUFFIX}"
     try:
-        fingerprint = convert_source(llama, temporary, name=stem)
+        fingerprint = convert_source(llama, temporary)
         path = directory / f"{stem}-{fingerprint.hex()[:16]}{SUFFIX}"
         os.replace(temporary, path)
     except OSError as error:
@@ -133,6 +257,12 @@ def convert(source: Path, name: str | None = None) -> Path:
     return path
 
 
+def discard_temporaries() -> None:
+    """Remove what this process was writing: for a process that is about to be killed."""
+    for path in cache_directory().glob(f".*-{os.getpid()}{SUFFIX}*"):
+        path.unlink(missing_ok=True)
+
+
 def _convert_carried(name: str, carrier: Carrier) -> Path:
     spec = importlib.util.find_spec(carrier.package)
     if spec is None or not spec.submodule_search_locations:
@@ -140,7 +270,6 @@ def _convert_carried(name: str, carrier: Carrier) -> Path:
     found = [p for d in spec.submodule_search_locations for p in Path(d).glob(carrier.pattern)]
     if not found:
         raise ModelMissingError(f"the package {carrier.package} carries no {carrier.pattern}")
-    _log.info("converting %s for exact inference (once, takes half a minute)", name)
     path = convert(found[0], name)
     made = modelfile.fingerprint(path).hex()
     if made != carrier.fingerprint:
@@ -152,5 +281,6 @@ def _convert_carried(name: str, carrier: Carrier) -> Path:
     return path
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
+def slug(name: str) -> str:
+    """`name` as a model's name: lower-case letters, digits, dots and hyphens, and not too many."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower())[:NAME_MAX].strip("-.") or "model"

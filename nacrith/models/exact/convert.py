@@ -24,6 +24,10 @@ ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
 POSITIONS = 1 << 18
 """Positions that a converted model's rotation tables reach unless told: the longest lane."""
 
+CONVERSION = 1
+"""Raised with every change after which a source converts to another fingerprint than before: what was
+converted earlier is then no longer taken for the result."""
+
 LAYER_TENSORS = (
     "input_layernorm",
     "post_attention_layernorm",

@@ -76,6 +76,17 @@ def read_safetensors(directory: Path) -> LlamaSource:
     )
 
 
+def check_supported(directory: Path) -> None:
+    """ModelError if config.json and tokenizer.json alone tell that `read_safetensors` would refuse."""
+    config = _Config(directory / "config.json")
+    config.check_architecture()
+    bos_id = config.token("bos_token_id", "eos_token_id")
+    _rotation(
+        config, config.count("head_dim", config.count("hidden_size") // config.count("num_attention_heads"))
+    )
+    _tokenizer(directory / "tokenizer.json", bos_id)
+
+
 class _Config:
     """config.json with checked access. `path` and field stand in every message."""
 

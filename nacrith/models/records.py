@@ -1,0 +1,118 @@
+"""What the model cache remembers: which model a source was converted to, and when each was used.
+
+Kept in `.records` in the cache, one small file for a fact, so that processes need no lock:
+
+    seen-KEY       the hash of a source; KEY: hash of its files' paths, sizes, times and inodes
+    source-HASH    JSON: the converted model's file name and fingerprint
+    used-NAME      empty; its time is when the model file NAME was last asked for
+
+Nothing here is trusted: a record that does not fit what is on the disk counts as none, and all of
+them may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from nacrith.models.exact import modelfile
+from nacrith.models.exact.convert import CONVERSION
+
+_FOLDER = ".records"
+_SETTLED = 2.0  # seconds after which a file's time would tell that it was written again
+
+
+def source_files(source: Path) -> list[Path]:
+    """The files of a source that conversion reads."""
+    if not source.is_dir():
+        return [source]
+    names = {"config.json", "tokenizer.json", "model.safetensors.index.json"}
+    return sorted(p for p in source.iterdir() if p.name in names or p.suffix == ".safetensors")
+
+
+def converted(cache: Path, source: Path) -> Path | None:
+    """The model file in `cache` that this very source was converted to, if it is still there."""
+    try:
+        record = json.loads(_source_record(cache, source).read_bytes())
+        path = cache / Path(str(record["model"])).name
+        fingerprint = str(record["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return path if fingerprint and modelfile.fingerprint(path).hex() == fingerprint else None
+
+
+def remember(cache: Path, source: Path, model: Path) -> None:
+    """Record that `source` was converted to `model`, a file in `cache`."""
+    fields = {"model": model.name, "fingerprint": modelfile.fingerprint(model).hex()}
+    with contextlib.suppress(OSError):
+        _write(_source_record(cache, source), json.dumps(fields))
+
+
+def touch(cache: Path, model: Path) -> None:
+    """Record that a model file was asked for; no matter if it is none of the cache's."""
+    if model.parent == cache:
+        with contextlib.suppress(OSError):  # a cache that is only read works as well
+            (cache / _FOLDER).mkdir(exist_ok=True)
+            (cache / _FOLDER / f"used-{model.name}").touch()
+
+
+def last_used(cache: Path, model: Path) -> float | None:
+    """Seconds since 1970."""
+    try:
+        return (cache / _FOLDER / f"used-{model.name}").stat().st_mtime
+    except OSError:
+        return None
+
+
+def forget(cache: Path, model: Path) -> None:
+    """Drop what is recorded of a model file. (That sources were seen is still true.)"""
+    with contextlib.suppress(OSError):
+        (cache / _FOLDER / f"used-{model.name}").unlink(missing_ok=True)
+        for record in (cache / _FOLDER).glob("source-*"):
+            if model.name in record.read_text():
+                record.unlink()
+
+
+def digest(cache: Path, source: Path) -> str:
+    """SHA-256 over names and contents of a source's files. Read once: as long as times and inodes stay,
+    what was found is recalled. OSError if a file cannot be read."""
+    files = source_files(source)
+    stats = [(os.path.abspath(p), p.stat()) for p in files]
+    key = [(n, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for n, s in stats]
+    seen = cache / _FOLDER / f"seen-{hashlib.sha256(repr(key).encode()).hexdigest()}"
+    with contextlib.suppress(OSError, ValueError):
+        if len(bytes.fromhex(text := seen.read_text())) == 32:
+            return text
+    total = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name if source.is_dir() else ''} {content}\n".encode())
+    newest = max((max(s.st_mtime, s.st_ctime) for _, s in stats), default=0.0)
+    if newest < time.time() - _SETTLED:
+        with contextlib.suppress(OSError):
+            _write(seen, total.hexdigest())
+    return total.hexdigest()
+
+
+def _source_record(cache: Path, source: Path) -> Path:
+    made = hashlib.sha256(f"{CONVERSION} {digest(cache, source)}".encode()).hexdigest()
+    return cache / _FOLDER / f"source-{made}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

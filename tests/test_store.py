@@ -1,0 +1,244 @@
+"""Where models are found: names, records of conversions, and what an archive's reader is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from small_models import TINY, TINY_HF, tiny
+
+from nacrith.errors import ModelError, ModelMissingError
+from nacrith.models import library, records, store
+from nacrith.models.exact import convert as convert_module
+from nacrith.models.exact import modelfile
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("NACRITH_MODEL", raising=False)
+    monkeypatch.setenv("NACRITH_MODEL_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def conversions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The conversions that really happen."""
+    done: list[Path] = []
+    real = convert_module.convert
+
+    def convert(source, path, **options):  # type: ignore[no-untyped-def]
+        done.append(path)
+        return real(source, path, **options)
+
+    monkeypatch.setattr(convert_module, "convert", convert)
+    return done
+
+
+def settle(directory: Path) -> None:
+    """Make files look as if they had been here for long; only then is what was seen of them recalled."""
+    for path in directory.iterdir():
+        os.utime(path, (1e9, 1e9))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    target = tmp_path / "My_Model"
+    shutil.copytree(TINY_HF, target)
+    settle(target)
+    return target
+
+
+def test_a_source_is_converted_once(cache: Path, source: Path, conversions: list[Path]) -> None:
+    first = store.find(str(source))
+    assert first.name == f"my-model-{modelfile.fingerprint(first).hex()[:16]}.nacm"
+    assert store.find(str(source)) == first
+    moved = source.rename(source.with_name("elsewhere"))
+    assert store.find(str(moved)) == first
+    assert len(conversions) == 1
+
+
+def test_another_content_is_another_model(cache: Path, source: Path, conversions: list[Path]) -> None:
+    """Same path, size and, as far as anyone can set them, times."""
+    first = store.find(str(source))
+    config = source / "config.json"
+    config.write_bytes(config.read_bytes().replace(b'"rope_theta": 1', b'"rope_theta": 2'))
+    settle(source)
+    assert store.find(str(source)) != first
+    assert len(conversions) == 2
+
+
+@pytest.mark.parametrize("fault", ["gone", "another", "garbage", "version", "force"])
+def test_a_record_that_does_not_fit_counts_as_none(
+    cache: Path, source: Path, conversions: list[Path], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    first = store.convert(source)
+    if fault == "gone":
+        first.unlink()
+    elif fault == "another":
+        shutil.copy(TINY, first)
+        assert tiny().fingerprint != modelfile.fingerprint(store.convert(source))
+    elif fault == "garbage":
+        for record in (cache / ".records").iterdir():
+            record.write_text("[5")
+    elif fault == "version":
+        monkeypatch.setattr(records, "CONVERSION", 1 << 30)
+    assert store.convert(source, again=fault == "force") == first
+    assert len(conversions) == 2
+
+
+def test_sources_are_read_once(cache: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_SETTLED", -60.0)  # the copies were made just now
+    want = records.digest(cache, source)
+    monkeypatch.setattr(records.hashlib, "file_digest", None)
+    assert records.digest(cache, source) == want
+
+
+def test_a_file_written_just_now_is_read_again(cache: Path, source: Path) -> None:
+    """Its times could stay the same when it is written once more."""
+    records.digest(cache, source)
+    assert not (cache / ".records").exists()
+
+
+def test_names(cache: Path, source: Path) -> None:
+    path = store.convert(source, "Some Name!")
+    digits = modelfile.fingerprint(path).hex()
+    for name in ("some-name", path.stem, digits, digits[:8]):
+        assert store.find(name) == path
+    for name in (digits[:7], "some", "some-name-", "0" * 8, "x" * 300, "a\0b"):
+        with pytest.raises(ModelMissingError, match=r"no model is called .*smollm2-135m.*some-name"):
+            store.find(name)
+    assert len(store.slug("é" * 100 + "x" * 100)) <= store.NAME_MAX
+    shutil.copy(TINY, cache / "by-hand.nacm")
+    assert store.find("by-hand") == cache / "by-hand.nacm"
+
+
+def test_the_newest_of_a_name_is_meant(cache: Path, source: Path) -> None:
+    old = store.convert(source, "x")
+    new = cache / f"x-{tiny().fingerprint.hex()[:16]}.nacm"
+    shutil.copy(TINY, new)
+    os.utime(old, (1e9, 1e9))
+    assert store.find("x") == new
+    os.utime(new, (1e8, 1e8))
+    assert store.find("x") == old
+
+
+def test_a_known_name_is_not_for_anything_else(cache: Path, source: Path) -> None:
+    for name in (*store.CARRIERS, *store.HUB_MODELS):
+        store.convert(source, name)
+        assert store.in_cache(name) == []
+    with pytest.raises(ModelMissingError, match="run: nacrith models pull smollm2-135m-base"):
+        store.find("smollm2-135m-base")
+
+
+def test_long_file_names_still_make_archives(cache: Path, source: Path) -> None:
+    path = store.convert(source.rename(source.with_name("m" * 200)))
+    assert len(modelfile.read(path).name) == 64
+
+
+@pytest.mark.parametrize(
+    ("hint", "command"),
+    [
+        ("smollm2-135m-base", "run: nacrith models pull smollm2-135m-base; or"),
+        ("owner/name", "run: nacrith models pull owner/name; or"),
+        ("owner/name:a.gguf", "run: nacrith models pull owner/name:a.gguf; or"),
+        ("x; rm -rf ~", ""),
+        ("a/b$(reboot)", ""),
+        ("", ""),
+    ],
+)
+def test_a_reader_without_the_model_is_told_what_to_run(cache: Path, hint: str, command: str) -> None:
+    with pytest.raises(ModelMissingError, match="give its file with -m") as caught:
+        store.find_by_fingerprint(b"\x77" * 32, hint)
+    assert caught.value.exit_code == 3
+    assert command in str(caught.value)
+    assert ("run: " in str(caught.value)) == bool(command)
+
+
+@pytest.mark.parametrize(
+    "name", ["none.gguf", "none.nacm", "./none", "/a/b/c", "models/none.gguf", "/" + "x" * 300]
+)
+def test_paths_to_nothing(cache: Path, name: str) -> None:
+    with pytest.raises(ModelMissingError, match="no such"):
+        store.find(name)
+
+
+def test_what_is_no_model(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"x")
+    for path in (tmp_path / "x.bin", tmp_path):
+        with pytest.raises(ModelError, match=str(tmp_path)):
+            store.convert(path)
+
+
+def test_a_cache_that_is_only_read(cache: Path, source: Path) -> None:
+    """Nothing to record, no error: as root the mode means nothing, hence a file in the way."""
+    path = store.convert(source)
+    shutil.rmtree(cache / ".records")
+    (cache / ".records").write_text("")
+    assert store.find(path.stem) == path
+    assert store.convert(source, again=True) == path
+    assert records.last_used(cache, path) is None
+
+
+def test_last_use(cache: Path, source: Path) -> None:
+    path = store.convert(source)
+    assert next(library.entries()).last_used is None
+    store.find_by_fingerprint(modelfile.fingerprint(path)[:4], "")
+    used = next(library.entries()).last_used
+    assert used is not None
+    assert used >= path.stat().st_mtime - 1
+    store.find(str(TINY))
+    assert len(list((cache / ".records").glob("used-*"))) == 1
+
+
+def test_removal_takes_the_records_along(cache: Path, source: Path, conversions: list[Path]) -> None:
+    store.find(str(source))
+    (entry,) = library.select("my-model")
+    library.remove(entry)
+    assert [p for p in cache.rglob("*") if p.is_file() and not p.name.startswith("seen-")] == []
+    store.find(str(source))
+    assert len(conversions) == 2
+
+
+def test_verification(cache: Path, source: Path) -> None:
+    path = store.convert(source)
+    (entry,) = library.entries()
+    library.verify(entry)
+    other = path.rename(cache / f"{entry.name}-{'0' * 16}.nacm")
+    with pytest.raises(ModelError, match="not what its name says"):
+        library.verify(library.select(entry.name)[0])
+    known = other.rename(cache / f"smollm2-135m-{entry.fingerprint[:16]}.nacm")
+    with pytest.raises(ModelError, match="another model than the smollm2-135m"):
+        library.verify(next(library.entries()))
+    data = bytearray(known.read_bytes())
+    data[-1] ^= 1
+    known.unlink()  # it may still be mapped
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="fingerprint"):
+        library.verify(next(library.entries()))
+    path.unlink()
+    path.write_bytes(data[:50])
+    (entry,) = library.entries()
+    assert entry.kind == "damaged"
+    with pytest.raises(ModelError, match=path.name):
+        library.verify(entry)
+
+
+def test_temporaries_of_a_killed_conversion_go(cache: Path) -> None:
+    cache.mkdir()
+    mine = [cache / f".x-{os.getpid()}.nacm", cache / f"..x-{os.getpid()}.nacm.abc"]
+    others = [cache / ".x-1.nacm", cache / f"x-{os.getpid()}.nacm"]
+    for path in mine + others:
+        path.write_bytes(b"")
+    store.discard_temporaries()
+    assert sorted(cache.iterdir()) == sorted(others)
+
+
+def test_foreign_files_are_no_downloads(cache: Path) -> None:
+    folder = cache / "sources" / "a--b" / "c"
+    folder.mkdir(parents=True)
+    for text in ("", "5", "{}", json.dumps({"source": "../x", "files": []}), json.dumps({"source": "a/b"})):
+        (folder / "nacrith.json").write_text(text)
+        assert list(library.entries()) == []
