@@ -135,7 +135,7 @@ class RayExecutor:
     def _hear(self, ref: Any, slot: _Slot, queue: Queue, running: dict[Any, _Slot]) -> Iterator[Event]:
         try:
             said, result = self._ray.get(ref)
-        except self._ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayError as error:  # killed, out of memory, its node gone
             yield from self._bury(slot, queue, running, _line(error))
             return
         yield from said
@@ -153,6 +153,7 @@ class RayExecutor:
     def _bury(self, slot: _Slot, queue: Queue, running: dict[Any, _Slot], how: str) -> Iterator[Event]:
         """Go on without an actor that has died, with another in its place."""
         self._slots.remove(slot)
+        self._ray.kill(slot.actor)  # it may only have been out of reach
         early = slot.early_deaths + 1 if slot.pid is None else 0
         if slot.job is not None:
             yield Died(slot.job, slot.pid or 0)
