@@ -31,7 +31,6 @@ from nacrith.cli.options import (
 from nacrith.cli.outputs import explained
 from nacrith.cli.progress import ProgressBar, duration
 from nacrith.jobs import devices
-from nacrith.jobs.local import LocalExecutor
 from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
 from nacrith.jobs.plan import Job, Plan, plan, shard
 from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said
@@ -47,9 +46,11 @@ from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said
 @click.option("-f", "--force", is_flag=True, help="Overwrite what the manifest does not know.")
 @click.option(
     "--executor",
+    metavar="NAME",
     type=click.Choice(["local", "ray"]),
     default="local",
-    help="Processes of this machine (default), or actors of a Ray cluster.",
+    help="local: processes of this machine (default); ray: actors of a Ray cluster.",
+), or actors of a Ray cluster.",
 )
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Workers (default: by cores).")
 @click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
@@ -178,6 +179,8 @@ class _Batch:
             if on_gpus and device != "all":
                 workers = min(len(devices.gpu_numbers(device)), workers or files)
             return RayExecutor(start, workers=workers, gpus=on_gpus, threads=settings.threads, files=files)
+        from nacrith.jobs.local import LocalExecutor
+
         threads = settings.threads or devices.cores()
         if on_gpus:
             return LocalExecutor(start, devices.on_gpus(devices.gpus(device, os.environ)[:files], threads))
