@@ -50,7 +50,6 @@ from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said
     type=click.Choice(["local", "ray"]),
     default="local",
     help="local: processes of this machine (default); ray: actors of a Ray cluster.",
-), or actors of a Ray cluster.",
 )
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Workers (default: by cores).")
 @click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
