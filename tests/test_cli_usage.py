@@ -23,8 +23,15 @@ HEAVY = {"numpy", "torch", "tokenizers", "constriction", "brotli", "pyppmd", "zs
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["compress", "-h"], ["--version"], ["--no-such-option"], ["info", "ARCHIVE"]],
-    ids=lambda a: a[0],
+    [
+        ["--help"],
+        ["compress", "-h"],
+        ["batch", "--help"],
+        ["--version"],
+        ["--no-such-option"],
+        ["info", "ARCHIVE"],
+    ],
+    ids=" ".join,
 )
 def test_answers_without_heavy_imports(arguments: list[str], tmp_path: Path) -> None:
     archive = tmp_path / "x.nac"
@@ -88,6 +95,9 @@ def test_help_documents_exit_codes_and_environment() -> None:
         ["-c", "--rm", "f"],
         ["-o", "g", "f", "f"],
         ["-o"],
+        ["batch", "f"],
+        ["batch", "--output-dir=o", "--manifest=m"],
+        ["batch", "--output-dir=o", "--manifest=m", "--executor=spark", "f"],
     ],
     ids=" ".join,
 )

@@ -34,8 +34,12 @@ def options_table(command: click.Command) -> str:
     return "\n".join(["| option | does |", "|---|---|", *rows, ""])
 
 
-def test_options_table_is_the_help_text() -> None:
+def test_options_tables_are_the_help_texts() -> None:
     assert between("<!-- options:", "<!-- end of options -->") == options_table(main_filter)
+    common = set(options_table(main_filter).splitlines()[2:])
+    own = [line for line in options_table(group.commands["batch"]).splitlines() if line not in common]
+    table = between("<!-- batch options:", "<!-- end of batch options -->")
+    assert table == "\n".join([*own, ""])
 
 
 @pytest.mark.parametrize("name", ["compress", "decompress", "test", "info"])

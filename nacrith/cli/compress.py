@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from nacrith.archive import Metadata
+from nacrith.archive.wire import Readable
 from nacrith.cli.console import CommandError, SkippedError, run_each
 from nacrith.cli.engines import decoder, encoder
 from nacrith.cli.inputs import STDIN, Input, open_input
@@ -74,7 +75,7 @@ def _compress(settings: Settings, name: str) -> None:
                 progress=bar,
             )
             size = 0
-            for chunk in _chunks(source.file):
+            for chunk in chunks(source.file):
                 size += len(chunk)
                 writer.write(chunk)
             writer.close()
@@ -107,7 +108,8 @@ def _metadata(source: Input) -> Metadata | None:
     )
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def chunks(file: Readable) -> Iterator[bytes]:
+    """The rest of `file`, in pieces."""
     while chunk := file.read(_CHUNK):
         yield chunk
 

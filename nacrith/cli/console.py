@@ -87,6 +87,10 @@ class Console:
     def note(self, text: str, name: str = "") -> None:
         self._say(1, text, name)
 
+    def relay(self, level: int, text: str, name: str) -> None:
+        """A message of another process, which has used one of the above."""
+        self._say(level, text, name)
+
     def summary(self, text: str, name: str) -> None:
         """The line that ends a file: shown with -v, and where the progress bar was."""
         self._say(0 if self.progress else 1, text, name)

@@ -17,7 +17,7 @@ import click
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import compress, decompress, info, models, signals, verify
+from nacrith.cli import batch, compress, decompress, info, models, signals, verify
 from nacrith.cli.console import ERROR, OK, Console, describe_os_error
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
@@ -140,7 +140,14 @@ def group() -> None:
     """Unused: the filter command carries the help."""
 
 
-for _command in (compress.command, decompress.command, verify.command, info.command, models.command):
+for _command in (
+    batch.command,
+    compress.command,
+    decompress.command,
+    verify.command,
+    info.command,
+    models.command,
+):
     group.add_command(_command)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import stat
 from types import TracebackType
@@ -81,12 +82,8 @@ class AtomicFile:
         self._replace = replace
         if not replace:
             self._refuse_existing()
-        directory, base = os.path.split(target)
-        self._directory = directory or os.curdir
-        # Long names leave room for the suffix within the usual limit of 255 bytes.
-        short = os.fsdecode(os.fsencode(base)[:200])
-        hidden = f".{short}.tmp-{os.getpid()}-{os.urandom(4).hex()}"
-        self.temporary = os.path.join(directory, hidden)
+        self._directory = os.path.dirname(target) or os.curdir
+        self.temporary = _temporary(target, os.getpid()) + os.urandom(4).hex()
         signals.before_death.add(self._unlink)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         flags |= getattr(os, "O_BINARY", 0)
@@ -185,6 +182,19 @@ class CountedOutput:
     def write(self, data: bytes, /) -> int:
         self.count += len(data)
         return self._output.write(data)
+
+
+def _temporary(target: str, pid: int) -> str:
+    """The path that an output is written under by the process `pid`, but for a random end."""
+    directory, base = os.path.split(target)
+    # Long names leave room for the suffix within the usual limit of 255 bytes.
+    short = os.fsdecode(os.fsencode(base)[:200])
+    return os.path.join(directory, f".{short}.tmp-{pid}-")
+
+
+def left_behind(target: str, pid: int) -> list[str]:
+    """What the process `pid` has left of the output `target`, if it was killed."""
+    return glob.glob(glob.escape(_temporary(target, pid)) + "*")
 
 
 def print_line(text: str) -> None:

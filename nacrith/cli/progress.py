@@ -37,7 +37,7 @@ class ProgressBar:
 
     def __init__(self, console: Console, name: str, total: int | None) -> None:
         self._console = console
-        self._name = shown(os.path.basename(name) or name)
+        self.label = shown(os.path.basename(name) or name)  # may be changed as work goes on
         self._total = total
         self._done = 0
         self._width = 0  # columns of the line on the screen now
@@ -78,7 +78,7 @@ class ProgressBar:
     def line(self, elapsed: float) -> str:
         """The text of the bar `elapsed` seconds after the start."""
         rate = self._done / elapsed if elapsed > 0 else 0.0
-        parts = [self._name]
+        parts = [self.label]
         if self._total:
             parts.append(f"{100 * min(self._done, self._total) / self._total:3.0f} %")
         else:

@@ -1,0 +1,220 @@
+"""`nacrith batch`: many files to a directory, over many workers, on record.
+
+What is planned, who does it and what is done already is the business of `nacrith.jobs`; what is done
+with a file that of `batch_work`. Here the two meet the user: options, messages, progress, the manifest
+and the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from nacrith.cli import signals
+from nacrith.cli.batch_work import BatchStart, remove_temporary
+from nacrith.cli.compress import SUFFIX
+from nacrith.cli.console import ERROR, OK, WARNING
+from nacrith.cli.options import (
+    Settings,
+    level_options,
+    max_size_option,
+    message_options,
+    model_option,
+    settings,
+    threads_option,
+)
+from nacrith.cli.outputs import explained
+from nacrith.cli.progress import ProgressBar, duration
+from nacrith.jobs import devices
+from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
+from nacrith.jobs.plan import Job, Plan, plan, shard
+from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said
+
+
+@click.command("batch", short_help="Many files, over many workers.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option("--output-dir", metavar="DIR", required=True, help="Where the outputs go.")
+@click.option(
+    "--manifest", metavar="FILE", required=True, help="Record of all files, JSON lines; to resume by."
+)
+@click.option("-d", "--decompress", is_flag=True, help="Decompress instead.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite what the manifest does not know.")
+@click.option(
+    "--executor",
+    metavar="NAME",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="local: processes of this machine (default); ray: actors of a Ray cluster.",
+)
+@click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Workers (default: by cores).")
+@click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
+@click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm: that of the array task.")
+@level_options
+@max_size_option
+@model_option
+@threads_option
+@message_options
+def command(paths: Sequence[str], **options: Any) -> int:
+    """Compress every file of the PATHs: files, directories with all below, or quoted patterns.
+
+    Outputs keep their paths below DIR. What the manifest has as done, and still is as it says, is
+    not done again. A file that fails is recorded, and the others are done.
+    """
+    return _Batch(settings(options), paths, options).run()
+
+
+class _Batch:
+    """One run. options: what only this command has."""
+
+    def __init__(self, settings: Settings, paths: Sequence[str], options: dict[str, Any]) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._options = options
+        self._decompress: bool = options["decompress"]
+        self._failed = 0
+        # What must be the same for an earlier result to count.
+        self._how: dict[str, Any] = {"mode": "decompress" if self._decompress else "compress"}
+        if not self._decompress:
+            self._how |= {"level": settings.level, "model": settings.model}
+
+    def run(self) -> int:
+        console, options = self._settings.console, self._options
+        part = None if options["shard"] is None else shard(options["shard"], os.environ)
+        planned = plan(self._paths, options["output_dir"], self._rename, options["manifest"])
+        jobs = planned.jobs if part is None else part.of(planned.jobs)
+        path = options["manifest"]
+        with explained(f"cannot open the manifest {path}"):
+            manifest = Manifest(path)
+        try:
+            if manifest.damaged:
+                console.warning(f"{manifest.damaged} damaged lines are ignored", path)
+            for job in jobs:
+                if job.problem:
+                    self._finish(job, Outcome(job.problem), manifest)
+            todo = self._todo([job for job in jobs if not job.problem], manifest)
+            if todo:
+                self._run(todo, len(jobs), manifest)
+        finally:
+            manifest.close()
+        return self._end(planned, len(jobs))
+
+    def _rename(self, name: str) -> str | None:
+        archive = name.endswith(SUFFIX)
+        if not self._decompress:
+            return None if archive and not self._options["force"] else name + SUFFIX
+        return name.removesuffix(SUFFIX) if archive and os.path.basename(name) != SUFFIX else None
+
+    def _todo(self, jobs: list[Job], manifest: Manifest) -> list[Job]:
+        """The jobs that are not done yet. Their outputs are replaced if the manifest has them as ours."""
+        todo = []
+        for job in jobs:
+            if is_done(manifest.record(job), job, self._how):
+                self._settings.console.note("is done, skipped", job.file)
+            else:
+                todo.append(replace(job, replace=self._options["force"] or manifest.has_made(job)))
+        return todo
+
+    def _run(self, jobs: list[Job], count: int, manifest: Manifest) -> None:
+        settings = self._settings
+        executor = self._executor(len(jobs))
+
+        def die() -> None:
+            for died in executor.stop():
+                remove_temporary(died.job, died.pid)
+
+        signals.install()  # Ray has handlers of its own, which would leave temporary files
+        signals.before_death.add(die)
+        # A worker that has died must not take us along when it is spoken to.
+        before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        told: set[tuple[int, str]] = set()
+        total = sum(job.size for job in jobs)
+        done = count - len(jobs)
+        counted: dict[str, int] = {}  # by source: what the bar has been told of it
+        try:
+            with ProgressBar(settings.console, "batch", total) as bar:
+                bar.label = f"{done}/{count} files"
+                for event in executor.run(jobs):
+                    if isinstance(event, Progress):
+                        counted[event.job.source] = counted.get(event.job.source, 0) + event.count
+                        bar(event.count)
+                    elif isinstance(event, Died):
+                        remove_temporary(event.job, event.pid)
+                        bar(-counted.pop(event.job.source, 0))
+                    elif isinstance(event, Finished):
+                        done += 1
+                        bar.label = f"{done}/{count} files"
+                        bar(event.job.size - counted.pop(event.job.source, 0))
+                        self._finish(event.job, event.outcome, manifest)
+                    elif isinstance(event, Said) and (event.name or (event.level, event.text) not in told):
+                        told.add((event.level, event.text))  # all workers say the same of the model
+                        settings.console.relay(event.level, event.text, event.name)
+        finally:
+            die()
+            signals.before_death.discard(die)
+            signal.signal(signal.SIGPIPE, before)
+
+    def _executor(self, files: int) -> Executor:
+        settings, options = self._settings, self._options
+        device, ray = options["device"], options["executor"] == "ray"
+        start = BatchStart(
+            decompress=self._decompress,
+            level=settings.level,
+            model=settings.model,
+            model_is_default=settings.model_is_default,
+            max_size=settings.max_size,
+            verbosity=settings.console.verbosity,
+            own_process=not ray,
+        )
+        on_gpus = device not in (None, "cpu")
+        workers = options["jobs"]
+        if ray:
+            from nacrith.jobs.ray_pool import RayExecutor
+
+            if on_gpus and device != "all":
+                workers = min(len(devices.gpu_numbers(device)), workers or files)
+            return RayExecutor(start, workers=workers, gpus=on_gpus, threads=settings.threads, files=files)
+        from nacrith.jobs.local import LocalExecutor
+
+        threads = settings.threads or devices.cores()
+        if on_gpus:
+            return LocalExecutor(start, devices.on_gpus(devices.gpus(device, os.environ)[:files], threads))
+        workers = min(workers or devices.core_workers(threads, files), files)
+        return LocalExecutor(start, devices.on_cores(workers, threads, device))
+
+    def _finish(self, job: Job, outcome: Outcome, manifest: Manifest) -> None:
+        console, failed = self._settings.console, bool(outcome.error)
+        record = {
+            "file": job.file,
+            "output": job.output,
+            "status": FAILED if failed else DONE,
+            "error": outcome.error or None,
+            "seconds": round(outcome.seconds, 3),
+            "size": None if failed else outcome.size,
+            "output_size": None if failed else outcome.output_size,
+            "sha256": outcome.sha256 or None,
+            "archive_sha256": outcome.archive_sha256 or None,
+            **self._how,
+        }
+        with explained(f"cannot write the manifest {manifest.path}"):
+            manifest.append(record)
+        if failed:
+            self._failed += 1
+            console.error(outcome.error, job.file)
+        else:
+            sizes = f"{outcome.size:,} to {outcome.output_size:,} bytes"
+            console.note(f"{sizes} ({duration(outcome.seconds)})", job.file)
+
+    def _end(self, planned: Plan, count: int) -> int:
+        console = self._settings.console
+        for path in planned.skipped:
+            has = "has not" if self._decompress else "already has"
+            console.warning(f"{has} the suffix {SUFFIX}, skipped", path)
+        if self._failed:
+            console.error(f"{self._failed} of {count} files failed; run again to try them once more")
+            return ERROR
+        return WARNING if planned.skipped else OK

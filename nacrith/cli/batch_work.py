@@ -1,0 +1,189 @@
+"""What a worker of `nacrith batch` does with one file: the same as `compress` or `decompress`.
+
+It runs in a process of its own, so it takes nothing of the command along but what can be pickled, and
+what it has to say goes through the executor to the one process that writes messages.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.cli import signals
+from nacrith.cli.compress import chunks
+from nacrith.cli.console import CommandError, Console, describe_os_error
+from nacrith.cli.engines import decoder, encoder
+from nacrith.cli.inputs import Input, open_input
+from nacrith.cli.options import Settings
+from nacrith.cli.outputs import AtomicFile, explained, left_behind
+from nacrith.codec.levels import block_bytes
+from nacrith.errors import NacrithError
+from nacrith.jobs.plan import Job
+from nacrith.jobs.pool import Outcome, Tell
+
+
+class _Relay(Console):
+    """A console whose messages are told to the command."""
+
+    def __init__(self, tell: Tell, verbosity: int) -> None:
+        super().__init__(verbosity, progress=False)
+        self._tell = tell
+        self.file = ""
+
+    def _say(self, level: int, text: str, name: str) -> None:
+        if self.verbosity >= level:
+            self._tell.say(level, text, name or self.file)
+
+
+@dataclass(frozen=True)
+class BatchStart:
+    """Makes a worker: loads the model, once. Of the environment it reads NACRITH_THREADS.
+
+    own_process: whether signals are ours to handle.
+    """
+
+    decompress: bool
+    level: int
+    model: str | None
+    model_is_default: bool
+    max_size: int | None
+    verbosity: int
+    own_process: bool
+
+    def __call__(self, tell: Tell) -> Callable[[Job], Outcome]:
+        if self.own_process:
+            signals.install()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears it too, and ends us
+        console = _Relay(tell, self.verbosity)
+        settings = Settings(
+            console,
+            level=self.level,
+            model=self.model,
+            model_is_default=self.model_is_default,
+            threads=int(os.environ["NACRITH_THREADS"]),
+            max_size=self.max_size,
+        )
+        if not self.decompress:  # an archive says itself which model it needs
+            codec = encoder(settings)
+            console.note(f"model {codec.id.model_name}, {settings.threads} threads")
+
+        def work(job: Job) -> Outcome:
+            console.file = job.file
+            began = time.monotonic()
+            try:
+                return _work(job, settings, self.decompress, tell.progress)
+            except NacrithError as error:
+                problem = str(error)
+            except OSError as error:
+                problem = describe_os_error(error)
+            except MemoryError:
+                problem = "not enough memory; use fewer workers (-j) or a smaller model (-m)"
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}".replace("\n", " ")
+                problem = f"internal error, please report it: {what}"
+            finally:
+                console.file = ""
+            return Outcome(problem, time.monotonic() - began)
+
+        return work
+
+
+def remove_temporary(job: Job, pid: int) -> None:
+    """Remove what the worker `pid`, which was killed, has left of the output."""
+    for path in left_behind(job.target, pid):
+        with suppress(OSError):
+            os.unlink(path)
+
+
+class _Hashed:
+    """Passes bytes on to an output, counts and hashes them."""
+
+    def __init__(self, output: AtomicFile) -> None:
+        self._output = output
+        self.hash = hashlib.sha256()
+        self.count = 0
+
+    def write(self, data: bytes, /) -> int:
+        self.hash.update(data)
+        self.count += len(data)
+        return self._output.write(data)
+
+
+class _HashedInput:
+    """Reads from an input, counts and hashes what is read. Not seekable: it is read once, front to back."""
+
+    def __init__(self, source: Input, progress: Progress) -> None:
+        self._file = source.file
+        self._progress = progress
+        self.hash = hashlib.sha256()
+        self.count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self.hash.update(data)
+        self.count += len(data)
+        self._progress(len(data))
+        return data
+
+
+def _work(job: Job, settings: Settings, decompress: bool, progress: Progress) -> Outcome:
+    """Do it; whatever goes wrong is raised. Progress is in bytes of the input."""
+    began = time.monotonic()
+    directory = os.path.dirname(job.target)
+    with explained(f"cannot create {directory}"):
+        os.makedirs(directory, exist_ok=True)
+    with open_input(job.source, archive=decompress) as source:
+        # A result that is there and on no record, of a batch that was killed between the two, or whose
+        # manifest is lost: it is right if it is what we would write.
+        unknown = not job.replace and os.path.lexists(job.target)
+        with AtomicFile(job.target, replace=job.replace or unknown) as output:
+            outside = _Hashed(output)
+            if decompress:
+                inside = _HashedInput(source, progress)
+                _decompress(inside, outside, settings)
+            else:
+                inside = _HashedInput(source, lambda _: None)  # what counts is what the model has done
+                _compress(inside, outside, settings, progress)
+            if unknown:
+                output.sync()
+                if not filecmp.cmp(output.temporary, job.target, shallow=False):
+                    raise CommandError(
+                        f"{output.name} exists already, with other content; use -f to overwrite it"
+                    )
+            else:
+                output.commit(source.status)
+    content, archive = (outside, inside) if decompress else (inside, outside)
+    return Outcome(
+        seconds=time.monotonic() - began,
+        size=inside.count,
+        output_size=outside.count,
+        sha256=content.hash.hexdigest(),
+        archive_sha256=archive.hash.hexdigest(),
+    )
+
+
+def _compress(source: _HashedInput, output: _Hashed, settings: Settings, progress: Progress) -> None:
+    from nacrith.archive import ArchiveWriter
+
+    codec = encoder(settings)
+    writer = ArchiveWriter(output, codec, block_bytes=block_bytes(settings.level), progress=progress)
+    for chunk in chunks(source):
+        writer.write(chunk)
+    writer.close()
+
+
+def _decompress(source: _HashedInput, output: _Hashed, settings: Settings) -> None:
+    from nacrith.archive import ArchiveReader
+
+    def find(codec_id: CodecId) -> BlockCodec:
+        return decoder(settings, codec_id)
+
+    for piece in ArchiveReader(source, find, max_size=settings.max_size):
+        output.write(piece)

@@ -1,0 +1,199 @@
+"""The local executor: worker processes on this machine, one job at a time each.
+
+The processes are spawned, not forked, so that none inherits threads, CUDA or a loaded model, and each
+sets its environment before it imports anything that reads it. They live as long as the batch. One is
+made ready before the others start, so that a model is converted once, and what is wrong with it is
+said once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nacrith.errors import NacrithError
+from nacrith.jobs.plan import Job
+from nacrith.jobs.pool import MOST_DEATHS, Died, Event, Finished, Progress, Queue, Said, Start, WorkerError
+
+_TOLD_EVERY = 0.1  # seconds between two reports of progress
+_PATIENCE = 10.0  # seconds that a worker has to clean up when it is told to end
+_READY = "ready"
+
+
+class _Worker:
+    """A process with its pipe. job: what it has in hand."""
+
+    def __init__(self, start: Start, environment: Mapping[str, str], early_deaths: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.environment = environment
+        self.early_deaths = early_deaths
+        self.ready = False
+        self.job: Job | None = None
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_child, args=(theirs, start, dict(environment)), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def how_it_ended(self) -> str:
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+
+
+class LocalExecutor:
+    """One worker process for each of `environments`, the variables that are set in it."""
+
+    def __init__(self, start: Start, environments: Sequence[Mapping[str, str]]) -> None:
+        self._start = start
+        self._environments = environments
+        self._workers: list[_Worker] = []
+        self._begun = 0  # environments that have got a worker
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Event]:
+        queue = Queue(jobs)
+        try:
+            while queue or any(worker.job for worker in self._workers):
+                self._begin(queue)
+                for worker in self._workers:
+                    if worker.ready and worker.job is None:
+                        self._hand_out(worker, queue)
+                by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
+                for pipe in connection.wait(list(by_pipe)):
+                    yield from self._hear(by_pipe[pipe], queue)
+        finally:
+            self.stop()
+
+    def stop(self) -> list[Died]:
+        ended = []
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + _PATIENCE
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            if worker.job is not None:
+                ended.append(Died(worker.job, worker.process.pid or 0))
+                worker.job = None
+        return ended
+
+    def _begin(self, queue: Queue) -> None:
+        """Start the workers that are still to come: the first alone, the others once it is ready."""
+        while queue and self._begun < len(self._environments):
+            if self._workers and not any(worker.ready for worker in self._workers):
+                return
+            self._workers.append(_Worker(self._start, self._environments[self._begun], 0))
+            self._begun += 1
+
+    def _hand_out(self, worker: _Worker, queue: Queue) -> None:
+        job = queue.take()
+        if job is None:
+            return
+        try:
+            worker.pipe.send(job)
+        except OSError:  # it has died, which its pipe tells next
+            queue.put_back(job)
+            worker.ready = False
+        else:
+            worker.job = job
+
+    def _hear(self, worker: _Worker, queue: Queue) -> Iterator[Event]:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            yield from self._bury(worker, queue)
+            return
+        if isinstance(message, Exception):
+            raise message
+        if message == _READY:
+            worker.ready = True
+            worker.early_deaths = 0
+        elif isinstance(message, Said):
+            yield message
+        elif worker.job is not None and isinstance(message, int):
+            yield Progress(worker.job, message)
+        elif worker.job is not None:
+            job, worker.job = worker.job, None
+            yield Finished(job, message)
+
+    def _bury(self, worker: _Worker, queue: Queue) -> Iterator[Event]:
+        """Go on without a worker that has died, with another in its place."""
+        how = worker.how_it_ended()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        early = 0 if worker.ready or worker.job else worker.early_deaths + 1
+        if worker.job is not None:
+            yield Died(worker.job, worker.process.pid or 0)
+            finished = queue.died(worker.job, how)
+            if finished is not None:
+                yield finished
+        if early < MOST_DEATHS:
+            if queue:
+                self._workers.append(_Worker(self._start, worker.environment, early))
+        elif not self._workers and self._begun == len(self._environments):
+            raise WorkerError(
+                f"workers die before they are ready ({how}); see whether memory ran out, and try the model"
+                " with nacrith compress"
+            )
+
+
+class _Tell:
+    """What a worker has to say, through its pipe; progress now and then only."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._count = 0
+        self._told = time.monotonic()
+
+    def progress(self, count: int) -> None:
+        self._count += count
+        if time.monotonic() - self._told >= _TOLD_EVERY:
+            self._pipe.send(self._count)
+            self._count = 0
+            self._told = time.monotonic()
+
+    def forget(self) -> None:
+        self._count = 0
+
+    def say(self, level: int, text: str, name: str) -> None:
+        self._pipe.send(Said(level, text, name))
+
+
+def _child(pipe: Connection, start: Start, environment: dict[str, str]) -> None:
+    """The life of a worker."""
+    os.environ.update(environment)
+    tell = _Tell(pipe)
+    try:
+        work = start(tell)
+    except Exception as error:
+        pipe.send(sendable(error))
+        return
+    pipe.send(_READY)
+    with contextlib.suppress(EOFError):  # the batch has ended
+        while True:
+            job = pipe.recv()
+            tell.forget()
+            pipe.send(work(job))
+
+
+def sendable(error: Exception) -> Exception:
+    """`error` if it is ours and can be pickled; else one of ours that says the same."""
+    if isinstance(error, NacrithError):
+        with contextlib.suppress(Exception):
+            pickle.loads(pickle.dumps(error))
+            return error
+    return WorkerError(f"a worker cannot start: {type(error).__name__}: {error}")

@@ -1,0 +1,54 @@
+"""Workers for the tests of the executors: what a file says is what the worker does with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nacrith.errors import ModelMissingError
+from nacrith.jobs.plan import Job
+from nacrith.jobs.pool import Outcome, Tell
+
+SHOWN = ("CUDA_VISIBLE_DEVICES", "NACRITH_BACKEND", "NACRITH_DEVICE", "NACRITH_THREADS")
+
+
+def start(tell: Tell) -> Callable[[Job], Outcome]:
+    tell.say(1, "ready", "")
+
+    def work(job: Job) -> Outcome:
+        """The outcome's hash carries the worker's environment, its other hash the process id."""
+        path = Path(job.source)
+        order = path.read_text()
+        first_time = not path.with_suffix(".begun").exists()
+        path.with_suffix(".begun").touch()
+        if order == "poison" or (order == "die once" and first_time):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if order == "fail":
+            return Outcome("it says fail")
+        if order == "meet":  # returns only when another worker has one of these in hand as well
+            while len(list(path.parent.glob("meet*.begun"))) < 2:
+                time.sleep(0.01)
+        while order == "never end":
+            time.sleep(0.05)
+            tell.progress(1)
+        tell.progress(job.size)
+        shown = " ".join(f"{name}={os.environ.get(name)}" for name in SHOWN)
+        return Outcome(sha256=shown, archive_sha256=str(os.getpid()), size=job.size)
+
+    return work
+
+
+def start_without_model(tell: Tell) -> Callable[[Job], Outcome]:
+    raise ModelMissingError("no such model")
+
+
+def start_with_a_bug(tell: Tell) -> Callable[[Job], Outcome]:
+    raise KeyError("x")
+
+
+def start_and_die(tell: Tell) -> Callable[[Job], Outcome]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
