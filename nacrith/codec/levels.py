@@ -37,7 +37,7 @@ LEVELS = {
     6: Level(window=2048, lanes=16, smallest=32768, largest=131072, capacity=13),
     7: Level(window=2048, lanes=12, smallest=40960, largest=262144, capacity=14),
     8: Level(window=2048, lanes=8, smallest=49152, largest=524288, capacity=15),
-    9: Level(window=4096, lanes=4, smallest=65536, largest=1048576, capacity=16),
+    9: Level(window=2048, lanes=4, smallest=65536, largest=1048576, capacity=16),
 }
 
 
