@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "predictors",
     },
     "": {"errors", "archive", "codec", "models"},
-    "cli": {"", "errors", "archive", "coder", "codec", "models", "predictors"},
+    "prompt": {"errors", "models"},
+    "cli": {"", "errors", "archive", "coder", "codec", "models", "predictors", "prompt"},
 }
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

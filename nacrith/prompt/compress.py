@@ -199,7 +199,7 @@ class _Work:
             for p, r in zip(document.parts, self.rates, strict=True)
         ]
         self.limit = target
-        if target is None and any(r is not None for r in self.rates):
+        if target is None and (rate is not None or any(r is not None for r in self.rates)):
             self.limit = self.tokens - _ceil(sum(self.due))
 
     def together(self) -> tuple[list[Mask], list[F64], list[float]]:

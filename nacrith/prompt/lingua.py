@@ -101,7 +101,7 @@ def join(
         source += text
         if question or i < len(contexts) - 1:
             source += SEPARATOR
-        if i not in fixed and text.strip():
+        if i not in fixed:
             parts.append(Part(start, len(source), source[start:], label=str(i), contract=contract))
     return Document(source + question, parts, "instruction, question or separator"), places
 

@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 from nacrith.errors import PromptError
 
-_NEGATIONS = (
-    "not no never none nothing nobody nowhere neither nor cannot without unless except"  # English
-    " nicht nichts nie niemals kein keine keinen keinem keiner keines ohne"  # German
-    " ne n pas jamais rien aucun aucune sans"  # French
-    " nunca nada ninguno ninguna sin tampoco não nem nenhum sem"  # Spanish, Portuguese
-    " non mai niente senza nessuno niet geen nooit ikke aldrig inte"  # Italian, Dutch, Nordic
-    " не нет ни никогда нельзя без ні немає nie bez"  # Russian, Ukrainian, Polish
-    " لا لم لن ليس ليست غير بدون नहीं मत न बिना"  # Arabic, Hindi
-).split()
+_NEGATIONS = "|".join(
+    (
+        "not|no|never|none|nothing|nobody|nowhere|neither|nor|cannot|without|unless|except",  # English
+        "nicht|nichts|nie|niemals|kein|keine|keinen|keinem|keiner|keines|ohne",  # German
+        "ne|n|pas|jamais|rien|aucun|aucune|sans",  # French
+        "nunca|nada|ninguno|ninguna|sin|tampoco|não|nem|nenhum|sem",  # Spanish, Portuguese
+        "non|mai|niente|senza|nessuno|niet|geen|nooit|ikke|aldrig|inte",  # Italian, Dutch, Nordic
+        "не|нет|ни|никогда|нельзя|без|ні|немає|nie|bez",  # Russian, Ukrainian, Polish
+        "لا|لم|لن|ليس|ليست|غير|بدون|नहीं|मत|न|बिना",  # Arabic, Hindi
+    )
+)
 _NEGATION = re.compile(
-    r"(?<!\w)(?:"
-    + "|".join(_NEGATIONS)
-    + r")(?!\w)|(?<!\w)[^\W\d_]+n['’]t(?!\w)|[不没沒無无未别勿莫非]|ない|なく|なかった|ません|ず(?=に)"
-    r"|않|없|못|아니",
+    rf"(?<!\w)(?:{_NEGATIONS})(?!\w)|(?<!\w)[^\W\d_]+n['’]t(?!\w)|[不没沒無无未别勿莫非]"
+    r"|ない|なく|なかった|ません|ず(?=に)|않|없|못|아니",
     re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(

@@ -53,8 +53,9 @@ _LONE_CLOSERS = set(")]}>.,;:!?…”’»›،؛؟۔।॥")
 _END = set(".!?…؟۔।॥。！？．")
 _BULLET = re.compile(r"(?:[-*+•>|]+|#{1,6}|\(?(?:\d{1,3}|[A-Za-z])[.)])$")
 _LABEL = re.compile(r"[^\W\d_][\w .-]{0,30}:$")
-_ABBREVIATIONS = set(
-    ["mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "e.g", "i.e", "cf", "fig", "eq", "no", "vol", "pp", "al", "inc", "ltd", "co", "corp", "dept", "approx", "est", "u.s", "u.k", "bzw", "z.b", "d.h", "usw", "ca", "nr", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "gen", "col", "sen", "rep", "gov"]
+_ABBREVIATIONS = re.compile(
+    r"(?i)mrs?|ms|[djs]r|prof|st|vs|etc|e\.g|i\.e|cf|fig|eq|no|vol|pp|al|inc|ltd|co|corp|dept|approx|est"
+    r"|u\.[sk]|bzw|z\.b|d\.h|usw|ca|nr|jan|feb|mar|apr|ju[nl]|aug|sept?|oct|nov|dec|gen|col|sen|rep|gov"
 )
 _WRAPPED = 60  # characters: a line as long as this may go on in the next one
 
@@ -186,6 +187,6 @@ def _is_break(text: str, starts: list[int], ends: list[int], i: int) -> bool:
         return False
     if before[0] == "." and i > 1:
         word = text[starts[i - 2] : ends[i - 2]]
-        if word.casefold() in _ABBREVIATIONS or (len(word) == 1 and word.isupper()):
+        if _ABBREVIATIONS.fullmatch(word) or (len(word) == 1 and word.isupper()):
             return False
     return True

@@ -68,7 +68,7 @@ def build(
     if stable:
         parts = [piece for part in parts for piece in paragraphs(part)]
     rated = [replace(p, rate=_rate(p.label, rates)) for p in parts]
-    return Document(source, [p for p in rated if p.rate != 1.0 and p.text.strip()])
+    return Document(source, [p for p in rated if p.rate != 1.0 and p.text])
 
 
 def paragraphs(part: Part) -> Iterator[Part]:

@@ -8,6 +8,7 @@ step of the walk is two sparse products.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,13 @@ _QUERY_DAMPING = 0.3
 """With a query most of the score is likeness to it; `bench.prompt` measures it."""
 _STEPS = 60
 _STOP = frozenset(
-    ["a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is", "it", "its", "may", "me", "more", "most", "my", "of", "on", "one", "or", "other", "our", "out", "over", "she", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "to", "up", "was", "we", "were", "what", "when", "where", "which", "who", "whom", "whose", "why", "will", "with", "would", "you", "your"]
+    re.findall(
+        r"\w+",
+        "a about after all also an and any are as at be because been before but by can could did do does for"
+        " from had has have he her his how i if in into is it its may me more most my of on one or other our"
+        " out over she so some such than that the their them then there these they this to up was we were"
+        " what when where which who whom whose why will with would you your",
+    )
 )
 
 
