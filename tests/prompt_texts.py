@@ -28,8 +28,8 @@ def f(x):
 
 It was written in a hurry by someone who has long since left the company for another one.
 """
-JSON = """{"id": 7, "ok": null, "notes": ["short one", "This is a much longer note, which says \\"hello\\" to all of \
-the people in the room\\nand to \\u00e9\\ud83d\\ude00 nobody else at all."], "x": {"y": -1.5e3}}"""
+JSON = """{"id": 7, "ok": null, "notes": ["short one", "This is a much longer note, which says \\"hello\\" to \
+all of the people in the room\\nand to \\u00e9\\ud83d\\ude00 nobody else at all."], "x": {"y": -1.5e3}}"""
 SAMPLES = {
     "english": ENGLISH,
     "chinese": CHINESE,
@@ -42,7 +42,9 @@ SAMPLES = {
 
 _pieces = st.one_of(
     st.sampled_from([w for t in SAMPLES.values() for w in t.split(" ")]),
-    st.sampled_from(["\n", "\n\n", "  ", "\t", ". ", "! ", ", ", "(", ")", '"', "'", "—", " - ", "```", "{", "}"]),
+    st.sampled_from(
+        ["\n", "\n\n", "  ", "\t", ". ", "! ", ", ", "(", ")", '"', "'", "—", " - ", "```", "{", "}"]
+    ),
     st.sampled_from(["not ", "3.5%", "$FOO", "<b>", "{name}", "中", "文", "カタ", "🎉", "\u0301", "\u200d"]),
     st.text(max_size=6),
 )

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +33,7 @@ def check_faithful(result: Compressed) -> None:
     assert "".join(result.origin[u.start : u.end] for u in result.units) == result.origin
     kept = [(s.start, s.end) for s in result.spans if s.kept]
     assert "".join(result.origin[a:b] for a, b in kept) == result.text
-    for (_, a), (b, _) in zip(kept, kept[1:], strict=False):
+    for (_, a), (b, _) in pairwise(kept):
         left, right = result.origin[a - 1], result.origin[b]
         assert not (left.isascii() and left.isalnum() and right.isascii() and right.isalnum())
 
@@ -110,16 +111,23 @@ def test_joined_characters_stay_together(name: str) -> None:
     after=st.lists(texts, max_size=3),
     scorer=st.sampled_from(SCORERS),
     rate=st.floats(0.1, 0.9),
+    protect=st.sampled_from(["none", "all"]),
 )
-def test_prefix_stability(before: list[str], after: list[str], scorer: str, rate: float) -> None:
+def test_prefix_stability(
+    before: list[str], after: list[str], scorer: str, rate: float, protect: str
+) -> None:
     def paragraph(text: str) -> str:
         return " ".join(text.replace("```", "").split()) + " so.\n\n"
 
-    compressor = PromptCompressor(scorer, protect="none")
     first = "".join(map(paragraph, before))
     second = "".join(map(paragraph, after))
-    short = compressor._compress(first, "", rate, None, None, "text", None, True, 0)
-    long = PromptCompressor(scorer, protect="none").compress(first + second, rate=rate, prefix_stable=True)
+    compressor = PromptCompressor(scorer, protect=protect)
+    try:
+        short = compressor.compress(first, rate=rate, prefix_stable=True)
+        long = compressor.compress(first + second, rate=rate, prefix_stable=True)
+    except BudgetError:
+        assert protect == "all"
+        return
     assert long.text.startswith(short.text)
     assert len(long.text) <= rate * len(first + second) + 1e-6
     check_faithful(long)

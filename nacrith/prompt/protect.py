@@ -41,7 +41,7 @@ _IDENTIFIER = re.compile(
 )
 _PATTERNS: dict[str, tuple[str, ...]] = {
     "code fence": (r"(?ms)^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)",),
-    "inline code": (r"(?P<tick>`+)(?!`)[^\n]+?(?<!`)(?P=tick)(?!`)",),
+    "inline code": (r"(?<!`)(?P<tick>`+)(?!`)[^\n]{1,400}?(?<!`)(?P=tick)(?!`)",),
     "placeholder": (
         r"\{\{[^{}\n]{1,80}\}\}|\$?\{[A-Za-z_][\w.:!-]*\}|%\(\w+\)[a-z]|<<[\w ]+>>|\[\[[\w ]+\]\]"
         r"|(?<![\w%])%[sdifr](?!\w)|\$[A-Za-z_]\w*",

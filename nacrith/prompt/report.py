@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 
-from nacrith.prompt.result import SCORE, SPACE, Compressed, Span
+from nacrith.prompt.result import PUNCTUATION, SCORE, SPACE, Compressed, Span
 
 _DROPPED, _RULE, _PLAIN = "\x1b[9;31m", "\x1b[32m", "\x1b[0m"
 
@@ -32,7 +32,7 @@ body {{ background: #181818; color: #ddd; }} mark {{ background: #243a24; color:
 
 
 def _by_rule(span: Span) -> bool:
-    return span.kept and span.reason not in (SCORE, SPACE)
+    return span.kept and span.reason not in (SCORE, SPACE, PUNCTUATION)
 
 
 def diff(result: Compressed, *, colour: bool) -> str:

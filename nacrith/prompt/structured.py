@@ -3,7 +3,7 @@
 JSON is cut inside its strings only, between characters and never inside an escape sequence, so the output is
 valid JSON with the keys, numbers and shape of the input. Chat messages (OpenAI and Anthropic) are JSON of
 which only the text of messages may shrink; the system's messages and the last one of the user stay. In
-Markdown the headings stay.
+Markdown the headings stay, and the front matter.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL
 )
 _HEADING = re.compile(r"(?m)^#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_FRONT = re.compile(r"---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _FENCE = re.compile(r"(?ms)^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 _SHORT = 8  # a JSON string of fewer units is a value, not prose
@@ -91,7 +92,8 @@ def _rate(name: str, rates: Rates) -> float | None:
 def _markdown(source: str, contract: Contract) -> Iterator[Part]:
     fences = [m.span() for m in _FENCE.finditer(source)]
     headings = [m for m in _HEADING.finditer(source) if not any(a <= m.start() < b for a, b in fences)]
-    starts = [0, *(m.end() for m in headings)]
+    front = _FRONT.match(source)
+    starts = [front.end() if front else 0, *(m.end() for m in headings)]
     ends = [*(m.start() for m in headings), len(source)]
     names = ["", *(m.group(1) for m in headings)]
     for a, b, name in zip(starts, ends, names, strict=True):

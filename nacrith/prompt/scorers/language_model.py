@@ -168,7 +168,9 @@ class QuestionScorer:
         return bits[0] - np.array(bits[1:])
 
     def _yes_no(self, sentences: list[str], query: str) -> F64:
-        yes, no = (self._encode(word)[0] for word in (" Yes", " No"))
+        answers = [self._encode(word) for word in (" Yes", " No")]
+        same = next((i for i, (a, b) in enumerate(zip(*answers, strict=False)) if a != b), 0)
+        yes, no = (answer[same] for answer in answers)  # where a vocabulary begins to tell them apart
         room = self.model.max_context // 2
         out: list[float] = []
         first = 0
@@ -188,6 +190,7 @@ class QuestionScorer:
                 [
                     *self._encode(f"\nSentence: {s}")[:_LONGEST],
                     *self._encode("\nDoes this sentence help to answer the question? Answer Yes or No:"),
+                    *answers[0][:same],
                 ]
                 for s in sentences[first:last]
             ]
