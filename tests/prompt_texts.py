@@ -28,8 +28,8 @@ def f(x):
 
 It was written in a hurry by someone who has long since left the company for another one.
 """
-JSON = """{"id": 7, "ok": null, "notes": ["short one", "This is a much longer note, which says \\"hello\\" to \
-all of the people in the room\\nand to \\u00e9\\ud83d\\ude00 nobody else at all."], "x": {"y": -1.5e3}}"""
+JSON = """{"id": 7, "ok": null, "notes": ["short one", "This is a much longer note, which says \\"hello\\" \
+to all of the people in the room\\nand to \\u00e9\\ud83d\\ude00 nobody else at all."], "x": {"y": -1.5e3}}"""
 SAMPLES = {
     "english": ENGLISH,
     "chinese": CHINESE,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nacrith.errors import BudgetError, PromptError
@@ -15,6 +17,7 @@ from nacrith.prompt import PromptCompressor, compress_messages, compress_prompt
 from nacrith.prompt.adapters import DocumentCompressor, NodePostprocessor
 from nacrith.prompt.report import diff, page, stats, table
 from nacrith.prompt.result import APART
+from nacrith.prompt.segment import Passage
 
 LONG = (
     "The committee met again in the large hall. Many people spoke about the weather and the roads. The mayor \
@@ -201,13 +204,20 @@ def test_where_a_quotation_comes_from() -> None:
 
 def test_words_are_kept_apart() -> None:
     """Between two Latin words without a space something has to stay, and the result says so."""
-    text = "ab中文cd"
-    reasons = set()
-    for seed in range(40):
-        result = PromptCompressor("random", seed=seed).compress(text, threshold=0.5)
-        assert "abcd" not in result.text
-        reasons |= {u.reason for u in result.units if u.kept}
-    assert APART in reasons
+
+    class Latin:
+        name, by_sentence, causal = "latin", False, True
+
+        def score(self, passages: Sequence[Passage], query: str) -> list[np.ndarray]:
+            return [np.array([float(w.isascii()) for w in p.words]) for p in passages]
+
+    result = PromptCompressor(Latin()).compress("ab中文cd ef文 gh", threshold=0.5)
+    assert result.text == "ab中cd ef gh"
+    assert [u.reason for u in result.units if u.kept and u.reason != "space"] == [
+        "score",
+        APART,
+        *["score"] * 3,
+    ]
 
 
 def test_reports() -> None:
