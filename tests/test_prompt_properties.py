@@ -48,7 +48,7 @@ def check_contract(result: Compressed) -> None:
         assert not "".join(missing).strip(), (reason, result.origin[start:end])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     text=texts,
     scorer=st.sampled_from(SCORERS),
@@ -71,7 +71,7 @@ def test_budget_and_contract(text: str, scorer: str, count: str, share: float, q
     check_contract(result)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=texts, scorer=st.sampled_from(SCORERS), rate=st.floats(0, 1))
 def test_rate_without_rules(text: str, scorer: str, rate: float) -> None:
     """Without protected spans every rate can be met."""
@@ -105,7 +105,7 @@ def test_joined_characters_stay_together(name: str) -> None:
         assert not set(text) & set("👨👩🇩🇪👍🏽\u200d\ufe0f\u20e3🏴\U000e0067")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     before=st.lists(texts, max_size=4),
     after=st.lists(texts, max_size=3),

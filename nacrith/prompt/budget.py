@@ -24,7 +24,8 @@ F64 = npt.NDArray[np.float64]
 Count = Callable[[str], int]
 
 _TRIES = 24
-"""Counts spent on filling what the prefix of the ranking leaves."""
+"""Counts spent on filling what the prefix of the ranking leaves; fewer where the text is long."""
+_LONG = 30_000  # units
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def choose(
         else:
             low, best = middle, found
     chosen = order[:low]
+    tries = max(4, min(_TRIES, _LONG // max(1, len(order))))
     if by_sentence:
         chosen, rest = ranking.whole_sentences(low, partial)
         if len(chosen) != low:
@@ -81,9 +83,9 @@ def choose(
             if best is None:  # a counter that is not monotone
                 chosen, best = order[:0], accept(order[:0])
     else:
-        rest = [order[i : i + 1] for i in range(low + 1, min(low + 1 + _TRIES, len(order)))]
+        rest = [order[i : i + 1] for i in range(low + 1, min(low + 1 + tries, len(order)))]
     assert best is not None
-    for group in rest[:_TRIES]:
+    for group in rest[:tries]:
         found = accept(np.concatenate([chosen, group]))
         if found is not None:
             chosen, best = np.concatenate([chosen, group]), found

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -119,10 +118,12 @@ class Part:
 
     def _drop_commas(self, out: Mask) -> None:
         """A comma that has come to stand right before the end of its sentence goes."""
-        chosen = np.flatnonzero(out).tolist()
+        chosen = np.flatnonzero(out)
         p = self.passage
-        for i, j in pairwise(chosen):
-            if p.kinds[i] == p.kinds[j] == CLOSE and not self.forced[i] and set(p.words[i]) <= _COMMAS:
+        close = p.kinds[chosen] == CLOSE
+        both = np.flatnonzero(close[:-1] & close[1:] & ~self.forced[chosen[:-1]])
+        for i, j in zip(chosen[both].tolist(), chosen[both + 1].tolist(), strict=True):
+            if set(p.words[i]) <= _COMMAS:
                 out[i] = p.words[j][0] not in _ENDS
 
     def _ends_sentence(self, i: int) -> bool:
@@ -145,27 +146,30 @@ class Part:
     def spans(self, kept: Mask) -> list[tuple[int, int]]:
         """Spans of `text` that are output for a closed choice of units, ascending, disjoint."""
         p = self.passage
-        starts, ends = p.starts.tolist(), p.ends.tolist()
+        chosen = np.flatnonzero(kept)
+        if not len(chosen):
+            return []
+        breaks = np.flatnonzero(np.diff(chosen) > 1)
+        firsts = chosen[np.concatenate([[0], breaks + 1])]
+        lasts = chosen[np.concatenate([breaks, [len(chosen) - 1]])]
         out: list[tuple[int, int]] = []
         before = -1
-        for i in np.flatnonzero(kept).tolist():
-            if before >= 0 or i == 0:
+        for i, last, a, b in zip(  # runs of units that follow each other
+            firsts.tolist(), lasts.tolist(), p.starts[firsts].tolist(), p.ends[lasts].tolist(), strict=True
+        ):
+            if before >= 0:
                 out += self._space(before, i)
-            out.append((starts[i], ends[i]))
-            before = i
-        if before >= 0:
-            tail = ends[-1]
-            if before == len(p) - 1 or "\n" in self.text[tail:]:
-                out.append((tail, len(self.text)))
+            out.append((0 if i == 0 else a, b))
+            before = last
+        tail = int(p.ends[-1])
+        if before == len(p) - 1 or "\n" in self.text[tail:]:
+            out.append((tail, len(self.text)))
         return [(a, b) for a, b in out if a < b]
 
     def _space(self, before: int, after: int) -> list[tuple[int, int]]:
-        """The white space between two kept units that follow each other in the output."""
+        """The white space between two kept units between which some were dropped."""
         p = self.passage
-        left = int(p.ends[before]) if before >= 0 else 0
-        right = int(p.starts[after])
-        if after == before + 1:
-            return [(left, right)]
+        left, right = int(p.ends[before]), int(p.starts[after])
         gaps = p.gaps[before + 1 : after + 1]
         begins = [left, *p.ends[before + 1 : after].tolist()]
         lines = [g.count("\n") for g in gaps]
