@@ -75,11 +75,7 @@ def test_errors(tmp_path: Path) -> None:
             ["are allowed", "number"],
         ),
         (["--target-tokens", "3"], b"x", ["--tokenizer"]),
-        (["--diff", "--explain"], b"x", ["exclude each other"]),
         (["--input", "chat"], b"x", ["not JSON"]),
-        (["--part-rate", "x=2"], b"x", ["NAME=RATE"]),
-        (["--protect", "numbers"], b"x", ["no retention rule"]),
-        (["--scorer", "classifier"], b"x", ["directory"]),
         (["no-such-file"], b"", ["no such file"]),
         ([], b"\xff\xfe", ["byte 0", "not UTF-8"]),
     ]:

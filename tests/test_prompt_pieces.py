@@ -8,6 +8,7 @@ import time
 import types
 from pathlib import Path
 
+import gguf
 import pytest
 from prompt_texts import CHINESE, EMOJI, ENGLISH, JAPANESE
 from small_models import TINY, TINY_HF
@@ -153,6 +154,23 @@ def test_counters_agree() -> None:
     assert counter(Tokenizer.from_file(str(TINY_HF / "tokenizer.json")))(text) == library(text)
     assert counter(None)(text) == counter("chars")(text) == len(text)
     assert counter(lambda t: 7)(text) == 7
+
+
+def test_counter_of_a_gguf(tmp_path: Path) -> None:
+    """Of a model that the exact engine does not run: only the tokenizer matters."""
+    model = json.loads((TINY_HF / "tokenizer.json").read_text())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "some-other-architecture")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] * 3 + [1] * (len(tokens) - 3))
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert counter(tmp_path / "x.gguf")(ENGLISH + EMOJI) == counter(TINY)(ENGLISH + EMOJI)
 
 
 @pytest.mark.parametrize("bad", ["no-such-model", "/no/such/tokenizer.json", 7])

@@ -124,8 +124,6 @@ class PromptCompressor:
         name = self.scorer.name
         if target is None and self._digest(source) in self._made:
             return unchanged(source, tokens, None, name, "compressed before")
-        if target is not None and tokens <= target:
-            return unchanged(source, tokens, target, name, "within the budget")
         if target is None and tokens < min_tokens:
             return unchanged(source, tokens, None, name, f"fewer than {min_tokens} tokens")
         document = build(source, kind, self.contract, rates, stable)
@@ -142,6 +140,8 @@ class PromptCompressor:
     ) -> Compressed:
         """Compress a document that is cut up already."""
         work = _Work(self.scorer, self.count, document, query, rate, target, threshold)
+        if work.limit is not None and work.tokens <= work.limit and threshold is None:
+            return unchanged(document.source, work.tokens, work.limit, self.scorer.name, "within the budget")
         kept, scores, cuts = work.stable() if stable else work.together()
         text = document.render(kept)
         self._remember(text)

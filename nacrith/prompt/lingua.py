@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from nacrith.errors import PromptError
 from nacrith.prompt.compress import SEPARATOR, PromptCompressor
 from nacrith.prompt.document import Contract, Document, Part
+from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import Compressed, unchanged
 from nacrith.prompt.structured import Rates
 
@@ -20,7 +21,7 @@ def compress_prompt(
     context: str | Sequence[str],
     instruction: str = "",
     question: str = "",
-    rate: float = 0.5,
+    rate: float | None = None,
     target_token: int = -1,
     *,
     force_context_ids: Sequence[int] = (),
@@ -40,17 +41,18 @@ def compress_prompt(
 ) -> dict[str, Any]:
     """Compress contexts between an instruction and a question, which are kept.
 
-    rate: the fraction of the contexts' tokens to keep. target_token: the most tokens of everything together,
-    counted by `tokenizer`; wins over rate where it is not negative. question: what the scorers of sentences
-    look for; with concate_question it ends the prompt. force_context_ids: contexts kept whole. force_tokens:
-    strings kept wherever they occur. The rest is as for `PromptCompressor`.
+    rate: the fraction of the contexts' tokens to keep, 0.5 if nothing else limits them.
+    target_token: the most tokens of everything together, counted by `tokenizer`; wins over rate where it is
+    not negative. question: what scorers of sentences look for; with concate_question it ends the prompt.
+    force_context_ids: contexts kept whole. force_tokens: strings kept wherever they occur. The rest is as
+    for `PromptCompressor`.
 
     Returns compressed_prompt, compressed_prompt_list (one for each context), origin_tokens,
     compressed_tokens, ratio, rate, and spans of the joined original.
     """
-    rules = list(protect.split(",")) if isinstance(protect, str) else list(protect)
+    rules = chosen_rules(protect)
     if force_reserve_digit:
-        rules = [*(r for r in rules if r not in ("-number", "none")), "number"]
+        rules = (*rules, "number")
     compressor = PromptCompressor(
         scorer,
         tokenizer,
@@ -69,9 +71,7 @@ def compress_prompt(
     if target is not None and tokenizer is None:
         raise PromptError("target_token needs the tokenizer that counts its tokens: name it, or chars")
     tokens = compressor.count(document.source)
-    if target is not None and tokens <= target:
-        result = unchanged(document.source, tokens, target, compressor.scorer.name, "within the budget")
-    elif target is None and tokens < min_tokens:
+    if target is None and tokens < min_tokens:
         result = unchanged(
             document.source, tokens, None, compressor.scorer.name, f"fewer than {min_tokens} tokens"
         )
@@ -110,14 +110,15 @@ def _run(
     compressor: PromptCompressor,
     document: Document,
     question: str,
-    rate: float,
+    rate: float | None,
     target: int | None,
     threshold: float | None,
     on_error: str,
 ) -> Compressed:
-    use_rate = None if threshold is not None and rate == 0.5 else rate
+    if rate is None and target is None and threshold is None:
+        rate = 0.5
     try:
-        return compressor.run_document(document, question, use_rate, target, threshold)
+        return compressor.run_document(document, question, rate, target, threshold)
     except Exception as error:
         if on_error != "pass":
             raise

@@ -40,16 +40,16 @@ def code_lengths(rows: Logits, targets: Sequence[int]) -> F64:
 class SelfInformationScorer:
     """Bits a token that a unit costs, with all of the passages before it as context.
 
-    window: tokens of context, at most and by default those that the model was made for.
+    window: tokens of context, at most those that the model was made for; time grows with it.
     """
 
     name = "self-information"
     by_sentence = False
     causal = True
 
-    def __init__(self, model: LanguageModel, window: int | None = None) -> None:
+    def __init__(self, model: LanguageModel, window: int = 1024) -> None:
         self.model = model
-        self.window = min(window or model.max_context, model.max_context)
+        self.window = min(window, model.max_context)
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
         separator = b"\n\n"
