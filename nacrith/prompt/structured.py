@@ -33,7 +33,7 @@ _ESCAPE = re.compile(
 _HEADING = re.compile(r"(?m)^#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$")
 _FRONT = re.compile(r"---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _FENCE = re.compile(r"(?ms)^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)")
-_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n")  # no more of the white space: it may grow with what follows
 _SHORT = 8  # a JSON string of fewer units is a value, not prose
 _FIXED_ROLES = frozenset({"system", "developer"})
 
@@ -73,7 +73,7 @@ def build(
 
 
 def paragraphs(part: Part) -> Iterator[Part]:
-    """The paragraphs of a part, each with the blank lines behind it; code fences are not cut."""
+    """The paragraphs of a part, each with the blank line behind it; code fences are not cut."""
     fences = [m.span() for m in _FENCE.finditer(part.text)]
     cuts = [0]
     for match in _PARAGRAPH_END.finditer(part.text):
