@@ -40,3 +40,11 @@ class ModelMismatchError(ModelError):
     """A model is at hand, but not the one that the archive was made with."""
 
     exit_code = 3
+
+
+class PromptError(NacrithError):
+    """A prompt that cannot be compressed as asked."""
+
+
+class BudgetError(PromptError):
+    """What must be kept of a prompt exceeds its budget."""

@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "": {"errors", "archive", "codec", "models"},
     "jobs": {"errors"},
-    "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors"},
+    "prompt": {"errors", "models"},
+    "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt"},
 }
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

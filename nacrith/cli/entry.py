@@ -17,7 +17,7 @@ import click
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import batch, compress, decompress, info, models, signals, verify
+from nacrith.cli import batch, compress, decompress, info, models, prompt, signals, verify
 from nacrith.cli.console import ERROR, OK, Console, describe_os_error
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
@@ -147,17 +147,23 @@ for _command in (
     verify.command,
     info.command,
     models.command,
+    prompt.command,
 ):
     group.add_command(_command)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and end the process with its exit code."""
+def main(
+    arguments: Sequence[str] | None = None, command: click.Command = group, name: str = "nacrith"
+) -> None:
+    """Run the command line and end the process with its exit code.
+
+    command, name: of a program that is one of the commands under a name of its own.
+    """
     guard_standard_streams()
     signals.install()
     code = ERROR
     try:
-        code = _run(sys.argv[1:] if arguments is None else list(arguments))
+        code = _run(sys.argv[1:] if arguments is None else list(arguments), command, name)
     except BrokenPipeError:
         signals.die(signal.SIGPIPE)
     except KeyboardInterrupt:
@@ -165,14 +171,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], command: click.Command, name: str) -> int:
     console = Console()
     try:
-        code = group.main(arguments, prog_name="nacrith", standalone_mode=False)
+        code = command.main(arguments, prog_name=name, standalone_mode=False, **group.context_settings)
         if sys.stdout is not None:  # --help goes through it
             sys.stdout.flush()
     except click.UsageError as error:
-        console.error(f"{error.format_message()} (nacrith --help shows the usage)")
+        console.error(f"{error.format_message()} ({name} --help shows the usage)")
         return ERROR
     except click.exceptions.Exit as end:
         return end.exit_code

@@ -1,0 +1,199 @@
+"""`nacrith prompt`, also installed as `prompt-compress`: shorter prompts, as a filter or for files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nacrith.cli.console import OK, CommandError, shown
+from nacrith.cli.inputs import STDIN, open_input
+from nacrith.cli.options import Settings, message_options, settings, threads_option
+from nacrith.cli.outputs import explained, open_output
+from nacrith.prompt.scorers import DEFAULT, NAMES
+
+if TYPE_CHECKING:
+    from nacrith.prompt import Compressed
+
+_KINDS = ("text", "markdown", "json", "chat")
+
+
+class _Rate(click.ParamType[tuple[str, float]]):
+    """NAME=RATE."""
+
+    name = "name=rate"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        name, _, number = str(value).rpartition("=")
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = -1.0
+        if not name or not 0 <= rate <= 1:
+            self.fail(f"{value!r} is not NAME=RATE with a rate from 0 to 1", param, ctx)
+        return name, rate
+
+
+@click.command("prompt", short_help="Shorten prompts for language models (lossy).")
+@click.argument("files", metavar="[FILE|-]...", nargs=-1, type=click.Path())
+@click.option("--rate", type=click.FloatRange(0, 1), help="Fraction of the tokens to keep (default: 0.5).")
+@click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
+@click.option("--threshold", metavar="X", type=float, help="Drop what scores less, in the scorer's unit.")
+@click.option("--query", metavar="TEXT", default="", help="What the prompt's reader will be asked.")
+@click.option("--scorer", type=click.Choice(NAMES), default=DEFAULT, help=f"What ranks (default: {DEFAULT}).")
+@click.option(
+    "-m", "--model", metavar="MODEL", help="Of the scorer: a language model, or a classifier's directory."
+)
+@click.option(
+    "--tokenizer",
+    metavar="WHAT",
+    help="What counts: tokenizer.json, its directory, .gguf, .nacm, a model's name, tiktoken:NAME, chars.",
+)
+@click.option("--input", "kind", type=click.Choice(_KINDS), default="text", help="What the input is.")
+@click.option(
+    "--part-rate",
+    "rates",
+    metavar="NAME=RATE",
+    type=_Rate(),
+    multiple=True,
+    help="Rate of parts by role, heading or JSON path; * matches.",
+)
+@click.option(
+    "--protect",
+    metavar="RULES",
+    default="all",
+    help="Rules of what is kept: all, none, number,url,..., or -number to leave one out.",
+)
+@click.option("--keep-pattern", "patterns", metavar="REGEX", multiple=True, help="Keep what matches.")
+@click.option(
+    "--retain",
+    type=click.Choice(("always", "with_sentence")),
+    default="always",
+    help="Protect numbers, negations, quotations always, or in kept sentences.",
+)
+@click.option("--prefix-stable", is_flag=True, help="Appending text never changes what came out before.")
+@click.option(
+    "--min-tokens", metavar="N", type=click.IntRange(0), default=0, help="Leave shorter ones alone."
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(("raise", "pass")),
+    default="raise",
+    help="On an error fail, or pass the prompt on as it is.",
+)
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", help="Of the output.")
+@click.option("--diff", is_flag=True, help="Output the original with what was dropped struck out.")
+@click.option("--explain", is_flag=True, help="Output a table: why each word was kept or dropped.")
+@click.option("--html", "html", metavar="FILE", help="Write a report as a web page.")
+@click.option("--stats", is_flag=True, help="Figures on standard error.")
+@click.option("--seed", type=int, default=0, help="Of the scorer random.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite FILE.")
+@threads_option
+@message_options
+def command(files: Sequence[str], **options: Any) -> int:
+    """Drop what a prompt's reader can do without, within a budget of tokens.
+
+    The output consists of spans of the input. Several text files are contexts that share the budget.
+    Numbers, negations, identifiers, URLs, quotations, code, JSON and the like are kept by rule.
+
+    \b
+    prompt-compress --target-tokens 2000 --tokenizer tokenizer.json < prompt.txt
+    prompt-compress --query 'Who founded it?' --rate 0.3 --retain with_sentence page.txt
+    prompt-compress --input chat --part-rate tool=0.2 messages.json
+    """
+    chosen = settings(options)
+    if sum((options["diff"], options["explain"], options["form"] == "json")) > 1:
+        raise click.UsageError("--diff, --explain and --format json exclude each other")
+    if len(files) > 1 and options["kind"] != "text":
+        raise click.UsageError(f"--input {options['kind']} takes one file, not {len(files)}")
+    if options["target_tokens"] is not None and options["tokenizer"] is None:
+        raise click.UsageError("--target-tokens needs --tokenizer, which says whose tokens (or chars)")
+    try:
+        result = _compress(chosen, [_read(name) for name in files or (STDIN,)], options)
+        if result.note.startswith("error: "):
+            chosen.console.warning(f"left as it is: {result.note.removeprefix('error: ')}")
+        _report(chosen, result, options)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return chosen.console.failure(error, files[0] if len(files) == 1 else "")
+    return OK
+
+
+def _read(name: str) -> str:
+    with explained("cannot read it"), open_input(name, archive=False) as source:
+        data = source.file.read()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"byte {error.start} of {shown(name)} is not UTF-8: convert the text") from None
+
+
+def _compress(chosen: Settings, texts: list[str], options: dict[str, Any]) -> Compressed:
+    from nacrith.prompt import PromptCompressor
+    from nacrith.prompt.compress import SEPARATOR
+
+    model = options["model"] or (None if options["scorer"] == "classifier" else chosen.model)
+    compressor = PromptCompressor(
+        options["scorer"],
+        options["tokenizer"],
+        model=model,
+        threads=chosen.threads,
+        seed=options["seed"],
+        protect=options["protect"],
+        patterns=options["patterns"],
+        retain=options["retain"],
+    )
+    return compressor.compress(
+        SEPARATOR.join(texts),
+        query=options["query"],
+        rate=options["rate"],
+        target_tokens=options["target_tokens"],
+        threshold=options["threshold"],
+        kind=options["kind"],
+        rates=dict(options["rates"]),
+        prefix_stable=options["prefix_stable"],
+        min_tokens=options["min_tokens"],
+        on_error=options["on_error"],
+    )
+
+
+def _report(chosen: Settings, result: Compressed, options: dict[str, Any]) -> None:
+    from nacrith.prompt import report
+
+    if options["form"] == "json":
+        text = json.dumps(result.as_dict(), ensure_ascii=False) + "\n"
+    elif options["explain"]:
+        text = report.table(result)
+    elif options["diff"]:
+        terminal = chosen.output is None and sys.stdout is not None and sys.stdout.isatty()
+        text = report.diff(result, colour=terminal)
+    else:
+        text = result.text
+    if options["html"]:
+        _write(options["html"], report.page(result), chosen.force)
+    _write(chosen.output, text, chosen.force)
+    if options["stats"]:
+        width = max(len(name) for name, _ in report.stats(result))
+        lines = "".join(f"{name:{width}}  {value}\n" for name, value in report.stats(result))
+        click.echo(lines, err=True, nl=False)
+
+
+def _write(target: str | None, text: str, force: bool) -> None:
+    with open_output(target, os.stat(os.curdir), force=force, archive=False) as output:
+        output.write(text.encode())
+        output.commit()
+
+
+def main() -> None:
+    """The console script."""
+    from nacrith.cli.entry import main as run
+
+    run(command=command, name="prompt-compress")

@@ -1,0 +1,156 @@
+"""Choosing units by their scores so that the output never exceeds a budget.
+
+Token counts do not add up (a tokenizer merges across the borders of units), so nothing is estimated: a
+choice is accepted only after its whole output has been counted. The units are ranked; the longest prefix of
+the ranking whose output fits is found by bisection; what is left of the budget goes to units further down
+that still fit. Every accepted choice was counted, so the promise holds for any counter, also for one that
+is not monotone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nacrith.errors import BudgetError
+from nacrith.prompt.document import Part
+from nacrith.prompt.segment import I64, WORD, Mask
+
+F64 = npt.NDArray[np.float64]
+Count = Callable[[str], int]
+
+_TRIES = 24
+"""Counts spent on filling what the prefix of the ranking leaves; fewer where the text is long."""
+_LONG = 30_000  # units
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Closed choices of the units of some parts. cut: score of the last unit chosen, NaN if none was."""
+
+    kept: list[Mask]
+    cut: float
+
+
+def choose(
+    parts: Sequence[Part],
+    scores: Sequence[F64],
+    fits: Callable[[Sequence[Mask]], bool],
+    *,
+    by_sentence: bool,
+    threshold: float | None = None,
+    partial: bool = True,
+) -> Choice | None:
+    """The best choice that `fits`, which is asked about closed choices; None if not even what is protected
+    fits.
+
+    scores: of each part, (units,) or, `by_sentence`, (sentences,); higher is kept first.
+    threshold: units that score less are dropped, whatever the budget.
+    partial: where not one sentence fits, words from its beginning may be kept.
+    """
+    ranking = _Ranking(parts, scores, by_sentence, threshold)
+
+    def accept(chosen: I64) -> list[Mask] | None:
+        kept = ranking.masks(chosen)
+        return kept if fits(kept) else None
+
+    order = ranking.order
+    best = accept(order[:0])
+    if best is None:
+        return None
+    low, high = 0, len(order)  # the prefix `low` fits
+    whole = accept(order)
+    if whole is not None:
+        return Choice(whole, ranking.lowest(order))
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = accept(order[:middle])
+        if found is None:
+            high = middle
+        else:
+            low, best = middle, found
+    chosen = order[:low]
+    tries = max(4, min(_TRIES, _LONG // max(1, len(order))))
+    if by_sentence:
+        chosen, rest = ranking.whole_sentences(low, partial)
+        if len(chosen) != low:
+            best = accept(chosen)
+            assert best is not None or len(chosen)
+            if best is None:  # a counter that is not monotone
+                chosen, best = order[:0], accept(order[:0])
+    else:
+        rest = [order[i : i + 1] for i in range(low + 1, min(low + 1 + tries, len(order)))]
+    assert best is not None
+    for group in rest[:tries]:
+        found = accept(np.concatenate([chosen, group]))
+        if found is not None:
+            chosen, best = np.concatenate([chosen, group]), found
+    return Choice(best, ranking.lowest(chosen))
+
+
+class _Ranking:
+    """All units of several parts that may be chosen, best first, as indices into their concatenation."""
+
+    def __init__(
+        self, parts: Sequence[Part], scores: Sequence[F64], by_sentence: bool, threshold: float | None
+    ) -> None:
+        self.parts = parts
+        sizes = [len(p.passage) for p in parts]
+        self.edges = np.cumsum([0, *sizes]).tolist()
+        units: list[F64] = []
+        groups: list[I64] = []
+        sentences = 0
+        for part, score in zip(parts, scores, strict=True):
+            p = part.passage
+            units.append(score[p.sentence] if by_sentence else score)
+            groups.append(p.sentence + sentences)
+            sentences += len(p.sentences)
+        self.scores = np.concatenate([np.empty(0), *units])
+        self.groups = np.concatenate([np.empty(0, np.int64), *groups])
+        free = np.concatenate([np.empty(0, bool), *((p.passage.kinds == WORD) & ~p.forced for p in parts)])
+        if threshold is not None:
+            free &= self.scores >= threshold
+        place = np.arange(len(self.scores))
+        keys = (place, self.groups, -self.scores) if by_sentence else (place, -self.scores)
+        order = np.lexsort(keys)
+        self.order: I64 = order[free[order]]
+
+    def masks(self, chosen: I64) -> list[Mask]:
+        flat = np.zeros(self.edges[-1], bool)
+        flat[chosen] = True
+        return [
+            part.close(flat[a:b])
+            for part, a, b in zip(self.parts, self.edges[:-1], self.edges[1:], strict=True)
+        ]
+
+    def lowest(self, chosen: I64) -> float:
+        return float(self.scores[chosen].min()) if len(chosen) else float("nan")
+
+    def whole_sentences(self, fitting: int, partial: bool) -> tuple[I64, list[I64]]:
+        """Of the first `fitting` units those of whole sentences, and the sentences after them; the units
+        themselves and nothing else if that is no sentence and `partial`."""
+        group = self.groups[self.order]
+        first = np.flatnonzero(np.diff(group, prepend=-1))
+        ends = [*first[1:].tolist(), len(group)]
+        done = sum(end <= fitting for end in ends)
+        if not done and partial:
+            return self.order[:fitting], []
+        rest = [self.order[a:b] for a, b in zip(first.tolist()[done:], ends[done:], strict=True)]
+        return self.order[: ends[done - 1] if done else 0], rest
+
+
+def too_much(parts: Sequence[Part], needed: int, allowed: int, outside: int) -> BudgetError:
+    """The error that says what exceeds a budget: tokens needed, allowed, and outside of all parts."""
+    tally = Tally(r for part in parts for r, f in zip(part.reasons, part.forced, strict=True) if f)
+    kinds = ", ".join(f"{reason} ({n})" for reason, n in tally.most_common(4))
+    why = f"protected words: {kinds}" if kinds else "nothing of it may be dropped"
+    if outside:
+        why += f"; {outside} tokens lie outside of what may shrink"
+    return BudgetError(
+        f"what must be kept needs {needed} tokens, and {allowed} are allowed ({why}): raise the budget,"
+        " or protect less"
+    )

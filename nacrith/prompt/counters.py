@@ -1,0 +1,122 @@
+"""Counting tokens as the model that will read the prompt does.
+
+A budget means something only in the tokens of its reader, so the caller names the tokenizer: a
+tokenizer.json or a directory with one, a GGUF or .nacm file, a model's name, a tiktoken encoding, or any
+object that encodes. Start tokens and chat templates are not counted. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nacrith.errors import ModelError, PromptError
+
+Counter = Callable[[str], int]
+
+CHARACTERS = "chars"
+_TIKTOKEN = "tiktoken:"
+
+
+def counter(tokenizer: Any = None) -> Counter:
+    """A function that counts the tokens of a text.
+
+    tokenizer: None or "chars" for characters; "tiktoken:NAME"; the path of a tokenizer.json, of a directory
+    that holds one, of a .gguf or .nacm file; the name of a model that is on this machine; a function from
+    text to a number; or an object with `encode` (tiktoken, transformers, tokenizers, nacrith).
+    """
+    if tokenizer is None or tokenizer == CHARACTERS:
+        return len
+    if isinstance(tokenizer, str | os.PathLike):
+        name = os.fspath(tokenizer)
+        if name.startswith(_TIKTOKEN):
+            return _tiktoken(name.removeprefix(_TIKTOKEN))
+        return _from_path(Path(name))
+    if hasattr(tokenizer, "encode"):
+        return _from_object(tokenizer)
+    if callable(tokenizer):
+        return tokenizer
+    raise PromptError(
+        f"{type(tokenizer).__name__} is no tokenizer: give a path, a name, a function from text to a number,"
+        " or an object with encode()"
+    )
+
+
+def _from_path(path: Path) -> Counter:
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.suffix == ".json":
+        return _tokenizers_file(file)
+    if file.suffix == ".gguf" and file.is_file():
+        return _gguf(file)
+    from nacrith.models.exact import modelfile
+    from nacrith.models.store import find
+    from nacrith.models.tokenizer import ByteTokenizer
+
+    try:
+        found = modelfile.read(find(str(path)))
+    except ModelError as error:
+        raise PromptError(f"no tokenizer to count with: {error}") from error
+    return _from_object(ByteTokenizer.from_definition(found.tokenizer_definition))
+
+
+def _tokenizers_file(file: Path) -> Counter:
+    from tokenizers import Tokenizer
+
+    if not file.is_file():
+        raise PromptError(f"{file}: no such tokenizer file; a directory needs a tokenizer.json")
+    try:
+        library = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception
+        raise PromptError(f"{file}: not a tokenizer of the tokenizers library ({error})") from None
+    library.no_truncation()
+    library.no_padding()
+    return lambda text: len(library.encode(text, add_special_tokens=False).ids)
+
+
+def _gguf(file: Path) -> Counter:
+    """The tokenizer of any GGUF with byte-level BPE, whether or not the exact engine runs its model."""
+    from nacrith.models.tokenizer_import import from_gguf_fields
+
+    try:
+        import gguf
+    except ImportError:
+        raise PromptError(f"{file}: reading GGUF needs a package; run: pip install 'nacrith[gguf]'") from None
+    try:
+        fields = {name: field.contents() for name, field in gguf.GGUFReader(file).fields.items()}
+    except Exception as error:  # whatever the library trips over in a damaged file
+        raise PromptError(f"{file}: not a readable GGUF file ({error})") from None
+    return _from_object(from_gguf_fields(fields))
+
+
+def _tiktoken(name: str) -> Counter:
+    try:
+        import tiktoken
+        import tiktoken.load
+    except ImportError:
+        raise PromptError(f"the encoding {name} needs a package; run: pip install tiktoken") from None
+
+    def refuse(path: str) -> bytes:
+        raise OSError(f"{path} is not in tiktoken's cache (TIKTOKEN_CACHE_DIR)")
+
+    fetch = tiktoken.load.read_file
+    tiktoken.load.read_file = refuse  # it would go to the network; its cache is read before
+    try:
+        return _from_object(tiktoken.get_encoding(name))
+    except (OSError, ValueError) as error:
+        raise PromptError(f"tiktoken cannot load {name!r}: {error}; nothing is downloaded here") from None
+    finally:
+        tiktoken.load.read_file = fetch
+
+
+def _from_object(encoder: Any) -> Counter:
+    """By what the library at hand calls it; text that looks like a special token is text."""
+    module = type(encoder).__module__.partition(".")[0]
+    if module == "tiktoken":
+        return lambda text: len(encoder.encode_ordinary(text))
+    if module in {"transformers", "tokenizers"}:
+        return lambda text: len(encoder.encode(text, add_special_tokens=False))
+    if module == "nacrith":
+        return lambda text: len(encoder.encode(text.encode()))
+    return lambda text: len(encoder.encode(text))

@@ -1,0 +1,226 @@
+"""A prompt as compression sees it: a source text, parts of it that may shrink, and what must stay.
+
+All that lies outside the parts (JSON syntax, a system message, the caller's instruction) is output as it
+is. A part whose source is escaped (a JSON string) has the text that is meant and, for each character, where
+it comes from, so that words are cut in the text and spans are cut in the source.
+
+`close` and `spans` hold the rules that make any choice of units a readable text: punctuation follows its
+words, two words never grow together, and of the white space around what was dropped one piece stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from nacrith.prompt.protect import HARD, RULES, Protected, protected
+from nacrith.prompt.segment import CLOSE, I64, INFIX, OPEN, WORD, Mask, Passage, passage
+
+_ENDS = ".!?…؟۔।॥。！？．"
+_COMMAS = set(",;:،؛、，；：")
+_MANDATORY = _ENDS + "\"'”’)]}」』"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What is kept by rule. See `protect.protected`.
+
+    with_sentence: rules that are not in `protect.HARD` hold only in sentences of which something is kept.
+    """
+
+    rules: Sequence[str] = RULES
+    patterns: Sequence[str] = ()
+    forced: Sequence[str] = ()
+    with_sentence: bool = False
+
+    def of(self, text: str) -> list[Protected]:
+        return protected(text, self.rules, self.patterns, self.forced)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of the source that may shrink.
+
+    start, end: where it lies in the source. text: what it means. origin: (len(text) + 1,) source offset of
+    each character and of the end; None if `text` is the source as it stands.
+    label: what the caller knows it by (a role, a heading, a JSON path). rate: its own, or None.
+    """
+
+    start: int
+    end: int
+    text: str
+    label: str = ""
+    origin: I64 | None = None
+    rate: float | None = None
+    contract: Contract = field(default_factory=Contract)
+
+    @cached_property
+    def passage(self) -> Passage:
+        return passage(self.text)
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        """For each unit the rule that protects it, or ""."""
+        out = [""] * len(self.passage)
+        starts, ends = self.passage.starts, self.passage.ends
+        for start, end, reason in self.contract.of(self.text):
+            first = int(np.searchsorted(ends, start, "right"))
+            last = int(np.searchsorted(starts, end, "left"))
+            for i in range(first, last):
+                if not out[i] or (reason in HARD and out[i] not in HARD):
+                    out[i] = reason
+        return out
+
+    @cached_property
+    def forced(self) -> Mask:
+        """Units that are kept in any case."""
+        soft = self.contract.with_sentence
+        return np.array([bool(r) and (not soft or r in HARD) for r in self.reasons], bool)
+
+    @cached_property
+    def _soft(self) -> Mask:
+        """Units that are kept if something of their sentence is."""
+        return np.array([bool(r) for r in self.reasons], bool) & ~self.forced
+
+    @cached_property
+    def _affixes(self) -> list[int]:
+        return np.flatnonzero(self.passage.kinds != WORD).tolist()
+
+    def close(self, kept: Mask) -> Mask:
+        """`kept` and all that must go with it: protected units, punctuation, what keeps words apart."""
+        p = self.passage
+        words = (kept | self.forced) & ((p.kinds == WORD) | self.forced)
+        if self._soft.any():
+            alive = np.zeros(len(p.sentences), bool)
+            alive[p.sentence[words]] = True
+            words |= self._soft & alive[p.sentence]
+        out = self._apart(words)
+        live = set(np.unique(p.sentence[out]).tolist())
+        sentence = p.sentence.tolist()
+        kinds = p.kinds.tolist()
+        last = len(p) - 1
+        for i in self._affixes:
+            left = i > 0 and sentence[i - 1] == sentence[i] and bool(out[i - 1])
+            if kinds[i] == CLOSE:
+                final = i == last or sentence[i + 1] != sentence[i]
+                out[i] |= left or (final and sentence[i] in live and self._ends_sentence(i))
+        self._drop_commas(out)
+        for i in reversed(self._affixes):
+            right = i < last and sentence[i + 1] == sentence[i] and bool(out[i + 1])
+            if kinds[i] == OPEN:
+                out[i] |= right
+            elif kinds[i] == INFIX:
+                out[i] |= right and i > 0 and bool(out[i - 1])
+        return out
+
+    def _drop_commas(self, out: Mask) -> None:
+        """A comma that has come to stand right before the end of its sentence goes."""
+        chosen = np.flatnonzero(out)
+        p = self.passage
+        close = p.kinds[chosen] == CLOSE
+        both = np.flatnonzero(close[:-1] & close[1:] & ~self.forced[chosen[:-1]])
+        for i, j in zip(chosen[both].tolist(), chosen[both + 1].tolist(), strict=True):
+            if set(p.words[i]) <= _COMMAS:
+                out[i] = p.words[j][0] not in _ENDS
+
+    def _ends_sentence(self, i: int) -> bool:
+        mark = self.passage.words[i]
+        return any(c in _ENDS for c in mark) and all(c in _MANDATORY for c in mark)
+
+    def _apart(self, kept: Mask) -> Mask:
+        """Where two solid units would touch, keep the unit after the first of them as well."""
+        p = self.passage
+        out = kept.copy()
+        chosen = np.flatnonzero(kept & (p.kinds == WORD))
+        before, after = chosen[:-1], chosen[1:]
+        touching = p.solid[before] & p.solid[after] & (after > before + 1)
+        gaps = p.gaps
+        for i, j in zip(before[touching].tolist(), after[touching].tolist(), strict=True):
+            if not any(gaps[i + 1 : j + 1]) and not out[i + 1 : j].any():
+                out[i + 1] = True
+        return out
+
+    def spans(self, kept: Mask) -> list[tuple[int, int]]:
+        """Spans of `text` that are output for a closed choice of units, ascending, disjoint."""
+        p = self.passage
+        chosen = np.flatnonzero(kept)
+        if not len(chosen):
+            return []
+        breaks = np.flatnonzero(np.diff(chosen) > 1)
+        firsts = chosen[np.concatenate([[0], breaks + 1])]
+        lasts = chosen[np.concatenate([breaks, [len(chosen) - 1]])]
+        out: list[tuple[int, int]] = []
+        before = -1
+        for i, last, a, b in zip(  # runs of units that follow each other
+            firsts.tolist(), lasts.tolist(), p.starts[firsts].tolist(), p.ends[lasts].tolist(), strict=True
+        ):
+            if before >= 0:
+                out += self._space(before, i)
+            out.append((0 if i == 0 else a, b))
+            before = last
+        tail = int(p.ends[-1])
+        if before == len(p) - 1 or "\n" in self.text[tail:]:
+            out.append((tail, len(self.text)))
+        return [(a, b) for a, b in out if a < b]
+
+    def _space(self, before: int, after: int) -> list[tuple[int, int]]:
+        """The white space between two kept units between which some were dropped."""
+        p = self.passage
+        left, right = int(p.ends[before]), int(p.starts[after])
+        gaps = p.gaps[before + 1 : after + 1]
+        begins = [left, *p.ends[before + 1 : after].tolist()]
+        lines = [g.count("\n") for g in gaps]
+        if max(lines):
+            best = len(lines) - 1 - lines[::-1].index(max(lines))
+            a, b = begins[best], begins[best] + len(gaps[best])
+            if best < len(gaps) - 1 and lines[-1]:  # the indentation of the line that follows
+                a_last = begins[-1] + gaps[-1].rindex("\n") + 1
+                return [(a, a + gaps[best].rindex("\n") + 1), (a_last, right)]
+            return [(a, b)]
+        if p.kinds[after] == CLOSE or gaps[-1]:
+            return [(begins[-1], right)]
+        if p.kinds[before] == OPEN:
+            return []
+        best = next((k for k, g in enumerate(gaps) if g), 0)
+        return [(begins[best], begins[best] + len(gaps[best]))]
+
+    def to_source(self, start: int, end: int) -> tuple[int, int]:
+        """Where a span of `text` lies in the source."""
+        if self.origin is None:
+            return self.start + start, self.start + end
+        return int(self.origin[start]), int(self.origin[end])
+
+
+@dataclass(frozen=True)
+class Document:
+    """A source text and its parts, ascending and disjoint. outside: why the rest stays."""
+
+    source: str
+    parts: Sequence[Part]
+    outside: str = "syntax"
+
+    def spans(self, kept: Sequence[Mask]) -> list[tuple[int, int]]:
+        """Spans of the source that are output for closed choices of the parts' units, joined up."""
+        out: list[tuple[int, int]] = []
+        position = 0
+
+        def add(start: int, end: int) -> None:
+            if out and out[-1][1] == start:
+                out[-1] = out[-1][0], end
+            elif start < end:
+                out.append((start, end))
+
+        for part, mask in zip(self.parts, kept, strict=True):
+            add(position, part.start)
+            for span in part.spans(mask):
+                add(*part.to_source(*span))
+            position = part.end
+        add(position, len(self.source))
+        return out
+
+    def render(self, kept: Sequence[Mask]) -> str:
+        """The output for closed choices of the parts' units."""
+        return "".join(self.source[a:b] for a, b in self.spans(kept))

@@ -1,0 +1,155 @@
+"""What a compression gives back: the text, the figures, and every span of the original with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nacrith.prompt.document import Document
+from nacrith.prompt.scorers.protocol import F64
+from nacrith.prompt.segment import WORD, Mask
+
+SPACE, PUNCTUATION, SCORE, APART = "space", "punctuation", "score", "keeps words apart"
+"""Reasons besides the rules of `protect`: white space; goes with its neighbours; what the scorer said; would
+have let two words grow together."""
+
+
+class Span(NamedTuple):
+    """A stretch of the original, whether it is in the output, and why. score: NaN where none was given."""
+
+    start: int
+    end: int
+    kept: bool
+    reason: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed prompt.
+
+    units: the original from end to end, unit by unit; those that are kept make up `text`.
+    limit: the tokens that were allowed, None if there was no budget. cut: the lowest score that the budget
+    let through. note: why the text was left as it is, or "".
+    """
+
+    origin: str
+    text: str
+    origin_tokens: int
+    compressed_tokens: int
+    limit: int | None
+    scorer: str
+    units: Sequence[Span]
+    contexts: Sequence[tuple[int, int]] = ()
+    cut: float = float("nan")
+    note: str = ""
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        """`units` with neighbours of one fate and reason joined; white space goes with what is before it."""
+        out: list[Span] = []
+        for unit in self.units:
+            last = out[-1] if out else None
+            if last and last.kept == unit.kept and (unit.reason in (last.reason, SPACE)):
+                out[-1] = last._replace(end=unit.end, score=float("nan"))
+            else:
+                out.append(unit)
+        return out
+
+    @property
+    def rate(self) -> float:
+        """Tokens kept of those that there were."""
+        return self.compressed_tokens / self.origin_tokens if self.origin_tokens else 1.0
+
+    def to_origin(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Where in the original a span of `text` comes from, as a quotation in an answer may ask."""
+        out: list[tuple[int, int]] = []
+        position = 0
+        for span in self.spans:
+            if not span.kept:
+                continue
+            size = span.end - span.start
+            a, b = max(start, position), min(end, position + size)
+            if a < b:
+                out.append((span.start + a - position, span.start + b - position))
+            position += size
+        return out
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys that LLMLingua users know, and the spans."""
+        ratio = self.origin_tokens / self.compressed_tokens if self.compressed_tokens else 0.0
+        return {
+            "compressed_prompt": self.text,
+            "compressed_prompt_list": [self.within(a, b) for a, b in self.contexts],
+            "origin_tokens": self.origin_tokens,
+            "compressed_tokens": self.compressed_tokens,
+            "ratio": f"{ratio:.1f}x",
+            "rate": f"{100 * self.rate:.1f}%",
+            "limit": self.limit,
+            "scorer": self.scorer,
+            "note": self.note,
+            "spans": [
+                {"start": s.start, "end": s.end, "kept": s.kept, "reason": s.reason} for s in self.spans
+            ],
+        }
+
+    def within(self, start: int, end: int) -> str:
+        """What is left of a stretch of the original."""
+        pieces = (self.origin[max(s.start, start) : min(s.end, end)] for s in self.spans if s.kept)
+        return "".join(pieces).strip()
+
+
+def unchanged(origin: str, tokens: int, limit: int | None, scorer: str, note: str) -> Compressed:
+    """The result that leaves everything as it is."""
+    whole = [Span(0, len(origin), True, note, float("nan"))] if origin else []
+    return Compressed(origin, origin, tokens, tokens, limit, scorer, whole, [(0, len(origin))], note=note)
+
+
+def explain(
+    document: Document,
+    kept: Sequence[Mask],
+    scores: Sequence[F64],
+    cuts: Sequence[float],
+    by_sentence: bool,
+) -> list[Span]:
+    """The source, end to end, in units and the white space between them, each with its fate and reason.
+
+    kept, scores, cuts: of each part the choice, the scores, and the lowest score that was chosen (or NaN).
+    """
+    size = len(document.source)
+    alive = np.zeros(size + 1, bool)
+    for a, b in document.spans(kept):
+        alive[a:b] = True
+    owner = np.full(size + 1, -1, np.int64)  # of each character: outside
+    reasons: list[tuple[str, float]] = []
+    for part, mask, score, cut in zip(document.parts, kept, scores, cuts, strict=True):
+        p = part.passage
+        owner[part.start : part.end] = -2  # white space, unless a unit is found there
+        values = score[p.sentence] if by_sentence else score
+        for i, (a, b) in enumerate(zip(p.starts.tolist(), p.ends.tolist(), strict=True)):
+            a, b = part.to_source(a, b)
+            owner[a:b] = len(reasons)
+            if mask[i] and part.reasons[i]:
+                reasons.append((part.reasons[i], float("nan")))
+            elif p.kinds[i] != WORD:
+                reasons.append((PUNCTUATION, float("nan")))
+            else:
+                low = mask[i] and values[i] < cut
+                reasons.append((APART if low else SCORE, float(values[i])))
+    edges = np.flatnonzero((np.diff(owner[:size]) != 0) | (np.diff(alive[:size]) != 0)) + 1
+    borders = [0, *edges.tolist(), size]
+    out = []
+    for a, b in pairwise(borders):
+        if a == b:
+            continue
+        number = int(owner[a])
+        reason, value = (
+            reasons[number] if number >= 0 else (document.outside if number == -1 else SPACE, float("nan"))
+        )
+        out.append(Span(a, b, bool(alive[a]), reason, value))
+    return out

@@ -1,0 +1,217 @@
+"""Scorers over the codec's language model: how surprising a word is, and how well a sentence fits a query.
+
+Self-information: Li et al. 2023, "Compressing Context to Enhance Inference Efficiency of Large Language
+Models" (Selective Context), but every word is predicted from all that stands before it (within the window),
+not from its own sentence alone. Sentences: query likelihood as in Sachan et al. 2022, "Improving Passage
+Retrieval with Zero-Shot Question Generation", or the question of Hwang et al. 2024 (EXIT), does this
+sentence help to answer; what the sentences have in common is computed once, each is a branch behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from nacrith.errors import PromptError
+from nacrith.models.protocol import LOGIT_BITS, LanguageModel, Logits, Session
+from nacrith.prompt.scorers.protocol import F64
+from nacrith.prompt.segment import I64, Passage
+
+_ROWS = 64  # rows of the vocabulary that are held as float64 at a time
+_BRANCHES = 192  # rows of one tree: bounds memory
+_LONGEST = 96  # tokens of a sentence that a branch reads
+
+
+def code_lengths(rows: Logits, targets: Sequence[int]) -> F64:
+    """Bits of each target under the row of fixed-point log2 weights that predicts it."""
+    out = np.empty(len(targets))
+    ids = np.asarray(targets, np.int64)
+    for begin in range(0, len(out), _ROWS):
+        part = rows[begin : begin + _ROWS].astype(np.float64) / (1 << LOGIT_BITS)
+        top = part.max(axis=1)
+        total = np.log2(np.exp2(part - top[:, None]).sum(axis=1)) + top
+        out[begin : begin + _ROWS] = total - part[np.arange(len(part)), ids[begin : begin + _ROWS]]
+    return out
+
+
+class SelfInformationScorer:
+    """Bits a token that a unit costs, with all of the passages before it as context.
+
+    window: tokens of context, at most those that the model was made for; time grows with it.
+    """
+
+    name = "self-information"
+    by_sentence = False
+    causal = True
+
+    def __init__(self, model: LanguageModel, window: int = 1024) -> None:
+        self.model = model
+        self.window = min(window, model.max_context)
+
+    def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
+        separator = b"\n\n"
+        texts = [p.text.encode() for p in passages]
+        data = separator.join(texts)
+        ids, ends = _tokens(self.model, data)
+        bits = self._bits(ids)
+        out = []
+        base = 0
+        for p, text in zip(passages, texts, strict=True):
+            out.append(_per_unit(p, bits, ends, base))
+            base += len(text) + len(separator)
+        return out
+
+    def _bits(self, ids: list[int]) -> F64:
+        """Of each token. A lane that is full is followed by a new one that begins half a window back."""
+        model = self.model
+        room = model.max_length - 1
+        out: list[F64] = []
+        done = 0
+        while done < len(ids):
+            session = model.session(1, self.window)
+            begin = max(0, done - self.window // 2) if done else 0
+            end = min(len(ids), begin + room)
+            fed = [model.bos_id, *ids[begin : end - 1]]
+            for a in range(0, len(fed), _ROWS):
+                rows = session.extend([fed[a : a + _ROWS]])[0]
+                skip = max(0, done - begin - a)
+                if skip < len(rows):
+                    out.append(code_lengths(rows[skip:], ids[begin + a + skip : begin + a + len(rows)]))
+            done = end
+        return np.concatenate([np.empty(0), *out])
+
+
+def _tokens(model: LanguageModel, data: bytes) -> tuple[list[int], I64]:
+    """Ids and, for each, the number of bytes up to its end."""
+    tokenizer = model.tokenizer
+    ids = list(tokenizer.encode(data))
+    sizes = [len(tokenizer.decode([i])) for i in ids]
+    if sum(sizes) == len(data):
+        return ids, np.cumsum(sizes)
+    # Some byte takes several tokens, which mean nothing apart: go by what the ids up to each decode to.
+    ends = []
+    waiting: list[int] = []
+    done = 0
+    for i in ids:
+        waiting.append(i)
+        made = tokenizer.decode(waiting)
+        if made and data.startswith(made, done):
+            done += len(made)
+            waiting = []
+        ends.append(done)
+    return ids, np.array(ends, np.int64)
+
+
+def _per_unit(p: Passage, bits: F64, ends: I64, base: int) -> F64:
+    """Mean bits of the tokens of each unit; a token counts for a unit by its share of the bytes.
+
+    ends: of each token. base: where the passage begins, in bytes.
+    """
+    if not len(p):
+        return np.empty(0)
+    widths = np.array([len(c.encode()) for c in p.text], np.int64)
+    at = np.concatenate([[0], np.cumsum(widths)]) + base
+    owner = np.full(int(at[-1]) + 1, -1, np.int64)  # of each byte: its unit
+    for i, (a, b) in enumerate(zip(at[p.starts].tolist(), at[p.ends].tolist(), strict=True)):
+        owner[a:b] = i
+    token = np.searchsorted(ends, np.arange(base, int(at[-1])), "right")  # of each byte
+    unit = owner[base : int(at[-1])]
+    inside = unit >= 0
+    token, unit = token[inside], unit[inside]
+    share = 1.0 / np.bincount(token, minlength=len(bits))[token]
+    total = np.bincount(unit, bits[token] * share, len(p))
+    return total / np.bincount(unit, share, len(p))
+
+
+class QuestionScorer:
+    """Sentences by how much they help with the query.
+
+    ask: "likelihood": bits of the query that a sentence saves (per token of the query), which a small model
+    without special training can tell; "yes_no": the probability of "Yes" to the question whether it helps,
+    asked with the text around it in view, for models that follow instructions.
+    """
+
+    by_sentence = True
+    causal = False
+
+    def __init__(self, model: LanguageModel, ask: Literal["likelihood", "yes_no"] = "likelihood") -> None:
+        self.model = model
+        self.ask = ask
+        self.name = "question" if ask == "likelihood" else "question-yes-no"
+
+    def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
+        texts = [[p.sentence_text(i) for i in range(len(p.sentences))] for p in passages]
+        if not query.strip():
+            raise PromptError(f"the scorer {self.name} needs a query: give one, or take another scorer")
+        if self.ask == "likelihood":
+            return [self._likelihood(t, query) for t in texts]
+        return [self._yes_no(t, query) for t in texts]
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.model.tokenizer.encode(text.encode()))
+
+    def _likelihood(self, sentences: list[str], query: str) -> F64:
+        session = self.model.session()
+        prefix = [self.model.bos_id, *self._encode("Passage:")]
+        session.extend([prefix])
+        asked = self._encode(f" {query.strip()}")
+        link = self._encode("\nQuestion:")
+        tails = [[*self._encode(f" {s}")[:_LONGEST], *link] for s in sentences]
+        rows = _branches(session, [[*link, *asked], *([*t, *asked] for t in tails)])
+        bits = []
+        for found, before in zip(rows, [link, *tails], strict=True):
+            first = len(before) - 1  # the row that predicts the query's first token
+            bits.append(code_lengths(found[first : first + len(asked)], asked).mean())
+        return bits[0] - np.array(bits[1:])
+
+    def _yes_no(self, sentences: list[str], query: str) -> F64:
+        answers = [self._encode(word) for word in (" Yes", " No")]
+        same = next((i for i, (a, b) in enumerate(zip(*answers, strict=False)) if a != b), 0)
+        yes, no = (answer[same] for answer in answers)  # where a vocabulary begins to tell them apart
+        room = self.model.max_context // 2
+        out: list[float] = []
+        first = 0
+        while first < len(sentences):
+            context: list[int] = []
+            last = first
+            while last < len(sentences):
+                more = self._encode(sentences[last] + " ")
+                if context and len(context) + len(more) > room:
+                    break
+                context += more[:room]
+                last += 1
+            session = self.model.session()
+            head = self._encode(f"Question: {query.strip()}\nText: ")
+            session.extend([[self.model.bos_id, *head, *context]])
+            tails = [
+                [
+                    *self._encode(f"\nSentence: {s}")[:_LONGEST],
+                    *self._encode("\nDoes this sentence help to answer the question? Answer Yes or No:"),
+                    *answers[0][:same],
+                ]
+                for s in sentences[first:last]
+            ]
+            for rows in _branches(session, tails):
+                bits = code_lengths(rows[[-1, -1]], [yes, no])
+                out.append(float(1 / (1 + np.exp2(bits[0] - bits[1]))))
+            first = last
+        return np.array(out)
+
+
+def _branches(session: Session, branches: Sequence[Sequence[int]]) -> Iterator[Logits]:
+    """The rows of each branch behind what lane 0 holds, which stays as it is."""
+    todo = deque(branches)
+    while todo:
+        batch = [todo.popleft()]
+        while todo and sum(map(len, batch)) + len(todo[0]) <= _BRANCHES:
+            batch.append(todo.popleft())
+        tokens: list[int] = []
+        parents: list[int] = []
+        for branch in batch:
+            parents += [-1, *range(len(tokens), len(tokens) + len(branch) - 1)]
+            tokens += branch
+        rows = session.extend_tree([tokens], [parents])[0]
+        yield from np.split(rows, np.cumsum([len(b) for b in batch])[:-1])

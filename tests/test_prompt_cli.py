@@ -1,0 +1,111 @@
+"""`nacrith prompt` and `prompt-compress`: streams, options, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from clirunner import MODEL, ROOT, environment, nacrith
+
+TEXT = b"""\
+The committee met again in the large hall. Many people spoke about the weather and the roads.
+The mayor announced that the bridge will be closed. Nobody objected, and everyone went home early.
+"""
+
+
+def test_filter_and_budget() -> None:
+    done = nacrith(
+        "prompt", "--target-tokens", "60", "--tokenizer", "chars", "--query", "the bridge?", stdin=TEXT
+    )
+    assert (done.code, done.err) == (0, "")
+    assert b"bridge" in done.out
+    assert len(done.out) <= 60
+
+
+def test_model_and_json(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = nacrith(
+        "prompt", "--scorer", "self-information", "-m", MODEL, "--tokenizer", MODEL, "--rate", "0.5",
+        "--format", "json", "--stats", "-o", out, "-", stdin=TEXT,
+    )  # fmt: skip
+    assert done.code == 0
+    assert "tokens allowed" in done.err
+    result = json.loads(out.read_text())
+    text = TEXT.decode()
+    kept = "".join(text[s["start"] : s["end"]] for s in result["spans"] if s["kept"])
+    assert kept == result["compressed_prompt"]
+    assert result["compressed_tokens"] <= result["limit"] <= result["origin_tokens"] / 2
+
+
+def test_files_share_the_budget_and_reports(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(TEXT)
+    (tmp_path / "b").write_bytes(b"Something else entirely. " * 9)
+    page = tmp_path / "page.html"
+    done = nacrith("prompt", "a", "b", "--rate", "0.3", "--diff", "--html", page, cwd=tmp_path)
+    assert done.code == 0
+    assert (
+        done.out.decode().replace("[-", "").replace("-]", "").encode()
+        == TEXT + b"\n\n" + b"Something else entirely. " * 9
+    )
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    again = nacrith("prompt", "a", "--html", page, cwd=tmp_path)
+    assert again.code == 1
+    assert again.said("exists")
+    table = nacrith("prompt", "a", "--explain", cwd=tmp_path).out.decode().splitlines()
+    assert len(table) == 1 + len(TEXT.split()) + TEXT.count(b".") + TEXT.count(b",")
+
+
+def test_chat(tmp_path: Path) -> None:
+    messages = [{"role": "tool", "content": TEXT.decode()}, {"role": "user", "content": "And then?"}]
+    (tmp_path / "chat.json").write_text(json.dumps(messages))
+    done = nacrith("prompt", "--input", "chat", "--part-rate", "tool=0.4", "chat.json", cwd=tmp_path)
+    short = json.loads(done.out)
+    assert short[1] == messages[1]
+    assert len(short[0]["content"]) <= 0.4 * len(TEXT)
+
+
+def test_errors(tmp_path: Path) -> None:
+    for arguments, stdin, words in [
+        (
+            ["--target-tokens", "3", "--tokenizer", "chars"],
+            b"there were 1234 of them",
+            ["are allowed", "number"],
+        ),
+        (["--target-tokens", "3"], b"x", ["--tokenizer"]),
+        (["--input", "chat"], b"x", ["not JSON"]),
+        (["no-such-file"], b"", ["no such file"]),
+        ([], b"\xff\xfe", ["byte 0", "not UTF-8"]),
+    ]:
+        done = nacrith("prompt", *arguments, stdin=stdin, cwd=tmp_path)
+        assert done.code == 1, arguments
+        assert done.out == b""
+        assert done.said(*words), done.err
+
+
+def test_fail_open() -> None:
+    done = nacrith(
+        "prompt",
+        "--target-tokens",
+        "3",
+        "--tokenizer",
+        "chars",
+        "--on-error",
+        "pass",
+        stdin=b"there were 1234 of them",
+    )
+    assert (done.code, done.out) == (0, b"there were 1234 of them")
+    assert done.said("left as it is", "number")
+
+
+def test_console_script() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["prompt-compress"].partition(":")
+    command = [sys.executable, "-c", f"import {module} as m; m.{function}()"]
+    done = subprocess.run([*command, "--rate", "0.4"], input=TEXT, capture_output=True, env=environment())
+    assert done.returncode == 0
+    assert 0 < len(done.stdout) <= 0.4 * len(TEXT)
+    shown = subprocess.run([*command, "--help"], capture_output=True, env=environment(), text=True).stdout
+    assert shown.startswith("Usage: prompt-compress")

@@ -1,0 +1,275 @@
+"""Scorers: the controls, LexRank, the language model against plain definitions, the token classifier."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prompt_texts import SAMPLES, texts
+from small_models import TINY
+
+from nacrith.errors import ModelError, PromptError
+from nacrith.models import load_model
+from nacrith.models.protocol import LOGIT_BITS, LanguageModel
+from nacrith.prompt import PromptCompressor
+from nacrith.prompt.scorers import NAMES, make
+from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
+from nacrith.prompt.scorers.lexrank import LexRankScorer
+from nacrith.prompt.segment import passage
+
+FACTS = """\
+The harbour was built of granite in the last century. Ships from many countries call there every week.
+The mayor of the town is Anna Berg, who won the vote in spring. The weather is mild and wet all year.
+Ships bring coffee and timber to the harbour, and the harbour is the heart of the town.
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load_model(str(TINY), threads=1)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "classifier"])
+def test_every_scorer_fits_the_seam(name: str) -> None:
+    """Finite scores of the right shape, for passages without units too."""
+    scorer = make(name, model=str(TINY), threads=1)
+    passages = [passage(t) for t in (FACTS, SAMPLES["emoji"], "", SAMPLES["chinese"][:20])]
+    found = scorer.score(passages, "Who is the mayor?")
+    for p, score in zip(passages, found, strict=True):
+        assert score.shape == (len(p.sentences) if scorer.by_sentence else len(p),)
+        assert np.isfinite(score).all()
+    if scorer.causal:
+        alone = scorer.score(passages[:2], "Who is the mayor?")
+        for a, b in zip(alone, found, strict=False):
+            assert np.array_equal(a, b)
+    assert scorer.name == name
+    PromptCompressor(scorer, len).compress(FACTS, query="Who is the mayor?", rate=0.4)
+
+
+def test_unknown_scorer() -> None:
+    with pytest.raises(PromptError, match="there are lexrank"):
+        make("lexranc")
+    with pytest.raises(PromptError, match="directory"):
+        make("classifier")
+
+
+def test_lexrank_finds_the_centre_and_the_answer() -> None:
+    def best(query: str) -> str:
+        result = PromptCompressor("lexrank", protect="none").compress(FACTS, rate=0.25, query=query)
+        return result.text
+
+    assert best("Who is the mayor of the town?").startswith("The mayor")
+    assert best("Which weather do they have?").startswith("The weather")
+    assert best("").startswith("Ships bring")
+    assert (
+        PromptCompressor("lexrank")
+        .compress(SAMPLES["chinese"], query="港口", rate=0.4)
+        .text.endswith("港口很大。")
+    )
+
+
+def test_lexrank_is_the_walk_that_it_says() -> None:
+    """Against the dense matrix of cosines."""
+    from nacrith.prompt.scorers import lexrank
+
+    p = passage(FACTS)
+    terms = lexrank._terms(p)
+    names = sorted({t for _, t in terms})
+    tf = np.zeros((len(p.sentences), len(names)))
+    for row, term in terms:
+        tf[row, names.index(term)] += 1
+    x = tf * np.log((len(tf) + 1) / ((tf > 0).sum(0) + 0.5))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = x @ x.T
+    walk = 0.85 * cosines / cosines.sum(0) + 0.15 / len(tf)
+    rank = np.full(len(tf), 1 / len(tf))
+    for _ in range(200):
+        rank = walk @ rank
+    (found,) = LexRankScorer().score([p], "")
+    np.testing.assert_allclose(found, rank / rank.max(), rtol=1e-3)
+
+
+def slow_bits(model: LanguageModel, ids: list[int]) -> list[float]:
+    """Bits of each token, one at a time, by the definition of the weights."""
+    session = model.session()
+    row = session.extend([[model.bos_id]])[0][0]
+    out = []
+    for token in ids:
+        weights = np.exp2(row.astype(np.float64) / (1 << LOGIT_BITS))
+        out.append(-math.log2(weights[token] / weights.sum()))
+        row = session.extend([[token]])[0][0]
+    return out
+
+
+def test_self_information_by_definition(model: LanguageModel) -> None:
+    text = "Anna went to the sea. éa 🎉!"
+    ids = list(model.tokenizer.encode(text.encode()))
+    bits = slow_bits(model, ids)
+    # Of each byte its token's bits, shared among the bytes that are no space.
+    per_byte: list[tuple[float, float]] = []
+    data = b""
+    for token, cost in zip(ids, bits, strict=True):
+        piece = model.tokenizer.decode([token])
+        data += piece
+        solid = sum(not chr(b).isspace() for b in piece) or 1
+        per_byte += [(cost / solid, 1 / solid)] * len(piece)
+    assert data == text.encode()
+    p = passage(text)
+    expected = []
+    for a, b in zip(p.starts, p.ends, strict=True):
+        first, last = len(text[:a].encode()), len(text[:b].encode())
+        total = np.array(per_byte[first:last]).sum(0)
+        expected.append(total[0] / total[1])
+    (found,) = SelfInformationScorer(model).score([p], "")
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_self_information_past_the_end_of_a_lane(model: LanguageModel) -> None:
+    """Where a lane is full, a new one goes on: every token has a score."""
+
+    class Short:
+        def __getattr__(self, name: str) -> object:
+            return 256 if name == "max_length" else getattr(model, name)
+
+    p = passage(FACTS * 4)
+    scorer = SelfInformationScorer(Short(), window=64)  # type: ignore[arg-type]
+    (short,) = scorer.score([p], "")
+    (whole,) = SelfInformationScorer(model, window=64).score([p], "")
+    assert short.shape == whole.shape
+    assert np.array_equal(short[:60], whole[:60])
+    assert abs(short.mean() - whole.mean()) < 0.5
+    assert (short > 0).all()
+
+
+def test_question_likelihood_by_definition(model: LanguageModel) -> None:
+    """Branches behind a shared prefix give what whole sequences give."""
+    sentences = ["A cat sat.", "The mayor is Anna."]
+    (found,) = QuestionScorer(model).score([passage(" ".join(sentences))], "Who is the mayor?")
+
+    def cost(before: str) -> float:
+        ids = [t for part in before.split("|") for t in model.tokenizer.encode(part.encode())]
+        asked = list(model.tokenizer.encode(b" Who is the mayor?"))
+        return float(np.mean(slow_bits(model, ids + asked)[len(ids) :]))
+
+    plain = cost("Passage:|\nQuestion:")
+    expected = [plain - cost(f"Passage:| {s}|\nQuestion:") for s in sentences]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_yes_no_is_a_probability(model: LanguageModel) -> None:
+    (found,) = QuestionScorer(model, "yes_no").score([passage(FACTS * 3)], "Who?")
+    assert ((found > 0) & (found < 1)).all()
+    assert len(set(found.tolist())) >= len(found) // 2
+
+
+def test_questions_need_a_query(model: LanguageModel) -> None:
+    with pytest.raises(PromptError, match="needs a query"):
+        QuestionScorer(model).score([passage(FACTS)], " ")
+
+
+needs_transformers = pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None or importlib.util.find_spec("torch") is None,
+    reason="token classifiers need torch and transformers: pip install '.[prompt]'",
+)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is not None,
+    reason="transformers is installed: nothing to report",
+)
+def test_classifier_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"pip install 'nacrith\[prompt\]'"):
+        make("classifier", model=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of 64 positions that keeps words with an "a"; it looks at nothing but the piece itself."""
+    import torch
+    from transformers import BertConfig, BertForTokenClassification, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    letters = [chr(c) for c in range(33, 127)] + ["é", "中", "国"]
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    (folder / "vocab.txt").write_text("\n".join(vocab), encoding="utf-8")
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=False, model_max_length=64)
+    tokenizer.save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocab),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=64,
+        num_labels=2,
+    )
+    torch.manual_seed(0)
+    model = BertForTokenClassification(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.bert.embeddings.LayerNorm.weight.fill_(1.0)
+        layer = model.bert.encoder.layer[0]
+        layer.attention.output.LayerNorm.weight.fill_(1.0)
+        layer.output.LayerNorm.weight.fill_(1.0)
+        words = model.bert.embeddings.word_embeddings.weight
+        words[:, 0] = 1.0
+        for piece in ("a", "##a"):
+            words[vocab.index(piece)] = torch.tensor([0.0, 1, 0, 0, 0, 0, 0, 0])
+        model.classifier.weight[1, 1] = 4.0
+    model.save_pretrained(folder)
+    return folder
+
+
+@needs_transformers
+@pytest.mark.filterwarnings("ignore")
+def test_classifier_joins_pieces_by_offsets(checkpoint: Path) -> None:
+    scorer = make("classifier", model=str(checkpoint))
+    text = "banana, bit (cat)  aa\n\n中国 xyz a 🎉b " + "dog cat " * 60
+    p = passage(text)
+    (found,) = scorer.score([p], "")
+    score = dict(zip(p.words, found.tolist(), strict=True))
+    assert score["aa"] == score["a"] > score["banana"] > score["cat"] > score["bit"]
+    low, high = score["bit"], score["a"]
+    assert score["xyz"] == score["中"] == pytest.approx(low)
+    assert score["banana"] == pytest.approx((low + high) / 2)
+    assert score["cat"] == pytest.approx((2 * low + high) / 3)
+    # Chunks end between words: each "cat" has its whole score, and all of them the same.
+    assert np.ptp([s for w, s in zip(p.words, found, strict=True) if w == "cat"]) < 1e-6
+    result = PromptCompressor(scorer, protect="none").compress(text, threshold=(low + score["cat"]) / 2)
+    assert "bit" not in result.text
+    assert "dog" not in result.text
+    assert result.text.count("cat") == 61
+
+
+@needs_transformers
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=15, deadline=None)
+@given(text=texts)
+def test_classifier_takes_any_text(checkpoint: Path, text: str) -> None:
+    scorer = make("classifier", model=str(checkpoint))
+    (found,) = scorer.score([passage(text)], "")
+    assert found.shape == (len(passage(text)),)
+    assert np.isfinite(found).all()
+
+
+@needs_transformers
+@pytest.mark.filterwarnings("ignore")
+def test_classifier_refuses_other_folders(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such directory"):
+        make("classifier", model=str(tmp_path / "none"))
+    with pytest.raises(ModelError, match="not a token-classification checkpoint"):
+        make("classifier", model=str(tmp_path))
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=texts, seed=st.integers(0, 9))
+def test_random_is_repeatable(text: str, seed: int) -> None:
+    (a,) = make("random", seed=seed).score([passage(text)], "")
+    (b,) = make("random", seed=seed).score([passage(text)], "x")
+    assert np.array_equal(a, b)
