@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +41,17 @@ class Result:
         """One line for each problem, all of ours, with these words, and no traceback."""
         lines = self.err.splitlines()
         return all(line.startswith("nacrith: ") for line in lines) and all(word in self.err for word in words)
+
+
+@contextmanager
+def hearing(number: int) -> Iterator[None]:
+    """For processes started meanwhile: a signal that we ignore, under nohup say, they would ignore too;
+    one that we have a handler for they do not."""
+    ours = signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(number, ours)
 
 
 def environment(**changes: str) -> dict[str, str]:

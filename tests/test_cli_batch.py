@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clirunner import COMMAND, MODEL, PATIENCE, TEXT, Result, environment, nacrith, names, wait_until
+from clirunner import COMMAND, MODEL, PATIENCE, TEXT, Result, environment, hearing, nacrith, names, wait_until
 
 from nacrith.cli.console import ERROR, OK, WARNING
 from nacrith.cli.console import MODEL as MODEL_CODE
@@ -169,13 +169,14 @@ def start(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
     words = random.Random(1).choices(sorted(set(TEXT.split())), k=30_000)
     write(directory, {"in/long": b" ".join(words), "in/short": TEXT})
     arguments = ["batch", *INTO, "-j2", "-1", "in"]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=directory,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    with hearing(signal.SIGINT):
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=directory,
+            env=environment(),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
     output = directory / "out/in"
     wait_until(lambda: output.is_dir() and "short.nac" in names(output) and len(names(output)) == 2)
     (hidden,) = (name for name in names(output) if name.startswith(".long.nac.tmp-"))

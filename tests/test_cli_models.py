@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clirunner import COMMAND, ROOT, Result, environment, nacrith, on_terminal, wait_until
+from clirunner import COMMAND, ROOT, Result, environment, hearing, nacrith, on_terminal, wait_until
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from small_models import TINY, TINY_HF, tiny
 
@@ -155,9 +155,10 @@ def test_an_incomplete_download(here: Here) -> None:
         held.wait(30)
 
     here.hub._content = content  # type: ignore[method-assign]
-    process = subprocess.Popen(
-        [*COMMAND, "models", "pull", REPO], env=environment(**here.env()), stderr=subprocess.PIPE
-    )
+    with hearing(signal.SIGINT):
+        process = subprocess.Popen(
+            [*COMMAND, "models", "pull", REPO], env=environment(**here.env()), stderr=subprocess.PIPE
+        )
     partials = here.cache / "sources"
     wait_until(lambda: any(r.server == "content" for r in here.hub.log))
     wait_until(lambda: any(partials.rglob("model.safetensors.partial")))

@@ -16,6 +16,7 @@ from clirunner import (
     PATIENCE,
     TEXT,
     environment,
+    hearing,
     nacrith,
     names,
     on_terminal,
@@ -202,12 +203,8 @@ def test_signal_while_compressing(name: str, tmp_path: Path) -> None:
     content = b" ".join(words)  # too varied for the fallback codecs alone: many seconds of work for the model
     source.write_bytes(content)
     (tmp_path / "f.txt.nac").write_bytes(b"older")
-    # A signal that we ignore, under nohup say, the child would ignore too; one with a handler it does not.
-    ours = signal.signal(number, lambda *_: None)
-    try:
+    with hearing(number):
         process = start("-f", "--rm", "--progress", source)
-    finally:
-        signal.signal(number, ours)
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     shown = b""
