@@ -6,9 +6,9 @@ written contract; the golden hashes hold both to what they were when the format 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+import engine_checks as checks
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +18,7 @@ from small_models import LIMITS, engine, feed, random_model, tiny, tokens
 
 from nacrith.models.exact import numpy_engine
 from nacrith.models.exact.config import SINKS
-from nacrith.models.exact.numpy_engine import BATCH, ROLLBACK, NumpyEngine
+from nacrith.models.exact.numpy_engine import BATCH, NumpyEngine
 
 GOLDEN = [
     (1, 512, "46de42dea281245c98ed68c95d1e9654f5faaf7a547cea27b9e75d310d190465"),
@@ -28,10 +28,6 @@ GOLDEN = [
     (3000, 64, "62b48b0c6e6aecd86a1dc1beb8440b99ca648c3d7f71e88d0d56c6f3de159272"),
 ]
 """(tokens, window, SHA-256 of the rows as little-endian int32), for the tiny model."""
-
-
-def sha256(rows: np.ndarray) -> str:
-    return hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest()
 
 
 def straight(ids: list[int], window: int) -> np.ndarray:
@@ -105,7 +101,7 @@ def golden_tokens(count: int) -> list[int]:
 
 @pytest.mark.parametrize(("count", "window", "digest"), GOLDEN)
 def test_golden_rows(count, window, digest):
-    assert sha256(straight(golden_tokens(count), window)) == digest
+    assert checks.digest(straight(golden_tokens(count), window)) == digest
 
 
 def test_the_golden_vectors_stand_in_the_specification():
@@ -181,20 +177,7 @@ def test_rollback_and_replay_equal_the_straight_run(data):
     ids = tokens(900)
     want = straight(ids, window)
     session = engine().session(2, window)
-    length = 0
-    for _ in range(data.draw(st.integers(1, 5))):
-        step = data.draw(st.integers(1, 300))
-        rows = session.extend([ids[length : length + step], [1] * step])[0]
-        assert np.array_equal(rows, want[length : length + len(rows)])
-        length += len(rows)
-        back = data.draw(st.integers(0, min(length, ROLLBACK)))
-        session.rollback(0, length - back)
-        length -= back
-        session.extend([[7] * min(back, 3), []])  # something else, taken back again
-        session.rollback(0, length)
-        assert session.lengths[0] == length
-    rows = session.extend([ids[length:], []])[0]
-    assert np.array_equal(rows, want[length:])
+    checks.rollback_and_replay(session, ids, want, data.draw(st.integers(1, 5)), 300, data)
 
 
 def test_a_lane_can_start_again_and_others_do_not_notice():

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
-import hashlib
 import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import engine_checks as checks
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slow_reference import SlowModel
-from small_models import LIMITS, TINY, engine, feed, random_model, tiny, tokens
+from small_models import TINY, engine, feed, random_model, tiny, tokens
 from test_exact_engine import GOLDEN, golden_tokens, shapes
 
 import nacrith
@@ -33,7 +31,7 @@ from nacrith.models.exact import backends, native
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine, NativeSession
-from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine
+from nacrith.models.exact.numpy_engine import NumpyEngine
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = (ROOT / "codecs" / "nacrith.h").read_text()
@@ -112,15 +110,7 @@ def test_random_models_give_the_rows_of_the_numpy_engine(kernels, shape, group, 
 @needs_library
 @each_kernels
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize(
-    "shape",
-    [
-        {"width": 31, "ffn": 15, "vocab": 17, "head_dim": 2},
-        {"width": 17, "ffn": 33, "vocab": 1025, "head_dim": 34, "heads": 6, "kv_heads": 2},
-        {"width": 64, "ffn": 96, "vocab": 333, "head_dim": 64, "heads": 9, "kv_heads": 3, "layers": 2},
-        {"width": 1, "ffn": 1, "vocab": 2, "head_dim": 1040, "heads": 1},
-    ],
-)
+@pytest.mark.parametrize("shape", checks.ODD_SHAPES)
 def test_odd_shapes_and_numbers_of_rows(kernels, threads, shape):
     file = random_model(**shape)
     ids = tokens(150, vocab=file.config.vocab)
@@ -134,18 +124,14 @@ def test_odd_shapes_and_numbers_of_rows(kernels, threads, shape):
 @pytest.mark.parametrize(("count", "window", "digest"), GOLDEN)
 def test_golden_rows(kernels, count, window, digest):
     rows = native_engine(kernels, 2).session(1, window).extend([golden_tokens(count)])[0]
-    assert hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest() == digest
+    assert checks.digest(rows) == digest
 
 
 @needs_library
 @each_kernels
 @pytest.mark.parametrize("window", [8, 16, 512])
 def test_long_lanes_beyond_the_cache(kernels, window):
-    ids = tokens(1500)
-    want = engine().session(1, window).extend([ids])[0]
-    session = native_engine(kernels, 2).session(2, window)
-    assert np.array_equal(feed(session, 1, ids, [1, 5, 700, *range(800, 1400, 133)]), want)
-    assert session.lengths == (0, 1500)
+    checks.long_lane(native_engine(kernels, 2).session(2, window), window)
 
 
 @needs_library
@@ -176,99 +162,40 @@ def test_rollback_and_replay_equal_the_straight_run(kernels, data):
     ids = tokens(700)
     want = engine().session(1, window).extend([ids])[0]
     session = native_engine(kernels, 2).session(2, window)
-    length = 0
-    for _ in range(data.draw(st.integers(1, 4))):
-        step = data.draw(st.integers(1, 300))
-        rows = session.extend([ids[length : length + step], [1] * step])[0]
-        assert np.array_equal(rows, want[length : length + len(rows)])
-        length += len(rows)
-        back = data.draw(st.integers(0, min(length, ROLLBACK)))
-        session.rollback(0, length - back)
-        length -= back
-        session.extend([[7] * min(back, 3), []])  # something else, taken back again
-        session.rollback(0, length)
-    assert np.array_equal(session.extend([ids[length:], []])[0], want[length:])
+    checks.rollback_and_replay(session, ids, want, data.draw(st.integers(1, 4)), 300, data)
 
 
 @needs_library
 @each_kernels
 def test_more_lanes_than_rows_of_a_pass(kernels):
-    ids = tokens(300)
-    rows = native_engine(kernels, 3).session(len(ids), 8).extend([[t] for t in ids])
-    want = engine().session(len(ids), 8).extend([[t] for t in ids])
-    assert np.array_equal(np.array(rows), np.array(want))
+    checks.more_lanes_than_rows_of_a_pass(native_engine(kernels, 3).session(300, 8))
 
 
 @needs_library
 @each_kernels
 @pytest.mark.parametrize("token", [0, 3, 19])
 def test_rows_of_zeros_and_outliers(kernels, token):
-    file = random_model(vocab=20, layers=2, seed=5)
-    scales = file.tensors["embed.s"].copy()
-    scales[0], scales[3], scales[19] = 0.0, 1e30, 1e-30
-    file.tensors["embed.s"] = scales
-    ids = [1, token, 2, token, token, *range(20)]
-    slow = SlowModel(file, 8)
-    want = np.array([slow.step(t) for t in ids])
-    assert np.array_equal(rows_of(file, ids, 8, kernels), want)
+    checks.rows_of_zeros_and_outliers(partial(rows_of, kernels=kernels), token)
 
 
 @needs_library
 @each_kernels
-def test_logits_saturate_at_2_to_the_30(kernels):
-    file = random_model(vocab=20, seed=1)
-    file.tensors["final_norm"] = np.full(8, 1e6, np.float32)
-    ids = tokens(5, vocab=20)
-    rows = rows_of(file, ids, 8, kernels)
-    assert np.array_equal(rows, NumpyEngine(file).session(1, 8).extend([ids])[0])
-    assert {int(rows.min()), int(rows.max())} == {-(1 << 30), 1 << 30}
-
-
-@needs_library
-@each_kernels
-def test_logits_between_2_to_the_22_and_the_limit_are_rounded_once(kernels):
-    file = random_model(vocab=200, seed=1)
-    file.tensors["final_norm"] = np.full(8, 40.0, np.float32)
-    ids = tokens(20, vocab=200)
-    rows = rows_of(file, ids, 8, kernels)
-    assert np.array_equal(rows, NumpyEngine(file).session(1, 8).extend([ids])[0])
-    assert ((abs(rows) > 1 << 22) & (abs(rows) < 1 << 24)).sum() > 100
+@pytest.mark.parametrize("gain", [40.0, 1e6])
+def test_large_logits_are_rounded_once_and_saturate_at_2_to_the_30(kernels, gain):
+    checks.large_logits(partial(rows_of, kernels=kernels), gain)
 
 
 @needs_library
 @each_kernels
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_sums_beyond_32_bits(kernels, sign):
-    """1100 products of 127 * 16383 in one sum: the weights are such that every input is the same."""
-    file = random_model(ffn=1100, vocab=20, limits=LIMITS | {"down": 16383})
-    t = file.tensors
-    t["layers.0.mlp.q"] = np.repeat(t["layers.0.mlp.q"][[0, -1]], 1100, axis=0)
-    t["layers.0.mlp.s"] = np.repeat(t["layers.0.mlp.s"][[0, -1]], 1100)
-    t["layers.0.down.q"] = np.full((8, 1100), 127 * sign, np.int8)
-    ids = list(range(20))
-    assert 1100 * 127 * 16383 > 1 << 31
-    want = NumpyEngine(file).session(1, 8).extend([ids])[0]
-    assert np.array_equal(rows_of(file, ids, 8, kernels, 2), want)
+    checks.sums_beyond_32_bits(partial(rows_of, kernels=kernels, threads=2), sign)
 
 
 @needs_library
 @each_kernels
 def test_sessions_of_one_engine_in_several_threads(kernels):
-    ids = tokens(60)
-    want = engine().session(1, 16).extend([ids])[0]
-    got: list[np.ndarray] = []
-
-    def run() -> None:
-        session = native_engine(kernels, 2).session(1, 16)
-        got.append(feed(session, 0, ids, list(range(1, 60))))
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(got) == 3
-    assert all(np.array_equal(rows, want) for rows in got)
+    checks.sessions_in_several_threads(lambda: native_engine(kernels, 2).session(1, 16), 60)
 
 
 FORK = """

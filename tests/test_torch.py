@@ -6,16 +6,14 @@ shapes, and on CUDA if there is a device.
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from functools import cache
+from functools import cache, partial
 
+import engine_checks as checks
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slow_reference import SlowModel
-from small_models import LIMITS, TINY, engine, feed, random_model, tiny, tokens
+from small_models import TINY, engine, feed, random_model, tiny, tokens
 from test_exact_engine import GOLDEN, golden_tokens, shapes
 from test_trees import Reference, path_to, trees
 
@@ -23,7 +21,7 @@ import nacrith
 from nacrith.errors import ModelError
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.modelfile import ModelFile
-from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine
+from nacrith.models.exact.numpy_engine import NumpyEngine
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
 
@@ -110,15 +108,7 @@ def test_random_models_give_the_rows_of_the_numpy_engine(kind, shape, group, win
 
 
 @each_kind
-@pytest.mark.parametrize(
-    "shape",
-    [
-        {"width": 31, "ffn": 15, "vocab": 17, "head_dim": 2},
-        {"width": 17, "ffn": 33, "vocab": 1025, "head_dim": 34, "heads": 6, "kv_heads": 2},
-        {"width": 64, "ffn": 96, "vocab": 333, "head_dim": 64, "heads": 9, "kv_heads": 3, "layers": 2},
-        {"width": 1, "ffn": 1, "vocab": 2, "head_dim": 1040, "heads": 1},
-    ],
-)
+@pytest.mark.parametrize("shape", checks.ODD_SHAPES)
 def test_odd_shapes_and_numbers_of_rows(kind, shape):
     file = random_model(**shape)
     ids = tokens(90, vocab=file.config.vocab)
@@ -130,18 +120,14 @@ def test_odd_shapes_and_numbers_of_rows(kind, shape):
 @each_kind
 @pytest.mark.parametrize(("count", "window", "digest"), GOLDEN)
 def test_golden_rows(kind, count, window, digest):
-    rows = torch_tiny(kind).session(1, window).extend([golden_tokens(count)])[0]
-    assert hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest() == digest
+    assert checks.digest(torch_tiny(kind).session(1, window).extend([golden_tokens(count)])[0]) == digest
 
 
 @each_kind
 @pytest.mark.parametrize("window", [8, 512])
 def test_long_lanes_beyond_the_cache(kind, window):
-    ids = tokens(1500)
-    want = engine().session(1, window).extend([ids])[0]
     session = torch_tiny(kind).session(2, window)
-    assert np.array_equal(feed(session, 1, ids, [1, 5, 700, *range(800, 1400, 133)]), want)
-    assert session.lengths == (0, 1500)
+    checks.long_lane(session, window)
     assert session.cache.ends[1] > session.cache.ring, "the ring never closed: the test is too short"
 
 
@@ -225,69 +211,30 @@ def test_rollback_and_replay_equal_the_straight_run(kind, data):
     window = data.draw(st.sampled_from([8, 32, 512]))
     ids = tokens(500)
     want = engine().session(1, window).extend([ids])[0]
-    session = torch_tiny(kind).session(2, window)
-    length = 0
-    for _ in range(3):
-        step = data.draw(st.integers(1, 200))
-        rows = session.extend([ids[length : length + step], [1] * step])[0]
-        assert np.array_equal(rows, want[length : length + len(rows)])
-        length += len(rows)
-        back = data.draw(st.integers(0, min(length, ROLLBACK)))
-        session.rollback(0, length - back)
-        length -= back
-        session.extend([[7] * min(back, 3), []])  # something else, taken back again
-        session.rollback(0, length)
-    assert np.array_equal(session.extend([ids[length:], []])[0], want[length:])
+    checks.rollback_and_replay(torch_tiny(kind).session(2, window), ids, want, 3, 200, data)
 
 
 @each_kind
 def test_more_lanes_than_rows_of_a_pass(kind):
-    ids = tokens(520)
-    rows = torch_tiny(kind).session(len(ids), 8).extend([[t] for t in ids])
-    want = engine().session(len(ids), 8).extend([[t] for t in ids])
-    assert np.array_equal(np.array(rows), np.array(want))
+    checks.more_lanes_than_rows_of_a_pass(torch_tiny(kind).session(520, 8))
 
 
 @each_kind
 @pytest.mark.parametrize("token", [0, 3, 19])
 def test_rows_of_zeros_and_outliers(kind, token):
-    file = random_model(vocab=20, layers=2, seed=5)
-    scales = file.tensors["embed.s"].copy()
-    scales[0], scales[3], scales[19] = 0.0, 1e30, 1e-30
-    file.tensors["embed.s"] = scales
-    ids = [1, token, 2, token, token, *range(20)]
-    slow = SlowModel(file, 8)
-    want = np.array([slow.step(t) for t in ids])
-    assert np.array_equal(rows_of(file, ids, 8, kind), want)
+    checks.rows_of_zeros_and_outliers(partial(rows_of, kind=kind), token)
 
 
 @each_kind
 @pytest.mark.parametrize("gain", [40.0, 1e6])
 def test_large_logits_are_rounded_once_and_saturate_at_2_to_the_30(kind, gain):
-    file = random_model(vocab=200, seed=1)
-    file.tensors["final_norm"] = np.full(8, gain, np.float32)
-    ids = tokens(20, vocab=200)
-    rows = rows_of(file, ids, 8, kind)
-    assert np.array_equal(rows, NumpyEngine(file).session(1, 8).extend([ids])[0])
-    if gain == 1e6:
-        assert {int(rows.min()), int(rows.max())} == {-(1 << 30), 1 << 30}
-    else:
-        assert ((abs(rows) > 1 << 22) & (abs(rows) < 1 << 24)).sum() > 100
+    checks.large_logits(partial(rows_of, kind=kind), gain)
 
 
 @each_kind
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_sums_beyond_32_bits(kind, sign):
-    """1100 products of 127 * 16383 in one sum: the weights are such that every input is the same."""
-    file = random_model(ffn=1100, vocab=20, limits=LIMITS | {"down": 16383})
-    t = file.tensors
-    t["layers.0.mlp.q"] = np.repeat(t["layers.0.mlp.q"][[0, -1]], 1100, axis=0)
-    t["layers.0.mlp.s"] = np.repeat(t["layers.0.mlp.s"][[0, -1]], 1100)
-    t["layers.0.down.q"] = np.full((8, 1100), 127 * sign, np.int8)
-    ids = list(range(20))
-    assert 1100 * 127 * 16383 > 1 << 31
-    want = NumpyEngine(file).session(1, 8).extend([ids])[0]
-    assert np.array_equal(rows_of(file, ids, 8, kind), want)
+    checks.sums_beyond_32_bits(partial(rows_of, kind=kind), sign)
 
 
 @pytest.mark.parametrize("limit", [1, 127, 128, 511, 16383])
@@ -365,20 +312,7 @@ def test_settings_of_torch_change_nothing(kind):
 
 @each_kind
 def test_sessions_of_one_engine_in_several_threads(kind):
-    ids = tokens(30)
-    want = engine().session(1, 16).extend([ids])[0]
-    got: list[np.ndarray] = []
-
-    def run() -> None:
-        got.append(feed(torch_tiny(kind).session(1, 16), 0, ids, list(range(1, 30))))
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(got) == 3
-    assert all(np.array_equal(rows, want) for rows in got)
+    checks.sessions_in_several_threads(lambda: torch_tiny(kind).session(1, 16), 30)
 
 
 @each_kind

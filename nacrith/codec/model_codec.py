@@ -180,7 +180,7 @@ class _DecodeJob:
         held = len(self.tokens) % model.max_length
         first = self.tokens[-1] if held else model.bos_id
         most = min(drafts, self.left - 1, model.max_length - held - 1, model.rollback_limit - 1)
-        self._draft = self._drafter.draft(most, worth) if most > 0 else []
+        self._draft = self._drafter.draft(most, worth)
         return [first, *self._draft]
 
     def read(self, rows: Logits) -> int:

@@ -58,15 +58,14 @@ class Drafter:
     def draft(self, most: int, worth: float) -> list[int]:
         """At most `most` tokens. worth: how likely a token must be to be right for its row to pay."""
         self._kinds, self._tokens = [], []
-        likely, wanted = 1.0, 0
-        for token, kind in islice(self._guesses(), max(1, most)):
+        likely = 1.0
+        for token, kind in islice(self._guesses(), most):
             likely *= self._odds.of(kind)
             self._tokens.append(token)
             self._kinds.append(kind)
-            if likely < worth or wanted == most:
-                break
-            wanted += 1
-        return self._tokens[:wanted]
+            if likely < worth:
+                return self._tokens[:-1]
+        return self._tokens[:]
 
     def judge(self, tokens: list[int]) -> None:
         """tokens: those that came. Every guess up to the first wrong one teaches, drafted or not."""
@@ -99,16 +98,14 @@ class Pace:
     _DECAY = 0.98
 
     def __init__(self) -> None:
-        # Sums over passes: weight, rows, rows^2, seconds, rows * seconds. The two made-up passes say that a
-        # row more costs a tenth of a pass, until real ones have been seen.
+        # Sums over passes: weight, rows, rows^2, seconds, rows * seconds.
         self._sums = [0.0] * 5
-        self._seen = False
 
     def observe(self, rows: int, seconds: float) -> None:
-        if not self._seen:
-            self._seen = True
-            for n, t in ((rows, seconds), (rows + 10, 2 * seconds)):
-                self._add(n, t)
+        if not self._sums[0]:
+            # A made-up pass beside the first one: until others are seen, ten rows more double a pass's time.
+            self._add(rows, seconds)
+            self._add(rows + 10, 2 * seconds)
         self._add(rows, seconds)
 
     def _add(self, rows: int, seconds: float) -> None:

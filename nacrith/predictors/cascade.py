@@ -32,9 +32,6 @@ from nacrith.predictors.statemap import StateMap
 QUESTIONS = 4
 """Most candidates asked about for one token."""
 
-OPINIONS = 1 + ORDERS + 1 + 1
-"""The model's, the n-grams', the match model's, a constant."""
-
 _CONSTANT = UNIT // 4
 _SURE = 16
 """No question is answered with less than 2^-20 of doubt."""

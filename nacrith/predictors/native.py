@@ -5,9 +5,7 @@ codecs/ holds the arithmetic (ensemble.cpp, cascade.cpp, ngram.cpp); the Python 
 
 from __future__ import annotations
 
-import os
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -40,7 +38,7 @@ class NativeEnsemble:
         data = b"" if prior is None else prior.to_bytes()
         self._handle = self._library.create_ensemble(number, vocab_size, capacity, _tables(), data, kernels)
         self._came = -1  # a token to be learnt from, with the next call
-        weakref.finalize(self, _release, self._library.destroy_ensemble, self._handle, os.getpid())
+        native.release_with(self, self._library.destroy_ensemble, self._handle)
 
     def counts(self, logits: Logits) -> F32:
         """As coder.cdf.counts: integers (V,) of at least 1 that sum to TOTAL. Scratch memory."""
@@ -67,9 +65,3 @@ class NativeEnsemble:
         return self._library.ensemble_encode(
             self._handle, self._vocab_size, np.ascontiguousarray(rows), np.array(tokens, np.int32)
         )
-
-
-def _release(destroy: Callable[[int], None], handle: int, process: int) -> None:
-    """Destroy a handle, but not in a forked child, as in native_engine."""
-    if os.getpid() == process:
-        destroy(handle)

@@ -23,7 +23,9 @@ Table = tuple[Sequence[int], Sequence[int]]
 MAPS = (ngram.STATES,) * ngram.ORDERS + (match.STATES,)
 """States of each map."""
 
-OPINIONS = len(MAPS) + 2
+OPINIONS = 1 + len(MAPS) + 1
+"""The model's, one of each map, a constant."""
+
 SETS = (8 * 2, (ngram.ORDERS + 1) * 3, 8 * 2)
 """Sets of weights in each table of the mixer."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import weakref
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -237,6 +239,17 @@ def _expect(*arrays: tuple[np.ndarray, type]) -> None:
 def _pointer(handle: ctypes.c_void_p) -> int:
     assert handle.value is not None, "a call that succeeded sets its handle"
     return handle.value
+
+
+def release_with(owner: object, destroy: Callable[[int], None], handle: int, *kept: object) -> None:
+    """Destroys `handle` when `owner` goes, and keeps `kept` alive until then. A forked child has the memory
+    but not the threads that the library would wait for: there the handle is left alone."""
+    weakref.finalize(owner, _release, destroy, handle, os.getpid(), kept)
+
+
+def _release(destroy: Callable[[int], None], handle: int, process: int, kept: object) -> None:
+    if os.getpid() == process:
+        destroy(handle)
 
 
 @cache

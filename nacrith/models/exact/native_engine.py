@@ -6,9 +6,7 @@ arrays and lifetimes.
 
 from __future__ import annotations
 
-import os
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,7 +33,7 @@ class NativeEngine:
         self._tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
         self.handle = self.library.create_engine(file.config, self._tensors, kernels, threads)
         destroy = self.library.destroy_engine
-        weakref.finalize(self, _release, destroy, self.handle, os.getpid(), self._tensors)
+        native.release_with(self, destroy, self.handle, self._tensors)
 
     def session(self, lanes: int, window: int) -> NativeSession:
         return NativeSession(self, lanes, window)
@@ -54,7 +52,7 @@ class NativeSession:
         self._library = engine.library
         self._handle = self._library.create_session(engine.handle, lanes, window, rollback, batch)
         destroy = self._library.destroy_session
-        weakref.finalize(self, _release, destroy, self._handle, os.getpid(), engine)
+        native.release_with(self, destroy, self._handle, engine)
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -95,10 +93,3 @@ class NativeSession:
         self._library.extend(self._handle, counts, ids, rows, depths)
         self._trees = [new if len(t) else old for old, new, t in zip(self._trees, trees, tokens, strict=True)]
         return [rows[begin:end] for begin, end in zip(begins, ends, strict=True)]
-
-
-def _release(destroy: Callable[[int], None], handle: int, process: int, keep: object) -> None:
-    """Destroy a handle; `keep` is what had to live until then. A forked child has the memory but not
-    the threads that the library would wait for: there the handle is left alone."""
-    if os.getpid() == process:
-        destroy(handle)

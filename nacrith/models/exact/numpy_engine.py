@@ -33,7 +33,7 @@ from nacrith.models.exact.ops import (
     silu_product,
 )
 from nacrith.models.exact.rope import RopeTables, rotate
-from nacrith.models.exact.tree import NONE, Tree, plant
+from nacrith.models.exact.tree import NONE, Tree, TreeSession
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
 BATCH = 512
@@ -186,38 +186,24 @@ class NumpyEngine:
             self.workers.by_rows(len(y), tile)
 
 
-class NumpySession:
+class NumpySession(TreeSession):
     """Lanes over one engine; implements models.protocol.Session."""
+
+    cache: KVCache
 
     def __init__(self, engine: NumpyEngine, lanes: int, window: int) -> None:
         self.engine = engine
         self.window = window
         self.cache = KVCache(engine.config, lanes, window, ROLLBACK, BATCH)
-        self.trees = [NONE] * lanes  # that wait for `keep`
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        return tuple(self.cache.lengths)
-
-    def rollback(self, lane: int, length: int) -> None:
-        self.cache.truncate(lane, length)
-        self.trees[lane] = NONE
+        self.trees = [NONE] * lanes
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
         return self._extend([np.asarray(t, dtype=np.int64) for t in tokens], None)
 
-    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
-        trees = plant(tokens, parents, len(self.trees))
-        ids = [np.asarray(t, dtype=np.int64)[tree.order] for t, tree in zip(tokens, trees, strict=True)]
-        return [tree.as_given(rows) for tree, rows in zip(trees, self._extend(ids, trees), strict=True)]
-
-    def keep(self, lane: int, path: Sequence[int]) -> None:
-        tree = self.trees[lane]
-        self.cache.append(lane, tree, tree.path(lane, path))
-        self.trees[lane] = NONE
+    def _append(self, lane: int, places: np.ndarray) -> None:
+        self.cache.append(lane, self.trees[lane], places)
 
     def _extend(self, ids: list[np.ndarray], trees: list[Tree] | None) -> list[Logits]:
-        """Rows for `ids`, which continue the lanes or, in preorder, are trees behind their ends."""
         cache, engine = self.cache, self.engine
         growth = [len(t) for t in ids] if trees is None else [tree.levels for tree in trees]
         if any(a + b > engine.rope.limit for a, b in zip(cache.lengths, growth, strict=True)):

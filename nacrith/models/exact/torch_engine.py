@@ -30,7 +30,7 @@ from nacrith.models.exact.torch_ops import (
     rms_norm,
     silu_product,
 )
-from nacrith.models.exact.tree import NONE, Tree, plant
+from nacrith.models.exact.tree import NONE, Tree, TreeSession
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
 _HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
@@ -128,8 +128,10 @@ class TorchEngine:
             yield from y.to(torch.int32).cpu().numpy()
 
 
-class TorchSession:
+class TorchSession(TreeSession):
     """Lanes over one engine; implements models.protocol.Session."""
+
+    cache: RingCache
 
     def __init__(
         self, engine: TorchEngine, lanes: int, window: int, *, rollback: int = ROLLBACK, batch: int = BATCH
@@ -137,15 +139,7 @@ class TorchSession:
         self.engine = engine
         self.batch = batch
         self.cache = RingCache(engine.config, lanes, window, rollback, engine.device)
-        self.trees = [NONE] * lanes  # that wait for `keep`
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        return tuple(self.cache.lengths)
-
-    def rollback(self, lane: int, length: int) -> None:
-        self.cache.truncate(lane, length)
-        self.trees[lane] = NONE
+        self.trees = [NONE] * lanes
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
         if len(tokens) != len(self.trees):
@@ -153,18 +147,9 @@ class TorchSession:
         ids = [np.asarray(t, np.int64) for t in tokens]
         return self._extend(ids, None)
 
-    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
-        trees = plant(tokens, parents, len(self.trees))
-        ids = [np.asarray(t, np.int64)[tree.order] for t, tree in zip(tokens, trees, strict=True)]
-        return [tree.as_given(rows) for tree, rows in zip(trees, self._extend(ids, trees), strict=True)]
-
-    def keep(self, lane: int, path: Sequence[int]) -> None:
-        if not 0 <= lane < len(self.trees):
-            raise ValueError(f"there is no lane {lane}")
-        places = self.trees[lane].path(lane, path)
+    def _append(self, lane: int, places: np.ndarray) -> None:
         with self.engine.running():
             self.cache.append([lane], [places])
-        self.trees[lane] = NONE
 
     def _check(self, ids: list[np.ndarray], growth: list[int]) -> None:
         """ValueError before anything is changed; an index out of range would end a CUDA process."""
@@ -177,7 +162,6 @@ class TorchSession:
                 raise ValueError(f"token {outside[0]} is outside the vocabulary")
 
     def _extend(self, ids: list[np.ndarray], trees: list[Tree] | None) -> list[Logits]:
-        """Rows for `ids`, which continue the lanes or, in preorder, are trees behind their ends."""
         self._check(ids, [len(t) for t in ids] if trees is None else [tree.levels for tree in trees])
         changed = [lane for lane, t in enumerate(ids) if len(t)]
         for lane in changed:

@@ -12,12 +12,16 @@ the slot of its depth is gone with the next branch, so its home is a slot of its
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from nacrith.models.protocol import Logits
 
 I64 = npt.NDArray[np.int64]
 
@@ -104,3 +108,49 @@ def plant(tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]], lan
     if not len(tokens) == len(parents) == lanes:
         raise ValueError(f"tokens for {len(tokens)} lanes and parents for {len(parents)}, not {lanes}")
     return [Tree.of(i, len(t), p) for i, (t, p) in enumerate(zip(tokens, parents, strict=True))]
+
+
+class Cache(Protocol):
+    """Of a session: the tokens held by each lane, and forgetting the newest of them."""
+
+    lengths: list[int]
+
+    def truncate(self, lane: int, length: int) -> None: ...
+
+
+class TreeSession(ABC):
+    """What the sessions of the Python engines share: lanes, and trees that wait for `keep`."""
+
+    cache: Cache
+    trees: list[Tree]
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return tuple(self.cache.lengths)
+
+    def rollback(self, lane: int, length: int) -> None:
+        self._check_lane(lane)
+        self.cache.truncate(lane, length)
+        self.trees[lane] = NONE
+
+    def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
+        trees = plant(tokens, parents, len(self.trees))
+        ids = [np.asarray(t, np.int64)[tree.order] for t, tree in zip(tokens, trees, strict=True)]
+        return [tree.as_given(rows) for tree, rows in zip(trees, self._extend(ids, trees), strict=True)]
+
+    def keep(self, lane: int, path: Sequence[int]) -> None:
+        self._check_lane(lane)
+        self._append(lane, self.trees[lane].path(lane, path))
+        self.trees[lane] = NONE
+
+    def _check_lane(self, lane: int) -> None:
+        if not 0 <= lane < len(self.trees):
+            raise ValueError(f"there is no lane {lane}")
+
+    @abstractmethod
+    def _extend(self, ids: list[I64], trees: list[Tree] | None) -> list[Logits]:
+        """Rows for `ids`, which continue the lanes or, in preorder, are trees behind their ends."""
+
+    @abstractmethod
+    def _append(self, lane: int, places: I64) -> None:
+        """Make the rows at these places of the lane's tree, in preorder, its continuation."""
