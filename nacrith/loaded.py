@@ -11,52 +11,69 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from nacrith.archive.blockcodec import BlockCodec, CodecId
+from nacrith.codec.params import EXACT, CodingParams
 
 if TYPE_CHECKING:
     from nacrith.models.protocol import LanguageModel
 
 
 class _Held(NamedTuple):
-    """A model and how it was asked for. by_archive: by an archive's fingerprint, not by name."""
+    """A model and how it was asked for. by_archive: by an archive's fingerprint, not by name. settings: the
+    backend and its threads, or the binding that an archive records."""
 
     model: LanguageModel
     name: str | None
     by_archive: bool
-    threads: int | None
+    settings: object
 
 
 _held: _Held | None = None
 _lock = threading.Lock()
 
 
-def for_encoding(level: int, model: str | LanguageModel | None, threads: int | None) -> BlockCodec:
-    """The codec of `level` over `model`: a name, file or loaded model; None for the default."""
+def for_encoding(
+    level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
+) -> BlockCodec:
+    """The codec of `level` over `model`: a name, file or loaded model; None for the default. backend: what
+    runs it, see `load_model`."""
     global _held
     from nacrith import codec
 
     with _lock:
-        found = _find(model, threads)
+        settings = (backend or EXACT, threads)
+        found = _find(model, settings)
         if found is None:
             _held = None  # frees the old model before the new one is loaded
-        result = codec.for_encoding(level, model if found is None else found, threads)
+        result = codec.for_encoding(level, model if found is None else found, threads, backend=backend)
         if model is None or isinstance(model, str):
-            _held = _Held(result.model, model, False, threads)
+            _held = _Held(result.model, model, False, settings)
         return result
 
 
-def for_decoding(codec_id: CodecId, model: str | LanguageModel | None, threads: int | None) -> BlockCodec:
-    """The codec that an archive names, over `model` or, if None, the one that it was made with."""
+def for_decoding(
+    codec_id: CodecId,
+    model: str | LanguageModel | None,
+    threads: int | None,
+    *,
+    backend: str | None = None,
+    force: bool = False,
+) -> BlockCodec:
+    """The codec that an archive names, over `model` or, if None, the one that it was made with. backend: what
+    it must have been made with, if given. force: try it even if the archive is bound to another machine."""
     global _held
     from nacrith import codec
 
     with _lock:
+        binding = CodingParams.from_bytes(codec_id.params).binding
+        settings = tuple(sorted(binding.items())) if binding else (EXACT, threads)
         by_archive = model is None
-        found = _find_made_with(codec_id, threads) if by_archive else _find(model, threads)
+        found = _find_made_with(codec_id, settings) if by_archive else _find(model, settings)
         if found is None:
             _held = None
-        result = codec.for_decoding(codec_id, model if found is None else found, threads)
+        given = model if found is None else found
+        result = codec.for_decoding(codec_id, given, threads, backend=backend, force=force)
         if found is None and (model is None or isinstance(model, str)):
-            _held = _Held(result.model, model, by_archive, threads)
+            _held = _Held(result.model, model, by_archive, settings)
         return result
 
 
@@ -67,17 +84,17 @@ def forget() -> None:
         _held = None
 
 
-def _find(model: str | LanguageModel | None, threads: int | None) -> LanguageModel | None:
+def _find(model: str | LanguageModel | None, settings: object) -> LanguageModel | None:
     """The model itself, if it is one; else the one held, if that was asked for in the same way."""
     if not (model is None or isinstance(model, str)):
         return model
-    if _held and not _held.by_archive and (_held.name, _held.threads) == (model, threads):
+    if _held and not _held.by_archive and (_held.name, _held.settings) == (model, settings):
         return _held.model
     return None
 
 
-def _find_made_with(codec_id: CodecId, threads: int | None) -> LanguageModel | None:
+def _find_made_with(codec_id: CodecId, settings: object) -> LanguageModel | None:
     """The model held, if it is the one that the archive names. A short archive names a prefix."""
-    if _held and _held.threads == threads and _held.model.fingerprint.startswith(codec_id.fingerprint):
+    if _held and _held.settings == settings and _held.model.fingerprint.startswith(codec_id.fingerprint):
         return _held.model
     return None

@@ -16,6 +16,7 @@ from nacrith.cli.engines import decoder, encoder
 from nacrith.cli.inputs import STDIN, Input, open_input
 from nacrith.cli.options import (
     Settings,
+    backend_option,
     files_argument,
     level_options,
     message_options,
@@ -40,6 +41,7 @@ _CHUNK = 1 << 20  # bytes read at a time
 @output_options
 @name_option
 @model_option
+@backend_option
 @threads_option
 @message_options
 def command(files: Sequence[str], **options: Any) -> int:

@@ -18,7 +18,9 @@ from nacrith.cli.engines import content_size, decoder
 from nacrith.cli.inputs import Input, open_input
 from nacrith.cli.options import (
     Settings,
+    backend_option,
     files_argument,
+    force_backend_option,
     max_size_option,
     message_options,
     model_option,
@@ -39,6 +41,8 @@ from nacrith.errors import CorruptError
 @max_size_option
 @partial_option
 @model_option
+@backend_option
+@force_backend_option
 @threads_option
 @message_options
 def command(files: Sequence[str], **options: Any) -> int:

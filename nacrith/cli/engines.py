@@ -7,6 +7,7 @@ given and the default (for decoding: the model that the archive names) is taken.
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
@@ -33,25 +34,33 @@ def content_size(source: Input) -> int | None:
 def encoder(settings: Settings) -> BlockCodec:
     """The codec to compress with."""
     show_log(settings.console)
+    encoding = partial(loaded.for_encoding, threads=settings.threads, backend=settings.backend)
     try:
-        return loaded.for_encoding(settings.level, settings.model, settings.threads)
+        return encoding(settings.level, settings.model)
     except ModelError as error:
-        if settings.model is None or not settings.model_is_default:
+        if settings.model is None or not settings.model_is_default or settings.backend is not None:
             raise
         settings.console.warning(f"NACRITH_MODEL is ignored: {error}")
-    return loaded.for_encoding(settings.level, None, settings.threads)
+    return encoding(settings.level, None)
 
 
 def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     """The codec that an archive names."""
     show_log(settings.console)
+    decoding = partial(
+        loaded.for_decoding,
+        codec_id,
+        threads=settings.threads,
+        backend=settings.backend,
+        force=settings.force_backend,
+    )
     if settings.model is not None and settings.model_is_default:
         try:
-            return loaded.for_decoding(codec_id, settings.model, settings.threads)
+            return decoding(settings.model)
         except ModelError as error:
             settings.console.note(f"NACRITH_MODEL is ignored: {error}")
-        return loaded.for_decoding(codec_id, None, settings.threads)
-    return loaded.for_decoding(codec_id, settings.model, settings.threads)
+        return decoding(None)
+    return decoding(settings.model)
 
 
 def discard_conversion() -> None:

@@ -22,7 +22,9 @@ from nacrith.cli.console import ERROR, OK, Console, describe_os_error
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
     Function,
+    backend_option,
     files_argument,
+    force_backend_option,
     json_option,
     level_options,
     max_size_option,
@@ -106,6 +108,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @partial_option
 @json_option
 @model_option
+@backend_option
+@force_backend_option
 @threads_option
 @message_options
 @click.option(

@@ -149,7 +149,9 @@ def _coding(params: bytes) -> dict[str, int | str]:
     from nacrith.codec.params import CodingParams
 
     try:
-        return dataclasses.asdict(CodingParams.from_bytes(params))
+        fields = vars(CodingParams.from_bytes(params)).copy()
+        binding = fields.pop("binding")
+        return {**binding, **fields}
     except NacrithError:
         return {"parameters": params.hex()}
 

@@ -16,11 +16,15 @@ import click
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import STDIN
 from nacrith.codec.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from nacrith.codec.params import EXACT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MAX_THREADS = 1024
+
+BACKENDS = (EXACT, "llama.cpp", "transformers")
+"""As in models.floats, which imports numpy."""
 
 
 class Size(click.ParamType[int]):
@@ -53,6 +57,8 @@ class Settings:
     max_size: int | None = None
     json: bool = False
     keep_partial: bool = False
+    backend: str | None = None
+    force_backend: bool = False
 
 
 def settings(options: dict[str, Any]) -> Settings:
@@ -88,6 +94,8 @@ def settings(options: dict[str, Any]) -> Settings:
         max_size=options.get("max_size"),
         json=options.get("json", False),
         keep_partial=options.get("keep_partial", False),
+        backend=options.get("backend"),
+        force_backend=options.get("force_backend", False),
     )
 
 
@@ -128,6 +136,14 @@ def level_options(function: Function) -> Function:
 
 model_option = click.option(
     "-m", "--model", metavar="MODEL", help="A model's name or file (default: smollm2-135m)."
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    help="What runs the model; all but exact bind archives to this machine.",
+)
+force_backend_option = click.option(
+    "--force-backend", is_flag=True, help="Try to decode what was bound to another machine."
 )
 threads_option = click.option(
     "-T",

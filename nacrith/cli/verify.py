@@ -13,7 +13,9 @@ from nacrith.cli.engines import content_size, decoder
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import (
     Settings,
+    backend_option,
     files_argument,
+    force_backend_option,
     json_option,
     message_options,
     model_option,
@@ -28,6 +30,8 @@ from nacrith.cli.progress import ProgressBar, duration
 @files_argument
 @json_option
 @model_option
+@backend_option
+@force_backend_option
 @threads_option
 @message_options
 def command(files: Sequence[str], **options: Any) -> int:

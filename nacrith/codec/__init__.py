@@ -5,6 +5,7 @@ Two ways in: `for_encoding` makes the codec of a level, `for_decoding` the one t
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from nacrith.archive.blockcodec import CodecId
@@ -15,39 +16,65 @@ if TYPE_CHECKING:
     from nacrith.codec.model_codec import ModelCodec
     from nacrith.models.protocol import LanguageModel
 
+_log = logging.getLogger("nacrith")
+
 __all__ = ["for_decoding", "for_encoding"]
 
 # numpy and the model come with the first call, so that `nacrith.codec.levels` alone is light.
 
 
-def for_encoding(level: int, model: str | LanguageModel | None, threads: int | None) -> ModelCodec:
-    """The codec of `level` (1..9). model: a name or path (see load_model), a loaded model, or None."""
-    from nacrith.codec.model_codec import ModelCodec
+def for_encoding(
+    level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
+) -> ModelCodec:
+    """The codec of `level` (1..9). model, backend: what load_model takes, or a loaded model."""
+    from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import CodingParams
     from nacrith.models import load_model
 
-    loaded = load_model(model, threads=threads) if model is None or isinstance(model, str) else model
+    if model is None or isinstance(model, str):
+        model = load_model(model, threads=threads, backend=backend)
     chosen = LEVELS[level]
-    window = min(chosen.window, loaded.max_context)
-    return ModelCodec(loaded, CodingParams(window, predictors=1, capacity=chosen.capacity))
+    window = min(chosen.window, model.max_context)
+    return ModelCodec(model, CodingParams(window, 1, chosen.capacity, binding_of(model)))
 
 
-def for_decoding(codec_id: CodecId, model: str | LanguageModel | None, threads: int | None) -> ModelCodec:
+def for_decoding(
+    codec_id: CodecId,
+    model: str | LanguageModel | None,
+    threads: int | None,
+    *,
+    backend: str | None = None,
+    force: bool = False,
+) -> ModelCodec:
     """The codec that an archive was made with. Raises ModelMissingError if its model is not found,
-    ModelMismatchError if `model` is given and is another."""
-    from nacrith.codec.model_codec import ModelCodec
-    from nacrith.codec.params import CodingParams
-    from nacrith.models import load_model, load_model_by_fingerprint
+    ModelMismatchError if `model` or `backend` is given and is another, or if the archive is bound to what
+    is different here, unless `force` asks to try all the same."""
+    from nacrith.codec.model_codec import ModelCodec, binding_of
+    from nacrith.codec.params import EXACT, CodingParams
+    from nacrith.models import floats, load_bound_model, load_model, load_model_by_fingerprint
 
     params = CodingParams.from_bytes(codec_id.params)
-    if model is None:
-        loaded = load_model_by_fingerprint(codec_id.fingerprint, codec_id.model_name, threads=threads)
-    else:
-        loaded = load_model(model, threads=threads) if isinstance(model, str) else model
-    if not loaded.fingerprint.startswith(codec_id.fingerprint):
+    recorded = params.binding.get("backend", EXACT)
+    if backend not in (None, recorded):
+        raise ModelMismatchError(
+            f"the archive was made with --backend {recorded}, not {backend}: leave the option out"
+        )
+    if model is None or isinstance(model, str):
+        prefix, name = codec_id.fingerprint, codec_id.model_name
+        if params.binding:
+            model = load_bound_model(params.binding, prefix, name, name_or_path=model, force=force)
+        elif model is None:
+            model = load_model_by_fingerprint(prefix, name, threads=threads)
+        else:
+            model = load_model(model, threads=threads)
+    if not model.fingerprint.startswith(codec_id.fingerprint):
         raise ModelMismatchError(
             f"the archive was made with {codec_id.model_name or 'a model'}"
-            f" (fingerprint {codec_id.fingerprint.hex()[:16]}), the model given is {loaded.name}"
-            f" ({loaded.fingerprint.hex()[:16]}): give that one with -m, or leave -m out"
+            f" (fingerprint {codec_id.fingerprint.hex()[:16]}), the model given is {model.name}"
+            f" ({model.fingerprint.hex()[:16]}): give that one with -m, or leave -m out"
         )
-    return ModelCodec(loaded, params)
+    if not force:
+        floats.check_binding(params.binding, binding_of(model))
+    elif different := floats.differences(params.binding, binding_of(model)):
+        _log.warning("decoding is tried although the archive was made with %s", different)
+    return ModelCodec(model, params)

@@ -6,6 +6,10 @@ pass, and more where guesses at what follows come true (`speculation`); a lane t
 next block. The rows are the same integers either way: that is the contract of exact engines, and what
 makes the archive decodable.
 
+Of a model in floats the same holds only on one machine, and at the price that its sessions compute every row
+alone (`models.stepping`): then nothing is gained by lanes or guesses, and there are none. Since nobody
+promises that such a machine repeats itself, encoding ends with decoding what it made.
+
 A lane that holds all it can is emptied and begins again with the start token.
 
 A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the range coder's bytes.
@@ -14,7 +18,8 @@ A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from nacrith import predictors
 from nacrith.archive.blockcodec import CodecId, Progress
@@ -24,7 +29,8 @@ from nacrith.codec.speculation import Drafter, Odds, Pace
 from nacrith.codec.step import DecodePort, EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.codec.varint import put_varint, read_varint
-from nacrith.errors import CorruptError
+from nacrith.errors import CorruptError, ModelError
+from nacrith.models.floats import BoundModel
 from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.predictors.protocol import Ensemble
 
@@ -52,8 +58,9 @@ class ModelCodec:
     ) -> None:
         self.model = model
         self.params = params
-        self.drafts = drafts
+        self.drafts = drafts if model.portable else 0
         self.worth = worth
+        self._side_by_side = LANES if model.portable else 1
 
     @property
     def id(self) -> CodecId:
@@ -61,20 +68,47 @@ class ModelCodec:
 
     @property
     def lanes(self) -> int:
-        return 4 * LANES
+        return 4 * self._side_by_side
 
     def _ensemble(self) -> Ensemble:
         params = self.params
         return predictors.make(params.predictors, self.model.vocab_size, 1 << params.capacity)
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
+        if not self.model.portable:
+            return self._encode_verified(blocks, progress)
+        return self._encode(blocks, progress)
+
+    def _encode_verified(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
+        """Each payload is decoded before the next block is begun. A difference is an error and not a matter
+        for a fallback codec: what differs once would differ in the blocks that happened to pass, too."""
+        payloads = []
+        tell = progress and _halved(progress)
+        for block in blocks:
+            (payload,) = self._encode([block], tell)
+            try:
+                same = self.decode([(payload, len(block))], tell) == [block]
+            except CorruptError:
+                same = False
+            if not same:
+                raise ModelError(
+                    f"{self.model.name} does not compute the same twice with this backend, so that nothing"
+                    " could be decoded; nothing was written. Use --backend exact"
+                )
+            payloads.append(payload)
+        return payloads
+
+    def _encode(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
         payloads: list[bytes] = []
         waiting: list[tuple[bytes, bool]] = []
         for block in blocks:
             stripped = strip_crlf(block)
             waiting.append(stripped)
             # Short blocks share a batch, so that the model always sees enough rows at a time.
-            if sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS or len(waiting) == LANES:
+            if (
+                sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS
+                or len(waiting) == self._side_by_side
+            ):
                 payloads += self._encode_group(waiting, progress)
                 waiting = []
         return payloads + self._encode_group(waiting, progress)
@@ -110,7 +144,7 @@ class ModelCodec:
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         jobs = [_DecodeJob(payload, size, progress) for payload, size in blocks]
         queue = sorted((job for job in jobs if job.left), key=lambda job: job.left)
-        lanes: list[_DecodeJob | None] = [None] * min(LANES, len(queue))
+        lanes: list[_DecodeJob | None] = [None] * min(self._side_by_side, len(queue))
         session = self.model.session(max(1, len(lanes)), self.params.window)
         odds, pace = Odds(), Pace()
         while True:
@@ -136,6 +170,23 @@ class ModelCodec:
                     if used < len(rows):
                         session.rollback(i, lengths[i] + used)
         return [job.content(self.model) for job in jobs]
+
+
+def binding_of(model: LanguageModel) -> Mapping[str, str]:
+    """What an archive records of a model that is not portable; nothing of one that is."""
+    return {} if model.portable else cast(BoundModel, model).binding
+
+
+def _halved(progress: Progress) -> Progress:
+    """For content that is gone through twice."""
+    done = 0
+
+    def tell(size: int) -> None:
+        nonlocal done
+        before, done = done, done + size
+        progress(done // 2 - before // 2)
+
+    return tell
 
 
 class _Tally:

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from nacrith.models import floats, store
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.protocol import LanguageModel, Session, Tokenizer
-from nacrith.models.store import find, find_by_fingerprint
 
 __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by_fingerprint"]
 
 
-def load_model(name_or_path: str | None = None, *, threads: int | None = None) -> LanguageModel:
+def load_model(
+    name_or_path: str | None = None, *, threads: int | None = None, backend: str | None = None
+) -> LanguageModel:
     """A model by name ("smollm2-135m"), by path (.nacm, .gguf, safetensors directory), or the default.
     A GGUF or a directory is converted once, then its model is taken from the cache.
 
+    backend: "exact" (None means the same); or "llama.cpp" or "transformers", which run a GGUF or a directory
+    as it is, in floats, and whose archives decode only where everything is as it was.
+
     Raises ModelMissingError if it is not on this machine; nothing is downloaded.
     """
-    return ExactModel(find(name_or_path), threads=threads)
+    if backend in (None, floats.EXACT):
+        return ExactModel(store.find(name_or_path), threads=threads)
+    source = store.find_source(name_or_path or store.DEFAULT_MODEL)
+    return floats.open_model(str(backend), source, floats.Settings.of_environment(threads))
 
 
 def load_model_by_fingerprint(
     fingerprint: bytes, hint: str = "", *, threads: int | None = None
 ) -> LanguageModel:
-    """The model whose fingerprint begins with these bytes; `hint` is a name for the error message."""
-    return ExactModel(find_by_fingerprint(fingerprint, hint), threads=threads)
+    """The exact model whose fingerprint begins with these bytes; `hint` is a name for the error message."""
+    return ExactModel(store.find_by_fingerprint(fingerprint, hint), threads=threads)
+
+
+def load_bound_model(
+    binding: Mapping[str, str],
+    fingerprint: bytes,
+    hint: str = "",
+    *,
+    name_or_path: str | None = None,
+    force: bool = False,
+) -> floats.BoundModel:
+    """The model in floats that an archive was made with, set up as its binding says. ModelMismatchError if
+    it already shows that this is another machine or build, unless `force` asks to try all the same.
+
+    name_or_path: where it is; None to look for the fingerprint.
+    """
+    backend = binding.get("backend", "(unnamed)")
+    floats.require(backend)
+    if not force:
+        known = floats.here(backend).items()
+        floats.check_binding(binding, {**binding, **{k: v for k, v in known if k in binding}})
+    settings = floats.Settings.recorded(binding, device_here=force)
+    if name_or_path is None:
+        source = store.find_source_by_fingerprint(fingerprint, hint)
+    else:
+        source = store.find_source(name_or_path)
+    return floats.open_model(backend, source, settings)

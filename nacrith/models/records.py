@@ -4,6 +4,7 @@ Kept in `.records` in the cache, one small file for a fact, so that processes ne
 
     seen-KEY       the hash of a source; KEY: hash of its files' paths, sizes, times and inodes
     source-HASH    JSON: the converted model's file name and fingerprint
+    tried-KEY      empty; a backend ran in a child process and did not crash (see probe.py)
     used-NAME      empty; its time is when the model file NAME was last asked for
 
 Nothing here is trusted: a record that does not fit what is on the disk counts as none, and all of
@@ -67,6 +68,17 @@ def last_used(cache: Path, model: Path) -> float | None:
         return (cache / _FOLDER / f"used-{model.name}").stat().st_mtime
     except OSError:
         return None
+
+
+def is_tried(cache: Path, key: str) -> bool:
+    """Whether `remember_tried` was called with this key."""
+    return (cache / _FOLDER / f"tried-{key}").exists()
+
+
+def remember_tried(cache: Path, key: str) -> None:
+    """Record that a backend did not crash. key: hexadecimal digits for all on which that may depend."""
+    with contextlib.suppress(OSError):
+        _write(cache / _FOLDER / f"tried-{key}", "")
 
 
 def forget(cache: Path, model: Path) -> None:

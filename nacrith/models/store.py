@@ -7,6 +7,7 @@ Nothing is ever downloaded here: that is `pull.py`, and only when asked for.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import logging
@@ -264,13 +265,7 @@ def discard_temporaries() -> None:
 
 
 def _convert_carried(name: str, carrier: Carrier) -> Path:
-    spec = importlib.util.find_spec(carrier.package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelMissingError(f"the model {name} is not installed; run: {carrier.install}")
-    found = [p for d in spec.submodule_search_locations for p in Path(d).glob(carrier.pattern)]
-    if not found:
-        raise ModelMissingError(f"the package {carrier.package} carries no {carrier.pattern}")
-    path = convert(found[0], name)
+    path = convert(_carried(name, carrier), name)
     made = modelfile.fingerprint(path).hex()
     if made != carrier.fingerprint:
         path.unlink()
@@ -279,6 +274,48 @@ def _convert_carried(name: str, carrier: Carrier) -> Path:
             f" {carrier.package} is another version, or this machine's arithmetic is not IEEE-754"
         )
     return path
+
+
+def _carried(name: str, carrier: Carrier) -> Path:
+    """The weights in an installed carrier package."""
+    spec = importlib.util.find_spec(carrier.package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelMissingError(f"the model {name} is not installed; run: {carrier.install}")
+    found = [p for d in spec.submodule_search_locations for p in Path(d).glob(carrier.pattern)]
+    if not found:
+        raise ModelMissingError(f"the package {carrier.package} carries no {carrier.pattern}")
+    return found[0]
+
+
+def find_source(name: str) -> Path:
+    """The weights themselves, for a backend that runs them as they are: a file or directory, a download
+    that was kept, or what a carrier package has."""
+    if os.path.exists(name):
+        return Path(name)
+    for download in downloads.kept(cache_directory()):
+        if download.complete and download.is_called(HUB_MODELS.get(name) or Reference.parse(name)):
+            return download.content
+    if name in CARRIERS:
+        return _carried(name, CARRIERS[name])
+    remedy = f", or run: nacrith models pull --no-convert {name}" if Reference.parse(name) else ""
+    raise ModelMissingError(f"{name}: no weights are here under this name; give a file or directory{remedy}")
+
+
+def find_source_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
+    """As `find_source`, of the weights whose hash begins with these bytes. hint: the name an archive gives,
+    for messages only."""
+    sources = [d.content for d in downloads.kept(cache_directory()) if d.complete]
+    for name in [*CARRIERS, os.environ.get("NACRITH_MODEL") or ""]:
+        with contextlib.suppress(ModelMissingError):
+            sources.append(find_source(name))
+    for path in sources:
+        with contextlib.suppress(OSError):
+            if bytes.fromhex(records.digest(cache_directory(), path)).startswith(fingerprint):
+                return path
+    raise ModelMissingError(
+        f"needs the weights {hint or '(unnamed)'} with hash {fingerprint.hex()[:16]}: give their file or"
+        " directory with -m"
+    )
 
 
 def slug(name: str) -> str:

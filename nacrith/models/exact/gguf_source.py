@@ -7,6 +7,7 @@ neighbours (0, 1), (2, 3), ...; `_unpermute` brings them back to halves (0, d/2)
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ _KNOWN = re.compile(
 )
 
 
-def read_gguf(path: Path) -> LlamaSource:
-    """Open a GGUF; tensors are dequantised when asked for."""
+def read_fields(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Open a GGUF of any architecture: its reader, and its metadata as plain values."""
     try:
         import gguf
     except ImportError:
@@ -51,11 +52,18 @@ def read_gguf(path: Path) -> LlamaSource:
         ) from None
     try:
         reader = gguf.GGUFReader(path)
-        values: dict[str, Any] = {n: field.contents() for n, field in reader.fields.items()}
+        return reader, {n: field.contents() for n, field in reader.fields.items()}
     except OSError as error:
         raise ModelError(f"{path}: cannot read it ({error.strerror or error})") from None
     except Exception as error:  # whatever the library trips over in a damaged file
         raise ModelError(f"{path}: not a readable GGUF file ({error}): fetch it again") from None
+
+
+def read_gguf(path: Path) -> LlamaSource:
+    """Open a GGUF; tensors are dequantised when asked for."""
+    reader, values = read_fields(path)
+    import gguf
+
     fields = _Fields(path, values)
     tensors = {t.name: t for t in reader.tensors}
     if fields.get("general.architecture") != "llama":
@@ -101,8 +109,8 @@ def read_gguf(path: Path) -> LlamaSource:
         rms_eps=fields.number("attention.layer_norm_rms_epsilon"),
         rope_theta=fields.number("rope.freq_base", 10000.0),
         rope_factors=_rope_factors(fields, tensors, head_dim),
-        bos_id=_bos_id(fields),
-        tokenizer=_tokenizer(fields),
+        bos_id=start_token(path, values),
+        tokenizer=tokenizer_of(path, values),
         tensor=tensor,
         info={
             "name": str(fields.get("general.name", path.stem)),
@@ -136,21 +144,22 @@ class _Fields:
         return int(value)
 
 
-def _bos_id(fields: _Fields) -> int:
-    """The start token; any will do where the file names none."""
-    value = fields.get("tokenizer.ggml.bos_token_id", 0)
+def start_token(path: Path, values: Mapping[str, Any]) -> int:
+    """The id of the start token; any will do where the file names none."""
+    value = values.get("tokenizer.ggml.bos_token_id", 0)
     if type(value) is not int:
-        raise ModelError(f"{fields.path}: tokenizer.ggml.bos_token_id: {value!r} is not a token id")
+        raise ModelError(f"{path}: tokenizer.ggml.bos_token_id: {value!r} is not a token id")
     return value
 
 
-def _tokenizer(fields: _Fields) -> bytes:
+def tokenizer_of(path: Path, values: Mapping[str, Any]) -> bytes:
+    """The definition of the file's tokenizer; ModelError if it is not byte-level."""
     try:
-        return from_gguf_fields(fields.values).definition
+        return from_gguf_fields(values).definition
     except ModelError as error:
-        raise ModelError(f"{fields.path}: {error}") from None
+        raise ModelError(f"{path}: {error}") from None
     except (ValueError, TypeError) as error:
-        raise ModelError(f"{fields.path}: damaged tokenizer ({error}): fetch it again") from None
+        raise ModelError(f"{path}: damaged tokenizer ({error}): fetch it again") from None
 
 
 def _rope_factors(fields: _Fields, tensors: dict[str, Any], head_dim: int) -> list[float] | None:

@@ -25,7 +25,7 @@ class ExactModel:
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.file = modelfile.read(path)
-        self.threads = threads or _usable_cores()
+        self.threads = threads or usable_cores()
 
     @property
     def name(self) -> str:
@@ -67,7 +67,8 @@ class ExactModel:
         return self.engine.session(lanes, window)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

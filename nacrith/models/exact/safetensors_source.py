@@ -76,15 +76,21 @@ def read_safetensors(directory: Path) -> LlamaSource:
     )
 
 
+def start_and_tokenizer(directory: Path) -> tuple[int, bytes]:
+    """Of a directory of any architecture: the id of the start token, the definition of the tokenizer.
+    ModelError if that is not byte-level."""
+    bos_id = _Config(directory / "config.json").token("bos_token_id", "eos_token_id")
+    return bos_id, _tokenizer(directory / "tokenizer.json", bos_id)
+
+
 def check_supported(directory: Path) -> None:
     """ModelError if config.json and tokenizer.json alone tell that `read_safetensors` would refuse."""
     config = _Config(directory / "config.json")
     config.check_architecture()
-    bos_id = config.token("bos_token_id", "eos_token_id")
     _rotation(
         config, config.count("head_dim", config.count("hidden_size") // config.count("num_attention_heads"))
     )
-    _tokenizer(directory / "tokenizer.json", bos_id)
+    start_and_tokenizer(directory)
 
 
 class _Config:

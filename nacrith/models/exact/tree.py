@@ -113,7 +113,8 @@ def plant(tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]], lan
 class Cache(Protocol):
     """Of a session: the tokens held by each lane, and forgetting the newest of them."""
 
-    lengths: list[int]
+    @property
+    def lengths(self) -> Sequence[int]: ...
 
     def truncate(self, lane: int, length: int) -> None: ...
 

@@ -1,0 +1,185 @@
+"""GGUF models by llama.cpp, through the functions that llama-cpp-python documents; implements LanguageModel.
+
+For architectures and sizes that the exact engine does not run. Not portable: see `floats` for what an
+archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
+keys and values in f16, no flash attention, physical batches of 512, no repacked weights (which on CPUs only
+bring other kernels for the same numbers, those for AMX among them).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from nacrith.arith import F32
+from nacrith.errors import ModelError
+from nacrith.models import floats, stepping
+from nacrith.models.exact.gguf_source import read_fields, start_token, tokenizer_of
+from nacrith.models.stepping import Plan, SteppingSession
+from nacrith.models.tokenizer import ByteTokenizer
+
+LEAST_VERSION = "0.3.16"
+
+_BATCH = 512
+_F16 = 1  # ggml_type
+_ERROR = 3  # ggml_log_level
+_NEEDED = (
+    "llama_batch_get_one",
+    "llama_decode",
+    "llama_get_logits_ith",
+    "llama_get_memory",
+    "llama_init_from_model",
+    "llama_memory_clear",
+    "llama_memory_seq_rm",
+    "llama_model_get_vocab",
+    "llama_model_load_from_file",
+    "llama_model_n_ctx_train",
+    "llama_vocab_n_tokens",
+)
+
+_said: deque[str] = deque(maxlen=20)
+"""The last errors that the library has logged; everything else it says is dropped."""
+
+
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+def _listen(level: int, text: bytes, _: object) -> None:
+    if level == _ERROR:
+        _said.append(" ".join(text.decode(errors="replace").split()))
+
+
+class LlamaCppModel:
+    """A GGUF file that llama.cpp has loaded. The context of a lane takes memory of its own."""
+
+    portable = False
+    rollback_limit = stepping.ROLLBACK
+    max_length = stepping.MAX_LENGTH
+
+    def __init__(self, path: Path, settings: floats.Settings) -> None:
+        build = floats.build("llama.cpp")
+        missing = [name for name in _NEEDED if not hasattr(llama_cpp, name)]
+        if missing:
+            raise ModelError(
+                f"llama-cpp-python {build['llama-cpp-python']} lacks {', '.join(missing)}; nacrith needs"
+                f" {LEAST_VERSION} or newer: pip install -U 'nacrith[llama]'"
+            )
+        self.name = path.stem.encode()[:64].decode(errors="ignore")
+        self.fingerprint = floats.fingerprint(path)
+        _, self._fields = read_fields(path)
+        self._path, self._threads = path, settings.threads
+        layers = _gpu_layers(settings)
+        self.binding: Mapping[str, str] = {
+            **build,
+            "cpu": floats.cpu_name(),
+            "device": "gpu" if layers else "cpu",
+            "gpu-layers": "all" if layers < 0 else str(layers),
+            "threads": str(settings.threads),
+            "plan": "step/512/f16",
+            **({"gpu": floats.gpu_name()} if layers else {}),
+        }
+        llama_cpp.llama_log_set(_listen, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = layers if layers >= 0 else 1 << 20
+        if hasattr(params, "use_extra_bufts"):
+            params.use_extra_bufts = False
+        _said.clear()
+        self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise ModelError(f"{path}: llama.cpp cannot load it: {_reason()}")
+        weakref.finalize(self, llama_cpp.llama_model_free, self._model)
+        self.max_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
+        vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(vocab)
+        self.bos_id = start_token(path, self._fields)
+        stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
+
+    @cached_property
+    def tokenizer(self) -> ByteTokenizer:
+        return ByteTokenizer.from_definition(tokenizer_of(self._path, self._fields))
+
+    def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
+        """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
+        plan = Plan.of(self.max_context if window is None else window, self.max_context)
+        return SteppingSession(lambda: self._context(plan), plan, lanes, self.vocab_size)
+
+    def _context(self, plan: Plan) -> _LlamaContext:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = plan.capacity
+        params.n_batch = params.n_ubatch = _BATCH
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = self._threads
+        params.type_k = params.type_v = _F16
+        params.offload_kqv = params.op_offload = self.binding["device"] == "gpu"
+        if hasattr(params, "flash_attn_type"):
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        else:  # before it had three values
+            params.flash_attn = False
+        _said.clear()
+        context = llama_cpp.llama_init_from_model(self._model, params)
+        if not context:
+            raise ModelError(f"{self._path}: llama.cpp cannot start it: {_reason()}")
+        return _LlamaContext(self, context, self.vocab_size)
+
+
+class _LlamaContext:
+    """One llama_context with one sequence; implements stepping.Context.
+
+    model: kept alive as long as the context is.
+    """
+
+    def __init__(self, model: LlamaCppModel, context: Any, vocab: int) -> None:
+        self._model, self._context, self._vocab = model, context, vocab
+        self._memory = llama_cpp.llama_get_memory(context)
+        weakref.finalize(self, _free, context, model)
+
+    def prime(self, tokens: Sequence[int]) -> None:
+        llama_cpp.llama_memory_clear(self._memory, True)
+        for i in range(0, len(tokens), _BATCH):
+            self._decode(tokens[i : i + _BATCH])
+
+    def step(self, token: int) -> F32:
+        self._decode([token])
+        row = llama_cpp.llama_get_logits_ith(self._context, -1)
+        if not row:
+            raise ModelError(f"llama.cpp gives no logits: {_reason()}")
+        return np.ctypeslib.as_array(row, (self._vocab,))
+
+    def cut(self, length: int) -> None:
+        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1):
+            raise ModelError("llama.cpp cannot take tokens back with this model (its state is recurrent)")
+
+    def _decode(self, tokens: Sequence[int]) -> None:
+        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
+        code = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(ids, len(tokens)))
+        if code:
+            raise ModelError(f"llama.cpp failed in decoding (code {code}): {_reason()}")
+
+
+def _free(context: Any, model: LlamaCppModel) -> None:
+    llama_cpp.llama_free(context)
+
+
+def _gpu_layers(settings: floats.Settings) -> int:
+    """Layers on the GPU: -1 for all."""
+    if settings.device == "cpu" or settings.gpu_layers == 0:
+        return 0
+    if llama_cpp.llama_supports_gpu_offload():
+        return -1 if settings.gpu_layers is None else settings.gpu_layers
+    if settings.device or settings.gpu_layers:
+        raise ModelError(
+            "this build of llama-cpp-python runs on the CPU only; use NACRITH_DEVICE=cpu, or install one for"
+            " the GPU"
+        )
+    return 0
+
+
+def _reason() -> str:
+    return "; ".join(list(_said)[-2:]) or "it does not say why"

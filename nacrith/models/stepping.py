@@ -1,0 +1,203 @@
+"""Sessions of models that compute in floats: every row alone, by a plan that no caller can change.
+
+A float row depends on the shape of the batch that it is computed in. An encoder that takes its rows from
+large batches, and a decoder that must take them one by one, would therefore code with two different models
+(which is why archives of this kind elsewhere turn to noise in the middle). Here a row always is a step of
+one token in a context of its own lane's, and a context that is full begins again at a length that depends
+on nothing but the `Plan`. So on one machine and build a row depends on the tokens of its lane alone, however
+they came: the codec may call as it likes, and blocks stay independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nacrith.arith import F32
+from nacrith.coder.cdf import MAX_SYMBOLS
+from nacrith.errors import ModelError
+from nacrith.models.exact.tree import I64, NONE, Tree, TreeSession
+from nacrith.models.protocol import LOGIT_BITS, Logits, Tokenizer
+
+MAX_LENGTH = 1 << 30
+"""Tokens that a lane can hold: a bound for the codec's sake, memory ends before."""
+
+ROLLBACK = 256
+"""What is promised; any rollback works."""
+
+LEAST_WINDOW = 16
+
+_LOG2E = 1.4426950408889634
+_LOWEST = -(1 << 30)
+
+
+class Context(Protocol):
+    """What a backend provides: one sequence of tokens and what the model knows of it."""
+
+    def prime(self, tokens: Sequence[int]) -> None:
+        """Forget everything, then hold `tokens` (possibly none), taken in in batches of a fixed size."""
+        ...
+
+    def step(self, token: int) -> F32:
+        """Append a token: the logits (V,) of the one that follows."""
+        ...
+
+    def cut(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A context holds at most `capacity` tokens. When another one comes, it begins again with the lane's
+    first token (the start token, which attention leans on) and its latest `keep` - 1."""
+
+    capacity: int
+    keep: int
+
+    @classmethod
+    def of(cls, window: int, max_context: int) -> Plan:
+        """Rows see `window` tokens at least, where the model has room for twice as many. ValueError for a
+        window outside LEAST_WINDOW .. max_context."""
+        if not LEAST_WINDOW <= window <= max_context:
+            raise ValueError(f"window {window} is not within {LEAST_WINDOW}..{max_context}")
+        capacity = min(2 * window, max_context)
+        return cls(capacity, capacity // 2)
+
+    def begun(self, length: int) -> int:
+        """The length at which the context of a lane of `length` tokens last began again; 0 if never."""
+        if length <= self.capacity:
+            return 0
+        fresh = self.capacity - self.keep
+        return self.capacity + (length - self.capacity - 1) // fresh * fresh
+
+    def held(self, length: int) -> int:
+        """Tokens in the context of a lane of `length` tokens."""
+        begun = self.begun(length)
+        return length - begun + self.keep if begun else length
+
+
+def check_model(path: Path, vocab: int, max_context: int, bos_id: int, tokenizer: Tokenizer) -> None:
+    """ModelError for what cannot be coded with."""
+    if not bos_id < vocab <= MAX_SYMBOLS or tokenizer.vocab_size > vocab:
+        raise ModelError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens and the model rows for {vocab}: they do"
+            " not belong together, or the model has no token to spare for bytes without one"
+        )
+    if max_context < LEAST_WINDOW:
+        raise ModelError(f"{path}: made for {max_context} tokens, and {LEAST_WINDOW} is the least")
+
+
+def fixed_point(logits: F32) -> Logits:
+    """Log2 weights of natural logits, relative to the largest: elementwise and correctly rounded, so that
+    equal logits give equal integers everywhere."""
+    top = np.float64(logits.max())
+    if not np.isfinite(top):
+        raise ModelError("the model computed something that is no number; use another backend or dtype")
+    x = (logits.astype(np.float64) - top) * (_LOG2E * (1 << LOGIT_BITS))
+    return np.maximum(np.rint(x), _LOWEST).astype(np.int32)
+
+
+class _Lane:
+    """The tokens of a lane and the context that follows them."""
+
+    def __init__(self, start: Callable[[], Context], plan: Plan) -> None:
+        self._start, self._plan = start, plan
+        self._context: Context | None = None
+        self._ready = False  # the context holds what it should
+        self.tokens: list[int] = []
+
+    def step(self, token: int) -> F32:
+        context = self._restored()
+        if self._plan.held(len(self.tokens)) == self._plan.capacity:
+            context.prime(self._kept(len(self.tokens)))
+        self.tokens.append(token)
+        return context.step(token)
+
+    def truncate(self, length: int) -> None:
+        plan, before = self._plan, len(self.tokens)
+        del self.tokens[length:]
+        if length == before:
+            return
+        if self._context is None or not length or plan.begun(length) != plan.begun(before):
+            self._ready = False
+        elif self._ready:
+            self._context.cut(plan.held(length))
+
+    def _kept(self, begun: int) -> list[int]:
+        """What the context begins with at this length of the lane."""
+        return [self.tokens[0], *self.tokens[begun - self._plan.keep + 1 : begun]] if begun else []
+
+    def _restored(self) -> Context:
+        """The context, brought to where the lane is in the steps that led there."""
+        if self._context is None:
+            self._context = self._start()
+        if not self._ready:
+            begun = self._plan.begun(len(self.tokens))
+            self._context.prime(self._kept(begun))
+            for token in self.tokens[begun:]:
+                self._context.step(token)
+            self._ready = True
+        return self._context
+
+
+class _Lanes:
+    """The lanes as `TreeSession` wants to see them."""
+
+    def __init__(self, lanes: list[_Lane]) -> None:
+        self.lanes = lanes
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(lane.tokens) for lane in self.lanes]
+
+    def truncate(self, lane: int, length: int) -> None:
+        held = len(self.lanes[lane].tokens)
+        if not 0 <= length <= held:
+            raise ValueError(f"lane {lane} holds {held} tokens, not {length}")
+        self.lanes[lane].truncate(length)
+
+
+class SteppingSession(TreeSession):
+    """Lanes, each with a context of its own; implements models.protocol.Session.
+
+    start: makes a context, when its lane is first used.
+    """
+
+    def __init__(self, start: Callable[[], Context], plan: Plan, lanes: int, vocab: int) -> None:
+        self._lanes = [_Lane(start, plan) for _ in range(lanes)]
+        self._vocab = vocab
+        self._planted: list[I64] = [np.empty(0, np.int64)] * lanes  # tokens of the waiting trees, in preorder
+        self.cache = _Lanes(self._lanes)
+        self.trees = [NONE] * lanes
+
+    def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
+        if len(tokens) != len(self._lanes):
+            raise ValueError(f"tokens for {len(tokens)} lanes, not {len(self._lanes)}")
+        return self._extend([np.asarray(t, np.int64) for t in tokens], None)
+
+    def _extend(self, ids: list[I64], trees: list[Tree] | None) -> list[Logits]:
+        for tokens in ids:
+            if len(tokens) and not 0 <= tokens.min() <= tokens.max() < self._vocab:
+                raise ValueError(f"a token is not within 0..{self._vocab - 1}")
+        out = [np.empty((len(tokens), self._vocab), np.int32) for tokens in ids]
+        for i, (lane, tokens) in enumerate(zip(self._lanes, ids, strict=True)):
+            length = len(lane.tokens)
+            for n, token in enumerate(tokens.tolist()):
+                if trees is not None:
+                    lane.truncate(length + int(trees[i].depths[n]))
+                out[i][n] = fixed_point(lane.step(token))
+            if len(tokens):
+                self.trees[i] = NONE if trees is None else trees[i]
+            if trees is not None:
+                lane.truncate(length)
+                self._planted[i] = tokens
+        return out
+
+    def _append(self, lane: int, places: I64) -> None:
+        for token in self._planted[lane][places].tolist():
+            self._lanes[lane].step(token)

@@ -1,0 +1,160 @@
+"""Any causal language model in a directory by transformers and torch; implements LanguageModel.
+
+For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `floats` for what
+an archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
+plain attention ("eager"), a DynamicCache, batches of 512 where a context begins again. Only safetensors are
+read and no code of a model's own is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.utils import logging as chatter
+
+from nacrith.arith import F32
+from nacrith.errors import ModelError
+from nacrith.models import floats, stepping
+from nacrith.models.exact.safetensors_source import start_and_tokenizer
+from nacrith.models.exact.torch_engine import find_device
+from nacrith.models.stepping import Plan, SteppingSession
+from nacrith.models.tokenizer import ByteTokenizer
+
+_BATCH = 512
+_DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+_CONTEXT = 2048  # where a model does not say what it was made for
+
+
+class TransformersModel:
+    """A model directory that transformers has loaded."""
+
+    portable = False
+    rollback_limit = stepping.ROLLBACK
+    max_length = stepping.MAX_LENGTH
+
+    def __init__(self, path: Path, settings: floats.Settings) -> None:
+        if settings.dtype not in _DTYPES:
+            raise ModelError(f"NACRITH_DTYPE={settings.dtype}: use one of {', '.join(_DTYPES)}")
+        self.name = path.resolve().name.encode()[:64].decode(errors="ignore")
+        self.fingerprint = floats.fingerprint(path)
+        self.bos_id, self._definition = start_and_tokenizer(path)
+        self.device = find_device(settings.device)
+        self.threads = settings.threads
+        place = {"cpu": floats.cpu_name()}
+        if self.device.type == "cuda":
+            place = {"gpu": floats.printable(torch.cuda.get_device_name(self.device))}
+        self.binding: Mapping[str, str] = {
+            **floats.build("transformers"),
+            **place,
+            "device": self.device.type,
+            "dtype": settings.dtype,
+            "matmul": floats.printable(torch.get_float32_matmul_precision()),
+            "threads": str(settings.threads),
+            "plan": "step/512/eager",
+        }
+        try:
+            with _silence():
+                self.network = _load(path, _DTYPES[settings.dtype]).to(self.device).eval()
+        except Exception as error:  # whatever the library trips over in a directory of unknown content
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise ModelError(f"{path}: transformers cannot load it: {reason}") from None
+        config = self.network.config.get_text_config()
+        self.max_context = int(getattr(config, "max_position_embeddings", None) or _CONTEXT)
+        self.vocab_size = int(config.vocab_size)
+        stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
+
+    @cached_property
+    def tokenizer(self) -> ByteTokenizer:
+        return ByteTokenizer.from_definition(self._definition)
+
+    def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
+        """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
+        plan = Plan.of(self.max_context if window is None else window, self.max_context)
+        return SteppingSession(lambda: _TorchContext(self), plan, lanes, self.vocab_size)
+
+
+class _TorchContext:
+    """One sequence and its cache; implements stepping.Context."""
+
+    def __init__(self, model: TransformersModel) -> None:
+        self._model = model
+        self._cache = transformers.DynamicCache()
+        self._held = 0
+
+    def prime(self, tokens: Sequence[int]) -> None:
+        self._cache = transformers.DynamicCache()
+        self._held = 0
+        for i in range(0, len(tokens), _BATCH):
+            self._run(self._model.network.base_model, tokens[i : i + _BATCH])
+
+    def step(self, token: int) -> F32:
+        logits = self._run(self._model.network, [token]).logits[0, -1]
+        row: F32 = logits.float().cpu().numpy()
+        if row.shape != (self._model.vocab_size,):
+            raise ModelError(
+                f"{self._model.name} gives {row.size} logits for {self._model.vocab_size} tokens;"
+                " its config.json is wrong"
+            )
+        return row
+
+    def cut(self, length: int) -> None:
+        self._cache.crop(length)
+        self._held = length
+
+    def _run(self, network: Any, tokens: Sequence[int]) -> Any:
+        """Append `tokens`; what `network` says."""
+        ids = torch.tensor([list(tokens)], device=self._model.device)
+        try:
+            with torch.inference_mode(), _threads(self._model.threads):
+                out = network(input_ids=ids, past_key_values=self._cache, use_cache=True)
+        except Exception as error:  # of an architecture that works otherwise, or of the device
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise ModelError(f"transformers failed to run {self._model.name}: {reason}") from None
+        self._held += len(tokens)
+        if self._cache.get_seq_length() != self._held:
+            raise ModelError(
+                f"{self._model.name}: its architecture keeps no cache of keys and values; it cannot be used"
+            )
+        return out
+
+
+def _load(path: Path, dtype: torch.dtype) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        str(path),
+        dtype=dtype,
+        attn_implementation="eager",
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Neither progress bars nor warnings of transformers."""
+    verbosity, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(verbosity)
+        if bars:
+            chatter.enable_progress_bar()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch's own number of threads is one for the process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
