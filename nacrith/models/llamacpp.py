@@ -22,7 +22,8 @@ import numpy as np
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models import floats, stepping
-from nacrith.models.exact.gguf_source import read_fields, start_token, tokenizer_of
+from nacrith.models.exact.gguf_source import start_token, tokenizer_of
+from nacrith.models.gguf_metadata import read_metadata
 from nacrith.models.stepping import Plan, SteppingSession
 from nacrith.models.tokenizer import ByteTokenizer
 
@@ -72,7 +73,7 @@ class LlamaCppModel:
             )
         self.name = path.stem.encode()[:64].decode(errors="ignore")
         self.fingerprint = floats.fingerprint(path)
-        _, self._fields = read_fields(path)
+        self._fields = read_metadata(path)
         self._path, self._threads = path, settings.threads
         layers = _gpu_layers(settings)
         self.binding: Mapping[str, str] = {

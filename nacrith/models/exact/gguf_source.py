@@ -42,8 +42,8 @@ _KNOWN = re.compile(
 )
 
 
-def read_fields(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Open a GGUF of any architecture: its reader, and its metadata as plain values."""
+def read_gguf(path: Path) -> LlamaSource:
+    """Open a GGUF; tensors are dequantised when asked for."""
     try:
         import gguf
     except ImportError:
@@ -52,18 +52,11 @@ def read_fields(path: Path) -> tuple[Any, dict[str, Any]]:
         ) from None
     try:
         reader = gguf.GGUFReader(path)
-        return reader, {n: field.contents() for n, field in reader.fields.items()}
+        values: dict[str, Any] = {n: field.contents() for n, field in reader.fields.items()}
     except OSError as error:
         raise ModelError(f"{path}: cannot read it ({error.strerror or error})") from None
     except Exception as error:  # whatever the library trips over in a damaged file
         raise ModelError(f"{path}: not a readable GGUF file ({error}): fetch it again") from None
-
-
-def read_gguf(path: Path) -> LlamaSource:
-    """Open a GGUF; tensors are dequantised when asked for."""
-    reader, values = read_fields(path)
-    import gguf
-
     fields = _Fields(path, values)
     tensors = {t.name: t for t in reader.tensors}
     if fields.get("general.architecture") != "llama":
@@ -145,7 +138,7 @@ class _Fields:
 
 
 def start_token(path: Path, values: Mapping[str, Any]) -> int:
-    """The id of the start token; any will do where the file names none."""
+    """The id of the start token; any will do where the file names none. values: its metadata."""
     value = values.get("tokenizer.ggml.bos_token_id", 0)
     if type(value) is not int:
         raise ModelError(f"{path}: tokenizer.ggml.bos_token_id: {value!r} is not a token id")
@@ -153,7 +146,7 @@ def start_token(path: Path, values: Mapping[str, Any]) -> int:
 
 
 def tokenizer_of(path: Path, values: Mapping[str, Any]) -> bytes:
-    """The definition of the file's tokenizer; ModelError if it is not byte-level."""
+    """The definition of the tokenizer; ModelError if it is not byte-level. values: the file's metadata."""
     try:
         return from_gguf_fields(values).definition
     except ModelError as error:
