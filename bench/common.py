@@ -110,6 +110,11 @@ def own_peak_mb() -> float:
     return _resident_mb(resource.getrusage(resource.RUSAGE_SELF))
 
 
+def resident_mb() -> float:
+    """Resident memory of this process now. Linux only."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def _resident_mb(usage: resource.struct_rusage) -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_maxrss * unit / 1e6

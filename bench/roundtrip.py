@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from bench.common import DATA_VARIABLE, RESULTS, data_files
 from bench.peers import PEERS
@@ -60,6 +61,18 @@ class _Lanes:
         raise _CollectedError
 
 
+def sums(rows: Sequence[dict[str, Any]]) -> str:
+    """Of the files that the model coded, and of the others: number, bytes, archives, best peer of each."""
+    lines = []
+    for name, chosen in (
+        ("model", [r for r in rows if "model" in r["kinds"]]),
+        ("fallback", [r for r in rows if "model" not in r["kinds"]]),
+    ):
+        total = [sum(r[key] for r in chosen) for key in ("bytes", "archive", "peer")]
+        lines.append(f"{name}: {len(chosen)} files, {total[0]} bytes -> {total[1]}; best peers {total[2]}")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="round trip of many files, lanes shared")
     parser.add_argument("--data", type=Path, default=os.environ.get(DATA_VARIABLE))
@@ -74,7 +87,8 @@ def main() -> int:
     peers = [peer.load()[1] for peer in PEERS.values()]
     coder = codec.for_encoding(args.level, args.model, None)
     model_codec.LANES = 48  # of this process only: speed, never bytes
-    rows, archives, shared = [], [], _Lanes()
+    rows: list[dict[str, Any]] = []
+    archives, shared = [], _Lanes()
     begin = time.perf_counter()
     for path in data_files(Path(args.data), args.files):
         name = path.relative_to(args.data).as_posix()
@@ -104,6 +118,7 @@ def main() -> int:
     seconds = {"encode": encoded - begin, "decode": time.perf_counter() - encoded}
     total = sum(row["bytes"] for row in rows)
     print(f"{len(rows)} files, {total} bytes, {failed} failed; {seconds}")
+    print(sums(rows))
     RESULTS.mkdir(exist_ok=True)
     record = {"level": args.level, "model": coder.model.name, "head": args.head, "rows": rows, **seconds}
     (RESULTS / "roundtrip.json").write_text(json.dumps(record, indent=1) + "\n")

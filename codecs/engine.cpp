@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cfloat>
+#include <cstdlib>
 #include <cstring>
 
 static_assert(FLT_EVAL_METHOD == 0, "float operations must round to float");
@@ -81,15 +82,16 @@ Weights Engine::pack(const void *q, const void *s, int64_t rows, int64_t columns
             const int64_t first = tile * kTile, valid = first + kTile < rows ? kTile : rows - first;
             const int8_t *from = static_cast<const int8_t *>(q) + first * columns;
             int8_t *to = w.packed.data() + first * pairs * 2;
-            int32_t magnitude[kTile] = {};
-            for (int64_t c = 0; c < columns; c++)
-                for (int64_t n = 0; n < valid; n++) {
-                    const int8_t value = from[n * columns + c];
-                    to[(c / 2 * kTile + n) * 2 + c % 2] = value;
-                    magnitude[n] += value < 0 ? -value : value;
-                }
-            for (const int32_t m : magnitude)
-                if (m * limit > INT32_MAX) wide = true;
+            for (int64_t n = 0; n < valid; n++) {
+                int32_t magnitude = 0;  // at most 128 * 2^20
+                for (int64_t c = 0; c < columns; c++) magnitude += std::abs(int32_t{from[n * columns + c]});
+                if (magnitude * limit > INT32_MAX) wide = true;
+            }
+            for (int64_t p = 0; p < columns / 2; p++)
+                for (int64_t n = 0; n < valid; n++)
+                    std::memcpy(to + (p * kTile + n) * 2, from + n * columns + 2 * p, 2);
+            for (int64_t n = 0; columns % 2 && n < valid; n++)
+                to[(columns / 2 * kTile + n) * 2] = from[(n + 1) * columns - 1];
         }
     });
     w.matrix = {w.packed.data(), w.scales.data(), rows, pairs, wide};

@@ -14,10 +14,10 @@ from small_models import TINY_HF, tiny
 from test_convert import write_gguf
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import downloads, hub, store
+from nacrith.models import downloads, hub, reference, store
 from nacrith.models.exact import modelfile
-from nacrith.models.hub import Reference
 from nacrith.models.pull import pull
+from nacrith.models.reference import Reference
 
 WEIGHTS = TINY_FILES["model.safetensors"]
 LENGTH = len(WEIGHTS)
@@ -492,4 +492,4 @@ def test_git_hashes() -> None:
     path = TINY_HF / "config.json"
     content = path.read_bytes()
     want = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    assert downloads.hash_of(path, "0" * 40, len(content)) == want
+    assert reference.hash_of(path, "0" * 40, len(content)) == want

@@ -7,17 +7,18 @@ of such a name is written `./compress`.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import batch, compress, decompress, info, models, prompt, signals, verify
+from nacrith.cli import compress, decompress, info, signals, verify
 from nacrith.cli.console import ERROR, OK, Console, describe_os_error
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
@@ -41,6 +42,13 @@ from nacrith.errors import NacrithError
 
 _FILTER = ""  # the name of the command that is meant where none is given; nobody can type it
 
+LATER = {
+    "batch": "Many files, over many workers.",
+    "models": "List, pull, convert, verify and remove models.",
+    "prompt": "Shorten prompts for language models (lossy).",
+}
+"""Commands that are modules of this package by the same name, and their short help."""
+
 _EPILOG = """\b
 Environment: NACRITH_LEVEL, NACRITH_THREADS, NACRITH_MODEL are defaults for the options.
 
@@ -60,15 +68,23 @@ _RUN = {
 
 
 class FilterGroup(click.Group):
-    """A group whose first word may be missing: then everything belongs to the filter command."""
+    """A group whose first word may be missing: then everything belongs to the filter command.
+
+    Commands of `LATER` are imported when they are called, so that the others start sooner.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
+        if not args or (args[0] not in self.commands and args[0] not in LATER):
             args = [_FILTER, *args]
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return main_filter if cmd_name == _FILTER else super().get_command(ctx, cmd_name)
+        if cmd_name == _FILTER:
+            return main_filter
+        if cmd_name in LATER:
+            module = importlib.import_module(f"nacrith.cli.{cmd_name}")
+            return cast(click.Command, module.command)
+        return super().get_command(ctx, cmd_name)
 
 
 class FilterCommand(click.Command):
@@ -81,7 +97,8 @@ class FilterCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Commands (nacrith COMMAND --help)"):
-            formatter.write_dl([(name, c.get_short_help_str()) for name, c in sorted(group.commands.items())])
+            known = {name: command.get_short_help_str() for name, command in group.commands.items()}
+            formatter.write_dl(sorted((known | LATER).items()))
 
 
 def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
@@ -144,15 +161,7 @@ def group() -> None:
     """Unused: the filter command carries the help."""
 
 
-for _command in (
-    batch.command,
-    compress.command,
-    decompress.command,
-    verify.command,
-    info.command,
-    models.command,
-    prompt.command,
-):
+for _command in (compress.command, decompress.command, verify.command, info.command):
     group.add_command(_command)
 
 

@@ -8,7 +8,6 @@ the partial file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import sys
@@ -18,9 +17,9 @@ from typing import BinaryIO
 
 from nacrith.errors import ModelError
 from nacrith.models import hub as hub_module
-from nacrith.models.hub import NETWORK_ERRORS, Hub, HubFile, Reference
+from nacrith.models.hub import NETWORK_ERRORS, Hub
+from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
 
-PARTIAL = ".partial"
 _CHUNK = 1 << 20  # bytes
 
 
@@ -41,19 +40,6 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
         with _written(partial):
             os.fsync(out.fileno())
             os.replace(partial, target)
-
-
-def hash_of(path: Path, like: str, size: int) -> str:
-    """The file's hash of the kind that `like` is: SHA-256, or git's SHA-1 of a file of `size` bytes."""
-    git = len(like) == 40
-    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if git else hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read it ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 def _complete(

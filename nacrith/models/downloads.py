@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nacrith.errors import ModelError
-from nacrith.models.download import PARTIAL, hash_of
-from nacrith.models.hub import HubFile, Reference
+from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
 
 _MANIFEST = "nacrith.json"
 

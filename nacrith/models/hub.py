@@ -25,6 +25,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from nacrith.errors import ModelError, ModelMissingError
+from nacrith.models.reference import COMMIT, HubFile, Reference
 
 ENDPOINT = "https://huggingface.co"
 TIMEOUT = 30.0  # seconds that a server may keep silent
@@ -37,46 +38,6 @@ _TRANSIENT = (429, 500, 502, 503, 504)
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
 """What reading from a connection may raise. (`URLError` is an `OSError`.)"""
 
-_REFERENCE = re.compile(
-    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
-    r"(@(?P<revision>[A-Za-z0-9][\w./-]*))?(:(?P<file>[A-Za-z0-9_][\w./+-]*\.gguf))?",
-    re.ASCII,
-)
-_COMMIT = re.compile("[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class Reference:
-    """OWNER/NAME[@REVISION][:FILE.gguf]. revision: a branch, a tag or a commit; None for main."""
-
-    repo: str
-    revision: str | None = None
-    file: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Reference | None:
-        """None if `text` is not of this form."""
-        found = _REFERENCE.fullmatch(text)
-        return cls(found["repo"], found["revision"], found["file"]) if found else None
-
-    def __str__(self) -> str:
-        revision = f"@{self.revision}" if self.revision else ""
-        return self.repo + revision + (f":{self.file}" if self.file else "")
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the revision is a commit, which cannot come to mean something else."""
-        return self.revision is not None and _COMMIT.fullmatch(self.revision) is not None
-
-    def is_called(self, other: Reference | None) -> bool:
-        """Whether `other` names this. It may shorten the commit; without revision or file any will do."""
-        return (
-            other is not None
-            and other.repo == self.repo
-            and (self.revision or "").startswith(other.revision or "")
-            and other.file in (None, self.file)
-        )
-
 
 @dataclass(frozen=True)
 class Revision:
@@ -86,16 +47,6 @@ class Revision:
     commit: str
     files: tuple[str, ...]
     licence: str
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a commit. digest: hexadecimal SHA-256 of the content (64 digits; large files, kept in
-    LFS), or the SHA-1 that git gives it (40 digits)."""
-
-    path: str
-    size: int
-    digest: str
 
 
 def offline() -> str:
@@ -136,7 +87,7 @@ class Hub:
                 raise self._failure(error, f"{repo}@{revision}") from None
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise self._odd(f"{repo}@{revision}", f"unreadable answer ({error})") from None
-        if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(revision) and commit != revision):
+        if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(revision) and commit != revision):
             raise self._odd(f"{repo}@{revision}", f"commit {commit[:50]!r} for revision {revision}")
         return Revision(repo, commit, files, licence if isinstance(licence, str) else "")
 

@@ -14,7 +14,7 @@ from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import downloads, records, store
 from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
-from nacrith.models.hub import Reference
+from nacrith.models.reference import Reference
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 from nacrith.errors import ModelError
 from nacrith.models import download, downloads, store
 from nacrith.models.downloads import Download
-from nacrith.models.hub import Hub, Reference, Revision, offline, require_network
+from nacrith.models.hub import Hub, Revision, offline, require_network
+from nacrith.models.reference import Reference
 
 MAX_SIZE = 64 << 30
 """Bytes that a model may take unless told otherwise."""

@@ -21,7 +21,7 @@ from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import downloads, records
 from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
-from nacrith.models.hub import Reference
+from nacrith.models.reference import Reference
 
 _log = logging.getLogger("nacrith")
 

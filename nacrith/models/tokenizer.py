@@ -21,6 +21,7 @@ import json
 import re
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from tokenizers import Regex
@@ -51,11 +52,15 @@ BYTE_TO_SYMBOL = _alphabet()
 SYMBOL_TO_BYTE = {symbol: byte for byte, symbol in enumerate(BYTE_TO_SYMBOL)}
 
 
+# Symbols to the Latin-1 characters of their bytes, other characters of Latin-1 to one outside it.
+_TO_LATIN_1 = {b: "\u0400" for b in range(256)} | {ord(s): chr(b) for s, b in SYMBOL_TO_BYTE.items()}
+
+
 def token_bytes(token: str) -> bytes | None:
     """The bytes that a byte-level token string stands for; None if it is not one."""
     try:
-        return bytes([SYMBOL_TO_BYTE[c] for c in token])
-    except KeyError:
+        return token.translate(_TO_LATIN_1).encode("latin-1")
+    except UnicodeEncodeError:
         return None
 
 
@@ -89,17 +94,7 @@ class ByteTokenizer:
         digits = [self._byte_ids[ord(c)] for c in _HEX]
         self._hex_value = {d[0]: value for value, d in enumerate(digits) if len(d) == 1}
         self._hard = _hard_characters({b for b in range(256) if len(self._byte_ids[b]) > 1})
-        self._definition = _canonical(
-            {
-                "format": DEFINITION_FORMAT,
-                "vocab": list(vocab),
-                "merges": [f"{left} {right}" for left, right in merges],
-                "patterns": list(patterns),
-                "special": sorted(barred),
-                "whole_words": whole_words,
-                "escape": escape,
-            }
-        )
+        self._fields = (list(vocab), list(merges), list(patterns), sorted(barred), whole_words)
         known = [(a, b) for a, b in merges if a in ids and b in ids and a + b in ids]
         self._library = _make_library(ids, known, patterns, whole_words)
 
@@ -149,10 +144,21 @@ class ByteTokenizer:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelError(f"damaged tokenizer definition ({error}): convert the model again") from error
 
-    @property
+    @cached_property
     def definition(self) -> bytes:
         """Canonical JSON of all that this tokenizer is; equal bytes if and only if equal tokens."""
-        return self._definition
+        vocab, merges, patterns, special, whole_words = self._fields
+        return _canonical(
+            {
+                "format": DEFINITION_FORMAT,
+                "vocab": vocab,
+                "merges": [f"{left} {right}" for left, right in merges],
+                "patterns": patterns,
+                "special": special,
+                "whole_words": whole_words,
+                "escape": self._escape,
+            }
+        )
 
     @property
     def vocab_size(self) -> int:
