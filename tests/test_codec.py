@@ -1,5 +1,6 @@
 """The codec over the tiny model: round trips, independence of blocks, lanes and threads, damage."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from nacrith.codec.model_codec import LANES, ModelCodec
 from nacrith.codec.params import CodingParams
+from nacrith.codec.shared import SharedCodec
 from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.errors import CorruptError, UnsupportedFormatError
 from nacrith.models import load_model
@@ -73,6 +75,25 @@ def test_payload_does_not_depend_on_company_or_threads(codec):
     assert len(jobs) > LANES  # lanes are handed on from one block to the next
     assert codec.decode(jobs) == threaded.decode(jobs) == blocks
     assert codec.decode(jobs[3:4]) == blocks[3:4]
+
+
+def test_threads_share_lanes(codec):
+    """Each gets its own blocks back, more threads than lanes; what is damaged harms its own thread only."""
+    blocks = [TEXT[i : i + n] for i, n in ((0, 5), (3, 190), (40, 90), (7, 60), (0, 0))] * 5
+    payloads = codec.encode(blocks)
+    jobs = [(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]
+    jobs[6] = (jobs[6][0], 189)
+    shared = SharedCodec(codec)
+    told = []
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(shared.decode, [job, jobs[0]], told.append) for job in jobs]
+    with pytest.raises(CorruptError, match="189"):
+        futures.pop(6).result()
+    expected = [[b, blocks[0]] for i, b in enumerate(blocks) if i != 6]
+    assert [future.result() for future in futures] == expected
+    assert sum(told) == sum(size for _, size in jobs) + 5 * len(jobs)
+    with ThreadPoolExecutor(len(blocks)) as pool:
+        assert [p for (p,) in pool.map(lambda b: shared.encode([b]), blocks)] == payloads
 
 
 def test_blocks_longer_than_the_window(codec):

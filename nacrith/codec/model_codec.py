@@ -1,10 +1,8 @@
 """Blocks to payloads and back with a language model: implements archive.blockcodec.BlockCodec.
 
 Encoding knows all tokens, so the model runs over them in large batches, block after block. Decoding
-learns a token only from the row before it, so blocks are decoded side by side, one token of each per
-pass, and more where guesses at what follows come true (`speculation`); a lane that finishes takes the
-next block. The rows are the same integers either way: that is the contract of exact engines, and what
-makes the archive decodable.
+learns a token only from the row before it, so blocks are decoded side by side (`lanes`). The rows are the
+same integers either way: that is the contract of exact engines, and what makes the archive decodable.
 
 Of a model in floats the same holds only on one machine, and at the price that its sessions compute every row
 alone (`models.stepping`): then nothing is gained by lanes or guesses, and there are none. Since nobody
@@ -17,28 +15,26 @@ A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from nacrith import predictors
 from nacrith.archive.blockcodec import CodecId, Progress
 from nacrith.codec import speculation
+from nacrith.codec.lanes import DecodeJob, Lanes, Tally
 from nacrith.codec.params import CodingParams
-from nacrith.codec.speculation import Drafter, Odds, Pace
-from nacrith.codec.step import DecodePort, EncodePort
+from nacrith.codec.step import EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
-from nacrith.codec.varint import put_varint, read_varint
+from nacrith.codec.varint import put_varint
 from nacrith.errors import CorruptError, ModelError
 from nacrith.models.floats import BoundModel
-from nacrith.models.protocol import LanguageModel, Logits
+from nacrith.models.protocol import LanguageModel
 from nacrith.predictors.protocol import Ensemble
 
 LANES = 16
 """Most blocks decoded side by side. A matter of speed and memory only."""
 
 _ENCODE_ROWS = 256  # rows of logits held at a time when encoding: 50 MB for 49,152 symbols
-_MAX_TOKENS_PER_BYTE = 3  # an escaped byte
 
 
 class ModelCodec:
@@ -119,7 +115,7 @@ class ModelCodec:
         tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
         ports = [EncodePort(self._ensemble()) for _ in blocks]
         tallies = [
-            _Tally(len(restore_crlf(*block)), len(ids), progress)
+            Tally(len(restore_crlf(*block)), len(ids), progress)
             for block, ids in zip(blocks, tokens, strict=True)
         ]
         session = self.model.session(len(blocks), self.params.window)
@@ -142,34 +138,25 @@ class ModelCodec:
         ]
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        jobs = [_DecodeJob(payload, size, progress) for payload, size in blocks]
-        queue = sorted((job for job in jobs if job.left), key=lambda job: job.left)
-        lanes: list[_DecodeJob | None] = [None] * min(self._side_by_side, len(queue))
-        session = self.model.session(max(1, len(lanes)), self.params.window)
-        odds, pace = Odds(), Pace()
-        while True:
-            for i, job in enumerate(lanes):
-                if job is None or not job.left:
-                    job = lanes[i] = queue.pop() if queue else None
-                    if job is not None:
-                        job.start(self._ensemble(), Drafter(self.model.vocab_size, odds))
-                if job is not None and len(job.tokens) % self.model.max_length == 0:
-                    session.rollback(i, 0)
-            active = sum(job is not None for job in lanes)
-            if not active:
-                break
-            worth = pace.worth(active) if self.worth is None else self.worth
-            inputs = [[] if job is None else job.inputs(self.model, self.drafts, worth) for job in lanes]
-            lengths = session.lengths
-            begin = time.perf_counter()
-            answers = session.extend(inputs)
-            pace.observe(sum(map(len, inputs)), time.perf_counter() - begin)
-            for i, (job, rows) in enumerate(zip(lanes, answers, strict=True)):
-                if job is not None:
-                    used = job.read(rows)
-                    if used < len(rows):
-                        session.rollback(i, lengths[i] + used)
-        return [job.content(self.model) for job in jobs]
+        jobs = self.decode_jobs(blocks, progress)
+        lanes = self.decode_lanes(len(jobs))
+        lanes.add(jobs)
+        while lanes.step():
+            pass
+        return [job.content() for job in jobs]
+
+    def decode_jobs(
+        self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
+    ) -> list[DecodeJob]:
+        """The blocks, for lanes of this codec."""
+        return [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
+
+    def decode_lanes(self, jobs: int) -> Lanes:
+        """Lanes for about so many jobs at a time."""
+        lanes = max(1, min(self._side_by_side, jobs))
+        return Lanes(
+            self.model, self.params.window, lanes, self._ensemble, drafts=self.drafts, worth=self.worth
+        )
 
 
 def binding_of(model: LanguageModel) -> Mapping[str, str]:
@@ -187,75 +174,6 @@ def _halved(progress: Progress) -> Progress:
         progress(done // 2 - before // 2)
 
     return tell
-
-
-class _Tally:
-    """Turns tokens done into bytes done: in proportion, so that they add up to the block's size."""
-
-    def __init__(self, size: int, tokens: int, progress: Progress | None) -> None:
-        self._size = size
-        self._tokens = tokens
-        self._progress = progress
-        self._done = 0
-
-    def advance(self, tokens: int) -> None:
-        if self._progress and tokens:
-            before = self._size * self._done // self._tokens
-            self._done += tokens
-            self._progress(self._size * self._done // self._tokens - before)
-
-
-class _DecodeJob:
-    """A block being decoded."""
-
-    def __init__(self, payload: bytes, size: int, progress: Progress | None) -> None:
-        self.size = size
-        try:
-            number, start = read_varint(payload)
-        except ValueError:
-            raise CorruptError("a block's token count is damaged") from None
-        self.left, self.crlf = number >> 1, bool(number & 1)
-        if self.left > _MAX_TOKENS_PER_BYTE * size:
-            raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
-        self.payload = payload[start:]
-        self.tally = _Tally(size, self.left, progress)
-        self.tokens: list[int] = []
-
-    def start(self, ensemble: Ensemble, drafter: Drafter) -> None:
-        """Gives the block what it needs while it has a lane."""
-        self._port = DecodePort(ensemble, self.payload)
-        self._drafter = drafter
-
-    def inputs(self, model: LanguageModel, drafts: int, worth: float) -> list[int]:
-        """The token whose row is wanted next, and guesses at those that follow."""
-        held = len(self.tokens) % model.max_length
-        first = self.tokens[-1] if held else model.bos_id
-        most = min(drafts, self.left - 1, model.max_length - held - 1, model.rollback_limit - 1)
-        self._draft = self._drafter.draft(most, worth)
-        return [first, *self._draft]
-
-    def read(self, rows: Logits) -> int:
-        """Decodes a token from the first row, and on as long as the guesses are right. The rows used."""
-        came: list[int] = []
-        for row, guess in zip(rows, [*self._draft, None], strict=True):
-            came.append(self._port.step(row))
-            if came[-1] != guess:
-                break
-        self._drafter.judge(came)
-        for token in came:
-            self._drafter.update(token)
-        self.tokens += came
-        self.left -= len(came)
-        self.tally.advance(len(came))
-        if not self.left:
-            del self._port, self._drafter
-        return len(came)
-
-    def content(self, model: LanguageModel) -> bytes:
-        text = restore_crlf(model.tokenizer.decode(self.tokens), self.crlf)
-        if len(text) != self.size:
-            raise CorruptError(f"a block decodes to {len(text)} bytes, not {self.size}: damaged")
-        return text
 
 
 def _shifted(ids: list[int], bos: int | None, begin: int, end: int) -> list[int]:
