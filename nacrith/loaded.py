@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId
+from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.params import EXACT, CodingParams
 
 if TYPE_CHECKING:
+    from nacrith.codec.model_codec import ModelCodec
     from nacrith.models.protocol import LanguageModel
 
 
@@ -33,7 +34,7 @@ _lock = threading.Lock()
 
 def for_encoding(
     level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
-) -> BlockCodec:
+) -> ModelCodec:
     """The codec of `level` over `model`: a name, file or loaded model; None for the default. backend: what
     runs it, see `load_model`."""
     global _held
@@ -57,7 +58,7 @@ def for_decoding(
     *,
     backend: str | None = None,
     force: bool = False,
-) -> BlockCodec:
+) -> ModelCodec:
     """The codec that an archive names, over `model` or, if None, the one that it was made with. backend: what
     it must have been made with, if given. force: try it even if the archive is bound to another machine."""
     global _held

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from nacrith.errors import ModelMissingError
 from nacrith.jobs.plan import Job
-from nacrith.jobs.pool import Outcome, Tell
+from nacrith.jobs.pool import Outcome, Tell, Work
 
 SHOWN = ("CUDA_VISIBLE_DEVICES", "NACRITH_BACKEND", "NACRITH_DEVICE", "NACRITH_THREADS")
 
 
-def start(tell: Tell) -> Callable[[Job], Outcome]:
+def start(tell: Tell) -> Work:
     tell.say(1, "ready", "")
 
-    def work(job: Job) -> Outcome:
+    def work(job: Job, progress: Callable[[int], None]) -> Outcome:
         """The outcome's hash carries the worker's environment, its other hash the process id."""
         path = Path(job.source)
         order = path.read_text()
@@ -33,22 +33,22 @@ def start(tell: Tell) -> Callable[[Job], Outcome]:
                 time.sleep(0.01)
         while order == "never end":
             time.sleep(0.05)
-            tell.progress(1)
-        tell.progress(job.size)
+            progress(1)
+        progress(job.size)
         shown = " ".join(f"{name}={os.environ.get(name)}" for name in SHOWN)
         return Outcome(sha256=shown, archive_sha256=str(os.getpid()), size=job.size)
 
     return work
 
 
-def start_without_model(tell: Tell) -> Callable[[Job], Outcome]:
+def start_without_model(tell: Tell) -> Work:
     raise ModelMissingError("no such model")
 
 
-def start_with_a_bug(tell: Tell) -> Callable[[Job], Outcome]:
+def start_with_a_bug(tell: Tell) -> Work:
     raise KeyError("x")
 
 
-def start_and_die(tell: Tell) -> Callable[[Job], Outcome]:
+def start_and_die(tell: Tell) -> Work:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError

@@ -14,7 +14,17 @@ from nacrith.errors import ModelMissingError
 from nacrith.jobs import devices
 from nacrith.jobs.local import LocalExecutor
 from nacrith.jobs.plan import Job
-from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Queue, Said, WorkerError
+from nacrith.jobs.pool import (
+    Died,
+    Executor,
+    Finished,
+    Outcome,
+    Progress,
+    Queue,
+    Said,
+    WorkerError,
+    bundled,
+)
 from nacrith.jobs.ray_pool import RayExecutor, capacity
 
 ORDERS = {
@@ -40,7 +50,7 @@ def jobs(directory: Path, orders: dict[str, str]) -> list[Job]:
 
 def everything_ends_once(executor: Executor, directory: Path) -> dict[str, Outcome]:
     """Run ORDERS; the outcomes by name."""
-    events = list(executor.run(jobs(directory, ORDERS)))
+    events = list(executor.run([[job] for job in jobs(directory, ORDERS)]))
     finished = [event for event in events if isinstance(event, Finished)]
     outcomes = {event.job.file: event.outcome for event in finished}
     assert sorted(event.job.file for event in finished) == sorted(ORDERS)
@@ -73,7 +83,7 @@ def test_local_workers_each_with_a_gpu(tmp_path: Path) -> None:
 
 def test_local_stop_ends_the_workers(tmp_path: Path) -> None:
     executor = LocalExecutor(job_workers.start, devices.on_cores(1, 1))
-    events = executor.run(jobs(tmp_path, {"endless": "never end", "other": ""}))
+    events = executor.run([[job] for job in jobs(tmp_path, {"endless": "never end", "other": ""})])
     assert next(events) == Said(1, "ready", "")
     progress = next(events)
     assert isinstance(progress, Progress)
@@ -99,19 +109,47 @@ def test_local_workers_that_cannot_start(
 ) -> None:
     executor = LocalExecutor(start, devices.on_cores(1, 1))  # type: ignore[arg-type]
     with pytest.raises(error, match=words):
-        list(executor.run(jobs(tmp_path, {"a": "", "b": ""})))
+        list(executor.run([jobs(tmp_path, {"a": "", "b": ""})]))
 
 
 def test_queue_gives_a_job_one_more_try(tmp_path: Path) -> None:
     first, second = jobs(tmp_path, {"a": "", "b": ""})
-    queue = Queue([first, second])
-    assert queue.take() == first
-    assert queue.died(first, "SIGKILL") is None
-    assert [queue.take(), queue.take(), queue.take()] == [second, first, None]
-    last = queue.died(first, "SIGKILL")
+    queue = Queue([(first,), (second,)])
+    assert queue.take() == (first,)
+    assert queue.died((first,), "SIGKILL") is None
+    assert [queue.take(), queue.take(), queue.take()] == [(second,), (first,), None]
+    last = queue.died((first,), "SIGKILL")
     assert last is not None
     assert "SIGKILL" in last.outcome.error
     assert len(queue) == 0
+
+
+def test_bundles() -> None:
+    """Small files share them evenly, large ones are alone, and nothing is lost."""
+    made = [Job(str(n), size=n) for n in range(200, 0, -1)]
+    bundles = bundled(made, small=190, bundles=2)
+    assert [job.size for (job,) in bundles[:10]] == list(range(200, 190, -1))
+    assert [len(bundle) for bundle in bundles[10:]] == [64, 63, 63]
+    assert sorted(job.size for bundle in bundles for job in bundle) == list(range(1, 201))
+    assert [len(bundle) for bundle in bundled(made[-7:], small=190, bundles=4)] == [2, 2, 2, 1]
+    assert bundled([], 9, 4) == []
+
+
+def a_bundle_ends(executor: Executor, directory: Path) -> None:
+    """Its jobs are at work side by side; if one kills the worker, the others are done all the same."""
+    together = {"meet1": "meet", "meet2": "meet", "bad": "fail", "poison": "poison", "x": "", "y": ""}
+    events = list(executor.run([jobs(directory, together)]))
+    errors = {e.job.file: e.outcome.error for e in events if isinstance(e, Finished)}
+    assert sum(isinstance(event, Finished) for event in events) == len(together)
+    assert errors.pop("bad") == "it says fail"
+    assert "worker died 2 times" in errors.pop("poison")
+    assert set(errors.values()) == {""}
+
+
+def test_local_bundle(tmp_path: Path) -> None:
+    executor = LocalExecutor(job_workers.start, devices.on_cores(1, 1))
+    assert executor.workers == 1
+    a_bundle_ends(executor, tmp_path)
 
 
 # --- Ray --------------------------------------------------------------------------------------------
@@ -146,10 +184,17 @@ def test_ray_workers_each_with_a_gpu(cluster: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
+def test_ray_bundle(cluster: None, tmp_path: Path) -> None:
+    executor = RayExecutor(job_workers.start, workers=1, gpus=False, threads=None, files=2)
+    assert executor.workers == 1
+    a_bundle_ends(executor, tmp_path)
+
+
+@pytest.mark.filterwarnings("default")
 def test_ray_worker_that_cannot_start(cluster: None, tmp_path: Path) -> None:
     executor = RayExecutor(job_workers.start_without_model, workers=1, gpus=False, threads=None, files=2)
     with pytest.raises(ModelMissingError, match="no such model"):
-        list(executor.run(jobs(tmp_path, {"a": "", "b": ""})))
+        list(executor.run([jobs(tmp_path, {"a": "", "b": ""})]))
 
 
 def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

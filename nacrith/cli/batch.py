@@ -33,7 +33,10 @@ from nacrith.cli.progress import ProgressBar, duration
 from nacrith.jobs import devices
 from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
 from nacrith.jobs.plan import Job, Plan, plan, shard
-from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said
+from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said, bundled
+
+SMALL_FILE, SMALL_ARCHIVE = 1 << 16, 1 << 14
+"""Bytes of an input that is bundled with others: too short to fill the lanes of a model alone."""
 
 
 @click.command("batch", short_help="Many files, over many workers.")
@@ -121,6 +124,7 @@ class _Batch:
 
     def _run(self, jobs: list[Job], count: int, manifest: Manifest) -> None:
         settings = self._settings
+        small = SMALL_ARCHIVE if self._decompress else SMALL_FILE
         executor = self._executor(len(jobs))
 
         def die() -> None:
@@ -138,7 +142,7 @@ class _Batch:
         try:
             with ProgressBar(settings.console, "batch", total) as bar:
                 bar.label = f"{done}/{count} files"
-                for event in executor.run(jobs):
+                for event in executor.run(bundled(jobs, small, executor.workers)):
                     if isinstance(event, Progress):
                         counted[event.job.source] = counted.get(event.job.source, 0) + event.count
                         bar(event.count)

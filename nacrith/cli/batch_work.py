@@ -10,8 +10,8 @@ import filecmp
 import hashlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,7 +26,10 @@ from nacrith.cli.outputs import AtomicFile, explained, left_behind
 from nacrith.codec.levels import block_bytes
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
-from nacrith.jobs.pool import Outcome, Tell
+from nacrith.jobs.pool import Outcome, Tell, Work
+
+_CODECS = 4
+"""Most that a worker keeps: archives of a batch may have been made in different ways."""
 
 
 class _Relay(Console):
@@ -35,11 +38,15 @@ class _Relay(Console):
     def __init__(self, tell: Tell, verbosity: int) -> None:
         super().__init__(verbosity, progress=False)
         self._tell = tell
-        self.file = ""
+        self._of_thread = threading.local()
+
+    def at_work_on(self, file: str) -> None:
+        """What this thread has to say from now on is about `file`."""
+        self._of_thread.file = file
 
     def _say(self, level: int, text: str, name: str) -> None:
         if self.verbosity >= level:
-            self._tell.say(level, text, name or self.file)
+            self._tell.say(level, text, name or getattr(self._of_thread, "file", ""))
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class BatchStart:
     verbosity: int
     own_process: bool
 
-    def __call__(self, tell: Tell) -> Callable[[Job], Outcome]:
+    def __call__(self, tell: Tell) -> Work:
         if self.own_process:
             signals.install()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears it too, and ends us
@@ -74,11 +81,13 @@ class BatchStart:
             codec = encoder(settings)
             console.note(f"model {codec.id.model_name}, {settings.threads} threads")
 
-        def work(job: Job) -> Outcome:
-            console.file = job.file
+        codecs = _Codecs(settings)
+
+        def work(job: Job, progress: Progress) -> Outcome:
+            console.at_work_on(job.file)
             began = time.monotonic()
             try:
-                return _work(job, settings, self.decompress, tell.progress)
+                return _work(job, codecs, self.decompress, progress)
             except NacrithError as error:
                 problem = str(error)
             except OSError as error:
@@ -89,10 +98,36 @@ class BatchStart:
                 what = f"{type(error).__name__}: {error}".replace("\n", " ")
                 problem = f"internal error, please report it: {what}"
             finally:
-                console.file = ""
+                console.at_work_on("")
             return Outcome(problem, time.monotonic() - began)
 
         return work
+
+
+class _Codecs:
+    """The codecs of a worker, whose threads share their lanes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._made: dict[CodecId | None, BlockCodec] = {}
+        self._lock = threading.Lock()
+
+    def to_encode(self) -> BlockCodec:
+        return self._get(None)
+
+    def to_decode(self, codec_id: CodecId) -> BlockCodec:
+        return self._get(codec_id)
+
+    def _get(self, key: CodecId | None) -> BlockCodec:
+        from nacrith.codec.shared import SharedCodec
+
+        with self._lock:
+            if key not in self._made:
+                made = encoder(self.settings) if key is None else decoder(self.settings, key)
+                while len(self._made) >= _CODECS:  # whoever still uses it goes on with it
+                    self._made.pop(next(iter(self._made)))
+                self._made[key] = SharedCodec(made)
+            return self._made[key]
 
 
 def remove_temporary(job: Job, pid: int) -> None:
@@ -133,7 +168,7 @@ class _HashedInput:
         return data
 
 
-def _work(job: Job, settings: Settings, decompress: bool, progress: Progress) -> Outcome:
+def _work(job: Job, codecs: _Codecs, decompress: bool, progress: Progress) -> Outcome:
     """Do it; whatever goes wrong is raised. Progress is in bytes of the input."""
     began = time.monotonic()
     directory = os.path.dirname(job.target)
@@ -147,10 +182,10 @@ def _work(job: Job, settings: Settings, decompress: bool, progress: Progress) ->
             outside = _Hashed(output)
             if decompress:
                 inside = _HashedInput(source, progress)
-                _decompress(inside, outside, settings)
+                _decompress(inside, outside, codecs)
             else:
                 inside = _HashedInput(source, lambda _: None)  # what counts is what the model has done
-                _compress(inside, outside, settings, progress)
+                _compress(inside, outside, codecs, progress)
             if unknown:
                 output.sync()
                 if not filecmp.cmp(output.temporary, job.target, shallow=False):
@@ -169,21 +204,18 @@ def _work(job: Job, settings: Settings, decompress: bool, progress: Progress) ->
     )
 
 
-def _compress(source: _HashedInput, output: _Hashed, settings: Settings, progress: Progress) -> None:
+def _compress(source: _HashedInput, output: _Hashed, codecs: _Codecs, progress: Progress) -> None:
     from nacrith.archive import ArchiveWriter
 
-    codec = encoder(settings)
-    writer = ArchiveWriter(output, codec, block_bytes=block_bytes(settings.level), progress=progress)
+    level = codecs.settings.level
+    writer = ArchiveWriter(output, codecs.to_encode(), block_bytes=block_bytes(level), progress=progress)
     for chunk in chunks(source):
         writer.write(chunk)
     writer.close()
 
 
-def _decompress(source: _HashedInput, output: _Hashed, settings: Settings) -> None:
+def _decompress(source: _HashedInput, output: _Hashed, codecs: _Codecs) -> None:
     from nacrith.archive import ArchiveReader
 
-    def find(codec_id: CodecId) -> BlockCodec:
-        return decoder(settings, codec_id)
-
-    for piece in ArchiveReader(source, find, max_size=settings.max_size):
+    for piece in ArchiveReader(source, codecs.to_decode, max_size=codecs.settings.max_size):
         output.write(piece)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 from nacrith import loaded
-from nacrith.archive.blockcodec import BlockCodec, CodecId
+from nacrith.archive.blockcodec import CodecId
 from nacrith.archive.scan import scan
 from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
 from nacrith.errors import ModelError, NacrithError
+
+if TYPE_CHECKING:
+    from nacrith.codec.model_codec import ModelCodec
 
 
 def content_size(source: Input) -> int | None:
@@ -31,7 +35,7 @@ def content_size(source: Input) -> int | None:
         source.file.seek(0)
 
 
-def encoder(settings: Settings) -> BlockCodec:
+def encoder(settings: Settings) -> ModelCodec:
     """The codec to compress with."""
     show_log(settings.console)
     encoding = partial(loaded.for_encoding, threads=settings.threads, backend=settings.backend)
@@ -44,7 +48,7 @@ def encoder(settings: Settings) -> BlockCodec:
     return encoding(settings.level, None)
 
 
-def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
+def decoder(settings: Settings, codec_id: CodecId) -> ModelCodec:
     """The codec that an archive names."""
     show_log(settings.console)
     decoding = partial(

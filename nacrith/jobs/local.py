@@ -1,4 +1,4 @@
-"""The local executor: worker processes on this machine, one job at a time each.
+"""The local executor: worker processes on this machine, one bundle of jobs at a time each.
 
 The processes are spawned, not forked, so that none inherits threads, CUDA or a loaded model, and each
 sets its environment before it imports anything that reads it. They live as long as the batch. One is
@@ -13,15 +13,28 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
-from nacrith.jobs.pool import MOST_DEATHS, Died, Event, Finished, Progress, Queue, Said, Start, WorkerError
+from nacrith.jobs.pool import (
+    MOST_DEATHS,
+    Bundle,
+    Died,
+    Event,
+    Finished,
+    Progress,
+    Queue,
+    Said,
+    Start,
+    WorkerError,
+    side_by_side,
+)
 
 _TOLD_EVERY = 0.1  # seconds between two reports of progress
 _PATIENCE = 10.0  # seconds that a worker has to clean up when it is told to end
@@ -29,14 +42,14 @@ _READY = "ready"
 
 
 class _Worker:
-    """A process with its pipe. job: what it has in hand."""
+    """A process with its pipe. jobs: what it has in hand, by their numbers in the bundle."""
 
     def __init__(self, start: Start, environment: Mapping[str, str], early_deaths: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.environment = environment
         self.early_deaths = early_deaths
         self.ready = False
-        self.job: Job | None = None
+        self.jobs: dict[int, Job] = {}
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_child, args=(theirs, start, dict(environment)), daemon=True)
         self.process.start()
@@ -62,13 +75,17 @@ class LocalExecutor:
         self._workers: list[_Worker] = []
         self._begun = 0  # environments that have got a worker
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Event]:
-        queue = Queue(jobs)
+    @property
+    def workers(self) -> int:
+        return len(self._environments)
+
+    def run(self, bundles: Iterable[Bundle]) -> Iterator[Event]:
+        queue = Queue(bundles)
         try:
-            while queue or any(worker.job for worker in self._workers):
+            while queue or any(worker.jobs for worker in self._workers):
                 self._begin(queue)
                 for worker in self._workers:
-                    if worker.ready and worker.job is None:
+                    if worker.ready and not worker.jobs:
                         self._hand_out(worker, queue)
                 by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
                 for pipe in connection.wait(list(by_pipe)):
@@ -86,9 +103,8 @@ class LocalExecutor:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-            if worker.job is not None:
-                ended.append(Died(worker.job, worker.process.pid or 0))
-                worker.job = None
+            ended += [Died(job, worker.process.pid or 0) for job in worker.jobs.values()]
+            worker.jobs.clear()
         return ended
 
     def _begin(self, queue: Queue) -> None:
@@ -100,16 +116,16 @@ class LocalExecutor:
             self._begun += 1
 
     def _hand_out(self, worker: _Worker, queue: Queue) -> None:
-        job = queue.take()
-        if job is None:
+        bundle = queue.take()
+        if bundle is None:
             return
         try:
-            worker.pipe.send(job)
+            worker.pipe.send(bundle)
         except OSError:  # it has died, which its pipe tells next
-            queue.put_back(job)
+            queue.put_back(bundle)
             worker.ready = False
         else:
-            worker.job = job
+            worker.jobs = dict(enumerate(bundle))
 
     def _hear(self, worker: _Worker, queue: Queue) -> Iterator[Event]:
         try:
@@ -124,21 +140,23 @@ class LocalExecutor:
             worker.early_deaths = 0
         elif isinstance(message, Said):
             yield message
-        elif worker.job is not None and isinstance(message, int):
-            yield Progress(worker.job, message)
-        elif worker.job is not None:
-            job, worker.job = worker.job, None
-            yield Finished(job, message)
+        else:
+            number, what = message
+            if isinstance(what, int):
+                yield Progress(worker.jobs[number], what)
+            else:
+                yield Finished(worker.jobs.pop(number), what)
 
     def _bury(self, worker: _Worker, queue: Queue) -> Iterator[Event]:
         """Go on without a worker that has died, with another in its place."""
         how = worker.how_it_ended()
         worker.pipe.close()
         self._workers.remove(worker)
-        early = 0 if worker.ready or worker.job else worker.early_deaths + 1
-        if worker.job is not None:
-            yield Died(worker.job, worker.process.pid or 0)
-            finished = queue.died(worker.job, how)
+        early = 0 if worker.ready or worker.jobs else worker.early_deaths + 1
+        if worker.jobs:
+            in_hand = list(worker.jobs.values())
+            yield from (Died(job, worker.process.pid or 0) for job in in_hand)
+            finished = queue.died(in_hand, how)
             if finished is not None:
                 yield finished
         if early < MOST_DEATHS:
@@ -156,21 +174,26 @@ class _Tell:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._count = 0
-        self._told = time.monotonic()
+        self._lock = threading.Lock()
 
-    def progress(self, count: int) -> None:
-        self._count += count
-        if time.monotonic() - self._told >= _TOLD_EVERY:
-            self._pipe.send(self._count)
-            self._count = 0
-            self._told = time.monotonic()
-
-    def forget(self) -> None:
-        self._count = 0
+    def send(self, message: object) -> None:
+        with self._lock:
+            self._pipe.send(message)
 
     def say(self, level: int, text: str, name: str) -> None:
-        self._pipe.send(Said(level, text, name))
+        self.send(Said(level, text, name))
+
+    def progress_of(self, number: int) -> Callable[[int], None]:
+        count, told = 0, time.monotonic()
+
+        def progress(more: int) -> None:
+            nonlocal count, told
+            count += more
+            if time.monotonic() - told >= _TOLD_EVERY:
+                self.send((number, count))
+                count, told = 0, time.monotonic()
+
+        return progress
 
 
 def _child(pipe: Connection, start: Start, environment: dict[str, str]) -> None:
@@ -180,14 +203,16 @@ def _child(pipe: Connection, start: Start, environment: dict[str, str]) -> None:
     try:
         work = start(tell)
     except Exception as error:
-        pipe.send(sendable(error))
+        tell.send(sendable(error))
         return
-    pipe.send(_READY)
+
+    def do(number: int, job: Job) -> None:
+        tell.send((number, work(job, tell.progress_of(number))))
+
+    tell.send(_READY)
     with contextlib.suppress(EOFError):  # the batch has ended
         while True:
-            job = pipe.recv()
-            tell.forget()
-            pipe.send(work(job))
+            side_by_side(pipe.recv(), do)
 
 
 def sendable(error: Exception) -> Exception:

@@ -20,6 +20,7 @@ from nacrith.jobs.local import sendable
 from nacrith.jobs.plan import Job
 from nacrith.jobs.pool import (
     MOST_DEATHS,
+    Bundle,
     Died,
     Event,
     Finished,
@@ -30,6 +31,7 @@ from nacrith.jobs.pool import (
     Start,
     Work,
     WorkerError,
+    side_by_side,
 )
 
 _Environment = Mapping[str, str]
@@ -43,7 +45,7 @@ class _Slot:
         self.environment = environment
         self.early_deaths = early_deaths
         self.pid: int | None = None
-        self.job: Job | None = None
+        self.jobs: Bundle = ()
 
 
 class RayExecutor:
@@ -89,16 +91,20 @@ class RayExecutor:
         ]
         self._resources = {"num_cpus": 0 if gpus else share, "num_gpus": int(gpus)}
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Event]:
-        queue = Queue(jobs)
+    @property
+    def workers(self) -> int:
+        return len(self.environments)
+
+    def run(self, bundles: Iterable[Bundle]) -> Iterator[Event]:
+        queue = Queue(bundles)
         running: dict[Any, _Slot] = {}
         try:
-            while queue or any(slot.job for slot in self._slots):
+            while queue or any(slot.jobs for slot in self._slots):
                 self._begin(queue, running)
                 for slot in self._slots:
-                    if slot.pid is not None and slot.job is None and (job := queue.take()) is not None:
-                        slot.job = job
-                        running[slot.actor.do.remote(job)] = slot
+                    if slot.pid is not None and not slot.jobs and (bundle := queue.take()) is not None:
+                        slot.jobs = bundle
+                        running[slot.actor.do.remote(bundle)] = slot
                 for ref in self._ray.wait(list(running), num_returns=1)[0]:
                     yield from self._hear(ref, running.pop(ref), queue, running)
         finally:
@@ -109,9 +115,9 @@ class RayExecutor:
         for slot in self._slots:
             with contextlib.suppress(Exception):
                 self._ray.kill(slot.actor)
-            if slot.job is not None and slot.pid is not None:
-                ended.append(Died(slot.job, slot.pid))
-                slot.job = None
+            if slot.pid is not None:
+                ended += [Died(job, slot.pid) for job in slot.jobs]
+                slot.jobs = ()
         self._slots.clear()
         if self._owns:
             self._owns = False
@@ -141,11 +147,11 @@ class RayExecutor:
         yield from said
         if isinstance(result, Exception):
             raise result
-        if isinstance(result, Outcome):
-            assert slot.job is not None
-            job, slot.job = slot.job, None
-            yield Progress(job, job.size)
-            yield Finished(job, result)
+        if isinstance(result, list):
+            jobs, slot.jobs = slot.jobs, ()
+            for job, outcome in zip(jobs, result, strict=True):
+                yield Progress(job, job.size)
+                yield Finished(job, outcome)
         else:
             slot.pid = result
             slot.early_deaths = 0
@@ -155,9 +161,9 @@ class RayExecutor:
         self._slots.remove(slot)
         self._ray.kill(slot.actor)  # it may only have been out of reach
         early = slot.early_deaths + 1 if slot.pid is None else 0
-        if slot.job is not None:
-            yield Died(slot.job, slot.pid or 0)
-            finished = queue.died(slot.job, how)
+        if slot.jobs:
+            yield from (Died(job, slot.pid or 0) for job in slot.jobs)
+            finished = queue.died(slot.jobs, how)
             if finished is not None:
                 yield finished
         if early < MOST_DEATHS:
@@ -183,13 +189,16 @@ class Actor:
             return self._taken(), sendable(error)
         return self._taken(), os.getpid()
 
-    def do(self, job: Job) -> tuple[list[Said], Outcome]:
-        assert self._work is not None
-        outcome = self._work(job)
-        return self._taken(), outcome
+    def do(self, bundle: Bundle) -> tuple[list[Said], list[Outcome]]:
+        """Progress is of whole files: a message across the network for each step is not worth it."""
+        work, outcomes = self._work, [Outcome()] * len(bundle)
+        assert work is not None
 
-    def progress(self, count: int) -> None:
-        """Of files as a whole only: a message across the network for each step is not worth it."""
+        def one(number: int, job: Job) -> None:
+            outcomes[number] = work(job, lambda _: None)
+
+        side_by_side(bundle, one)
+        return self._taken(), outcomes
 
     def say(self, level: int, text: str, name: str) -> None:
         self._said.append(Said(level, text, name))
