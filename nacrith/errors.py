@@ -7,6 +7,9 @@ wrong, where, and what to do; it never needs a traceback to be understood.
 
 from __future__ import annotations
 
+import contextlib
+import pickle
+
 
 class NacrithError(Exception):
     """Base class. `exit_code` is what the command line returns when this ends a file."""
@@ -48,3 +51,13 @@ class PromptError(NacrithError):
 
 class BudgetError(PromptError):
     """What must be kept of a prompt exceeds its budget."""
+
+
+def sendable(error: Exception, otherwise: type[NacrithError]) -> NacrithError:
+    """`error` as another process can receive it: itself if it is ours and can be pickled; else one of
+    `otherwise` that says the same."""
+    if isinstance(error, NacrithError):
+        with contextlib.suppress(Exception):
+            pickle.loads(pickle.dumps(error))
+            return error
+    return otherwise(f"a worker fails: {type(error).__name__}: {error}")

@@ -119,11 +119,13 @@ class _Codecs:
         return self._get(codec_id)
 
     def _get(self, key: CodecId | None) -> BlockCodec:
+        from nacrith.codec.model_codec import ModelCodec
         from nacrith.codec.shared import SharedCodec
 
         with self._lock:
             if key not in self._made:
                 made = encoder(self.settings) if key is None else decoder(self.settings, key)
+                assert isinstance(made, ModelCodec)  # --device is no setting of a worker
                 while len(self._made) >= _CODECS:  # whoever still uses it goes on with it
                     self._made.pop(next(iter(self._made)))
                 self._made[key] = SharedCodec(made)

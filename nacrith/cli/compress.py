@@ -17,6 +17,7 @@ from nacrith.cli.inputs import STDIN, Input, open_input
 from nacrith.cli.options import (
     Settings,
     backend_option,
+    device_option,
     files_argument,
     level_options,
     message_options,
@@ -42,6 +43,7 @@ _CHUNK = 1 << 20  # bytes read at a time
 @name_option
 @model_option
 @backend_option
+@device_option
 @threads_option
 @message_options
 def command(files: Sequence[str], **options: Any) -> int:

@@ -19,6 +19,7 @@ from nacrith.cli.inputs import Input, open_input
 from nacrith.cli.options import (
     Settings,
     backend_option,
+    device_option,
     files_argument,
     force_backend_option,
     max_size_option,
@@ -43,6 +44,7 @@ from nacrith.errors import CorruptError
 @model_option
 @backend_option
 @force_backend_option
+@device_option
 @threads_option
 @message_options
 def command(files: Sequence[str], **options: Any) -> int:

@@ -6,21 +6,27 @@ given and the default (for decoding: the model that the archive names) is taken.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nacrith import loaded
-from nacrith.archive.blockcodec import CodecId
+from nacrith.archive.blockcodec import BlockCodec, CodecId
 from nacrith.archive.scan import scan
 from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
 from nacrith.errors import ModelError, NacrithError
+from nacrith.jobs import devices
 
 if TYPE_CHECKING:
-    from nacrith.codec.model_codec import ModelCodec
+    from nacrith.codec.spread import SpreadCodec
+
+_spread: tuple[object, SpreadCodec] | None = None
+"""What was spread over GPUs last, and how; kept for the next file."""
 
 
 def content_size(source: Input) -> int | None:
@@ -35,29 +41,32 @@ def content_size(source: Input) -> int | None:
         source.file.seek(0)
 
 
-def encoder(settings: Settings) -> ModelCodec:
+def encoder(settings: Settings) -> BlockCodec:
     """The codec to compress with."""
     show_log(settings.console)
-    encoding = partial(loaded.for_encoding, threads=settings.threads, backend=settings.backend)
+
+    def encoding(model: str | None) -> BlockCodec:
+        return _running(
+            partial(loaded.for_encoding, settings.level, model, backend=settings.backend), settings
+        )
+
     try:
-        return encoding(settings.level, settings.model)
+        return encoding(settings.model)
     except ModelError as error:
         if settings.model is None or not settings.model_is_default or settings.backend is not None:
             raise
         settings.console.warning(f"NACRITH_MODEL is ignored: {error}")
-    return encoding(settings.level, None)
+    return encoding(None)
 
 
-def decoder(settings: Settings, codec_id: CodecId) -> ModelCodec:
+def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     """The codec that an archive names."""
     show_log(settings.console)
-    decoding = partial(
-        loaded.for_decoding,
-        codec_id,
-        threads=settings.threads,
-        backend=settings.backend,
-        force=settings.force_backend,
-    )
+
+    def decoding(model: str | None) -> BlockCodec:
+        how = partial(loaded.for_decoding, backend=settings.backend, force=settings.force_backend)
+        return _running(partial(how, codec_id, model), settings)
+
     if settings.model is not None and settings.model_is_default:
         try:
             return decoding(settings.model)
@@ -65,6 +74,34 @@ def decoder(settings: Settings, codec_id: CodecId) -> ModelCodec:
             settings.console.note(f"NACRITH_MODEL is ignored: {error}")
         return decoding(None)
     return decoding(settings.model)
+
+
+def _running(how: Callable[..., BlockCodec], settings: Settings) -> BlockCodec:
+    """The codec that `how` makes, in this process, or over the GPUs that --device names."""
+    global _spread
+    if settings.device is None:
+        return how(threads=settings.threads)
+    if settings.device == "cpu":
+        os.environ["NACRITH_DEVICE"] = "cpu"
+        return how(threads=settings.threads)
+    from nacrith.codec.spread import SpreadCodec
+
+    key = (str(how), settings.device)
+    if _spread is None or _spread[0] != key:
+        if _spread is not None:
+            signals.before_death.discard(_spread[1].stop)
+            _spread[1].stop()
+            _spread = None
+        found = devices.gpus(settings.device, os.environ)
+        environments = devices.on_gpus(found, settings.threads or devices.cores())
+        codec = SpreadCodec(partial(_in_worker, how), environments)
+        signals.before_death.add(codec.stop)
+        _spread = key, codec
+    return _spread[1]
+
+
+def _in_worker(how: Callable[..., BlockCodec]) -> BlockCodec:
+    return how(threads=int(os.environ["NACRITH_THREADS"]))
 
 
 def discard_conversion() -> None:

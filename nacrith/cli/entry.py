@@ -24,6 +24,7 @@ from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
     Function,
     backend_option,
+    device_option,
     files_argument,
     force_backend_option,
     json_option,
@@ -127,6 +128,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @model_option
 @backend_option
 @force_backend_option
+@device_option
 @threads_option
 @message_options
 @click.option(

@@ -59,6 +59,7 @@ class Settings:
     keep_partial: bool = False
     backend: str | None = None
     force_backend: bool = False
+    device: str | None = None
 
 
 def settings(options: dict[str, Any]) -> Settings:
@@ -96,6 +97,7 @@ def settings(options: dict[str, Any]) -> Settings:
         keep_partial=options.get("keep_partial", False),
         backend=options.get("backend"),
         force_backend=options.get("force_backend", False),
+        device=options.get("device"),
     )
 
 
@@ -144,6 +146,9 @@ backend_option = click.option(
 )
 force_backend_option = click.option(
     "--force-backend", is_flag=True, help="Try to decode what was bound to another machine."
+)
+device_option = click.option(
+    "--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: blocks go over all of them."
 )
 threads_option = click.option(
     "-T",

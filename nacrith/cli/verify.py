@@ -14,6 +14,7 @@ from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import (
     Settings,
     backend_option,
+    device_option,
     files_argument,
     force_backend_option,
     json_option,
@@ -32,6 +33,7 @@ from nacrith.cli.progress import ProgressBar, duration
 @model_option
 @backend_option
 @force_backend_option
+@device_option
 @threads_option
 @message_options
 def command(files: Sequence[str], **options: Any) -> int:

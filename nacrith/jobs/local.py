@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -20,7 +19,7 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-from nacrith.errors import NacrithError
+from nacrith.errors import sendable
 from nacrith.jobs.plan import Job
 from nacrith.jobs.pool import (
     MOST_DEATHS,
@@ -203,7 +202,7 @@ def _child(pipe: Connection, start: Start, environment: dict[str, str]) -> None:
     try:
         work = start(tell)
     except Exception as error:
-        tell.send(sendable(error))
+        tell.send(sendable(error, WorkerError))
         return
 
     def do(number: int, job: Job) -> None:
@@ -213,12 +212,3 @@ def _child(pipe: Connection, start: Start, environment: dict[str, str]) -> None:
     with contextlib.suppress(EOFError):  # the batch has ended
         while True:
             side_by_side(pipe.recv(), do)
-
-
-def sendable(error: Exception) -> Exception:
-    """`error` if it is ours and can be pickled; else one of ours that says the same."""
-    if isinstance(error, NacrithError):
-        with contextlib.suppress(Exception):
-            pickle.loads(pickle.dumps(error))
-            return error
-    return WorkerError(f"a worker cannot start: {type(error).__name__}: {error}")

@@ -15,8 +15,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nacrith.errors import sendable
 from nacrith.jobs import devices
-from nacrith.jobs.local import sendable
 from nacrith.jobs.plan import Job
 from nacrith.jobs.pool import (
     MOST_DEATHS,
@@ -186,7 +186,7 @@ class Actor:
         try:
             self._work = start(self)
         except Exception as error:
-            return self._taken(), sendable(error)
+            return self._taken(), sendable(error, WorkerError)
         return self._taken(), os.getpid()
 
     def do(self, bundle: Bundle) -> tuple[list[Said], list[Outcome]]:

@@ -1,0 +1,159 @@
+"""The blocks of one content over several processes, each with its model on a device of its own.
+
+Blocks are independent, so it does not matter who codes them: the bytes are those of one process. The
+processes are spawned, so that none inherits threads or CUDA, and set their environment (which GPU, how
+many threads) before they import anything that reads it. For many files there is `nacrith batch`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.errors import ModelError, NacrithError, sendable
+
+Make = Callable[[], BlockCodec]
+"""Makes the codec of a worker, in its process. Pickled: a function of a module, or a partial of one."""
+
+_CHUNK = 1 << 15
+"""Bytes of content, at least, that a worker is given to encode at a time."""
+
+
+class SpreadCodec:
+    """A BlockCodec over one worker for each of `environments`. NacrithError of `make` if there can be none.
+
+    Not thread-safe. The processes end with `stop`, or with this one.
+    """
+
+    def __init__(self, make: Make, environments: Sequence[Mapping[str, str]]) -> None:
+        self._workers: list[_Worker] = []
+        try:
+            # The first alone: what has to be converted or compiled is so once.
+            for environment in environments:
+                self._workers.append(_Worker(make, environment))
+                if len(self._workers) == 1:
+                    self._id, lanes = self._workers[0].begun()
+            for worker in self._workers[1:]:
+                worker.begun()
+        except BaseException:
+            self.stop()
+            raise
+        self.lanes = lanes * len(self._workers)
+
+    @property
+    def id(self) -> CodecId:
+        return self._id
+
+    def stop(self) -> None:
+        """End all workers at once. Nothing can be coded any more."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers = []
+
+    def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
+        chunks: list[list[int]] = []
+        room = 0
+        for i, block in enumerate(blocks):
+            if room <= 0:
+                chunks.append([])
+                room = _CHUNK
+            chunks[-1].append(i)
+            room -= len(block)
+        return self._share("encode", blocks, chunks, progress)
+
+    def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
+        # All at once, a share for each: lanes stay full as long as there are blocks.
+        longest_first = sorted(range(len(blocks)), key=lambda i: -blocks[i][1])
+        shares = [longest_first[n :: len(self._workers)] for n in range(len(self._workers))]
+        return self._share("decode", blocks, [share for share in shares if share], progress)
+
+    def _share(
+        self, way: str, blocks: Sequence[Any], chunks: Iterable[list[int]], progress: Progress | None
+    ) -> list[bytes]:
+        """Have workers do the chunks, which are numbers of blocks, as they get free."""
+        results: dict[int, bytes] = {}
+        waiting = iter(chunks)
+        lock = threading.Lock()
+
+        def tell(size: int) -> None:
+            with lock:
+                if progress is not None:
+                    progress(size)
+
+        def serve(worker: _Worker) -> None:
+            while True:
+                with lock:
+                    chunk = next(waiting, None)
+                if chunk is None:
+                    return
+                done = worker.call(way, [blocks[i] for i in chunk], tell)
+                results.update(zip(chunk, done, strict=True))
+
+        with ThreadPoolExecutor(len(self._workers)) as pool:
+            for end in [pool.submit(serve, worker) for worker in self._workers]:
+                end.result()
+        return [results[i] for i in range(len(blocks))]
+
+
+class _Worker:
+    """A process with its pipe."""
+
+    def __init__(self, make: Make, environment: Mapping[str, str]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_child, args=(theirs, make, dict(environment)), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def begun(self) -> tuple[CodecId, int]:
+        """The codec's id and lanes, once it is made."""
+        return self._answer(lambda _: None)
+
+    def call(self, way: str, blocks: list[Any], progress: Progress) -> list[bytes]:
+        self.pipe.send((way, blocks))
+        return self._answer(progress)
+
+    def _answer(self, progress: Progress) -> Any:
+        while True:
+            try:
+                message = self.pipe.recv()
+            except (EOFError, OSError):
+                self.process.join()
+                raise ModelError(
+                    f"a worker process has died (exit code {self.process.exitcode}); see whether memory ran"
+                    " out, on the device too, and use fewer devices or a smaller model"
+                ) from None
+            if isinstance(message, Exception):
+                raise message
+            if not isinstance(message, int):
+                return message
+            progress(message)
+
+
+def _child(pipe: Connection, make: Make, environment: dict[str, str]) -> None:
+    """The life of a worker: it ends with the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends us
+    os.environ.update(environment)
+    try:
+        codec = make()
+        pipe.send((codec.id, codec.lanes))
+        while True:
+            way, blocks = pipe.recv()
+            try:
+                pipe.send(getattr(codec, way)(blocks, pipe.send))
+            except NacrithError as error:
+                pipe.send(sendable(error, ModelError))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception as error:
+        pipe.send(sendable(error, ModelError))
