@@ -12,6 +12,7 @@ import pytest
 from clirunner import nacrith
 from tiny_source import write_gguf
 
+from nacrith import compress
 from nacrith.cli.console import MODEL, OK
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import floats, load_bound_model, load_model, probe
@@ -94,6 +95,23 @@ def test_command_line(directory: Path) -> None:
     done = nacrith("test", "-m", "another.gguf", "f.txt.nac", **here)
     assert done.code == MODEL
     assert done.said("another", "fingerprint")
+
+
+def test_command_line_on_another_machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(floats, "cpu_name", lambda: "Elsewhere 9000")
+        elsewhere = load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
+    (directory / "there.nac").write_bytes(compress(checks.TEXT, level=1, model=elsewhere))
+    here = {"cwd": directory, "NACRITH_MODEL_DIR": str(directory / "cache"), "NACRITH_DEVICE": "cpu"}
+    arguments = ("decompress", "-m", "tiny.gguf", "there.nac")
+    done = nacrith(*arguments, **here)
+    assert done.code == MODEL
+    assert done.said("cpu Elsewhere 9000, here ", "--force-backend")
+    assert not (directory / "there").exists()
+    done = nacrith(*arguments, "--force-backend", **here)
+    assert done.code == OK
+    assert done.said("decoding is tried", "cpu Elsewhere 9000, here ")
+    assert (directory / "there").read_bytes() == checks.TEXT
 
 
 def test_without_a_name_only_known_places_are_searched(directory: Path) -> None:
