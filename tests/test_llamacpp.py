@@ -164,6 +164,7 @@ def test_the_real_model() -> None:
     assert (model.vocab_size, model.max_context) == (49152, 8192)
     assert checks.bits(model, checks.TEXT[:200]) < 6.0
     checks.blocks_come_back(model, [checks.TEXT[:100]])
+    assert load_bound_model(model.binding, model.fingerprint[:4]).fingerprint == model.fingerprint
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
