@@ -31,6 +31,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_gguf(path / "another.gguf", gguf.GGMLQuantizationType.Q8_0)
     for file in path.glob("*.gguf"):
         os.utime(file, (1e9, 1e9))  # settled: their hashes are recalled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NACRITH_MODEL_DIR", str(path / "cache"))
+        try:
+            load_model(str(path / "tiny.gguf"), threads=1, backend="llama.cpp")
+        except ModelError as error:
+            if "crashed" not in str(error):
+                raise
+            pytest.skip(f"this build of llama-cpp-python crashes on this machine: {error}")
     return path
 
 
