@@ -15,6 +15,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.common import RESULTS
@@ -44,7 +45,7 @@ def measure(model: LanguageModel, data: bytes, level: int, predictors: int) -> d
     return {"bytes": size, "compress_s": made - begin, "decompress_s": time.perf_counter() - made}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="backends side by side")
     parser.add_argument("file", type=Path)
     parser.add_argument("--head", type=int)
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--model", default=store.DEFAULT_MODEL)
     parser.add_argument("--backends", nargs="+", default=["exact", "llama.cpp"])
     parser.add_argument("--out", type=Path, default=RESULTS / "backends.json")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     data = args.file.read_bytes()[: args.head]
     rows: list[dict[str, object]] = []
     print(f"{'backend':14} {'set':>4} {'bytes':>8} {'bpb':>7} {'compress s':>11} {'decompress s':>13}")

@@ -33,6 +33,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.utime(file, (1e9, 1e9))  # settled: their hashes are recalled
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NACRITH_MODEL_DIR", str(path / "cache"))
+        patch.setenv("NACRITH_DEVICE", "cpu")
         try:
             load_model(str(path / "tiny.gguf"), threads=1, backend="llama.cpp")
         except ModelError as error:
