@@ -34,8 +34,9 @@ def compress(
     """Compress `data` to a complete archive.
 
     level: 1 (fastest) to 9 (smallest); None for `COMPRESSION_LEVEL_DEFAULT`.
-    model: a name, the path of a model file, or what `load_model` returned; None for the default.
-    threads: None for every core. The archive's bytes never depend on it.
+    model: a name, the path of a model file, or what `load_model` returned; None for the default. A model
+        in floats is one that `load_model` was given a `backend` for.
+    threads: None for every core. The archive's bytes never depend on it, with an exact model.
     """
     compressor = Compressor(level=level, model=model, threads=threads)
     return compressor.compress(data) + compressor.flush()

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from clirunner import MODEL, TEXT
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
-from bench import coder, common, peers, ratio  # noqa: E402
+from bench import backends, coder, common, peers, ratio  # noqa: E402
 
 PEER_NAMES = list(peers.PEERS)
 
@@ -120,3 +121,15 @@ def test_lengths_of_the_coder_add_up(power: float) -> None:
     assert lengths.ideal <= lengths.counted + 0.01
     assert lengths.counted <= lengths.ideal + floor + 0.01
     assert lengths.counted - 8 <= lengths.coded <= lengths.counted + 16
+
+
+def test_backends_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "f.txt", tmp_path / "backends.json"
+    file.write_bytes(TEXT)
+    backends.main(
+        [str(file), "--level", "1", "--model", str(MODEL), "--backends", "exact", "--out", str(out)]
+    )
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["backend"], row["set"]) for row in rows] == [("exact", 0), ("exact", 1)]
+    assert all(0 < row["bytes"] < len(TEXT) for row in rows)
+    assert capsys.readouterr().out.count("exact") == 2

@@ -218,7 +218,7 @@ def test_params_round_trip(window, capacity):
     [
         (b"", CorruptError),
         (b"\1\0", CorruptError),
-        (b"\2\0\x40", UnsupportedFormatError),
+        (b"\3\0\x40", UnsupportedFormatError),
         (b"\1\x63\x40", UnsupportedFormatError),
         (b"\1\x10\x40", UnsupportedFormatError),
         (b"\1\xd1\x40", UnsupportedFormatError),

@@ -11,7 +11,7 @@ import gguf
 import pytest
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from small_models import TINY_HF, tiny
-from test_convert import write_gguf
+from tiny_source import write_gguf
 
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import downloads, hub, reference, store

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "predictors",
     },
     "": {"errors", "archive", "codec", "models"},
+    "integrations": {""},
     "jobs": {"errors"},
     "prompt": {"errors", "models"},
     "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt"},

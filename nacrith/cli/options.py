@@ -142,6 +142,7 @@ model_option = click.option(
 backend_option = click.option(
     "--backend",
     type=click.Choice(BACKENDS),
+    metavar="NAME",
     help="What runs the model; all but exact bind archives to this machine.",
 )
 force_backend_option = click.option(
@@ -155,7 +156,7 @@ threads_option = click.option(
     "--threads",
     metavar="N",
     type=click.IntRange(0, _MAX_THREADS),
-    help="Threads, 0 for every core; the output never depends on it.",
+    help="Threads, 0 for every core; with exact models the output never depends on it.",
 )
 max_size_option = click.option(
     "--max-size", type=Size(), help="Refuse to decompress to more than this (64K, 10M, 2G)."

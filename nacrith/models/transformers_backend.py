@@ -104,7 +104,7 @@ class _TorchContext:
         return row
 
     def cut(self, length: int) -> None:
-        self._cache.crop(length)
+        self._cache.crop(length - self._held)  # negative: how many to take off
         self._held = length
 
     def _run(self, network: Any, tokens: Sequence[int]) -> Any:

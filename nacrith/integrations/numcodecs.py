@@ -1,0 +1,33 @@
+"""A codec for numcodecs, and so for Zarr version 2: `numcodecs.get_codec({"id": "nacrith"})`.
+
+numcodecs finds it by the entry point in pyproject.toml (group `numcodecs.codecs`). It is meant for chunks of
+text (`VLenUTF8` before it); of numbers no more is gained than by the best of the fallback codecs. A chunk is
+a whole archive and names its model itself, so the configuration holds what to encode with.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from numcodecs.abc import Codec
+from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
+
+import nacrith
+
+
+class Nacrith(Codec):  # type: ignore[misc]  # the package has no types
+    """level: 1 to 9. model: a name, or None for the default; what decodes is found by the archive."""
+
+    codec_id: ClassVar[str] = "nacrith"
+
+    def __init__(self, level: int = nacrith.COMPRESSION_LEVEL_DEFAULT, model: str | None = None) -> None:
+        self.level = level
+        self.model = model
+
+    def encode(self, buf: Any) -> bytes:
+        data = ensure_contiguous_ndarray(buf).tobytes()
+        return nacrith.compress(data, level=self.level, model=self.model)
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        data = ensure_contiguous_ndarray(buf).tobytes()
+        return ndarray_copy(nacrith.decompress(data, model=self.model), out)

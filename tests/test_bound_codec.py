@@ -1,0 +1,196 @@
+"""Archives that are bound to a machine: what they record, when they are refused, that encoding verifies."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from fake_backend import FakeContext, FakeModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import TINY
+
+from nacrith import codec
+from nacrith.archive.blockcodec import CodecId
+from nacrith.cli.options import BACKENDS
+from nacrith.codec.model_codec import ModelCodec, binding_of
+from nacrith.codec.params import EXACT, CodingParams
+from nacrith.errors import CorruptError, ModelError, ModelMismatchError, UnsupportedFormatError
+from nacrith.models import floats
+
+BLOCKS = [b"The old ferry left the harbour.\r\n" * 2, b"", b"\xff\0<|endoftext|>", b"gulls " * 20]
+BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}
+
+
+@pytest.fixture(params=[0, 1], ids=["set 0", "set 1"])
+def params(request: pytest.FixtureRequest) -> CodingParams:
+    return CodingParams(16, request.param, 8 * request.param, binding_of(FakeModel()))
+
+
+def test_blocks_come_back_alone_and_in_any_company(params: CodingParams) -> None:
+    payloads = ModelCodec(FakeModel(), params).encode(BLOCKS)
+    coded = list(zip(payloads, map(len, BLOCKS), strict=True))
+    assert ModelCodec(FakeModel(), params).decode(coded[::-1]) == BLOCKS[::-1]
+    for one, block in zip(coded, BLOCKS, strict=True):
+        assert ModelCodec(FakeModel(), params).decode([one]) == [block]
+
+
+def test_a_lane_at_a_time_and_no_guesses(params: CodingParams) -> None:
+    model = FakeModel()
+    coder = ModelCodec(model, params)
+    payloads = coder.encode(BLOCKS)
+    coder.decode(list(zip(payloads, map(len, BLOCKS), strict=True)))
+    assert set(model.lanes) == {1}
+    assert coder.drafts == 0
+
+
+def test_progress_adds_up(params: CodingParams) -> None:
+    told: list[int] = []
+    ModelCodec(FakeModel(), params).encode(BLOCKS, told.append)
+    assert sum(told) == sum(map(len, BLOCKS))
+    assert min(told) >= 0
+
+
+class Unsteady(FakeContext):
+    """Computes its n-th row ever a little differently."""
+
+    count = 0
+
+    def step(self, token: int) -> np.ndarray:
+        type(self).count += 1
+        row = super().step(token)
+        return row + np.float32(2.0) * np.roll(row, 1) if type(self).count == 30 else row
+
+
+def test_a_backend_that_does_not_repeat_itself_is_found_in_encoding() -> None:
+    Unsteady.count = 0
+    model = FakeModel(Unsteady)
+    with pytest.raises(ModelError, match="does not compute the same twice"):
+        ModelCodec(model, CodingParams(16, binding=binding_of(model))).encode([BLOCKS[0]])
+    assert Unsteady.count > 30
+
+
+# --- what is recorded ---
+
+
+def test_params_hold_a_binding() -> None:
+    params = CodingParams(2048, 1, 13, BINDING)
+    data = params.to_bytes()
+    assert data.startswith(b"\x02\x51\x80\x10backend=fake\nthreads=2\ncpu=Some (R)")
+    assert CodingParams.from_bytes(data) == params
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=200)
+def test_damaged_params(tail: bytes) -> None:
+    for version in (1, 2):
+        try:
+            params = CodingParams.from_bytes(bytes([version, 0, 64]) + tail)
+        except (CorruptError, UnsupportedFormatError):
+            continue
+        assert bool(params.binding) == (version == 2)
+        assert len(params.binding) <= tail.count(b"=")
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"a", b"a=", b"=a", b"a=b\n", b"a=b\na=c", b"a=\x7f", b"A=b", b"a=\xff"]
+)
+def test_a_binding_that_is_none(tail: bytes) -> None:
+    with pytest.raises(CorruptError):
+        CodingParams.from_bytes(b"\x02\x00\x40" + tail)
+
+
+def test_bindings_of_every_backend_fit() -> None:
+    longest = floats.printable("x" * 100)
+    most = {"backend": "transformers", "gpu-layers": "9999", "threads": "1024", "plan": "step/512/eager"}
+    most |= {"library": "0" * 16, "cpu": longest, "gpu": longest, "llama-cpp-python": longest[:24]}
+    assert len(CodingParams(2048, 1, 13, most).to_bytes()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("A\tB  C", "A B C"), ("\u00e9\n\0", "? ?"), ("", "unknown"), ("x" * 60, "x" * 48)]
+)
+def test_printable(value: str, text: str) -> None:
+    assert floats.printable(value) == text
+
+
+def test_the_command_line_knows_all_backends() -> None:
+    assert BACKENDS == floats.NAMES
+    assert EXACT == floats.EXACT
+
+
+# --- who may decode ---
+
+
+def codec_id(**changes: str) -> CodecId:
+    model = FakeModel(**changes)
+    return CodecId(model.fingerprint, CodingParams(16, binding=model.binding).to_bytes(), model.name)
+
+
+def test_the_same_binding_decodes() -> None:
+    assert codec.for_decoding(codec_id(), FakeModel(), None).params.binding == FakeModel().binding
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threads": "2"}, ["threads 2, here 1"]),
+        ({"cpu": "another", "threads": "3"}, ["cpu another, here (none); threads 3, here 1"]),
+    ],
+)
+def test_a_mismatch_names_both_sides(changes: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(ModelMismatchError) as caught:
+        codec.for_decoding(codec_id(**changes), FakeModel(), None)
+    assert all(word in str(caught.value) for word in [*words, "--force-backend"])
+
+
+def test_a_mismatch_may_be_tried(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "nacrith"):
+        codec.for_decoding(codec_id(threads="2"), FakeModel(), None, force=True)
+    assert "threads 2, here 1" in caplog.text
+
+
+def test_exact_archives_and_bound_ones_are_not_mixed_up() -> None:
+    with pytest.raises(ModelMismatchError, match="backend fake"):
+        codec.for_decoding(codec_id(), FakeModel(), None, backend="llama.cpp")
+    bare = CodecId(FakeModel.fingerprint, CodingParams(16).to_bytes(), "fake")
+    with pytest.raises(ModelMismatchError, match=r"backend \(none\), here fake"):
+        codec.for_decoding(bare, FakeModel(), None)
+    with pytest.raises(ModelMismatchError, match="--backend exact"):
+        codec.for_decoding(bare, str(TINY), None, backend="llama.cpp")
+
+
+@pytest.mark.parametrize(
+    ("binding", "error", "words"),
+    [
+        ({"backend": "fake"}, ModelError, "no backend 'fake'"),
+        ({"threads": "2"}, ModelError, "no backend"),
+    ],
+)
+def test_bindings_from_elsewhere(binding: dict[str, str], error: type[Exception], words: str) -> None:
+    strange = CodecId(bytes(32), CodingParams(16, binding=binding).to_bytes(), "x")
+    for force in (False, True):
+        with pytest.raises(error, match=words):
+            codec.for_decoding(strange, str(TINY), None, force=force)
+
+
+@pytest.mark.parametrize(
+    "binding", [{}, {"threads": "0"}, {"threads": "9" * 5}, {"threads": "1", "gpu-layers": "x"}]
+)
+def test_settings_that_cannot_be_had(binding: dict[str, str]) -> None:
+    with pytest.raises(ModelMismatchError, match="impossible here"):
+        floats.Settings.recorded(binding)
+
+
+def test_settings_come_from_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NACRITH_DEVICE", "cuda:3")
+    monkeypatch.setenv("NACRITH_GPU_LAYERS", "7")
+    recorded = {"threads": "5", "device": "cpu", "dtype": "bfloat16", "gpu-layers": "0"}
+    assert floats.Settings.recorded(recorded) == floats.Settings(5, "cpu", "bfloat16", 0)
+    here = floats.Settings.recorded(recorded, device_here=True)
+    assert here == floats.Settings(5, "cuda:3", "bfloat16", 7)
+    assert floats.Settings.of_environment(2) == floats.Settings(2, "cuda:3", "float32", 7)
+    monkeypatch.setenv("NACRITH_GPU_LAYERS", "many")
+    with pytest.raises(ModelError, match="NACRITH_GPU_LAYERS"):
+        floats.Settings.of_environment(2)
