@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from clirunner import nacrith
 
 from nacrith import codec as codecs
 from nacrith.archive.blockcodec import BlockCodec
+from nacrith.cli import engines
+from nacrith.cli.console import Console
+from nacrith.cli.options import Settings
 from nacrith.codec.spread import SpreadCodec
 from nacrith.errors import CorruptError, ModelError, ModelMissingError
 from nacrith.jobs import devices
@@ -81,3 +87,34 @@ def test_errors_that_are_not_ours() -> None:
     with pytest.raises(ModelError, match="ZeroDivisionError: by zero"):
         codec.encode(BLOCKS)
     codec.stop()
+
+
+def test_devices_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPUs are made up: their workers run on cores. One set of workers serves file after file."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(devices, "on_gpus", lambda gpus, threads: devices.on_cores(len(gpus), threads))
+    settings = Settings(Console(), level=1, model=TINY, model_is_default=False, device="cuda:1,cuda:0")
+    codec = engines.encoder(settings)
+    try:
+        assert isinstance(codec, SpreadCodec)
+        assert engines.encoder(settings) is codec
+        payloads = codec.encode(BLOCKS)
+        assert payloads == tiny().encode(BLOCKS)
+        other = engines.decoder(settings, codec.id)
+        assert isinstance(other, SpreadCodec)
+        assert other is not codec
+        codec = other
+        assert codec.decode([(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]) == BLOCKS
+        with pytest.raises(ModelError, match="leaves 2 devices"):
+            engines.encoder(replace(settings, device="cuda:2"))
+    finally:
+        engines.forget_workers()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_a_gpu_without_torch_ends_in_our_error(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(TEXT)
+    result = nacrith("compress", "--device", "cuda:0", "text", cwd=tmp_path)
+    assert result.code == 1
+    assert result.said("torch")
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -88,16 +88,22 @@ def _running(how: Callable[..., BlockCodec], settings: Settings) -> BlockCodec:
 
     key = (str(how), settings.device)
     if _spread is None or _spread[0] != key:
-        if _spread is not None:
-            signals.before_death.discard(_spread[1].stop)
-            _spread[1].stop()
-            _spread = None
+        forget_workers()
         found = devices.gpus(settings.device, os.environ)
         environments = devices.on_gpus(found, settings.threads or devices.cores())
         codec = SpreadCodec(partial(_in_worker, how), environments)
         signals.before_death.add(codec.stop)
         _spread = key, codec
     return _spread[1]
+
+
+def forget_workers() -> None:
+    """End the processes that content was spread over last."""
+    global _spread
+    if _spread is not None:
+        signals.before_death.discard(_spread[1].stop)
+        _spread[1].stop()
+        _spread = None
 
 
 def _in_worker(how: Callable[..., BlockCodec]) -> BlockCodec:

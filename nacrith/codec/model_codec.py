@@ -139,7 +139,7 @@ class ModelCodec:
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         jobs = self.decode_jobs(blocks, progress)
-        lanes = self.decode_lanes(len(jobs))
+        lanes = self.decode_lanes(min(LANES, len(jobs)))
         lanes.add(jobs)
         while lanes.step():
             pass
@@ -151,12 +151,11 @@ class ModelCodec:
         """The blocks, for lanes of this codec."""
         return [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
 
-    def decode_lanes(self, jobs: int) -> Lanes:
-        """Lanes for about so many jobs at a time."""
-        lanes = max(1, min(self._side_by_side, jobs))
-        return Lanes(
-            self.model, self.params.window, lanes, self._ensemble, drafts=self.drafts, worth=self.worth
-        )
+    def decode_lanes(self, count: int) -> Lanes:
+        """So many lanes; of a model in floats, one."""
+        count = max(1, count) if self.model.portable else 1
+        window, worth = self.params.window, self.worth
+        return Lanes(self.model, window, count, self._ensemble, drafts=self.drafts, worth=worth)
 
 
 def binding_of(model: LanguageModel) -> Mapping[str, str]:

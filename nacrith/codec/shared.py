@@ -17,9 +17,9 @@ from nacrith.codec.model_codec import LANES, ModelCodec
 class SharedCodec:
     """A BlockCodec that may be used by several threads at once; the bytes are those of `codec`."""
 
-    def __init__(self, codec: ModelCodec) -> None:
+    def __init__(self, codec: ModelCodec, lanes: int = LANES) -> None:
         self._codec = codec
-        self._lanes = codec.decode_lanes(LANES)
+        self._lanes = codec.decode_lanes(lanes)
         self._model = threading.Lock()
 
     @property
