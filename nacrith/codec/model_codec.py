@@ -112,6 +112,7 @@ class ModelCodec:
     def _encode_group(self, blocks: list[tuple[bytes, bool]], progress: Progress | None) -> list[bytes]:
         if not blocks:
             return []
+        self.model.prepare()
         tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
         ports = [EncodePort(self._ensemble()) for _ in blocks]
         tallies = [
@@ -153,6 +154,7 @@ class ModelCodec:
 
     def decode_lanes(self, count: int) -> Lanes:
         """So many lanes; of a model in floats, one."""
+        self.model.prepare()
         count = max(1, count) if self.model.portable else 1
         window, worth = self.params.window, self.worth
         return Lanes(self.model, window, count, self._ensemble, drafts=self.drafts, worth=worth)

@@ -106,6 +106,9 @@ class LlamaCppModel:
     def tokenizer(self) -> ByteTokenizer:
         return ByteTokenizer.from_definition(tokenizer_of(self._path, self._fields))
 
+    def prepare(self) -> None:
+        """All has been loaded."""
+
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
         """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
         plan = Plan.of(self.max_context if window is None else window, self.max_context)

@@ -117,6 +117,10 @@ class LanguageModel(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
 
+    def prepare(self) -> None:
+        """Load now what would be loaded when it is first used; otherwise nothing."""
+        ...
+
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """A new session; `window` is the number of latest tokens attended to (at most and by default
         `max_context`)."""

@@ -73,6 +73,9 @@ class TransformersModel:
     def tokenizer(self) -> ByteTokenizer:
         return ByteTokenizer.from_definition(self._definition)
 
+    def prepare(self) -> None:
+        """All has been loaded."""
+
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
         """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
         plan = Plan.of(self.max_context if window is None else window, self.max_context)

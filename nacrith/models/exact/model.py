@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -58,6 +59,14 @@ class ExactModel:
     @cached_property
     def engine(self) -> backends.Engine:
         return backends.create(self.file, self.threads)
+
+    def prepare(self) -> None:
+        if "engine" in self.__dict__ and "tokenizer" in self.__dict__:
+            return
+        with ThreadPoolExecutor(1) as pool:  # the engine is native code, which runs beside Python
+            engine = pool.submit(lambda: self.engine)
+            _ = self.tokenizer
+            engine.result()
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """Fresh lanes; ValueError for a window outside 2 * SINKS .. max_context."""
