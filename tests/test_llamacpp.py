@@ -63,6 +63,15 @@ def test_what_it_is(model: floats.BoundModel, directory: Path) -> None:
     checks.as_good_as_exact(model)
 
 
+def test_it_is_tried_once(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NACRITH_MODEL_DIR", str(tmp_path))
+    monkeypatch.delenv("NACRITH_DEVICE")
+    first = load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
+    monkeypatch.setattr(probe, "_command", lambda *_: pytest.fail("tried again"))
+    load_model(str(directory / "tiny.gguf"), threads=2, backend="llama.cpp")
+    load_bound_model(first.binding, first.fingerprint, name_or_path=str(directory / "tiny.gguf"))
+
+
 @pytest.mark.parametrize(("window", "size"), [(16, 90), (300, 700)])
 def test_rows_do_not_depend_on_the_calls(model: floats.BoundModel, window: int, size: int) -> None:
     checks.rows_do_not_depend_on_the_calls(model, 512, window, size)

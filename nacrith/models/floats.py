@@ -13,7 +13,7 @@ import importlib.util
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -123,9 +123,16 @@ def open_model(backend: str, path: Path, settings: Settings) -> BoundModel:
             f"{path}: not what {backend} runs; give a .gguf file to llama.cpp, a directory with"
             " safetensors to transformers"
         )
-    facts = [here(backend), vars(settings), fingerprint(path).hex()]
-    probe.check(backend, path, settings, facts)
-    return load(backend, path, settings)
+    probe.check(backend, path, settings, _facts(backend, path, settings))
+    model = load(backend, path, settings)
+    # Whoever decodes will ask with the device that was found here.
+    probe.remember(_facts(backend, path, Settings.recorded(model.binding)))
+    return model
+
+
+def _facts(backend: str, path: Path, settings: Settings) -> Sequence[object]:
+    """On which it depends whether a backend crashes."""
+    return here(backend), replace(settings, threads=0), fingerprint(path).hex()
 
 
 def load(backend: str, path: Path, settings: Settings) -> BoundModel:

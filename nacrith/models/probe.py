@@ -41,8 +41,7 @@ _log = logging.getLogger("nacrith")
 
 def check(backend: str, path: Path, settings: Settings, facts: Sequence[object]) -> None:
     """ModelError if `backend` crashes on this model. facts: all on which that may depend."""
-    key = hashlib.sha256(repr(facts).encode()).hexdigest()
-    if records.is_tried(store.cache_directory(), key):
+    if records.is_tried(store.cache_directory(), _key(facts)):
         return
     _log.info("trying %s in another process (once for each model and build)", backend)
     try:
@@ -61,8 +60,19 @@ def check(backend: str, path: Path, settings: Settings, facts: Sequence[object])
     if done.returncode < 0 or done.returncode > 128:  # the latter: how Windows tells of a crash
         raise _failure(backend, f"crashed ({_name(done.returncode)})", done.stderr)
     if done.returncode == 0:
-        records.remember_tried(store.cache_directory(), key)
+        remember(facts)
     # Any other end is an exception, which whoever asked will meet in this process and report.
+
+
+def remember(facts: Sequence[object]) -> None:
+    """Record that with these facts no backend crashes."""
+    key = _key(facts)
+    if not records.is_tried(store.cache_directory(), key):
+        records.remember_tried(store.cache_directory(), key)
+
+
+def _key(facts: Sequence[object]) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _command(backend: str, path: Path, settings: Settings) -> list[str]:
