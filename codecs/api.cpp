@@ -4,6 +4,7 @@
 
 #include "engine.hpp"
 #include "ensemble.hpp"
+#include "variants.hpp"
 
 using nacrith::Engine;
 using nacrith::Ensemble;
@@ -53,19 +54,8 @@ int32_t guarded(const Body &body) noexcept {
     }
 }
 
-const Kernels *kernels(int32_t index) {
-#ifdef NACRITH_AVX2
-    static const bool has_avx2 = [] {
-        __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") != 0;
-    }();
-    if (has_avx2 && index-- == 0) return &nacrith::avx2_kernels();
-#endif
-    return index == 0 ? &nacrith::portable_kernels() : nullptr;
-}
-
 const Kernels &named(const char *name) {
-    for (int32_t i = 0; const Kernels *k = kernels(i); i++)
+    for (const Kernels *k : nacrith::trusted_kernels())
         if (!name || std::string(name) == k->name) return *k;
     throw std::invalid_argument(std::string("this processor has no kernels called ") + name);
 }
@@ -77,8 +67,12 @@ int32_t nacrith_abi_version(void) { return 3; }
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
 const char *nacrith_kernels(int32_t index) {
-    const Kernels *k = index < 0 ? nullptr : kernels(index);
-    return k ? k->name : nullptr;
+    const char *name = nullptr;
+    guarded([&] {
+        const auto &all = nacrith::trusted_kernels();
+        if (index >= 0 && static_cast<size_t>(index) < all.size()) name = all[static_cast<size_t>(index)]->name;
+    });
+    return name;
 }
 
 int32_t nacrith_engine_create(const nacrith_config *config, const nacrith_tensor *tensors, int64_t tensor_count,

@@ -51,7 +51,8 @@ NACRITH_API int32_t nacrith_abi_version(void);
 /* Why the last call of this thread failed; valid until its next one. */
 NACRITH_API const char *nacrith_last_error(void);
 
-/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. */
+/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. Only
+ * those are listed, and used, that gave the right integers when they were asked a few at first use. */
 NACRITH_API const char *nacrith_kernels(int32_t index);
 
 /* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1. */
