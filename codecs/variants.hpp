@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels.hpp"
@@ -19,9 +20,11 @@ const std::vector<const Kernels *> &trusted_kernels();
 // Whether the kernels answer a few questions as the portable ones do. Takes less than a millisecond.
 bool faithful(const Kernels &kernels);
 
-// Name of the first kernel that answers the question of number `seed` otherwise in `a` than in `b`, bit
-// for bit; nullptr if none does. Questions are shapes and values, the extreme ones among them; `size`
-// bounds the shapes: rows and columns of about that many.
+// What the kernels answer to the question of number `seed`, as bytes. Questions are shapes and values, the
+// extreme ones among them; `size` bounds the shapes: rows and columns of about that many.
+std::string answers(const Kernels &kernels, uint64_t seed, int64_t size);
+
+// The first part of a question that two sets answer differently; nullptr if there is none.
 const char *difference(const Kernels &a, const Kernels &b, uint64_t seed, int64_t size);
 
 }  // namespace nacrith
