@@ -65,6 +65,8 @@ private:
     uint64_t state_;
 };
 
+constexpr int64_t kBlock = 12;  // most rows of a block, of any set: each number of rows is code of its own
+
 template <class T>
 void put(std::string &answer, const std::vector<T> &values, int64_t count = -1) {
     const size_t n = count < 0 ? values.size() : static_cast<size_t>(count);
@@ -80,13 +82,14 @@ void linear(const Kernels &kernels, Random &random, int64_t size, std::string &a
     const bool longest = random.one_in(4);  // sums reach 2^31 - 1 at 1023 columns, beyond that they are wide
     const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 2000 : size);
     const int64_t pairs = (columns + 1) / 2, tiles = (rows + kTile - 1) / kTile;
-    const int64_t count = random.within(1, longest ? 13 : size), stride = 2 * (pairs + random.within(0, 3));
+    const int64_t count = longest ? random.within(1, 13) : random.within(kBlock, kBlock + size);
+    const int64_t stride = 2 * (pairs + random.within(0, 3));
     const int32_t limit = random.limit();
     const auto packed = random.integers<int8_t>(tiles * pairs * 2 * kTile, -128, 127);
     const auto q = random.integers<int16_t>((count - 1) * stride + 2 * pairs, -limit, limit);
     const auto row_scales = random.floats(tiles * kTile, random.magnitude());
     const auto scales = random.scales(count);
-    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || random.one_in(8);
+    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || random.one_in(4);
     const Matrix matrix{packed.data(), row_scales.data(), rows, pairs, wide};
     const int64_t begin = random.within(0, tiles - 1), end = random.within(begin, tiles);
     for (const Store mode : {Store::kWrite, Store::kAdd, Store::kLogits}) {
@@ -98,6 +101,12 @@ void linear(const Kernels &kernels, Random &random, int64_t size, std::string &a
                        {mode, out.data(), rows, to.data()});
         put(answer, out);
         put(answer, logits);
+    }
+    const Matrix narrow{packed.data(), row_scales.data(), rows, pairs, false};
+    std::vector<float> out(static_cast<size_t>(kBlock * rows));
+    for (int64_t n = 1; n <= kBlock && !longest; n++) {
+        kernels.linear(narrow, 0, 1, {q.data(), stride, scales.data()}, n, {Store::kWrite, out.data(), rows, nullptr});
+        put(answer, out);
     }
 }
 
