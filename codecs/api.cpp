@@ -4,25 +4,33 @@
 
 #include "engine.hpp"
 #include "ensemble.hpp"
+#include "variants.hpp"
 
 using nacrith::Engine;
 using nacrith::Ensemble;
 using nacrith::Kernels;
 using nacrith::Session;
 
-struct nacrith_engine {
-    std::shared_ptr<Engine> engine;
-};
-
-struct nacrith_session {
-    Session session;
-};
-
-struct nacrith_ensemble {
-    Ensemble ensemble;
+struct nacrith_object {
+    virtual ~nacrith_object() = default;
 };
 
 namespace {
+
+// An object around a value of ours.
+template <class Value>
+struct Holder : nacrith_object {
+    explicit Holder(Value &&made) : value(std::move(made)) {}
+    Value value;
+};
+
+using SharedEngine = std::shared_ptr<Engine>;  // its sessions hold it too
+
+template <class Value>
+Value &held(nacrith_object *object) {
+    if (const auto holder = dynamic_cast<Holder<Value> *>(object)) return holder->value;
+    throw std::invalid_argument("the object is of another kind");
+}
 
 thread_local std::string last_error;
 
@@ -53,44 +61,36 @@ int32_t guarded(const Body &body) noexcept {
     }
 }
 
-const Kernels *kernels(int32_t index) {
-#ifdef NACRITH_AVX2
-    static const bool has_avx2 = [] {
-        __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") != 0;
-    }();
-    if (has_avx2 && index-- == 0) return &nacrith::avx2_kernels();
-#endif
-    return index == 0 ? &nacrith::portable_kernels() : nullptr;
-}
-
 const Kernels &named(const char *name) {
-    for (int32_t i = 0; const Kernels *k = kernels(i); i++)
+    for (const Kernels *k : nacrith::trusted_kernels())
         if (!name || std::string(name) == k->name) return *k;
     throw std::invalid_argument(std::string("this processor has no kernels called ") + name);
 }
 
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 3; }
+int32_t nacrith_abi_version(void) { return 4; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
 const char *nacrith_kernels(int32_t index) {
-    const Kernels *k = index < 0 ? nullptr : kernels(index);
-    return k ? k->name : nullptr;
+    const char *name = nullptr;
+    guarded([&] {
+        const auto &all = nacrith::trusted_kernels();
+        if (index >= 0 && static_cast<size_t>(index) < all.size()) name = all[static_cast<size_t>(index)]->name;
+    });
+    return name;
 }
+
+void nacrith_destroy(nacrith_object *object) { delete object; }
 
 int32_t nacrith_engine_create(const nacrith_config *config, const nacrith_tensor *tensors, int64_t tensor_count,
                               const char *kernels, int32_t threads, nacrith_engine **out) {
     return guarded([&] {
         if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be within 1..1024");
-        auto engine = std::make_shared<Engine>(*config, tensors, tensor_count, named(kernels), threads);
-        *out = new nacrith_engine{std::move(engine)};
+        *out = new Holder(std::make_shared<Engine>(*config, tensors, tensor_count, named(kernels), threads));
     });
 }
-
-void nacrith_engine_destroy(nacrith_engine *engine) { delete engine; }
 
 int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes, int64_t window, int64_t rollback,
                                int64_t batch, nacrith_session **out) {
@@ -99,46 +99,38 @@ int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes, int64_t wi
         if (lanes < 0 || lanes > kMost || window < 2 * nacrith::kSinks || window > kMost || rollback < 0 ||
             rollback > kMost || batch < 1 || batch > 4096)
             throw std::invalid_argument("lanes, window, rollback or batch is out of range");
-        *out = new nacrith_session{Session(engine->engine, lanes, window, rollback, batch)};
+        *out = new Holder(Session(held<SharedEngine>(engine), lanes, window, rollback, batch));
     });
 }
 
-void nacrith_session_destroy(nacrith_session *session) { delete session; }
-
 int32_t nacrith_session_extend(nacrith_session *session, const int64_t *counts, const int32_t *ids,
                                const int64_t *depths, int32_t *rows) {
-    return guarded([&] { session->session.extend(counts, ids, depths, rows); });
+    return guarded([&] { held<Session>(session).extend(counts, ids, depths, rows); });
 }
 
 int32_t nacrith_session_keep(nacrith_session *session, int64_t lane, const int64_t *path, int64_t count) {
-    return guarded([&] { session->session.keep(lane, path, count); });
+    return guarded([&] { held<Session>(session).keep(lane, path, count); });
 }
 
 int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length) {
-    return guarded([&] { session->session.rollback(lane, length); });
-}
-
-int32_t nacrith_session_lengths(const nacrith_session *session, int64_t *lengths) {
-    return guarded([&] { session->session.lengths(lengths); });
+    return guarded([&] { held<Session>(session).rollback(lane, length); });
 }
 
 int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
                                 const int64_t *exp, const void *prior, int64_t prior_bytes,
                                 const char *kernels, nacrith_ensemble **out) {
     return guarded([&] {
-        *out = new nacrith_ensemble{Ensemble(set, vocab, capacity, lg, exp, static_cast<const uint8_t *>(prior),
-                                             prior_bytes, named(kernels))};
+        *out = new Holder(Ensemble(set, vocab, capacity, lg, exp, static_cast<const uint8_t *>(prior),
+                                   prior_bytes, named(kernels)));
     });
 }
 
-void nacrith_ensemble_destroy(nacrith_ensemble *ensemble) { delete ensemble; }
-
 int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, const int32_t *row,
                                 float *counts) {
-    return guarded([&] { ensemble->ensemble.counts(previous, row, counts); });
+    return guarded([&] { held<Ensemble>(ensemble).counts(previous, row, counts); });
 }
 
 int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
                                 const int32_t *tokens, uint32_t *low, uint32_t *count) {
-    return guarded([&] { ensemble->ensemble.encode(n, rows, tokens, low, count); });
+    return guarded([&] { held<Ensemble>(ensemble).encode(n, rows, tokens, low, count); });
 }

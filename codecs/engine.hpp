@@ -153,7 +153,6 @@ public:
     void extend(const int64_t *counts, const int32_t *ids, const int64_t *depths, int32_t *rows);
     void keep(int64_t lane, const int64_t *path, int64_t count);
     void rollback(int64_t lane, int64_t length);
-    void lengths(int64_t *out) const;
 
 private:
     struct Piece {  // rows at consecutive positions of a lane

@@ -11,8 +11,6 @@ namespace nacrith {
 // Integer matrices are packed in tiles of 16 output rows: [tile][column pair][row in tile][2], padded
 // with zeros. One tile and one pair of columns is 32 bytes, which suits a multiply-add of pairs.
 constexpr int64_t kTile = 16;
-// Most activation rows of one `block`.
-constexpr int64_t kRows = 6;
 constexpr int64_t kSinks = 4;
 
 struct Matrix {
@@ -88,9 +86,10 @@ struct Kernels {
     int64_t (*above)(const float *w, float bound, int64_t n, int32_t *index);
 };
 
+// Of these a build has the ones for its processor family: see variants.cpp.
 const Kernels &portable_kernels();
-#ifdef NACRITH_AVX2
 const Kernels &avx2_kernels();
-#endif
+const Kernels &avx512_kernels();
+const Kernels &neon_kernels();
 
 }  // namespace nacrith

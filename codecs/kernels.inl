@@ -3,7 +3,8 @@
 //     template <int M> void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride,
 //                                 int32_t *acc);
 //
-// which sets acc[m][n] (m < M, n < 16) to the sum over 2 * pairs columns of q(m) * w(n), w one tile.
+// which sets acc[m][n] (m < M, n < 16) to the sum over 2 * pairs columns of q(m) * w(n), w one tile. Sums
+// fit 32 bits in any order. M goes up to kRows, which the variant defines as well.
 // The including file opens an anonymous namespace, so that code made for one instruction set cannot be
 // linked into another.
 //
@@ -17,6 +18,7 @@ constexpr int32_t kRintBits = 0x4b400000;
 constexpr float kLogitUnit = kLog2e * 65536.0f;
 constexpr float kLogitMax = 1073741824.0f;             // 2^30
 constexpr int64_t kChunk = 96;                         // activation rows that stay in the L2 cache
+static_assert(kChunk % kRows == 0);
 
 inline uint32_t bits(float x) {
     uint32_t u;
@@ -116,15 +118,11 @@ void rotate(const float *__restrict x, const float *__restrict cos, const float 
     }
 }
 
+template <int M = kRows>
 void block_of(int64_t m, const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int32_t *acc) {
-    switch (m) {
-        case 1: return block<1>(w, pairs, q, stride, acc);
-        case 2: return block<2>(w, pairs, q, stride, acc);
-        case 3: return block<3>(w, pairs, q, stride, acc);
-        case 4: return block<4>(w, pairs, q, stride, acc);
-        case 5: return block<5>(w, pairs, q, stride, acc);
-        default: return block<6>(w, pairs, q, stride, acc);
-    }
+    if constexpr (M > 1)
+        if (m < M) return block_of<M - 1>(m, w, pairs, q, stride, acc);
+    block<M>(w, pairs, q, stride, acc);
 }
 
 // The same in 64 bits, one row: for models whose sums may leave 32 bits.

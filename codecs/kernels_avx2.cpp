@@ -10,6 +10,8 @@
 namespace nacrith {
 namespace {
 
+constexpr int64_t kRows = 6;
+
 inline __m256i widened(const int8_t *w) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(w)));
 }

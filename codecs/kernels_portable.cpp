@@ -7,6 +7,8 @@
 namespace nacrith {
 namespace {
 
+constexpr int64_t kRows = 6;
+
 // Products of 16 by 16 bits into 32, sixteen side by side: the form in which compilers see the widening
 // multiplications of SSE2 and NEON.
 template <int M>

@@ -41,9 +41,9 @@ typedef struct nacrith_tensor {
     int64_t bytes;
 } nacrith_tensor;
 
-typedef struct nacrith_engine nacrith_engine;
-typedef struct nacrith_session nacrith_session;
-typedef struct nacrith_ensemble nacrith_ensemble;
+/* What a create function makes. Each function checks that it was given the right kind. */
+typedef struct nacrith_object nacrith_object;
+typedef nacrith_object nacrith_engine, nacrith_session, nacrith_ensemble;
 
 /* Raised by every change of this header. */
 NACRITH_API int32_t nacrith_abi_version(void);
@@ -51,19 +51,21 @@ NACRITH_API int32_t nacrith_abi_version(void);
 /* Why the last call of this thread failed; valid until its next one. */
 NACRITH_API const char *nacrith_last_error(void);
 
-/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. */
+/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. Only
+ * those are listed, and used, that gave the right integers when they were asked a few at first use. */
 NACRITH_API const char *nacrith_kernels(int32_t index);
+
+/* Frees an object; NULL is none. Its sessions may outlive an engine. */
+NACRITH_API void nacrith_destroy(nacrith_object *object);
 
 /* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1. */
 NACRITH_API int32_t nacrith_engine_create(const nacrith_config *config, const nacrith_tensor *tensors,
                                           int64_t tensor_count, const char *kernels, int32_t threads,
                                           nacrith_engine **out);
-NACRITH_API void nacrith_engine_destroy(nacrith_engine *engine);
 
 /* rollback: tokens that can always be taken back; batch: most rows of one pass through the layers. */
 NACRITH_API int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes, int64_t window,
                                            int64_t rollback, int64_t batch, nacrith_session **out);
-NACRITH_API void nacrith_session_destroy(nacrith_session *session);
 
 /* Appends counts[i] tokens to lane i. ids: the tokens of all lanes, lane by lane; rows: one row of
  * `vocab` integers for each token, in the same order. After an argument error no lane has changed;
@@ -79,10 +81,9 @@ NACRITH_API int32_t nacrith_session_extend(nacrith_session *session, const int64
  * each the parent of the next, which is the caller's to see to; the first has depth 0. */
 NACRITH_API int32_t nacrith_session_keep(nacrith_session *session, int64_t lane, const int64_t *path,
                                          int64_t count);
-NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length);
 
-/* lengths: tokens held by each lane. */
-NACRITH_API int32_t nacrith_session_lengths(const nacrith_session *session, int64_t *lengths);
+/* Takes back all of the lane's tokens but the first `length`. */
+NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length);
 
 /* The predictors of one block, joined with the model's rows (formats/coding-v1.md). set: 0, the model
  * alone, which needs the first two and `kernels` only, or 1, the cascade. capacity: contexts of an order
@@ -91,7 +92,6 @@ NACRITH_API int32_t nacrith_session_lengths(const nacrith_session *session, int6
 NACRITH_API int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
                                             const int64_t *exp, const void *prior, int64_t prior_bytes,
                                             const char *kernels, nacrith_ensemble **out);
-NACRITH_API void nacrith_ensemble_destroy(nacrith_ensemble *ensemble);
 
 /* The `vocab` counts of the next token for a row of log2 weights, within 2^30 of zero. previous: the token
  * that came under the counts given last, to be learnt from; -1: none. After an error about a row, or one

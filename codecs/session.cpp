@@ -47,10 +47,6 @@ Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, 
     for (Scratch &s : scratch_) s.row = Buffer<float>(widest);
 }
 
-void Session::lengths(int64_t *out) const {
-    for (const Lane &lane : lanes_) *out++ = lane.length();
-}
-
 Lane &Session::lane_at(int64_t index) {
     if (index < 0 || index >= static_cast<int64_t>(lanes_.size()))
         throw std::invalid_argument("there is no lane " + std::to_string(index));

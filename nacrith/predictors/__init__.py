@@ -32,9 +32,11 @@ def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
     from nacrith.predictors.prior import load
 
     if _native():
+        from nacrith.models.exact import backends
         from nacrith.predictors.native import NativeEnsemble
 
-        return NativeEnsemble(number, vocab_size, capacity, load() if number else None)
+        prior = load() if number else None
+        return NativeEnsemble(number, vocab_size, capacity, prior, backends.kernels())
     if number == 0:
         return ModelAlone()
     from nacrith.predictors.cascade import Cascade

@@ -38,7 +38,7 @@ class NativeEnsemble:
         data = b"" if prior is None else prior.to_bytes()
         self._handle = self._library.create_ensemble(number, vocab_size, capacity, _tables(), data, kernels)
         self._came = -1  # a token to be learnt from, with the next call
-        native.release_with(self, self._library.destroy_ensemble, self._handle)
+        native.release_with(self, self._library, self._handle)
 
     def counts(self, logits: Logits) -> F32:
         """As coder.cdf.counts: integers (V,) of at least 1 that sum to TOTAL. Scratch memory."""

@@ -36,33 +36,49 @@ class Engine(Protocol):
 def backend() -> str:
     """ "native", "numpy" or "torch": what exact models run on. NACRITH_BACKEND decides if it is set;
     otherwise the native engine runs where it is installed. ModelError if what it names is not there."""
-    asked = os.environ.get("NACRITH_BACKEND") or ""
-    if asked and asked not in BACKENDS:
-        raise ModelError(f"NACRITH_BACKEND={asked}: there is no such backend; use native, numpy or torch")
-    if asked == "torch" and importlib.util.find_spec("torch") is None:
-        raise _no_torch("it is not installed")
-    if asked in ("numpy", "torch"):
-        return asked
-    try:
-        native.load()
-    except ModelError as error:
-        if asked:
-            raise
-        _warn_once(str(error))
-        return "numpy"
-    return "native"
+    return _choice()[0]
+
+
+def kernels() -> str | None:
+    """The set of kernels that NACRITH_BACKEND=native:NAME names; None, for the best, if it names none."""
+    return _choice()[1]
 
 
 def create(file: ModelFile, threads: int) -> Engine:
     """The engine that `backend` names, with the weights of a model file."""
-    name = backend()
+    name, kernels = _choice()
     if name == "torch":
         try:
             from nacrith.models.exact.torch_engine import TorchEngine
         except (ImportError, OSError) as error:  # OSError: a library that torch loads
             raise _no_torch(str(error)) from None
         return TorchEngine(file, threads)
-    return NativeEngine(file, threads) if name == "native" else NumpyEngine(file, threads)
+    return NativeEngine(file, threads, kernels) if name == "native" else NumpyEngine(file, threads)
+
+
+def _choice() -> tuple[str, str | None]:
+    """The backend, and the set of kernels if one is named."""
+    asked = os.environ.get("NACRITH_BACKEND") or ""
+    name, colon, kernels = asked.partition(":")
+    if asked and (name not in BACKENDS or (colon and name != "native")):
+        raise ModelError(f"NACRITH_BACKEND={asked}: there is no such backend; use native, numpy or torch")
+    if name == "torch" and importlib.util.find_spec("torch") is None:
+        raise _no_torch("it is not installed")
+    if name in ("numpy", "torch"):
+        return name, None
+    try:
+        there = native.load().kernels()
+    except ModelError as error:
+        if asked:
+            raise
+        _warn_once(str(error))
+        return "numpy", None
+    if colon and kernels not in there:
+        raise ModelError(
+            f"NACRITH_BACKEND={asked}: there are no such kernels for this processor;"
+            f" use {' or '.join(f'native:{k}' for k in there)}"
+        )
+    return "native", kernels or None
 
 
 def _no_torch(why: str) -> ModelError:

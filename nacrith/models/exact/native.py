@@ -10,7 +10,6 @@ import ctypes
 import os
 import sys
 import weakref
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 _PACKAGED = Path(__file__).resolve().parents[2] / "_native"
 _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
@@ -48,6 +47,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_abi_version": (ctypes.c_int32, []),
     "nacrith_last_error": (ctypes.c_char_p, []),
     "nacrith_kernels": (ctypes.c_char_p, [ctypes.c_int32]),
+    "nacrith_destroy": (None, [_P]),
     "nacrith_engine_create": (
         ctypes.c_int32,
         [
@@ -59,18 +59,14 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
             ctypes.POINTER(_P),
         ],
     ),
-    "nacrith_engine_destroy": (None, [_P]),
     "nacrith_session_create": (ctypes.c_int32, [_P, _I64, _I64, _I64, _I64, ctypes.POINTER(_P)]),
-    "nacrith_session_destroy": (None, [_P]),
     "nacrith_session_extend": (ctypes.c_int32, [_P, _P, _P, _P, _P]),
     "nacrith_session_keep": (ctypes.c_int32, [_P, _I64, _P, _I64]),
     "nacrith_session_rollback": (ctypes.c_int32, [_P, _I64, _I64]),
-    "nacrith_session_lengths": (ctypes.c_int32, [_P, _P]),
     "nacrith_ensemble_create": (
         ctypes.c_int32,
         [_I32, _I64, _I64, _P, _P, _P, _I64, ctypes.c_char_p, ctypes.POINTER(_P)],
     ),
-    "nacrith_ensemble_destroy": (None, [_P]),
     "nacrith_ensemble_counts": (ctypes.c_int32, [_P, _I32, _P, _P]),
     "nacrith_ensemble_encode": (ctypes.c_int32, [_P, _I64, _P, _P, _P, _P]),
 }
@@ -102,6 +98,10 @@ class Library:
             names.append(name.decode())
         return names
 
+    def destroy(self, handle: int) -> None:
+        """Of an engine, session or ensemble."""
+        self._c.nacrith_destroy(handle)
+
     def create_engine(
         self, config: ExactConfig, tensors: dict[str, np.ndarray], kernels: str | None, threads: int
     ) -> int:
@@ -126,16 +126,10 @@ class Library:
         )
         return _pointer(handle)
 
-    def destroy_engine(self, engine: int) -> None:
-        self._c.nacrith_engine_destroy(engine)
-
     def create_session(self, engine: int, lanes: int, window: int, rollback: int, batch: int) -> int:
         handle = _P()
         self._check(self._c.nacrith_session_create(engine, lanes, window, rollback, batch, handle))
         return _pointer(handle)
-
-    def destroy_session(self, session: int) -> None:
-        self._c.nacrith_session_destroy(session)
 
     def extend(
         self,
@@ -172,11 +166,6 @@ class Library:
     def rollback(self, session: int, lane: int, length: int) -> None:
         self._check(self._c.nacrith_session_rollback(session, lane, length))
 
-    def lengths(self, session: int, lanes: int) -> np.ndarray:
-        out = np.empty(lanes, np.int64)
-        self._check(self._c.nacrith_session_lengths(session, out.ctypes.data))
-        return out
-
     def create_ensemble(
         self, number: int, vocab: int, capacity: int, tables: np.ndarray, prior: bytes, kernels: str | None
     ) -> int:
@@ -191,9 +180,6 @@ class Library:
             self._c.nacrith_ensemble_create(number, vocab, capacity, lg, exp, prior, len(prior), name, handle)
         )
         return _pointer(handle)
-
-    def destroy_ensemble(self, ensemble: int) -> None:
-        self._c.nacrith_ensemble_destroy(ensemble)
 
     def ensemble_counts(
         self, ensemble: int, vocab: int, previous: int, row: np.ndarray, counts: np.ndarray
@@ -241,15 +227,15 @@ def _pointer(handle: ctypes.c_void_p) -> int:
     return handle.value
 
 
-def release_with(owner: object, destroy: Callable[[int], None], handle: int, *kept: object) -> None:
+def release_with(owner: object, library: Library, handle: int, *kept: object) -> None:
     """Destroys `handle` when `owner` goes, and keeps `kept` alive until then. A forked child has the memory
     but not the threads that the library would wait for: there the handle is left alone."""
-    weakref.finalize(owner, _release, destroy, handle, os.getpid(), kept)
+    weakref.finalize(owner, _release, library, handle, os.getpid(), kept)
 
 
-def _release(destroy: Callable[[int], None], handle: int, process: int, kept: object) -> None:
+def _release(library: Library, handle: int, process: int, kept: object) -> None:
     if os.getpid() == process:
-        destroy(handle)
+        library.destroy(handle)
 
 
 @cache

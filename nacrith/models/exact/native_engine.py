@@ -32,8 +32,7 @@ class NativeEngine:
         # the library reads some of these as long as it lives
         self._tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
         self.handle = self.library.create_engine(file.config, self._tensors, kernels, threads)
-        destroy = self.library.destroy_engine
-        native.release_with(self, destroy, self.handle, self._tensors)
+        native.release_with(self, self.library, self.handle, self._tensors)
 
     def session(self, lanes: int, window: int) -> NativeSession:
         return NativeSession(self, lanes, window)
@@ -47,36 +46,37 @@ class NativeSession:
     ) -> None:
         self.engine = engine
         self.window = window
-        self._lanes = lanes
+        self._lengths = [0] * lanes
         self._trees = [NONE] * lanes  # that wait for `keep`
         self._library = engine.library
         self._handle = self._library.create_session(engine.handle, lanes, window, rollback, batch)
-        destroy = self._library.destroy_session
-        native.release_with(self, destroy, self._handle, engine)
+        native.release_with(self, self._library, self._handle, engine)
 
     @property
     def lengths(self) -> Sequence[int]:
-        return tuple(self._library.lengths(self._handle, self._lanes).tolist())
+        return tuple(self._lengths)
 
     def rollback(self, lane: int, length: int) -> None:
         self._library.rollback(self._handle, lane, length)
+        self._lengths[lane] = length
         self._trees[lane] = NONE
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
-        if len(tokens) != self._lanes:
-            raise ValueError(f"tokens for {len(tokens)} lanes, not {self._lanes}")
-        return self._extend(tokens, [NONE] * self._lanes, None)
+        if len(tokens) != len(self._lengths):
+            raise ValueError(f"tokens for {len(tokens)} lanes, not {len(self._lengths)}")
+        return self._extend(tokens, [NONE] * len(self._lengths), None)
 
     def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
-        trees = plant(tokens, parents, self._lanes)
+        trees = plant(tokens, parents, len(self._lengths))
         ids = [[t[i] for i in tree.order] for t, tree in zip(tokens, trees, strict=True)]
         rows = self._extend(ids, trees, np.concatenate([NONE.depths, *(tree.depths for tree in trees)]))
         return [tree.as_given(r) for tree, r in zip(trees, rows, strict=True)]
 
     def keep(self, lane: int, path: Sequence[int]) -> None:
-        if not 0 <= lane < self._lanes:
+        if not 0 <= lane < len(self._lengths):
             raise ValueError(f"there is no lane {lane}")
         self._library.keep(self._handle, lane, self._trees[lane].path(lane, path))
+        self._lengths[lane] += len(path)
         self._trees[lane] = NONE
 
     def _extend(
@@ -91,5 +91,7 @@ class NativeSession:
         for begin, end, lane in zip(begins, ends, tokens, strict=True):
             ids[begin:end] = lane
         self._library.extend(self._handle, counts, ids, rows, depths)
+        if depths is None:
+            self._lengths = (counts + self._lengths).tolist()
         self._trees = [new if len(t) else old for old, new, t in zip(self._trees, trees, tokens, strict=True)]
         return [rows[begin:end] for begin, end in zip(begins, ends, strict=True)]

@@ -1,0 +1,162 @@
+// Holds every set of kernels that this processor runs against the portable one, in one process, without
+// Python and a model: for sanitizers, and for emulators of other processors.
+//
+//     nacrith_check [QUESTIONS]
+//
+// Prints a line for each set; the exit status is 1 if an answer differs, if the portable ones answer
+// otherwise than on every other processor, or if the check at load would not notice a wrong kernel.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "../variants.hpp"
+
+namespace {
+
+using nacrith::Kernels;
+
+const Kernels &right() { return nacrith::portable_kernels(); }
+
+// The portable kernels with `linear` wrong, in one result, for one number of rows, or for wide sums (0).
+int64_t wrong_rows;
+
+void wrong_linear(const nacrith::Matrix &matrix, int64_t begin, int64_t end, nacrith::Quantised x, int64_t count,
+                  const nacrith::Output &out) {
+    right().linear(matrix, begin, end, x, count, out);
+    if (begin == end || out.mode != nacrith::Store::kWrite) return;
+    if (wrong_rows ? count != wrong_rows : !matrix.wide) return;
+    float &last = out.values[(count - 1) * out.stride + begin * nacrith::kTile];
+    last += last * 0x1p-22f;
+}
+
+// The portable kernels with another of them wrong, in a bit of one result.
+struct Wrong {
+    const char *name;
+    void (*spoil)(Kernels &kernels);
+};
+
+constexpr Wrong kWrong[] = {
+    {"logits", [](Kernels &k) {
+         k.linear = [](const nacrith::Matrix &matrix, int64_t begin, int64_t end, nacrith::Quantised x,
+                       int64_t count, const nacrith::Output &out) {
+             right().linear(matrix, begin, end, x, count, out);
+             if (begin < end && out.mode == nacrith::Store::kLogits) out.rows[0][begin * nacrith::kTile] ^= 1;
+         };
+     }},
+    {"quantise", [](Kernels &k) {
+         k.quantise = [](const float *x, int64_t n, int32_t limit, int16_t *q, float *scale) {
+             right().quantise(x, n, limit, q, scale);
+             q[n - 1] ^= 1;
+         };
+     }},
+    {"norm", [](Kernels &k) {
+         k.norm = [](const float *x, const float *gain, int64_t n, double eps, int32_t limit, float *scratch,
+                     int16_t *q, float *scale) {
+             right().norm(x, gain, n, eps, limit, scratch, q, scale);
+             *scale *= 1.0f + 0x1p-23f;
+         };
+     }},
+    {"silu", [](Kernels &k) {
+         k.silu = [](const float *gate, const float *up, int64_t n, int32_t limit, float *scratch, int16_t *q,
+                     float *scale) {
+             right().silu(gate, up, n, limit, scratch, q, scale);
+             q[0] ^= 1;
+         };
+     }},
+    {"rotate", [](Kernels &k) {
+         k.rotate = [](const float *x, const float *cos, const float *sin, int64_t half, float *out) {
+             right().rotate(x, cos, sin, half, out);
+             out[2 * half - 1] *= 1.0f + 0x1p-23f;
+         };
+     }},
+    {"attend", [](Kernels &k) {
+         k.attend = [](const nacrith::Attention &task) {
+             right().attend(task);
+             task.out[task.cache.dim - 1] += 0x1p-16f;
+         };
+     }},
+    {"shift", [](Kernels &k) {
+         k.shift = [](const int32_t *row, const int32_t *shift, int64_t n, int32_t *x) {
+             const int64_t top = right().shift(row, shift, n, x);
+             x[n / 2] ^= 1;
+             return top;
+         };
+     }},
+    {"weigh", [](Kernels &k) {
+         k.weigh = [](const int32_t *x, int32_t top, int64_t n, float *w) {
+             return right().weigh(x, top, n, w) + 1;
+         };
+     }},
+    {"portion", [](Kernels &k) {
+         k.portion = [](const float *w, float share, int64_t n, float *c) {
+             const int64_t sum = right().portion(w, share, n, c);
+             c[n - 1] += 1.0f;
+             return sum;
+         };
+     }},
+    {"above", [](Kernels &k) {
+         k.above = [](const float *w, float bound, int64_t n, int32_t *index) {
+             const int64_t found = right().above(w, bound, n, index);
+             return found ? found - 1 : 0;
+         };
+     }},
+};
+
+constexpr int64_t kSizes[] = {8, 40, 130};
+
+// The first question whose answer differs, and the kernel that gave it; nullptr if there is none.
+const char *first_difference(const Kernels &kernels, uint64_t questions, uint64_t &seed) {
+    for (seed = 0; seed < questions; seed++)
+        if (const char *name = nacrith::difference(kernels, right(), seed, kSizes[seed % 3])) return name;
+    return nullptr;
+}
+
+// FNV-1a of the portable kernels' answers to the first questions: the same on every processor.
+constexpr uint64_t kDigest = 0xa5d5aad62cec3602;
+
+uint64_t digest() {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (uint64_t seed = 0; seed < 30; seed++)
+        for (const char c : nacrith::answers(right(), seed, kSizes[seed % 3]))
+            hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+    return hash;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    const uint64_t questions = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 300;
+    const uint64_t found = digest();
+    bool good = found == kDigest;
+    std::printf("portable: %s, digest %016llx\n", good ? "OK" : "FAILED", static_cast<unsigned long long>(found));
+    for (const Kernels *kernels : nacrith::runnable_kernels()) {
+        if (kernels == &right()) continue;
+        uint64_t seed;
+        const char *name = first_difference(*kernels, questions, seed);
+        if (name) std::printf("%s: FAILED: %s answers question %llu otherwise than the portable kernels\n",
+                              kernels->name, name, static_cast<unsigned long long>(seed));
+        else
+            std::printf("%s: OK, %llu questions\n", kernels->name, static_cast<unsigned long long>(questions));
+        good = good && !name;
+    }
+    const auto must_be_seen = [&good](const Kernels &kernels, const char *name, long long rows) {
+        if (!nacrith::faithful(kernels)) return;
+        std::printf("check at load: FAILED: it does not see that %s is wrong (%lld rows)\n", name, rows);
+        good = false;
+    };
+    for (const Wrong &wrong : kWrong) {
+        Kernels kernels = right();
+        wrong.spoil(kernels);
+        must_be_seen(kernels, wrong.name, 1);
+    }
+    for (wrong_rows = 0; wrong_rows <= 12; wrong_rows++) {
+        Kernels kernels = right();
+        kernels.linear = wrong_linear;
+        must_be_seen(kernels, "linear", wrong_rows);
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    for (const Kernels *kernels : nacrith::trusted_kernels()) std::printf("%s ", kernels->name);
+    const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;
+    std::printf("are trusted, after %.2f ms\n%s\n", taken.count(), good ? "OK" : "FAILED");
+    return !good;
+}

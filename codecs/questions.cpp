@@ -1,0 +1,237 @@
+// What sets of kernels are asked, to be held against each other; see variants.hpp.
+//
+// Each function below makes one question out of random numbers, within what kernels.hpp and
+// formats/arithmetic-v1.md allow, and returns the bytes of a set's answer. Arrays have no room to spare,
+// so that a sanitizer sees every access beyond.
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "variants.hpp"
+
+namespace nacrith {
+namespace {
+
+// splitmix64 (Steele, Lea, Flood 2014).
+class Random {
+public:
+    explicit Random(uint64_t seed) : state_(seed) {}
+    uint64_t bits() {
+        uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        return z ^ (z >> 31);
+    }
+    // low <= result <= high
+    int64_t within(int64_t low, int64_t high) {
+        return low + static_cast<int64_t>(bits() % static_cast<uint64_t>(high - low + 1));
+    }
+    bool one_in(int64_t n) { return within(1, n) == 1; }
+    float unit() { return static_cast<float>(within(-(1 << 23), 1 << 23)) * 0x1p-23f; }
+
+    // All between low and high, or nothing but one or both of these.
+    template <class T>
+    std::vector<T> integers(int64_t n, int64_t low, int64_t high) {
+        std::vector<T> all(static_cast<size_t>(n));
+        const int64_t kind = within(0, 5);
+        for (T &x : all)
+            x = static_cast<T>(kind == 0 ? low : kind == 1 ? high : kind == 2 ? (one_in(2) ? low : high)
+                                                                          : within(low, high));
+        return all;
+    }
+    // About `size`, with zeros, much smaller and some larger ones.
+    std::vector<float> floats(int64_t n, float size) {
+        std::vector<float> all(static_cast<size_t>(n));
+        const bool outliers = one_in(3), zeros = one_in(8);
+        for (float &x : all) {
+            x = zeros || one_in(16) ? 0.0f : unit() * size;
+            if (one_in(16)) x *= 0x1p-60f;
+            if (outliers && one_in(16)) x *= 4096.0f;
+        }
+        return all;
+    }
+    std::vector<float> scales(int64_t n) {
+        std::vector<float> all(static_cast<size_t>(n));
+        for (float &x : all) x = (std::fabs(unit()) + 0x1p-20f) * 0x1p-7f;
+        return all;
+    }
+    float magnitude() { return std::ldexp(1.0f, static_cast<int>(within(-30, 30))); }
+    int32_t limit() {
+        constexpr int32_t all[] = {1, 127, 511, 16383};
+        return all[within(0, 3)];
+    }
+
+private:
+    uint64_t state_;
+};
+
+constexpr int64_t kBlock = 12;  // most rows of a block, of any set: each number of rows is code of its own
+
+template <class T>
+void put(std::string &answer, const std::vector<T> &values, int64_t count = -1) {
+    const size_t n = count < 0 ? values.size() : static_cast<size_t>(count);
+    answer.append(reinterpret_cast<const char *>(values.data()), n * sizeof(T));
+}
+
+template <class T>
+void put_one(std::string &answer, T value) {
+    put(answer, std::vector<T>{value});
+}
+
+void linear(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    const bool longest = random.one_in(4);  // sums reach 2^31 - 1 at 1023 columns, beyond that they are wide
+    const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 2000 : size);
+    const int64_t pairs = (columns + 1) / 2, tiles = (rows + kTile - 1) / kTile;
+    const int64_t count = longest ? random.within(1, 13) : random.within(kBlock, kBlock + size);
+    const int64_t stride = 2 * (pairs + random.within(0, 3));
+    const int32_t limit = random.limit();
+    const auto packed = random.integers<int8_t>(tiles * pairs * 2 * kTile, -128, 127);
+    const auto q = random.integers<int16_t>((count - 1) * stride + 2 * pairs, -limit, limit);
+    const auto row_scales = random.floats(tiles * kTile, random.magnitude());
+    const auto scales = random.scales(count);
+    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || random.one_in(4);
+    const Matrix matrix{packed.data(), row_scales.data(), rows, pairs, wide};
+    const int64_t begin = random.within(0, tiles - 1), end = random.within(begin, tiles);
+    for (const Store mode : {Store::kWrite, Store::kAdd, Store::kLogits}) {
+        auto out = random.floats(count * rows, 1.0f);
+        std::vector<int32_t> logits(static_cast<size_t>(count * rows));
+        std::vector<int32_t *> to;
+        for (int64_t r = 0; r < count; r++) to.push_back(logits.data() + r * rows);
+        kernels.linear(matrix, begin, end, {q.data(), stride, scales.data()}, count,
+                       {mode, out.data(), rows, to.data()});
+        put(answer, out);
+        put(answer, logits);
+    }
+    const Matrix narrow{packed.data(), row_scales.data(), rows, pairs, false};
+    std::vector<float> out(static_cast<size_t>(kBlock * rows));
+    for (int64_t n = 1; n <= kBlock && !longest; n++) {
+        kernels.linear(narrow, 0, 1, {q.data(), stride, scales.data()}, n, {Store::kWrite, out.data(), rows, nullptr});
+        put(answer, out);
+    }
+}
+
+void quantise(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    const int64_t n = random.within(1, 8 * size);
+    const auto x = random.floats(n, random.magnitude());
+    std::vector<int16_t> q(x.size());
+    float scale;
+    kernels.quantise(x.data(), n, random.limit(), q.data(), &scale);
+    put(answer, q);
+    put_one(answer, scale);
+}
+
+void norm(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    const int64_t n = random.within(1, 8 * size);
+    const auto x = random.floats(n, random.magnitude()), gain = random.floats(n, 2.0f);
+    std::vector<int16_t> q(x.size());
+    std::vector<float> scratch(x.size());
+    float scale;
+    kernels.norm(x.data(), gain.data(), n, 1e-5, random.limit(), scratch.data(), q.data(), &scale);
+    put(answer, q);
+    put_one(answer, scale);
+}
+
+void silu(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    const int64_t n = random.within(1, 8 * size);
+    const auto gate = random.floats(n, random.one_in(2) ? 16.0f : 300.0f), up = random.floats(n, random.magnitude());
+    std::vector<int16_t> q(gate.size());
+    std::vector<float> scratch(gate.size());
+    float scale;
+    kernels.silu(gate.data(), up.data(), n, random.limit(), scratch.data(), q.data(), &scale);
+    put(answer, q);
+    put_one(answer, scale);
+}
+
+void rotate(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    const int64_t half = random.within(1, size);
+    const auto x = random.floats(2 * half, random.magnitude());
+    const auto cos = random.floats(half, 1.0f), sin = random.floats(half, 1.0f);
+    std::vector<float> out(x.size());
+    kernels.rotate(x.data(), cos.data(), sin.data(), half, out.data());
+    put(answer, out);
+}
+
+void attend(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    const int64_t dim = 2 * random.within(1, size / 2 + 1), group = random.within(1, 4);
+    const int64_t tokens = random.within(1, 12), count = tokens * group, window = random.within(2 * kSinks, 3 * size);
+    const int64_t first = random.one_in(3) ? random.within(0, 6) : random.within(kSinks, 4 * size);
+    std::vector<int64_t> slot;  // positions first, first + 1, ..., none of them moved
+    for (int64_t p = first; p < first + tokens; p++) slot.push_back(p < kSinks ? p : kTile + p - kSinks);
+    const int64_t slots = slot.back() / kTile * kTile + kTile;
+    int64_t begin = kTile, end = kTile;
+    if (slot.back() >= kTile) {
+        const int64_t oldest = std::max(kTile, slot.front() - (window - kSinks) + 1);
+        begin = oldest / kTile * kTile;
+        end = slots;
+    }
+    const auto k = random.integers<int8_t>(slots * dim, -127, 127);
+    const auto v = random.integers<int8_t>((dim + kTile - 1) / kTile * kTile * slots, -127, 127);
+    const auto k_scale = random.scales(slots), v_scale = random.scales(slots);
+    std::vector<float> v_max;
+    for (const float scale : v_scale) v_max.push_back(std::max(scale, v_max.empty() ? 0.0f : v_max.back()));
+    const auto q = random.integers<int16_t>(count * dim, -127, 127), q_sink = q;
+    auto factor = random.scales(count), sink_factor = random.scales(count);
+    const int64_t width = kTile + end - begin;
+    std::vector<float> t(static_cast<size_t>(count * width)), out(static_cast<size_t>(count * dim));
+    std::vector<int16_t> w(t.size());
+    kernels.attend({{k.data(), v.data(), k_scale.data(), v_scale.data(), v_max.data(), slots, dim},
+                    q.data(), q_sink.data(), factor.data(), sink_factor.data(), count, group, slot.data(),
+                    window, begin, end, t.data(), w.data(), out.data(), group * dim});
+    put(answer, out);
+}
+
+// A vocabulary's row goes through the four kernels that make counts of it.
+void counts(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    constexpr int64_t kMost = 1 << 30;
+    const int64_t n = random.within(1, 10 * size), span = random.one_in(3) ? kMost : random.within(0, 1 << 21);
+    auto row = random.integers<int32_t>(n, -span, span);
+    const auto by = random.integers<int32_t>(n, -span, span);
+    if (random.one_in(8)) row[static_cast<size_t>(n / 2)] = random.one_in(2) ? INT32_MIN : INT32_MAX;
+    std::vector<int32_t> x(row.size()), index(row.size() + 1);
+    const int64_t top = kernels.shift(row.data(), by.data(), n, x.data());
+    put_one(answer, top);
+    if (top < 0) return;
+    put(answer, x);
+    std::vector<float> w(row.size()), c(row.size());
+    const int64_t sum = kernels.weigh(x.data(), x[static_cast<size_t>(top)], n, w.data());
+    put_one(answer, sum);
+    put(answer, w);
+    const float share = random.one_in(4) ? 4.0f : 16777216.0f / static_cast<float>(sum);
+    put_one(answer, kernels.portion(w.data(), share, n, c.data()));
+    put(answer, c);
+    const int64_t found = kernels.above(w.data(), static_cast<float>(sum) / 64.0f, n, index.data());
+    put_one(answer, found);
+    put(answer, index, found);
+}
+
+using Question = void (*)(const Kernels &, Random &, int64_t, std::string &);
+constexpr struct {
+    const char *name;
+    Question ask;
+} kAll[] = {{"linear", linear}, {"quantise", quantise}, {"norm", norm},    {"silu", silu},
+            {"rotate", rotate}, {"attend", attend},     {"counts", counts}};
+
+}  // namespace
+
+std::string answers(const Kernels &kernels, uint64_t seed, int64_t size) {
+    std::string all;
+    for (const auto &question : kAll) {
+        Random random(seed);
+        question.ask(kernels, random, size, all);
+    }
+    return all;
+}
+
+const char *difference(const Kernels &a, const Kernels &b, uint64_t seed, int64_t size) {
+    for (const auto &question : kAll) {
+        std::string answers[2];
+        for (int i = 0; i < 2; i++) {
+            Random random(seed);
+            question.ask(i ? b : a, random, size, answers[i]);
+        }
+        if (answers[0] != answers[1]) return question.name;
+    }
+    return nullptr;
+}
+
+}  // namespace nacrith
