@@ -152,7 +152,13 @@ class WordEncoder:
 
 def load_words(path: Path | None = None) -> WordEncoder:
     """A model file; None for the one that comes with the package."""
-    return _built_in() if path is None else _read(path.read_bytes(), str(path))
+    if path is None:
+        return _built_in()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the model ({error.strerror}): give a file that is there") from None
+    return _read(data, str(path))
 
 
 @cache
