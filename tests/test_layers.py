@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": {"errors", "archive", "codec", "models"},
     "jobs": {"errors"},
     "prompt": {"errors", "models"},
-    "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt"},
+    "training": {"errors", "models", "prompt.encoder"},
+    "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt", "training"},
 }
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

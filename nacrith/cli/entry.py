@@ -17,7 +17,7 @@ import click
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import batch, compress, decompress, info, models, prompt, signals, verify
+from nacrith.cli import batch, compress, decompress, info, models, prompt, signals, train_prompt, verify
 from nacrith.cli.console import ERROR, OK, Console, describe_os_error
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
@@ -148,6 +148,7 @@ for _command in (
     info.command,
     models.command,
     prompt.command,
+    train_prompt.command,
 ):
     group.add_command(_command)
 
