@@ -7,9 +7,9 @@ Needs llmlingua 0.2.2 (pip install llmlingua==0.2.2). --checkpoint is a BERT for
 model. DIR holds squad11.tokenised-val4k.jsonl.xz (--documents of its paragraphs, at most one window each)
 and sentcomp.eval10k.jsonl.xz (--long documents of 60 sentences, several windows).
 
-Settings that agree: no forced tokens, a word's probability is the mean of its pieces, every word counts as one
-token (llmlingua would download gpt-3.5's tokenizer), the threshold is the one that llmlingua takes from its
-percentile. Each difference has a cause, told from the pieces:
+Settings that agree: no forced tokens, a word's probability is the mean of its pieces, every word counts as
+one token (llmlingua would download gpt-3.5's tokenizer), the threshold is the one that llmlingua takes from
+its percentile. Each difference has a cause, told from the pieces:
 
   word cut up      llmlingua begins a word at every piece without ##, so it decides on the parts of
                    "18-year-old" apart and may keep a part
@@ -88,7 +88,9 @@ def make_checkpoint(bert: Path, target: Path) -> None:
     AutoTokenizer.from_pretrained(bert).save_pretrained(target)
 
 
-def documents(folder: Path, count: int, long: int, pieces: Callable[[str], int]) -> tuple[list[str], list[str]]:
+def documents(
+    folder: Path, count: int, long: int, pieces: Callable[[str], int]
+) -> tuple[list[str], list[str]]:
     """Paragraphs that fit one window, and longer texts of sentences."""
     with lzma.open(folder / "squad11.tokenised-val4k.jsonl.xz", "rt", encoding="utf-8") as file:
         every = sorted({_joined(json.loads(line)["context"]) for line in file})
@@ -121,7 +123,9 @@ def theirs(compressor: Any, text: str, rate: float) -> tuple[list[tuple[str, boo
     return [(word, label == "1") for word, _, label in labelled], cuts
 
 
-def compare(text: str, tokenizer: Any, scorer: Any, found: list[tuple[str, bool]], cut: float, single: bool) -> Counter[str]:
+def compare(
+    text: str, tokenizer: Any, scorer: Any, found: list[tuple[str, bool]], cut: float, single: bool
+) -> Counter[str]:
     """How our words fare against llmlingua's: Counter of causes, "same" among them."""
     result = PromptCompressor(scorer, protect="none").compress(text, threshold=float(np.nextafter(cut, 1)))
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -194,14 +198,15 @@ def main() -> None:
             make_checkpoint(args.bert, named)
         else:
             named.symlink_to(args.checkpoint.resolve())
-        with mock.patch("tiktoken.encoding_for_model", lambda name: OneToken()):
+        with mock.patch("tiktoken.encoding_for_model", return_value=OneToken()):
             lingua = Lingua(str(named), device_map="cpu", use_llmlingua2=True)
         scorer = ClassifierScorer(named, threads=1)
     own = PromptCompressor(scorer, lambda text: len(text.split()), protect="none")
     count = lambda text: len(scorer.tokenizer(text, add_special_tokens=False)["input_ids"])  # noqa: E731
     short, long = documents(args.data, args.documents, args.long, count)
     ours_time, theirs_time = Timed(scorer.model), Timed(lingua.model)
-    print(f"| documents | words | same | causes of the others | llmlingua s | nacrith s | faster |\n|---|{'---:|' * 6}")
+    print("| documents | words | same | causes of the others | llmlingua s | nacrith s | faster |")
+    print("|---|" + "---:|" * 6)
     for name, texts in ((f"{len(short)} of one window", short), (f"{len(long)} of several", long)):
         if not texts:
             continue
@@ -215,7 +220,10 @@ def main() -> None:
         a = seconds(lambda text: lingua.compress_prompt_llmlingua2(text, rate=args.rate), texts, theirs_time)
         b = seconds(lambda text: own.compress(text, rate=args.rate), texts, ours_time)
         share = f"{same / (same + words):.2%}"
-        print(f"| {name} | {same + words} | {share} | {causes} | {a:.2f} | {b:.2f} | {a / b:.1f} x |", flush=True)
+        print(
+            f"| {name} | {same + words} | {share} | {causes} | {a:.2f} | {b:.2f} | {a / b:.1f} x |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

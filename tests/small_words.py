@@ -25,7 +25,12 @@ def arrays(layers: int = 2, positions: int = 40, seed: int = 0) -> dict[str, np.
     out = {"embedding": draw(len(VOCABULARY), WIDTH), "position": draw(positions, WIDTH)}
     out |= {"embedding_norm": draw(2 * WIDTH), "head": draw(WIDTH + 1)}
     for i in range(layers):
-        shapes = {"qkv": (3 * WIDTH, WIDTH), "output": (WIDTH, WIDTH), "up": (INNER, WIDTH), "down": (WIDTH, INNER)}
+        shapes = {
+            "qkv": (3 * WIDTH, WIDTH),
+            "output": (WIDTH, WIDTH),
+            "up": (INNER, WIDTH),
+            "down": (WIDTH, INNER),
+        }
         for name, shape in shapes.items():
             out[f"{i}.{name}"], out[f"{i}.{name}.bias"] = draw(*shape), draw(shape[0])
         out |= {f"{i}.attention_norm": draw(2 * WIDTH), f"{i}.output_norm": draw(2 * WIDTH)}

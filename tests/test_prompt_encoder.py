@@ -61,7 +61,9 @@ def by_definition(ids: list[int]) -> list[float]:
         out = []
         for v in x:
             u = w[f"{i}.up"] @ v + w[f"{i}.up.bias"]
-            g = np.array([0.5 * a * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))) for a in u])
+            g = np.array(
+                [0.5 * a * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))) for a in u]
+            )
             out.append(norm(v + w[f"{i}.down"] @ g + w[f"{i}.down.bias"], f"{i}.output_norm"))
         x = out
     return [float(v @ w["head"][:-1] + w["head"][-1]) for v in x[1:-1]]
@@ -128,7 +130,7 @@ def test_bad_files(small: Path, tmp_path: Path) -> None:
     for data in (b"", b"PK\x03\x04", good[: len(good) // 2], good.replace(b'"format": 1', b'"format": 9')):
         bad = tmp_path / "bad.npz"
         bad.write_bytes(data)
-        with pytest.raises(ModelError, match="bad.npz"):
+        with pytest.raises(ModelError, match=r"bad\.npz"):
             load_words(bad)
     with pytest.raises(ModelError, match="cannot read"):
         load_words(tmp_path / "none.npz")

@@ -53,7 +53,9 @@ def test_plain_text_of_treebank_text() -> None:
 
 
 def test_labels_are_those_of_first_pieces() -> None:
-    data = encode([(["cat", "banana", "x" * 50], [1, 0, 1]), (["a"] * 20, [1] * 20)], wordpiece(VOCABULARY), 12)
+    data = encode(
+        [(["cat", "banana", "x" * 50], [1, 0, 1]), (["a"] * 20, [1] * 20)], wordpiece(VOCABULARY), 12
+    )
     assert data.starts.tolist() == [0, 12]  # the second one is too long
     assert data.labels.tolist() == [1, 0, 2, 2, 1, 2, 2, 2, 2, 2, 2, 2]
 
@@ -106,7 +108,9 @@ def test_torch_and_numpy_agree(bert: Path) -> None:
     with torch.no_grad():
         found = model(ids, mask)
     for i, row in enumerate(rows):
-        np.testing.assert_allclose(exact.logits(row), found[i, 1 : len(row) + 1].numpy(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            exact.logits(row), found[i, 1 : len(row) + 1].numpy(), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_against_transformers(bert: Path) -> None:
@@ -124,7 +128,9 @@ def test_against_transformers(bert: Path) -> None:
 
 
 def recipe(**changes: Any) -> Recipe:
-    return Recipe(**{"take": (0, 1), "frozen": 0, "steps": 60, "pieces": 200, "rate": 5e-3, "warmup": 5} | changes)
+    return Recipe(
+        **{"take": (0, 1), "frozen": 0, "steps": 60, "pieces": 200, "rate": 5e-3, "warmup": 5} | changes
+    )
 
 
 def test_it_learns_and_resumes_to_the_same_file(bert: Path, data: Path, tmp_path: Path) -> None:

@@ -21,8 +21,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--bert", metavar="DIR", type=_PATH, required=True, help="BERT checkpoint to begin from.")
 @click.option("--work", metavar="DIR", type=_PATH, required=True, help="Where state and model go.")
 @click.option("--validation", metavar="FILE", type=_PATH, multiple=True, help="Sentences to measure F1 on.")
-@click.option("--layers", metavar="N", type=click.IntRange(1), default=4, help="Of the checkpoint (default: 4).")
-@click.option("--frozen", metavar="N", type=click.IntRange(0), default=1, help="Left as they are (default: 1).")
+@click.option(
+    "--layers", metavar="N", type=click.IntRange(1), default=4, help="Of the checkpoint (default: 4)."
+)
+@click.option(
+    "--frozen", metavar="N", type=click.IntRange(0), default=1, help="Left as they are (default: 1)."
+)
 @click.option("--steps", metavar="N", type=click.IntRange(1), default=1600, help="Batches (default: 1600).")
 @click.option("--rate", metavar="X", type=float, default=3e-4, help="Learning rate (default: 3e-4).")
 @click.option("--seed", type=int, default=1, help="Of the order of the data (default: 1).")

@@ -75,7 +75,9 @@ def quantised(x: F32) -> tuple[npt.NDArray[np.int8], F32]:
     return np.rint(x / scale[:, None]).astype(np.int8), scale
 
 
-def write_model(path: Path, arrays: Arrays, vocabulary: Sequence[str], heads: int, info: Mapping[str, Any]) -> None:
+def write_model(
+    path: Path, arrays: Arrays, vocabulary: Sequence[str], heads: int, info: Mapping[str, Any]
+) -> None:
     """Save float32 arrays under their names (see `WordEncoder`); matrices of them as int8."""
     out: dict[str, npt.NDArray[Any]] = {}
     for name, x in arrays.items():
@@ -131,7 +133,9 @@ class WordEncoder:
         count, width = x.shape
         qkv = x @ layer["qkv"] + layer["qkv.bias"]
         q, k, v = qkv.reshape(count, 3, self.heads, width // self.heads).transpose(1, 2, 0, 3)
-        scores = q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(width // self.heads))  # (heads, pieces, pieces)
+        scores = (
+            q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(width // self.heads))
+        )  # (heads, pieces, pieces)
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         mixed = (scores @ v) / scores.sum(axis=-1, keepdims=True)
         return mixed.transpose(1, 0, 2).reshape(count, width) @ layer["output"] + layer["output.bias"]
@@ -157,7 +161,9 @@ def load_words(path: Path | None = None) -> WordEncoder:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: cannot read the model ({error.strerror}): give a file that is there") from None
+        raise ModelError(
+            f"{path}: cannot read the model ({error.strerror}): give a file that is there"
+        ) from None
     return _read(data, str(path))
 
 
@@ -172,7 +178,9 @@ def _read(data: bytes, name: str) -> WordEncoder:
             arrays = {key: archive[key] for key in archive.files}
         header = json.loads(arrays["header"].tobytes())
         if header["format"] != FORMAT:
-            raise ModelError(f"{name}: format {header['format']}, not {FORMAT}: it needs another version of nacrith")
+            raise ModelError(
+                f"{name}: format {header['format']}, not {FORMAT}: it needs another version of nacrith"
+            )
         vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")
         return WordEncoder(arrays, header["heads"], vocabulary)
     except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:

@@ -1,1 +1,1 @@
-"""Training of the small models that come with the package. Nothing of the rest imports this but the command."""
+"""Training of the small models that come with the package. Only the command imports this."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nacrith.errors import ModelError
 from nacrith.prompt.encoder import MATRICES, NORMS
@@ -42,17 +42,17 @@ class Layer(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(2, width)))
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
-        return F.linear(x, getattr(self, name), getattr(self, f"{name}_bias"))
+        return functional.linear(x, getattr(self, name), getattr(self, f"{name}_bias"))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x: (sentences, pieces, width). mask: (sentences, 1, 1, pieces), false at the padding, or None."""
         count, length, width = x.shape
         qkv = self._linear("qkv", x).view(count, length, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         mixed = mixed.transpose(1, 2).reshape(count, length, width)
         x = norm(x + self._linear("output", mixed), self.attention_norm)
-        inner = F.gelu(self._linear("up", x), approximate="tanh")
+        inner = functional.gelu(self._linear("up", x), approximate="tanh")
         return norm(x + self._linear("down", inner), self.output_norm)
 
 
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         self.head = nn.Parameter(torch.zeros(width + 1))
 
     def forward(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        x = F.embedding(ids, self.embedding) + self.position[: ids.shape[1]]
+        x = functional.embedding(ids, self.embedding) + self.position[: ids.shape[1]]
         x = norm(x, self.embedding_norm)
         wide = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
@@ -102,7 +102,7 @@ class Encoder(nn.Module):
 
 def norm(x: Tensor, gain_and_bias: Tensor) -> Tensor:
     """LayerNorm over the last axis."""
-    return F.layer_norm(x, x.shape[-1:], gain_and_bias[0], gain_and_bias[1], _EPS)
+    return functional.layer_norm(x, x.shape[-1:], gain_and_bias[0], gain_and_bias[1], _EPS)
 
 
 def read_vocabulary(directory: Path) -> list[str]:

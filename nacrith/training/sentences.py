@@ -86,9 +86,7 @@ def encode(sentences: Sequence[Sentence], tokenizer: Tokenizer, longest: int) ->
     ):
         if 0 < len(found) <= longest:
             ids += found
-            labels += [
-                keep[w] if i == 0 or words[i - 1] != w else _MISSING for i, w in enumerate(words)
-            ]
+            labels += [keep[w] if i == 0 or words[i - 1] != w else _MISSING for i, w in enumerate(words)]
             starts.append(len(ids))
     return Pieces(np.array(ids, np.int32), np.array(labels, np.int32), np.array(starts, np.int32))
 

@@ -1,8 +1,8 @@
 """Training the word classifier: which words of a sentence would a person keep?
 
 AdamW over sentence compressions with a rate that rises, stays, and falls to nothing over the last part of
-the steps (Hagele et al. 2024), so that until the fall begins the number of steps may be changed. Resumable and
-repeatable: the order of the batches follows from the seed, the state is saved every few hundred steps.
+the steps (Hagele et al. 2024), so that until the fall begins the number of steps may be changed. Resumable
+and repeatable: the order of the batches follows from the seed, the state is saved every few hundred steps.
 What comes out is the int8 model file that `nacrith.prompt.encoder` reads.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from nacrith.errors import NacrithError
 from nacrith.prompt.encoder import BEGIN, END, NUMBER, UNKNOWN, WordEncoder, wordpiece, write_model
@@ -61,9 +61,7 @@ def choose_vocabulary(vocabulary: Sequence[str], texts: Sequence[Sentence], leas
     words = Counter(w for sentence, _ in texts for w in sentence)
     counts: Counter[int] = Counter()
     distinct = list(words)
-    for word, found in zip(
-        distinct, tokenizer.encode_batch(distinct, add_special_tokens=False), strict=True
-    ):
+    for word, found in zip(distinct, tokenizer.encode_batch(distinct, add_special_tokens=False), strict=True):
         for number in found.ids:
             counts[number] += words[word]
     kept = []
@@ -163,7 +161,7 @@ def _run(
         logits = model(torch.from_numpy(batch.ids), mask)
         labels = torch.from_numpy(batch.labels)
         known = labels < 2
-        loss = F.binary_cross_entropy_with_logits(logits[known], labels[known].float())
+        loss = functional.binary_cross_entropy_with_logits(logits[known], labels[known].float())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, _CLIP)
@@ -184,7 +182,9 @@ def _resume(model: Encoder, optimiser: Any, recipe: Recipe, state: Path, log: Lo
     if not state.exists():
         return 0
     saved = torch.load(state, weights_only=True)
-    before_the_fall = saved["step"] <= min(n * (1 - recipe.decay) for n in (saved["recipe"]["steps"], recipe.steps))
+    before_the_fall = saved["step"] <= min(
+        n * (1 - recipe.decay) for n in (saved["recipe"]["steps"], recipe.steps)
+    )
     asked = _plain(recipe)
     if before_the_fall:
         asked["steps"] = saved["recipe"]["steps"]

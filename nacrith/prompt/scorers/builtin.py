@@ -14,7 +14,7 @@ from nacrith.prompt.segment import Passage
 
 
 class WordScorer:
-    """Probability that a word is kept, from its sentence alone. path: of a model file, None for the built-in."""
+    """Probability that a word is kept, from its sentence alone. path: of a model file; None: the built-in."""
 
     name = "classifier"
     by_sentence = False
