@@ -63,6 +63,7 @@ def pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> Iterator
         ids: list[int] = []
         words: list[int] = []
         for number, word in zip(found.ids, found.word_ids, strict=True):
+            assert word is not None  # only special pieces belong to no word
             if len(words) < PIECES or words[-PIECES] != word:
                 ids.append(number)
                 words.append(word)

@@ -27,7 +27,7 @@ _BERT = {
 _BERT_NORMS = {"attention.output.LayerNorm": "attention_norm", "output.LayerNorm": "output_norm"}
 
 
-class Layer(nn.Module):
+class Layer(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
     """Attention and feed-forward part, each followed by its norm."""
 
     def __init__(self, width: int, inner: int, heads: int) -> None:
@@ -56,7 +56,7 @@ class Layer(nn.Module):
         return norm(x + self._linear("down", inner), self.output_norm)
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module):  # type: ignore[misc]
     """Log odds of keeping for each piece of padded sentences."""
 
     def __init__(self, embedding: Tensor, position: Tensor, layers: int, inner: int, heads: int) -> None:

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from nacrith.prompt.scorers.protocol import Scorer
 
 NAMES = ("lexrank", "self-information", "question", "question-yes-no", "classifier", "random", "truncate")
-DEFAULT = "lexrank"
+AUTO = "auto"
+"""Not a scorer of its own: see `auto.AutoScorer`, which `PromptCompressor` makes of this name."""
+
 MODEL_SUFFIX = ".npz"
 """Of the files that `nacrith train-prompt` makes."""
 
 
 def make(
-    name: str = DEFAULT,
+    name: str,
     *,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
