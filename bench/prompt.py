@@ -1,6 +1,7 @@
 """What prompt compression keeps: words of human compressions, answers to questions; and how fast it is.
 
     python -m bench.prompt --data DIR [--sentences N] [--questions N] [--scorers NAME...] [--model MODEL]
+                           [--classifier PATH]
 
 DIR holds sentcomp.eval10k.jsonl.xz (Google's sentence compression set: words, and which a person kept),
 xquad.en.json.xz (SQuAD paragraphs and questions) and any text for the speed. Prints three tables:
@@ -98,15 +99,17 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--distractors", type=int, default=4)
-    parser.add_argument("--scorers", nargs="+", default=["random", "truncate", "lexrank"])
-    parser.add_argument("--model", help="of the scorers that need one")
+    parser.add_argument("--scorers", nargs="+", default=["random", "truncate", "lexrank", "classifier"])
+    parser.add_argument("--model", help="of the scorers that need a language model")
+    parser.add_argument("--classifier", help="path of the classifier's model (default: the built-in one)")
     parser.add_argument("--tokenizer", help="what counts (default: words)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.data is None:
         parser.error(f"give --data or set {DATA_VARIABLE}")
     count = args.tokenizer or (lambda text: len(re.findall(r"\w+|[^\w\s]", text)))
-    scorers = {name: make(name, model=args.model, seed=args.seed) for name in args.scorers}
+    models = {name: args.classifier if name == "classifier" else args.model for name in args.scorers}
+    scorers = {name: make(name, model=model, seed=args.seed) for name, model in models.items()}
     rows = sentences(args.data, args.sentences, args.seed)
     print(f"| words kept as people do, {len(rows)} sentences | F1 |\n|---|---:|")
     for name, scorer in scorers.items():

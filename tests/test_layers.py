@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "integrations": {""},
     "jobs": {"errors"},
     "prompt": {"errors", "models"},
-    "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt"},
+    "training": {"errors", "models", "prompt.encoder"},
+    "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt", "training"},
 }
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

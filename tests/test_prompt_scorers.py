@@ -34,10 +34,10 @@ def model() -> LanguageModel:
     return load_model(str(TINY), threads=1)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "classifier"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_scorer_fits_the_seam(name: str) -> None:
     """Finite scores of the right shape, for passages without units too."""
-    scorer = make(name, model=str(TINY), threads=1)
+    scorer = make(name, model=None if name == "classifier" else str(TINY), threads=1)
     passages = [passage(t) for t in (FACTS, SAMPLES["emoji"], "", SAMPLES["chinese"][:20])]
     found = scorer.score(passages, "Who is the mayor?")
     for p, score in zip(passages, found, strict=True):
@@ -54,8 +54,8 @@ def test_every_scorer_fits_the_seam(name: str) -> None:
 def test_unknown_scorer() -> None:
     with pytest.raises(PromptError, match="there are lexrank"):
         make("lexranc")
-    with pytest.raises(PromptError, match="directory"):
-        make("classifier")
+    with pytest.raises(PromptError, match="path"):
+        make("classifier", model=load_model(str(TINY), threads=1))
 
 
 def test_lexrank_finds_the_centre_and_the_answer() -> None:
@@ -273,3 +273,26 @@ def test_random_is_repeatable(text: str, seed: int) -> None:
     (a,) = make("random", seed=seed).score([passage(text)], "")
     (b,) = make("random", seed=seed).score([passage(text)], "x")
     assert np.array_equal(a, b)
+
+
+def test_auto_is_lexrank_for_a_query_and_for_what_is_not_english() -> None:
+    compressor = PromptCompressor()
+    assert compressor.compress(FACTS, rate=0.5).scorer == "classifier"
+    assert compressor.compress(FACTS, rate=0.5, query="Who is the mayor?").scorer == "lexrank"
+    assert compressor.compress(SAMPLES["chinese"], rate=0.5).scorer == "lexrank"
+    german = "Der Hafen wurde aus Granit gebaut. Jede Woche kommen Schiffe aus vielen Ländern in die Stadt."
+    assert compressor.compress(german, rate=0.5).scorer == "lexrank"
+    stable = compressor.compress(SAMPLES["chinese"], rate=0.5, prefix_stable=True)
+    assert stable.scorer == "classifier"  # what may come later must not count
+
+
+def test_built_in_classifier_drops_what_a_person_drops() -> None:
+    text = (
+        "The local council, which met on Tuesday evening in the old town hall, has approved the plan to "
+        "build a new bridge, according to a statement that was issued by its spokesman late last night."
+    )
+    result = PromptCompressor("classifier", lambda t: len(t.split()), protect="none").compress(text, rate=0.4)
+    for word in ("council", "approved", "plan", "bridge"):
+        assert word in result.text
+    assert "Tuesday" not in result.text
+    assert "spokesman" not in result.text

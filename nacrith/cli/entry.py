@@ -47,6 +47,7 @@ LATER = {
     "batch": "Many files, over many workers.",
     "models": "List, pull, convert, verify and remove models.",
     "prompt": "Shorten prompts for language models (lossy).",
+    "train-prompt": "Train the word classifier of prompt compression.",
 }
 """Commands that are modules of this package by the same name, and their short help."""
 
@@ -83,7 +84,7 @@ class FilterGroup(click.Group):
         if cmd_name == _FILTER:
             return main_filter
         if cmd_name in LATER:
-            module = importlib.import_module(f"nacrith.cli.{cmd_name}")
+            module = importlib.import_module(f"nacrith.cli.{cmd_name.replace('-', '_')}")
             return cast(click.Command, module.command)
         return super().get_command(ctx, cmd_name)
 

@@ -14,11 +14,12 @@ from nacrith.cli.console import OK, CommandError, shown
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import Settings, message_options, settings, threads_option
 from nacrith.cli.outputs import explained, open_output
-from nacrith.prompt.scorers import DEFAULT, NAMES
+from nacrith.prompt.scorers import AUTO, NAMES
 
 if TYPE_CHECKING:
     from nacrith.prompt import Compressed
 
+_OWN_MODEL = (AUTO, "classifier")  # take no language model
 _KINDS = ("text", "markdown", "json", "chat")
 
 
@@ -46,9 +47,14 @@ class _Rate(click.ParamType[tuple[str, float]]):
 @click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
 @click.option("--threshold", metavar="X", type=float, help="Drop what scores less, in the scorer's unit.")
 @click.option("--query", metavar="TEXT", default="", help="What the prompt's reader will be asked.")
-@click.option("--scorer", type=click.Choice(NAMES), default=DEFAULT, help=f"What ranks (default: {DEFAULT}).")
 @click.option(
-    "-m", "--model", metavar="MODEL", help="Of the scorer: a language model, or a classifier's directory."
+    "--scorer",
+    type=click.Choice((AUTO, *NAMES)),
+    default=AUTO,
+    help="What ranks (default: auto, which is lexrank with a query, else classifier).",
+)
+@click.option(
+    "-m", "--model", metavar="MODEL", help="Of the scorer: a language model, or a classifier's path."
 )
 @click.option(
     "--tokenizer",
@@ -140,7 +146,7 @@ def _compress(chosen: Settings, texts: list[str], options: dict[str, Any]) -> Co
     from nacrith.prompt import PromptCompressor
     from nacrith.prompt.compress import SEPARATOR
 
-    model = options["model"] or (None if options["scorer"] == "classifier" else chosen.model)
+    model = options["model"] or (None if options["scorer"] in _OWN_MODEL else chosen.model)
     compressor = PromptCompressor(
         options["scorer"],
         options["tokenizer"],

@@ -25,7 +25,8 @@ from nacrith.prompt.counters import counter
 from nacrith.prompt.document import Contract, Document, Part
 from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import Compressed, explain, unchanged
-from nacrith.prompt.scorers import make
+from nacrith.prompt.scorers import AUTO, make
+from nacrith.prompt.scorers.auto import AutoScorer
 from nacrith.prompt.scorers.protocol import F64, Scorer
 from nacrith.prompt.segment import Mask
 from nacrith.prompt.structured import Rates, build
@@ -39,8 +40,9 @@ SEPARATOR = "\n\n"
 class PromptCompressor:
     """A scorer, a tokenizer to count with, and a contract; use it for many prompts.
 
-    scorer: a name of `scorers.NAMES`, or an object (`scorers.protocol.Scorer`). model, threads, seed: for
-    a scorer that is named. tokenizer: see `counters.counter`; needed for budgets in tokens.
+    scorer: a name of `scorers.NAMES`, "auto" (lexrank if there is a query or the text is not English, else
+    classifier), or an object (`scorers.protocol.Scorer`). model, threads, seed: for a scorer that is named.
+    tokenizer: see `counters.counter`; needed for budgets in tokens.
     protect: names of rules (`protect.RULES`), "all", "none", or what to leave out of all ("-number").
     patterns: regular expressions of what is kept as well. forced: strings likewise.
     retain: "always", or "with_sentence": numbers, negations, quotations and the like only where something
@@ -49,7 +51,7 @@ class PromptCompressor:
 
     def __init__(
         self,
-        scorer: str | Scorer = "lexrank",
+        scorer: str | Scorer = AUTO,
         tokenizer: Any = None,
         *,
         model: Any = None,
@@ -62,9 +64,13 @@ class PromptCompressor:
     ) -> None:
         if retain not in ("always", "with_sentence"):
             raise PromptError(f'retain is "always" or "with_sentence", not {retain!r}')
-        self.scorer = (
-            make(scorer, model=model, threads=threads, seed=seed) if isinstance(scorer, str) else scorer
-        )
+        self.scorer: Scorer | AutoScorer
+        if scorer == AUTO:
+            self.scorer = AutoScorer(threads)
+        elif isinstance(scorer, str):
+            self.scorer = make(scorer, model=model, threads=threads, seed=seed)
+        else:
+            self.scorer = scorer
         self.counted = tokenizer is not None
         self.count = counter(tokenizer)
         self.contract = Contract(chosen_rules(protect), patterns, forced, retain == "with_sentence")
@@ -139,9 +145,12 @@ class PromptCompressor:
         stable: bool = False,
     ) -> Compressed:
         """Compress a document that is cut up already."""
-        work = _Work(self.scorer, self.count, document, query, rate, target, threshold)
+        scorer = self.scorer
+        if isinstance(scorer, AutoScorer):
+            scorer = scorer.choose(query, "" if stable else document.source)
+        work = _Work(scorer, self.count, document, query, rate, target, threshold)
         if work.limit is not None and work.tokens <= work.limit and threshold is None:
-            return unchanged(document.source, work.tokens, work.limit, self.scorer.name, "within the budget")
+            return unchanged(document.source, work.tokens, work.limit, scorer.name, "within the budget")
         kept, scores, cuts = work.stable() if stable else work.together()
         text = document.render(kept)
         self._remember(text)
@@ -151,8 +160,8 @@ class PromptCompressor:
             work.tokens,
             self.count(text),
             work.limit,
-            self.scorer.name,
-            explain(document, kept, scores, cuts, self.scorer.by_sentence),
+            scorer.name,
+            explain(document, kept, scores, cuts, scorer.by_sentence),
             [(0, len(document.source))],
             float(np.nanmin(cuts)) if not np.isnan(cuts).all() else _NONE,
         )

@@ -29,7 +29,7 @@ def compress_prompt(
     force_reserve_digit: bool = False,
     concate_question: bool = True,
     threshold: float | None = None,
-    scorer: Any = "lexrank",
+    scorer: Any = "auto",
     model: Any = None,
     tokenizer: Any = None,
     threads: int | None = None,

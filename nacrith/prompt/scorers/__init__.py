@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nacrith.errors import PromptError
@@ -11,11 +12,15 @@ if TYPE_CHECKING:
     from nacrith.prompt.scorers.protocol import Scorer
 
 NAMES = ("lexrank", "self-information", "question", "question-yes-no", "classifier", "random", "truncate")
-DEFAULT = "lexrank"
+AUTO = "auto"
+"""Not a scorer of its own: see `auto.AutoScorer`, which `PromptCompressor` makes of this name."""
+
+MODEL_SUFFIX = ".npz"
+"""Of the files that `nacrith train-prompt` makes."""
 
 
 def make(
-    name: str = DEFAULT,
+    name: str,
     *,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
@@ -24,7 +29,8 @@ def make(
     """The scorer of a name.
 
     model: for the language-model scorers a model's name, file or loaded model (None: the default); for
-    "classifier" the directory of a token-classification checkpoint. seed: of "random".
+    "classifier" the directory of a token-classification checkpoint, or a file of `nacrith train-prompt`
+    (None: the one that comes with the package). seed: of "random".
     """
     name = name.replace("_", "-").lower()
     if name == "lexrank":
@@ -40,10 +46,14 @@ def make(
 
         return TruncateScorer()
     if name == "classifier":
+        if model is not None and not isinstance(model, str):
+            raise PromptError("the scorer classifier takes the path of its checkpoint as its model")
+        if model is None or Path(model).suffix == MODEL_SUFFIX:
+            from nacrith.prompt.scorers.builtin import WordScorer
+
+            return WordScorer(Path(model) if model else None, threads=threads)
         from nacrith.prompt.scorers.classifier import ClassifierScorer
 
-        if not isinstance(model, str):
-            raise PromptError("the scorer classifier needs the directory of its checkpoint as its model")
         return ClassifierScorer(model, threads=threads)
     if name in NAMES:
         from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer

@@ -2,25 +2,33 @@
 
 Any transformers checkpoint for token classification with two labels will do, microsoft's among them. Pieces
 are joined to words by the offsets that the fast tokenizer reports, not by what the name of the model
-suggests, and batches are padded with the tokenizer's own padding. torch is imported when a scorer is made.
+suggests. A text becomes pieces once; what the model reads at a time is cut from those, and padded to the
+longest of a batch. torch is imported when a scorer is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nacrith.errors import ModelError
 from nacrith.prompt.scorers.protocol import F64
-from nacrith.prompt.segment import Passage
+from nacrith.prompt.segment import I64, Passage
 
 _INSTALL = "pip install 'nacrith[prompt]'"
 _KEEP_LABELS = ("keep", "preserve", "label_1", "1")
 _FALLBACK_LENGTH = 512
+
+
+class _Pieces(NamedTuple):
+    """(pieces,) ids and offsets of a text without special tokens."""
+
+    ids: I64
+    starts: I64
+    ends: I64
 
 
 class ClassifierScorer:
@@ -75,81 +83,88 @@ class ClassifierScorer:
         known = getattr(model.config, "max_position_embeddings", None) or _FALLBACK_LENGTH
         limit = min(known, self.tokenizer.model_max_length, _FALLBACK_LENGTH)
         self.length = min(length or limit, limit)
+        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole = self.tokenizer("a")["input_ids"]
+        place = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+        self._around = whole[:place], whole[place + len(bare) :]  # special tokens before and after a text
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
         """For each unit the probability of the label that keeps; 0 for one that the tokenizer leaves out."""
-        chunks = [(k, a, b) for k, p in enumerate(passages) for a, b in self._chunks(p)]
-        chunks.sort(key=lambda c: len(passages[c[0]].text[c[1] : c[2]]))  # little padding
-        out = [np.zeros(len(p)) for p in passages]
+        read = [self._pieces(p.text) for p in passages]
+        chunks = [
+            (k, a, b)
+            for k, (p, r) in enumerate(zip(passages, read, strict=True))
+            for a, b in self._chunks(p, r)
+        ]
+        chunks.sort(key=lambda c: c[2] - c[1])  # little padding
+        keep = [np.zeros(len(r.ids)) for r in read]
         for begin in range(0, len(chunks), self.batch):
             batch = chunks[begin : begin + self.batch]
-            texts = [passages[k].text[a:b] for k, a, b in batch]
-            encoded = self.tokenizer(
-                texts,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
-                truncation=True,
-                max_length=self.length,
-                padding=True,
-                return_tensors="np",
-            )
-            keep = self._probabilities(encoded)
-            for row, (k, a, _) in enumerate(batch):
-                real = (encoded["special_tokens_mask"][row] == 0) & (encoded["attention_mask"][row] == 1)
-                self._join(passages[k], a, encoded["offset_mapping"][row][real], keep[row][real], out[k])
-        return out
+            found = self._probabilities([read[k].ids[a:b] for k, a, b in batch])
+            for row, (k, a, b) in zip(found, batch, strict=True):
+                keep[k][a:b] = row[: b - a]
+        return [self._join(p, r, x) for p, r, x in zip(passages, read, keep, strict=True)]
 
-    def _probabilities(self, encoded: Any) -> F64:
-        """(texts, pieces) probability of the label that keeps."""
+    def _pieces(self, text: str) -> _Pieces:
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        places = np.array(found["offset_mapping"], np.int64).reshape(-1, 2)
+        return _Pieces(np.array(found["input_ids"], np.int64), places[:, 0], places[:, 1])
+
+    def _probabilities(self, rows: Sequence[I64]) -> F64:
+        """(rows, longest row) probability of the label that keeps; anything past the end of a row."""
         torch = self._torch
-        inputs = {n: encoded[n] for n in self.tokenizer.model_input_names if n in encoded}
+        before, after = self._around
+        longest = max(len(row) for row in rows)
+        ids = np.full((len(rows), longest + len(before) + len(after)), self.tokenizer.pad_token_id or 0)
+        mask = np.zeros(ids.shape, np.int64)
+        for i, row in enumerate(rows):
+            whole = np.concatenate([before, row, after])
+            ids[i, : len(whole)] = whole
+            mask[i, : len(whole)] = 1
         with torch.inference_mode():
             logits = self.model(
-                **{n: torch.as_tensor(v, device=self.device) for n, v in inputs.items()}
+                input_ids=torch.as_tensor(ids, device=self.device),
+                attention_mask=torch.as_tensor(mask, device=self.device),
             ).logits
-            keep = torch.softmax(logits.float(), -1)[..., self.keep]
+            keep = torch.softmax(logits.float(), -1)[:, len(before) :, self.keep]
         return np.asarray(keep.cpu().numpy(), np.float64)
 
-    def _join(self, p: Passage, base: int, offsets: Any, keep: F64, out: F64) -> None:
-        """Piece probabilities to those of the units that the pieces overlap; into `out`."""
-        starts, ends = offsets[:, 0] + base, offsets[:, 1] + base
-        first = np.searchsorted(p.ends, starts, "right")
-        last = np.searchsorted(p.starts, ends, "left")
-        pieces: dict[int, list[float]] = {}
-        for a, b, x, empty in zip(
-            first.tolist(), last.tolist(), keep.tolist(), (starts == ends).tolist(), strict=True
-        ):
-            for unit in range(a, b) if not empty else ():
-                pieces.setdefault(unit, []).append(x)
-        for unit, values in pieces.items():
-            if self.word == "first":
-                out[unit] = values[0]
-            else:
-                out[unit] = max(values) if self.word == "max" else sum(values) / len(values)
+    def _join(self, p: Passage, pieces: _Pieces, keep: F64) -> F64:
+        """Piece probabilities to those of the units that the pieces overlap."""
+        out = np.zeros(len(p))
+        first = np.searchsorted(p.ends, pieces.starts, "right")
+        last = np.searchsorted(p.starts, pieces.ends, "left")
+        count = np.where(pieces.starts < pieces.ends, np.maximum(last - first, 0), 0)
+        piece = np.repeat(np.arange(len(keep)), count)  # one entry for each pair of piece and unit
+        unit = first[piece] + np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count)
+        if self.word == "mean":
+            total = np.bincount(unit, minlength=len(p))
+            return np.bincount(unit, keep[piece], minlength=len(p)) / np.maximum(total, 1)
+        if self.word == "max":
+            np.maximum.at(out, unit, keep[piece])
+        else:
+            units, place = np.unique(unit, return_index=True)
+            out[units] = keep[piece[place]]
+        return out
 
-    def _chunks(self, p: Passage) -> Iterator[tuple[int, int]]:
-        """Stretches of the text, of whole sentences where they fit, that the model can read at once."""
-        if not len(p):
-            return
-        room = self.length - self.tokenizer.num_special_tokens_to_add()
-        found = self.tokenizer(p.text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        piece_starts = np.array([a for a, _ in found["offset_mapping"]], np.int64)
-        sentence_starts = np.array([p.starts[a] for a, _ in p.sentences], np.int64)
-        cuts = [0]
-        while True:
-            done = int(np.searchsorted(piece_starts, cuts[-1], "left"))
-            # A piece more than counted may be needed where a cut falls inside a word.
-            if done + room - 1 >= len(piece_starts):
-                break
-            limit = int(piece_starts[done + room - 1])
-            for borders in (sentence_starts, p.starts):
-                fitting = borders[(borders > cuts[-1]) & (borders <= limit)]
+    def _chunks(self, p: Passage, pieces: _Pieces) -> Iterator[tuple[int, int]]:
+        """Stretches of the pieces, of whole sentences where they fit, that the model can read at once."""
+        count = len(pieces.ids)
+        room = self.length - len(self._around[0]) - len(self._around[1])
+        starts = np.maximum.accumulate(pieces.starts)
+        begin = 0
+        while count - begin > room:
+            limit = begin + room
+            for borders in (p.starts[[a for a, _ in p.sentences]], p.starts):
+                places = np.searchsorted(starts, borders, "left")
+                fitting = places[(places > begin) & (places <= limit)]
                 if len(fitting):
-                    cuts.append(int(fitting[-1]))
+                    limit = int(fitting[-1])
                     break
-            else:
-                cuts.append(max(limit, cuts[-1] + 1))  # one word longer than the model reads
-        yield from pairwise([*cuts, len(p.text)])
+            yield begin, limit
+            begin = limit
+        if begin < count:
+            yield begin, count
 
 
 def _keep_label(labels: dict[int, str]) -> int:

@@ -1,0 +1,66 @@
+"""`nacrith train-prompt`: train the word classifier of `nacrith prompt` on sentences with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nacrith.cli.console import OK
+from nacrith.cli.options import message_options, settings, threads_option
+from nacrith.cli.outputs import print_line
+from nacrith.errors import ModelError
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("train-prompt", short_help="Train the word classifier of prompt compression.")
+@click.argument("data", metavar="DATA", type=_PATH)
+@click.option("--bert", metavar="DIR", type=_PATH, required=True, help="BERT checkpoint to begin from.")
+@click.option("--work", metavar="DIR", type=_PATH, required=True, help="Where state and model go.")
+@click.option("--validation", metavar="FILE", type=_PATH, multiple=True, help="Sentences to measure F1 on.")
+@click.option(
+    "--layers", metavar="N", type=click.IntRange(1), default=4, help="Of the checkpoint (default: 4)."
+)
+@click.option(
+    "--frozen", metavar="N", type=click.IntRange(0), default=1, help="Left as they are (default: 1)."
+)
+@click.option("--steps", metavar="N", type=click.IntRange(1), default=1600, help="Batches (default: 1600).")
+@click.option("--rate", metavar="X", type=float, default=3e-4, help="Learning rate (default: 3e-4).")
+@click.option("--seed", type=int, default=1, help="Of the order of the data (default: 1).")
+@threads_option
+@message_options
+def command(data: Path, **options: Any) -> int:
+    """Train on DATA (.jsonl or .jsonl.xz, {"words": [...], "keep": [0 or 1, ...]} a line).
+
+    A run that was interrupted goes on if started again with the same --work. The result, words.npz, is
+    what `nacrith prompt --scorer classifier -m words.npz` reads. Needs torch and safetensors.
+    """
+    chosen = settings(options)
+    try:
+        path = _train(data, options["validation"], chosen.threads, options)
+    except Exception as error:
+        return chosen.console.failure(error, str(data))
+    print_line(str(path))
+    return OK
+
+
+def _train(data: Path, validation: Sequence[Path], threads: int | None, options: dict[str, Any]) -> Path:
+    try:
+        from nacrith.training.words import Recipe, train
+    except ImportError as error:
+        raise ModelError(f"training needs {error.name}; run: pip install 'nacrith[train]'") from None
+    recipe = Recipe(
+        take=tuple(range(options["layers"])),
+        frozen=options["frozen"],
+        steps=options["steps"],
+        rate=options["rate"],
+        seed=options["seed"],
+    )
+
+    def log(line: str) -> None:
+        click.echo(line, err=True)
+
+    return train(options["bert"], data, validation, options["work"], recipe, log, threads=threads)
