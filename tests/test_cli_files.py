@@ -213,15 +213,17 @@ def test_devices_are_written_in_place(source: Path, archive: bytes) -> None:
 
 def test_atomic_file_never_overwrites_what_came_meanwhile(tmp_path: Path) -> None:
     target = tmp_path / "out"
+    before = set(signals.before_death)
     with outputs.AtomicFile(str(target), replace=False) as output:
         output.write(b"ours")
+        assert signals.before_death > before
         assert stat.S_IMODE(os.stat(output.temporary).st_mode) == 0o600
         target.write_bytes(b"theirs")
         with pytest.raises(CommandError, match="exists already"):
             output.commit()
     assert names(tmp_path) == ["out"]
     assert kept(target, b"theirs")
-    assert not signals.before_death
+    assert signals.before_death == before
 
 
 def test_atomic_file_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
