@@ -157,6 +157,12 @@ def test_files_that_cannot_be_used(directory: Path, tmp_path: Path) -> None:
             load_model(str(other), threads=1, backend="llama.cpp")
 
 
+def test_a_tokenizer_that_loses_bytes(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "x.gguf", gguf.GGMLQuantizationType.F32, tokenizer="llama")
+    with pytest.raises(ModelError, match=r"x\.gguf.*byte-level BPE"):
+        load_model(str(tmp_path / "x.gguf"), threads=1, backend="llama.cpp")
+
+
 def test_metadata_is_read_as_the_package_gguf_reads_it(directory: Path) -> None:
     path = directory / "tiny.gguf"
     fields = gguf.GGUFReader(path).fields.items()

@@ -59,6 +59,7 @@ def write_gguf(
     skip: tuple[str, ...] = (),
     extra: Mapping[str, np.ndarray] | None = None,
     fields: Mapping[str, Any] | None = None,
+    tokenizer: str = "gpt2",
 ) -> None:
     """The tiny model; matrices in `kind`, vectors in F32."""
     writer = gguf.GGUFWriter(path, architecture)
@@ -86,7 +87,7 @@ def write_gguf(
             writer.add_uint32(name, value)
     model = json.loads((TINY_HF / "tokenizer.json").read_text())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].get)
-    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_model(tokenizer)
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
     writer.add_token_types([3] * 3 + [1] * (len(tokens) - 3))

@@ -73,7 +73,8 @@ class LlamaCppModel:
             )
         self.name = path.stem.encode()[:64].decode(errors="ignore")
         self.fingerprint = floats.fingerprint(path)
-        self._fields = read_metadata(path)
+        fields = read_metadata(path)
+        self.bos_id, self._definition = start_token(path, fields), tokenizer_of(path, fields)
         self._path, self._threads = path, settings.threads
         layers = _gpu_layers(settings)
         self.binding: Mapping[str, str] = {
@@ -99,12 +100,11 @@ class LlamaCppModel:
         self.max_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
         vocab = llama_cpp.llama_model_get_vocab(self._model)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(vocab)
-        self.bos_id = start_token(path, self._fields)
         stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
 
     @cached_property
     def tokenizer(self) -> ByteTokenizer:
-        return ByteTokenizer.from_definition(tokenizer_of(self._path, self._fields))
+        return ByteTokenizer.from_definition(self._definition)
 
     def prepare(self) -> None:
         """All has been loaded."""
