@@ -19,7 +19,7 @@ its percentile. Each difference has a cause, told from the pieces:
   last digits      the probabilities lie within 1e-5 of the threshold
 
 Time is in milliseconds of one thread's processor time for a document, that of the model's forward pass taken
-out everywhere: llmlingua's whole call; ours up to the scores of all words; the whole result for the threshold;
+out everywhere: llmlingua's whole call; ours up to the scores of all words; the whole result at a threshold;
 the whole result with the budget met to the token, which llmlingua does not attempt.
 """
 
