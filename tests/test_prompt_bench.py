@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
-from bench import prompt  # noqa: E402
+from bench import lingua, prompt  # noqa: E402
+from nacrith.prompt import Compressed, PromptCompressor  # noqa: E402
 from nacrith.prompt.scorers import make  # noqa: E402
+from nacrith.prompt.segment import Passage  # noqa: E402
 
 
 @pytest.fixture
@@ -52,3 +57,39 @@ def test_tables(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     row = next(line for line in shown.splitlines() if line.startswith("| lexrank, no rules"))
     assert row.count("100.0%") == 3
     assert "| random, no rules |" in shown
+
+
+class Letters:
+    """A tokenizer of runs of letters and single other characters; all in lower case."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def __call__(self, text: str, **options: object) -> dict[str, list[Any]]:
+        found = list(re.finditer(r"[^\W\d_]+|\d+|[^\w\s]", text))
+        self.words = [m.group().lower() for m in found]
+        return {"input_ids": list(range(len(found))), "offset_mapping": [m.span() for m in found]}
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [self.words[i] for i in ids]
+
+
+def test_causes_of_differences_with_llmlingua() -> None:
+    """A half of a compound, a word that it lost, one on the threshold, and one for no reason."""
+    text = "Anna sat state-of-the-art by sea sun"
+
+    def ours(cut: float) -> Compressed:
+        class Fixed:
+            name, by_sentence, causal = "fixed", False, True
+
+            def score(self, passages: list[Passage], query: str) -> list[np.ndarray]:
+                return [np.array([0.9, 0.1, 0.8, 0.9, cut, 0.2])]
+
+        return PromptCompressor(Fixed(), protect="none").compress(text, threshold=cut)
+
+    labels = {"anna": True, "sat": False, "state": True, "of": False, "sea": False, "sun": True}
+    words = ["anna", "sat", "state", "-", "of", "-", "the", "-", "art", "sea", "sun"]
+    found = [(word, labels.get(word, True)) for word in words]
+    causes = lingua.compare(text, Letters(), ours(0.5), found, 0.5, True)
+    assert causes == {"same": 2, "word cut up": 1, "unknown dropped": 1, "last digits": 1, "other": 1}
+    assert lingua.compare(text, Letters(), ours(0.5), found, 0.5, False)["window"] == 1

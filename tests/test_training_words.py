@@ -176,3 +176,26 @@ def test_bad_input(bert: Path, tmp_path: Path) -> None:
         from_bert(tmp_path, [0], (0,), 8)
     with pytest.raises(ModelError, match="not a BERT"):
         from_bert(bert, [0], (7,), 8)
+
+
+def test_the_number_of_steps_may_change_before_the_rate_falls(bert: Path, data: Path, tmp_path: Path) -> None:
+    def run(steps: int, log: Callable[[str], None] = lambda line: None) -> Path:
+        return train(bert, data, [], tmp_path, recipe(steps=steps), log, threads=1, every=20)
+
+    class StopError(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        if line.startswith("step 50 "):  # after the state of step 40 was saved
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(60, stop)
+    with pytest.raises(NacrithError, match="another recipe"):
+        run(80)  # 40 is within the last 35 % of 60
+    (tmp_path / "state.pt").unlink()
+    with pytest.raises(StopError):
+        run(90, stop)
+    lines: list[str] = []
+    run(64, lines.append)
+    assert "going on after step 40" in lines

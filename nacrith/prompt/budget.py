@@ -39,24 +39,31 @@ class Choice:
 def choose(
     parts: Sequence[Part],
     scores: Sequence[F64],
-    fits: Callable[[Sequence[Mask]], bool],
+    room: Callable[[Sequence[Mask]], int],
     *,
     by_sentence: bool,
     threshold: float | None = None,
     partial: bool = True,
 ) -> Choice | None:
-    """The best choice that `fits`, which is asked about closed choices; None if not even what is protected
-    fits.
+    """The best choice for which there is `room`; None if there is not even for what is protected.
 
+    room: tokens that a closed choice leaves of the budget, negative if it exceeds it.
     scores: of each part, (units,) or, `by_sentence`, (sentences,); higher is kept first.
     threshold: units that score less are dropped, whatever the budget.
     partial: where not one sentence fits, words from its beginning may be kept.
     """
     ranking = _Ranking(parts, scores, by_sentence, threshold)
 
+    left = 0  # of the budget, by the choice accepted last
+
     def accept(chosen: I64) -> list[Mask] | None:
+        nonlocal left
         kept = ranking.masks(chosen)
-        return kept if fits(kept) else None
+        found = room(kept)
+        if found < 0:
+            return None
+        left = found
+        return kept
 
     order = ranking.order
     best = accept(order[:0])
@@ -86,6 +93,8 @@ def choose(
         rest = [order[i : i + 1] for i in range(low + 1, min(low + 1 + tries, len(order)))]
     assert best is not None
     for group in rest[:tries]:
+        if not left:
+            break
         found = accept(np.concatenate([chosen, group]))
         if found is not None:
             chosen, best = np.concatenate([chosen, group]), found

@@ -224,22 +224,22 @@ class _Work:
                 continue
             allowed = self.count(part.text) - _ceil(self.due[k])
 
-            def fits_part(masks: Sequence[Mask], part: Part = part, allowed: int = allowed) -> bool:
+            def room_of_part(masks: Sequence[Mask], part: Part = part, allowed: int = allowed) -> int:
                 pieces = part.spans(masks[0])
-                return self.count("".join(part.text[a:b] for a, b in pieces)) <= allowed
+                return allowed - self.count("".join(part.text[a:b] for a, b in pieces))
 
-            choice = self._choose([part], [scores[k]], fits_part)
+            choice = self._choose([part], [scores[k]], room_of_part)
             if choice is None:
                 self._fail([part], self.count(_shortest(part)), allowed, 0)
             else:
                 kept[k], cuts[k] = choice.kept[0], choice.cut
 
-        def fits(masks: Sequence[Mask]) -> bool:
+        def room(masks: Sequence[Mask]) -> int:
             if self.limit is None:
-                return True
-            return self.count(self.document.render(_filled(kept, free, masks))) <= self.limit
+                return 0
+            return self.limit - self.count(self.document.render(_filled(kept, free, masks)))
 
-        choice = self._choose([parts[k] for k in free], [scores[k] for k in free], fits)
+        choice = self._choose([parts[k] for k in free], [scores[k] for k in free], room)
         if choice is None:
             self._fail_whole(kept)
         else:
@@ -270,10 +270,10 @@ class _Work:
                 spans = (part.to_source(*span) for span in part.spans(mask))
                 return "".join(source[a:b] for a, b in spans)
 
-            def fits(masks: Sequence[Mask], allowed: int = allowed, text: Any = text) -> bool:
-                return self.limit is None or count(text(masks[0])) <= allowed
+            def room(masks: Sequence[Mask], allowed: int = allowed, text: Any = text) -> int:
+                return 0 if self.limit is None else allowed - count(text(masks[0]))
 
-            choice = self._choose([part], [score], fits, partial=False)
+            choice = self._choose([part], [score], room, partial=False)
             # What is protected stays even if that overdraws: later paragraphs pay for it.
             mask = choice.kept[0] if choice else part.close(np.zeros(len(part.passage), bool))
             kept.append(mask)
@@ -285,12 +285,12 @@ class _Work:
         return kept, scores, cuts
 
     def _choose(
-        self, parts: Sequence[Part], scores: Sequence[F64], fits: Any, partial: bool = True
+        self, parts: Sequence[Part], scores: Sequence[F64], room: Any, partial: bool = True
     ) -> Choice | None:
         return choose(
             parts,
             scores,
-            fits,
+            room,
             by_sentence=self.scorer.by_sentence,
             threshold=self.threshold,
             partial=partial and self.threshold is None,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from nacrith.errors import ModelError
 from nacrith.prompt.scorers.protocol import F64
@@ -83,6 +84,9 @@ class ClassifierScorer:
         known = getattr(model.config, "max_position_embeddings", None) or _FALLBACK_LENGTH
         limit = min(known, self.tokenizer.model_max_length, _FALLBACK_LENGTH)
         self.length = min(length or limit, limit)
+        self._reader = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())  # a copy of our own
+        self._reader.no_truncation()
+        self._reader.no_padding()
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = self.tokenizer("a")["input_ids"]
         place = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
@@ -106,9 +110,9 @@ class ClassifierScorer:
         return [self._join(p, r, x) for p, r, x in zip(passages, read, keep, strict=True)]
 
     def _pieces(self, text: str) -> _Pieces:
-        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        places = np.array(found["offset_mapping"], np.int64).reshape(-1, 2)
-        return _Pieces(np.array(found["input_ids"], np.int64), places[:, 0], places[:, 1])
+        found = self._reader.encode(text, add_special_tokens=False)
+        places = np.array(found.offsets, np.int64).reshape(-1, 2)
+        return _Pieces(np.array(found.ids, np.int64), places[:, 0], places[:, 1])
 
     def _probabilities(self, rows: Sequence[I64]) -> F64:
         """(rows, longest row) probability of the label that keeps; anything past the end of a row."""
