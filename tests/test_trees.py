@@ -303,6 +303,7 @@ def test_the_library_refuses_what_would_lead_beyond_its_arrays():
     assert made.lengths == (0,)
 
 
+@settings(deadline=None)
 @given(trees(40))
 def test_preorder(parents):
     tree = Tree.of(0, len(parents), parents)
