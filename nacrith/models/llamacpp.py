@@ -81,10 +81,9 @@ class LlamaCppModel:
             **build,
             "cpu": floats.cpu_name(),
             "device": "gpu" if layers else "cpu",
-            "gpu-layers": "all" if layers < 0 else str(layers),
             "threads": str(settings.threads),
             "plan": "step/512/f16",
-            **({"gpu": floats.gpu_name()} if layers else {}),
+            **({"gpu": floats.gpu_name(), "gpu-layers": _count(layers)} if layers else {}),
         }
         llama_cpp.llama_log_set(_listen, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
@@ -183,6 +182,10 @@ def _gpu_layers(settings: floats.Settings) -> int:
             " the GPU"
         )
     return 0
+
+
+def _count(layers: int) -> str:
+    return "all" if layers < 0 else str(layers)
 
 
 def _reason() -> str:
