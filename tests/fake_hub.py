@@ -175,3 +175,8 @@ class FakeHub:
         if request.command != "HEAD":
             request.wfile.write(body[:cut])
         request.close_connection = True
+
+
+def left(cache: Path) -> list[str]:
+    """The files of downloads that are in the cache."""
+    return sorted(p.name for p in (cache / "sources").rglob("*") if p.is_file())
