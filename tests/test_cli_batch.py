@@ -150,6 +150,7 @@ def test_what_ends_a_batch_before_any_work(copy: Path) -> None:
     before = everything(copy)
     for arguments, code, words in (
         (["-m", "no-such-model", "-9", "in"], MODEL_CODE, ["no-such-model"]),
+        (["--backend", "transformers", "-9", "in"], ERROR, ["transformers"]),
         (["in", "../in"], ERROR, ["in/a.txt and ../in/a.txt would both become out/in/a.txt.nac"]),
         (["--device", "tpu", "-9", "in"], ERROR, ["--device tpu", "cuda:0"]),
         (["--manifest", "in/a.txt", "in"], ERROR, ["in/a.txt is no manifest"]),

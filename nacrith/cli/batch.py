@@ -21,6 +21,8 @@ from nacrith.cli.compress import SUFFIX
 from nacrith.cli.console import ERROR, OK, WARNING
 from nacrith.cli.options import (
     Settings,
+    backend_option,
+    force_backend_option,
     level_options,
     max_size_option,
     message_options,
@@ -60,6 +62,8 @@ SMALL_FILE, SMALL_ARCHIVE = 1 << 16, 1 << 14
 @level_options
 @max_size_option
 @model_option
+@backend_option
+@force_backend_option
 @threads_option
 @message_options
 def command(paths: Sequence[str], **options: Any) -> int:
@@ -83,7 +87,7 @@ class _Batch:
         # What must be the same for an earlier result to count.
         self._how: dict[str, Any] = {"mode": "decompress" if self._decompress else "compress"}
         if not self._decompress:
-            self._how |= {"level": settings.level, "model": settings.model}
+            self._how |= {"level": settings.level, "model": settings.model, "backend": settings.backend}
 
     def run(self) -> int:
         console, options = self._settings.console, self._options
@@ -171,6 +175,8 @@ class _Batch:
             model=settings.model,
             model_is_default=settings.model_is_default,
             max_size=settings.max_size,
+            backend=settings.backend,
+            force_backend=settings.force_backend,
             verbosity=settings.console.verbosity,
             own_process=not ray,
         )

@@ -61,6 +61,8 @@ class BatchStart:
     model: str | None
     model_is_default: bool
     max_size: int | None
+    backend: str | None
+    force_backend: bool
     verbosity: int
     own_process: bool
 
@@ -76,6 +78,8 @@ class BatchStart:
             model_is_default=self.model_is_default,
             threads=int(os.environ["NACRITH_THREADS"]),
             max_size=self.max_size,
+            backend=self.backend,
+            force_backend=self.force_backend,
         )
         if not self.decompress:  # an archive says itself which model it needs
             codec = encoder(settings)
