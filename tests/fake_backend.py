@@ -62,6 +62,9 @@ class FakeModel:
         self.tokenizer = ByteTokenizer.from_definition(tiny().tokenizer_definition)
         self.lanes: list[int] = []
 
+    def prepare(self) -> None:
+        pass
+
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
         self.lanes.append(lanes)
         return SteppingSession(self.start, Plan.of(window or 64, 64), lanes, VOCAB)

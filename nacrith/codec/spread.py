@@ -7,6 +7,7 @@ many threads) before they import anything that reads it. For many files there is
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -120,7 +121,8 @@ class _Worker:
         return self._answer(lambda _: None)
 
     def call(self, way: str, blocks: list[Any], progress: Progress) -> list[bytes]:
-        self.pipe.send((way, blocks))
+        with contextlib.suppress(OSError):  # it has died, which its answer tells
+            self.pipe.send((way, blocks))
         return self._answer(progress)
 
     def _answer(self, progress: Progress) -> Any:
