@@ -115,6 +115,13 @@ def test_nothing_around_a_sentence_changes_it(small: Path) -> None:
     assert np.array_equal(a[4:], b[:3])
 
 
+def test_threads_change_nothing(small: Path) -> None:
+    p = passage("A cat sat. It ran! No? Then the banana, and so on. " * 20)
+    (one,), (three,) = (make("classifier", model=str(small), threads=n).score([p], "") for n in (1, 3))
+    assert np.array_equal(one, three)
+    assert one.any()
+
+
 @settings(max_examples=30, deadline=None)
 @given(text=texts)
 def test_any_text(small: Path, text: str) -> None:

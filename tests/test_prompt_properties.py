@@ -24,7 +24,7 @@ COUNTERS: dict[str, Callable[[str], int]] = {
     "tiny": counter(str(TINY)),
     "lumpy": lambda text: (len(text) * 7919) % 23 + len(text) // 3,  # not monotone at all
 }
-SCORERS = ["lexrank", "random", "truncate"]
+SCORERS = ["lexrank", "classifier", "random", "truncate"]
 
 
 def check_faithful(result: Compressed, escaped: bool = False) -> None:

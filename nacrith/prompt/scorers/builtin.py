@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from threadpoolctl import threadpool_limits
 from nacrith.prompt.encoder import load_words
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import Passage
+
+_SHARE = 16  # sentences that a thread takes at a time
 
 
 class WordScorer:
@@ -27,6 +32,8 @@ class WordScorer:
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
         """For each unit a probability; 0 for one that the tokenizer leaves out."""
         sentences = [p.words[a:b] for p in passages for a, b in p.sentences]
-        with threadpool_limits(self.threads, "blas"):
-            found = iter(self.encoder.score_words(sentences))
+        shares = [sentences[i : i + _SHARE] for i in range(0, len(sentences), _SHARE)]
+        # One thread for each product: these are small, and what they round must not depend on `threads`.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
+            found = chain.from_iterable(pool.map(self.encoder.score_words, shares))
         return [np.concatenate([np.empty(0), *(next(found) for _ in p.sentences)]) for p in passages]
