@@ -10,19 +10,14 @@ from fake_hub import REPO, FakeHub
 from small_models import TINY_HF
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import floats, hub, store
+from nacrith.models import floats, store
 from nacrith.models.pull import pull
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "NACRITH_OFFLINE", "NACRITH_MODEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NACRITH_MODEL_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(hub, "BACKOFF", 0.0)
+def no_carriers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a test puts into the cache is there."""
     monkeypatch.setattr(store, "CARRIERS", {})
-    return tmp_path / "cache"
 
 
 def test_a_path_is_itself(tmp_path: Path) -> None:
@@ -37,13 +32,8 @@ def test_what_is_not_here(name: str, words: str) -> None:
         store.find_source(name)
 
 
-def test_what_was_pulled_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = FakeHub()
-    try:
-        monkeypatch.setenv("HF_ENDPOINT", server.address())
-        folder, _ = pull(REPO, keep_source=True)
-    finally:
-        server.close()
+def test_what_was_pulled_and_kept(fake: FakeHub) -> None:
+    folder, _ = pull(REPO, keep_source=True)
     assert store.find_source(REPO) == folder
     digest = floats.fingerprint(folder)
     assert store.find_source_by_fingerprint(digest, "") == folder
