@@ -13,8 +13,8 @@ from nacrith import loaded
 from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import CodingParams
 from nacrith.errors import ModelMismatchError
-from nacrith.models import floats
-from nacrith.models.floats import BoundModel
+from nacrith.models import bound
+from nacrith.models.bound import BoundModel
 from nacrith.models.protocol import LOGIT_BITS, LanguageModel
 
 TEXT = b"""\
@@ -96,7 +96,7 @@ def archives(path: Path, backend: str, other: str, monkeypatch: pytest.MonkeyPat
         nacrith.decompress(small, model=other)
     loaded.forget()
     with monkeypatch.context() as patch:
-        patch.setattr(floats, "cpu_name", lambda: "another processor")
+        patch.setattr(bound, "cpu_name", lambda: "another processor")
         with pytest.raises(ModelMismatchError, match=r"cpu .*, here another processor"):
             nacrith.decompress(small, model=str(path))
         assert loaded.for_decoding(stream.codec, str(path), None, force=True)

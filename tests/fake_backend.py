@@ -45,7 +45,7 @@ class FakeContext:
 
 
 class FakeModel:
-    """Implements floats.BoundModel over the tiny model's tokenizer."""
+    """Implements bound.BoundModel over the tiny model's tokenizer."""
 
     name = "fake"
     fingerprint = hashlib.sha256(b"fake").digest()

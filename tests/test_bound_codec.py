@@ -17,7 +17,7 @@ from nacrith.cli.options import BACKENDS
 from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import EXACT, CodingParams
 from nacrith.errors import CorruptError, ModelError, ModelMismatchError, UnsupportedFormatError
-from nacrith.models import floats
+from nacrith.models import bound
 
 BLOCKS = [b"The old ferry left the harbour.\r\n" * 2, b"", b"\xff\0<|endoftext|>", b"gulls " * 20]
 BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}
@@ -102,7 +102,7 @@ def test_a_binding_that_is_none(tail: bytes) -> None:
 
 
 def test_bindings_of_every_backend_fit() -> None:
-    longest = floats.printable("x" * 100)
+    longest = bound.printable("x" * 100)
     most = {"backend": "transformers", "gpu-layers": "9999", "threads": "1024", "plan": "step/512/eager"}
     most |= {"library": "0" * 16, "cpu": longest, "gpu": longest, "llama-cpp-python": longest[:24]}
     assert len(CodingParams(2048, 1, 13, most).to_bytes()) <= 255
@@ -112,12 +112,12 @@ def test_bindings_of_every_backend_fit() -> None:
     ("value", "text"), [("A\tB  C", "A B C"), ("\u00e9\n\0", "? ?"), ("", "unknown"), ("x" * 60, "x" * 48)]
 )
 def test_printable(value: str, text: str) -> None:
-    assert floats.printable(value) == text
+    assert bound.printable(value) == text
 
 
 def test_the_command_line_knows_all_backends() -> None:
-    assert BACKENDS == floats.NAMES
-    assert EXACT == floats.EXACT
+    assert BACKENDS == bound.NAMES
+    assert EXACT == bound.EXACT
 
 
 # --- who may decode ---
@@ -180,17 +180,17 @@ def test_bindings_from_elsewhere(binding: dict[str, str], error: type[Exception]
 )
 def test_settings_that_cannot_be_had(binding: dict[str, str]) -> None:
     with pytest.raises(ModelMismatchError, match="impossible here"):
-        floats.Settings.recorded(binding)
+        bound.Settings.recorded(binding)
 
 
 def test_settings_come_from_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NACRITH_DEVICE", "cuda:3")
     monkeypatch.setenv("NACRITH_GPU_LAYERS", "7")
     recorded = {"threads": "5", "device": "cpu", "dtype": "bfloat16", "gpu-layers": "0"}
-    assert floats.Settings.recorded(recorded) == floats.Settings(5, "cpu", "bfloat16", 0)
-    here = floats.Settings.recorded(recorded, device_here=True)
-    assert here == floats.Settings(5, "cuda:3", "bfloat16", 7)
-    assert floats.Settings.of_environment(2) == floats.Settings(2, "cuda:3", "float32", 7)
+    assert bound.Settings.recorded(recorded) == bound.Settings(5, "cpu", "bfloat16", 0)
+    here = bound.Settings.recorded(recorded, device_here=True)
+    assert here == bound.Settings(5, "cuda:3", "bfloat16", 7)
+    assert bound.Settings.of_environment(2) == bound.Settings(2, "cuda:3", "float32", 7)
     monkeypatch.setenv("NACRITH_GPU_LAYERS", "many")
     with pytest.raises(ModelError, match="NACRITH_GPU_LAYERS"):
-        floats.Settings.of_environment(2)
+        bound.Settings.of_environment(2)

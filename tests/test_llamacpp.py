@@ -15,7 +15,7 @@ from tiny_source import write_gguf
 from nacrith import compress
 from nacrith.cli.console import MODEL, OK
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import floats, load_bound_model, load_model, probe
+from nacrith.models import bound, floats, load_bound_model, load_model, probe
 from nacrith.models.gguf_metadata import read_metadata
 
 llama_cpp = pytest.importorskip(
@@ -50,13 +50,13 @@ def cache(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def model(directory: Path) -> floats.BoundModel:
+def model(directory: Path) -> bound.BoundModel:
     return load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
 
 
-def test_what_it_is(model: floats.BoundModel, directory: Path) -> None:
+def test_what_it_is(model: bound.BoundModel, directory: Path) -> None:
     assert (model.name, model.vocab_size, model.max_context, model.bos_id) == ("tiny", 512, 512, 0)
-    assert model.fingerprint == floats.fingerprint(directory / "tiny.gguf")
+    assert model.fingerprint == bound.fingerprint(directory / "tiny.gguf")
     assert model.binding["threads"] == "1"
     assert model.binding["device"] == "cpu"
     assert len(model.binding["library"]) == 16
@@ -73,15 +73,15 @@ def test_it_is_tried_once(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize(("window", "size"), [(16, 90), (300, 700)])
-def test_rows_do_not_depend_on_the_calls(model: floats.BoundModel, window: int, size: int) -> None:
+def test_rows_do_not_depend_on_the_calls(model: bound.BoundModel, window: int, size: int) -> None:
     checks.rows_do_not_depend_on_the_calls(model, 512, window, size)
 
 
-def test_rollback(model: floats.BoundModel) -> None:
+def test_rollback(model: bound.BoundModel) -> None:
     checks.rollback(model, 32, 150)
 
 
-def test_blocks_come_back(model: floats.BoundModel) -> None:
+def test_blocks_come_back(model: bound.BoundModel) -> None:
     checks.blocks_come_back(model, [checks.TEXT[:300], b"", bytes(range(256))])
 
 
@@ -117,7 +117,7 @@ def test_command_line(directory: Path) -> None:
 
 def test_command_line_on_another_machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(floats, "cpu_name", lambda: "Elsewhere 9000")
+        patch.setattr(bound, "cpu_name", lambda: "Elsewhere 9000")
         elsewhere = load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
     (directory / "there.nac").write_bytes(compress(checks.TEXT, level=1, model=elsewhere))
     here = {"cwd": directory, "NACRITH_MODEL_DIR": str(directory / "cache"), "NACRITH_DEVICE": "cpu"}
@@ -195,4 +195,4 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "llama_cpp" else find(name))
     with pytest.raises(ModelError, match=r'pip install "nacrith\[llama\]"'):
-        floats.open_model("llama.cpp", tmp_path, floats.Settings(1))
+        floats.open_model("llama.cpp", tmp_path, bound.Settings(1))

@@ -13,12 +13,12 @@ from tiny_source import write_gguf
 
 from nacrith.cli.console import ERROR
 from nacrith.errors import ModelError
-from nacrith.models import floats, probe, records
+from nacrith.models import bound, probe, records
 
 KILLED = (
     "import os, signal, sys; print('GGML_ASSERT(x) failed', file=sys.stderr); os.kill(os.getpid(), signal.{})"
 )
-SETTINGS = floats.Settings(1, "cpu")
+SETTINGS = bound.Settings(1, "cpu")
 
 LLAMA_CPP = """\
 import os, signal

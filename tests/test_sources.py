@@ -10,7 +10,7 @@ from fake_hub import REPO, FakeHub
 from small_models import TINY_HF
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import floats, store
+from nacrith.models import bound, store
 from nacrith.models.pull import pull
 
 
@@ -35,7 +35,7 @@ def test_what_is_not_here(name: str, words: str) -> None:
 def test_what_was_pulled_and_kept(fake: FakeHub) -> None:
     folder, _ = pull(REPO, keep_source=True)
     assert store.find_source(REPO) == folder
-    digest = floats.fingerprint(folder)
+    digest = bound.fingerprint(folder)
     assert store.find_source_by_fingerprint(digest, "") == folder
     assert store.find_source_by_fingerprint(digest[:4], "") == folder
     with pytest.raises(ModelMissingError, match=r"weights x with hash 0{16}: give"):
@@ -43,7 +43,7 @@ def test_what_was_pulled_and_kept(fake: FakeHub) -> None:
 
 
 def test_what_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = floats.fingerprint(TINY_HF)
+    digest = bound.fingerprint(TINY_HF)
     with pytest.raises(ModelMissingError):
         store.find_source_by_fingerprint(digest, "tiny")
     monkeypatch.setenv("NACRITH_MODEL", str(TINY_HF))
@@ -51,13 +51,13 @@ def test_what_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fingerprints_cover_every_file(tmp_path: Path) -> None:
-    before = floats.fingerprint(TINY_HF)
+    before = bound.fingerprint(TINY_HF)
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         copy = tmp_path / name
         shutil.copytree(TINY_HF, copy)
-        assert floats.fingerprint(copy) == before
+        assert bound.fingerprint(copy) == before
         with (copy / name).open("ab") as file:
             file.write(b" ")
-        assert floats.fingerprint(copy) != before
+        assert bound.fingerprint(copy) != before
     with pytest.raises(ModelError):
-        floats.fingerprint(tmp_path / "none")
+        bound.fingerprint(tmp_path / "none")

@@ -14,7 +14,7 @@ import pytest
 from small_models import TINY_HF
 
 from nacrith.errors import ModelError
-from nacrith.models import floats, load_model, probe
+from nacrith.models import bound, floats, load_model, probe
 
 WHY = "torch and transformers are not installed: pip install '.[hf]'"
 torch = pytest.importorskip("torch", reason=WHY, exc_type=ImportError)
@@ -50,7 +50,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def model(path: Path = TINY_HF) -> floats.BoundModel:
+def model(path: Path = TINY_HF) -> bound.BoundModel:
     return load_model(str(path), threads=1, backend="transformers")
 
 
@@ -145,7 +145,7 @@ def test_the_probe_runs_it(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None
     monkeypatch.undo()
     monkeypatch.setenv("NACRITH_MODEL_DIR", str(cache))
     before = set((cache / ".records").glob("tried-*"))
-    probe.check("transformers", TINY_HF, floats.Settings(1, "cpu"), ["test"])
+    probe.check("transformers", TINY_HF, bound.Settings(1, "cpu"), ["test"])
     assert len(set((cache / ".records").glob("tried-*")) - before) == 1
 
 
@@ -160,4 +160,4 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = {"transformers"}
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in missing else find(n))
     with pytest.raises(ModelError, match=r'pip install "nacrith\[hf\]"'):
-        floats.open_model("transformers", TINY_HF, floats.Settings(1))
+        floats.open_model("transformers", TINY_HF, bound.Settings(1))

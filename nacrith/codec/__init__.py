@@ -51,7 +51,7 @@ def for_decoding(
     is different here, unless `force` asks to try all the same."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import EXACT, CodingParams
-    from nacrith.models import floats, load_bound_model, load_model, load_model_by_fingerprint
+    from nacrith.models import bound, load_bound_model, load_model, load_model_by_fingerprint
 
     params = CodingParams.from_bytes(codec_id.params)
     recorded = params.binding.get("backend", EXACT)
@@ -74,7 +74,7 @@ def for_decoding(
             f" ({model.fingerprint.hex()[:16]}): give that one with -m, or leave -m out"
         )
     if not force:
-        floats.check_binding(params.binding, binding_of(model))
-    elif different := floats.differences(params.binding, binding_of(model)):
+        bound.check_binding(params.binding, binding_of(model))
+    elif different := bound.differences(params.binding, binding_of(model)):
         _log.warning("decoding is tried although the archive was made with %s", different)
     return ModelCodec(model, params)

@@ -33,7 +33,7 @@ _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
 class CodingParams:
     """window: tokens that the model attends to. predictors: the set that stands beside the model.
     capacity: log2, of set 1's n-grams; 0 for set 0. binding: what else the rows of a model in floats depend
-    on (models.floats); empty for exact ones."""
+    on (models.bound); empty for exact ones."""
 
     window: int
     predictors: int = 0

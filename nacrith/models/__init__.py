@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nacrith.models import floats, store
+from nacrith.models import bound, floats, store
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.protocol import LanguageModel, Session, Tokenizer
 
@@ -22,10 +22,10 @@ def load_model(
 
     Raises ModelMissingError if it is not on this machine; nothing is downloaded.
     """
-    if backend in (None, floats.EXACT):
+    if backend in (None, bound.EXACT):
         return ExactModel(store.find(name_or_path), threads=threads)
     source = store.find_source(name_or_path or store.DEFAULT_MODEL)
-    return floats.open_model(str(backend), source, floats.Settings.of_environment(threads))
+    return floats.open_model(str(backend), source, bound.Settings.of_environment(threads))
 
 
 def load_model_by_fingerprint(
@@ -42,7 +42,7 @@ def load_bound_model(
     *,
     name_or_path: str | None = None,
     force: bool = False,
-) -> floats.BoundModel:
+) -> bound.BoundModel:
     """The model in floats that an archive was made with, set up as its binding says. ModelMismatchError if
     it already shows that this is another machine or build, unless `force` asks to try all the same.
 
@@ -51,9 +51,9 @@ def load_bound_model(
     backend = binding.get("backend", "(unnamed)")
     floats.require(backend)
     if not force:
-        known = floats.here(backend).items()
-        floats.check_binding(binding, {**binding, **{k: v for k, v in known if k in binding}})
-    settings = floats.Settings.recorded(binding, device_here=force)
+        known = bound.here(backend).items()
+        bound.check_binding(binding, {**binding, **{k: v for k, v in known if k in binding}})
+    settings = bound.Settings.recorded(binding, device_here=force)
     if name_or_path is None:
         source = store.find_source_by_fingerprint(fingerprint, hint)
     else:

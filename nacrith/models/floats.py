@@ -1,106 +1,27 @@
-"""Models that compute in floats, run by llama.cpp or transformers: how one is opened, what it is bound to.
+"""Models that compute in floats, run by llama.cpp or transformers: opening one.
 
-Their rows repeat only where everything is as it was: library, processor, device, threads, precision, plan.
-All of that is a model's *binding*, names and values that an archive records. Whoever decodes opens the
-model with the recorded settings, and compares what cannot be chosen (`check_binding`).
+A backend is tried in a child process first (`probe`), since it may crash; what the child does with it is
+here as well.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import importlib.util
-import os
-import platform
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from nacrith.errors import ModelError, ModelMismatchError
-from nacrith.models import probe, records, store
-from nacrith.models.exact.model import usable_cores
-from nacrith.models.protocol import LanguageModel
-
-if TYPE_CHECKING:
-    from _typeshed import StrPath
-
-EXACT = "exact"
-
-MAX_THREADS = 1024
-
-
-class BoundModel(LanguageModel, Protocol):
-    """A model that is not portable."""
-
-    @property
-    def binding(self) -> Mapping[str, str]:
-        """Everything besides model and tokens that rows depend on: printable ASCII, see
-        formats/coding-v1.md."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Backend:
-    """module: what is imported. packages: by what name they are installed. extra: of ours."""
-
-    module: str
-    packages: tuple[str, ...]
-    extra: str
-
-
-_BACKENDS = {
-    "llama.cpp": _Backend("llama_cpp", ("llama-cpp-python",), "llama"),
-    "transformers": _Backend("transformers", ("torch", "transformers"), "hf"),
-}
-
-NAMES = (EXACT, *_BACKENDS)
-"""What `load_model(backend=...)` and --backend take."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What can be chosen. device: cpu, cuda, cuda:N, or "" for CUDA where there is any. dtype: of the
-    weights, for transformers. gpu_layers: for llama.cpp; None for all."""
-
-    threads: int
-    device: str = ""
-    dtype: str = "float32"
-    gpu_layers: int | None = None
-
-    @classmethod
-    def of_environment(cls, threads: int | None) -> Settings:
-        """threads: None for every core."""
-        layers = os.environ.get("NACRITH_GPU_LAYERS") or ""
-        if layers and not re.fullmatch(r"\d{1,4}", layers):
-            raise ModelError(f"NACRITH_GPU_LAYERS={layers}: give a number of layers")
-        return cls(
-            threads or usable_cores(),
-            os.environ.get("NACRITH_DEVICE") or "",
-            os.environ.get("NACRITH_DTYPE") or "float32",
-            int(layers) if layers else None,
-        )
-
-    @classmethod
-    def recorded(cls, binding: Mapping[str, str], *, device_here: bool = False) -> Settings:
-        """Those that an archive was made with. device_here: but on the device of the environment."""
-        threads, layers = binding.get("threads", ""), binding.get("gpu-layers", "all")
-        if not re.fullmatch(r"\d{1,4}", threads) or not 0 < int(threads) <= MAX_THREADS:
-            raise ModelMismatchError(f"the archive was made with {threads or 'no'} threads: impossible here")
-        if not re.fullmatch(r"all|\d{1,4}", layers):
-            raise ModelMismatchError(f"the archive was made with {layers} GPU layers: impossible here")
-        dtype = binding.get("dtype", "float32")
-        if device_here:
-            return replace(cls.of_environment(int(threads)), dtype=dtype)
-        return cls(int(threads), binding.get("device", ""), dtype, None if layers == "all" else int(layers))
+from nacrith.errors import ModelError
+from nacrith.models import probe
+from nacrith.models.bound import BACKENDS, EXACT, NAMES, BoundModel, Settings, fingerprint, here
 
 
 def require(backend: str) -> None:
     """ModelError if there is no such backend or it is not installed."""
-    needs = _BACKENDS.get(backend)
+    needs = BACKENDS.get(backend)
     if needs is None:
         raise ModelError(f"there is no backend {backend!r}; use one of {', '.join(NAMES)}")
     if importlib.util.find_spec(needs.module) is None:
@@ -149,85 +70,23 @@ def load(backend: str, path: Path, settings: Settings) -> BoundModel:
         raise ModelError(f"{path}: the backend {backend} cannot be used here: {error}") from None
 
 
-def fingerprint(path: Path) -> bytes:
-    """SHA-256 over the files of a model; read once, then recalled (see `records`)."""
+def child() -> None:
+    """What the child does: steps, a context that is full and begins again, steps."""
+    from nacrith.models.stepping import LEAST_WINDOW
+
+    _leave_no_core()
+    backend, path, settings = sys.argv[1:]
+    chosen: dict[str, Any] = json.loads(settings)
+    model = load(backend, Path(path), Settings(**chosen))
+    session = model.session(1, LEAST_WINDOW)
+    session.extend([[model.bos_id] * (2 * LEAST_WINDOW + 2)])
+    session.rollback(0, 2 * LEAST_WINDOW + 1)
+    session.extend([[model.bos_id]])
+
+
+def _leave_no_core() -> None:
     try:
-        return bytes.fromhex(records.digest(store.cache_directory(), path))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read it ({error.strerror}); check the permissions") from None
-
-
-def here(backend: str) -> dict[str, str]:
-    """What of a binding is known without loading anything."""
-    return {**build(backend), "cpu": cpu_name()}
-
-
-@cache
-def build(backend: str) -> Mapping[str, str]:
-    """Which build of a backend is installed, told without loading it."""
-    needs = _BACKENDS[backend]
-    found = {"backend": backend}
-    for package in needs.packages:
-        try:
-            found[package] = printable(importlib.metadata.version(package))[:24]
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    if backend == "llama.cpp":
-        found["library"] = _libraries(needs.module)
-    return found
-
-
-def _libraries(module: str) -> str:
-    """Of the shared libraries that come with a package: 16 digits of a hash of their contents, since builds
-    of one version differ."""
-    spec = importlib.util.find_spec(module)
-    folders: list[StrPath] = [Path(p) / "lib" for p in (spec and spec.submodule_search_locations) or ()]
-    if "LLAMA_CPP_LIB_PATH" in os.environ:  # the package's own variable
-        folders = [os.environ["LLAMA_CPP_LIB_PATH"]]
-    hashes = set()
-    for path in (p for folder in folders for p in Path(folder).glob("*") if p.is_file()):
-        with path.open("rb") as file:
-            hashes.add(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:16]
-
-
-@cache
-def cpu_name() -> str:
-    name = platform.processor() or platform.machine()
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        name = next((line.partition(":")[2] for line in file if line.startswith("model name")), name)
-    return printable(name)
-
-
-def gpu_name() -> str:
-    """The NVIDIA GPUs of this machine, as its driver names them."""
-    found = set()
-    for path in Path("/proc/driver/nvidia/gpus").glob("*/information"):
-        with suppress(OSError):
-            lines = path.read_text(errors="replace").splitlines()
-            found |= {line.partition(":")[2].strip() for line in lines if line.startswith("Model")}
-    return printable(", ".join(sorted(found)))
-
-
-def printable(value: Any) -> str:
-    """A value as a binding may hold it: short, printable ASCII, single blanks."""
-    text = "".join(c if " " <= c <= "~" else "?" for c in " ".join(str(value).split()))
-    return text[:48].strip() or "unknown"
-
-
-def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
-    """What of a binding is otherwise here, in words, naming both sides; "" if nothing is."""
-    return "; ".join(
-        f"{name} {recorded.get(name, '(none)')}, here {present.get(name, '(none)')}"
-        for name in sorted({*recorded, *present})
-        if recorded.get(name) != present.get(name)
-    )
-
-
-def check_binding(recorded: Mapping[str, str], present: Mapping[str, str]) -> None:
-    """ModelMismatchError if there are differences."""
-    if different := differences(recorded, present):
-        raise ModelMismatchError(
-            f"the archive can only be decoded as it was made, which was with {different}. Decode it there, or"
-            " try with --force-backend: checks keep wrong bytes out"
-        )
+        import resource
+    except ImportError:  # not POSIX
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

@@ -21,7 +21,7 @@ import numpy as np
 
 from nacrith.arith import F32
 from nacrith.errors import ModelError
-from nacrith.models import floats, stepping
+from nacrith.models import bound, stepping
 from nacrith.models.exact.gguf_source import start_token, tokenizer_of
 from nacrith.models.gguf_metadata import read_metadata
 from nacrith.models.stepping import Plan, SteppingSession
@@ -63,8 +63,8 @@ class LlamaCppModel:
     rollback_limit = stepping.ROLLBACK
     max_length = stepping.MAX_LENGTH
 
-    def __init__(self, path: Path, settings: floats.Settings) -> None:
-        build = floats.build("llama.cpp")
+    def __init__(self, path: Path, settings: bound.Settings) -> None:
+        build = bound.build("llama.cpp")
         missing = [name for name in _NEEDED if not hasattr(llama_cpp, name)]
         if missing:
             raise ModelError(
@@ -72,18 +72,18 @@ class LlamaCppModel:
                 f" {LEAST_VERSION} or newer: pip install -U 'nacrith[llama]'"
             )
         self.name = path.stem.encode()[:64].decode(errors="ignore")
-        self.fingerprint = floats.fingerprint(path)
+        self.fingerprint = bound.fingerprint(path)
         fields = read_metadata(path)
         self.bos_id, self._definition = start_token(path, fields), tokenizer_of(path, fields)
         self._path, self._threads = path, settings.threads
         layers = _gpu_layers(settings)
         self.binding: Mapping[str, str] = {
             **build,
-            "cpu": floats.cpu_name(),
+            "cpu": bound.cpu_name(),
             "device": "gpu" if layers else "cpu",
             "threads": str(settings.threads),
             "plan": "step/512/f16",
-            **({"gpu": floats.gpu_name(), "gpu-layers": _count(layers)} if layers else {}),
+            **({"gpu": bound.gpu_name(), "gpu-layers": _count(layers)} if layers else {}),
         }
         llama_cpp.llama_log_set(_listen, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
@@ -170,7 +170,7 @@ def _free(context: Any, model: LlamaCppModel) -> None:
     llama_cpp.llama_free(context)
 
 
-def _gpu_layers(settings: floats.Settings) -> int:
+def _gpu_layers(settings: bound.Settings) -> int:
     """Layers on the GPU: -1 for all."""
     if settings.device == "cpu" or settings.gpu_layers == 0:
         return 0

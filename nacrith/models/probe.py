@@ -18,13 +18,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from nacrith.errors import ModelError
 from nacrith.models import records, store
-
-if TYPE_CHECKING:
-    from nacrith.models.floats import Settings
+from nacrith.models.bound import Settings
 
 PATIENCE = 1800.0  # seconds; a large model takes minutes to read from a slow disk
 
@@ -76,31 +73,8 @@ def _key(facts: Sequence[object]) -> str:
 
 
 def _command(backend: str, path: Path, settings: Settings) -> list[str]:
-    code = "from nacrith.models.probe import child; child()"
+    code = "from nacrith.models.floats import child; child()"
     return [sys.executable, "-c", code, backend, str(path), json.dumps(dataclasses.asdict(settings))]
-
-
-def child() -> None:
-    """What the child does: steps, a context that is full and begins again, steps."""
-    from nacrith.models import floats
-    from nacrith.models.stepping import LEAST_WINDOW
-
-    _leave_no_core()
-    backend, path, settings = sys.argv[1:]
-    chosen: dict[str, Any] = json.loads(settings)
-    model = floats.load(backend, Path(path), floats.Settings(**chosen))
-    session = model.session(1, LEAST_WINDOW)
-    session.extend([[model.bos_id] * (2 * LEAST_WINDOW + 2)])
-    session.rollback(0, 2 * LEAST_WINDOW + 1)
-    session.extend([[model.bos_id]])
-
-
-def _leave_no_core() -> None:
-    try:
-        import resource
-    except ImportError:  # not POSIX
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _failure(backend: str, how: str, said: bytes) -> ModelError:

@@ -20,7 +20,7 @@ from transformers.utils import logging as chatter
 
 from nacrith.arith import F32
 from nacrith.errors import ModelError
-from nacrith.models import floats, stepping
+from nacrith.models import bound, stepping
 from nacrith.models.exact.safetensors_source import start_and_tokenizer
 from nacrith.models.exact.torch_engine import find_device
 from nacrith.models.stepping import Plan, SteppingSession
@@ -38,23 +38,23 @@ class TransformersModel:
     rollback_limit = stepping.ROLLBACK
     max_length = stepping.MAX_LENGTH
 
-    def __init__(self, path: Path, settings: floats.Settings) -> None:
+    def __init__(self, path: Path, settings: bound.Settings) -> None:
         if settings.dtype not in _DTYPES:
             raise ModelError(f"NACRITH_DTYPE={settings.dtype}: use one of {', '.join(_DTYPES)}")
         self.name = path.resolve().name.encode()[:64].decode(errors="ignore")
-        self.fingerprint = floats.fingerprint(path)
+        self.fingerprint = bound.fingerprint(path)
         self.bos_id, self._definition = start_and_tokenizer(path)
         self.device = find_device(settings.device)
         self.threads = settings.threads
-        place = {"cpu": floats.cpu_name()}
+        place = {"cpu": bound.cpu_name()}
         if self.device.type == "cuda":
-            place = {"gpu": floats.printable(torch.cuda.get_device_name(self.device))}
+            place = {"gpu": bound.printable(torch.cuda.get_device_name(self.device))}
         self.binding: Mapping[str, str] = {
-            **floats.build("transformers"),
+            **bound.build("transformers"),
             **place,
             "device": self.device.type,
             "dtype": settings.dtype,
-            "matmul": floats.printable(torch.get_float32_matmul_precision()),
+            "matmul": bound.printable(torch.get_float32_matmul_precision()),
             "threads": str(settings.threads),
             "plan": "step/512/eager",
         }
