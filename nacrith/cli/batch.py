@@ -40,6 +40,9 @@ from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said,
 SMALL_FILE, SMALL_ARCHIVE = 1 << 16, 1 << 14
 """Bytes of an input that is bundled with others: too short to fill the lanes of a model alone."""
 
+_FILLS_LANES = 16
+"""Small files that do so together: with fewer, one worker on all cores is faster than several."""
+
 
 @click.command("batch", short_help="Many files, over many workers.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
@@ -129,7 +132,8 @@ class _Batch:
     def _run(self, jobs: list[Job], count: int, manifest: Manifest) -> None:
         settings = self._settings
         small = SMALL_ARCHIVE if self._decompress else SMALL_FILE
-        executor = self._executor(len(jobs))
+        few = sum(job.size <= small for job in jobs)
+        executor = self._executor(len(jobs), len(jobs) - few + -(-few // _FILLS_LANES))
 
         def die() -> None:
             for died in executor.stop():
@@ -166,7 +170,8 @@ class _Batch:
             signals.before_death.discard(die)
             signal.signal(signal.SIGPIPE, before)
 
-    def _executor(self, files: int) -> Executor:
+    def _executor(self, files: int, portions: int) -> Executor:
+        """portions: files that keep a worker busy, those that do so together counted as one."""
         settings, options = self._settings, self._options
         device, ray = options["device"], options["executor"] == "ray"
         start = BatchStart(
@@ -193,7 +198,7 @@ class _Batch:
         threads = settings.threads or devices.cores()
         if on_gpus:
             return LocalExecutor(start, devices.on_gpus(devices.gpus(device, os.environ)[:files], threads))
-        workers = min(workers or devices.core_workers(threads, files), files)
+        workers = min(workers or devices.core_workers(threads, portions), files)
         return LocalExecutor(start, devices.on_cores(workers, threads, device))
 
     def _finish(self, job: Job, outcome: Outcome, manifest: Manifest) -> None:
