@@ -75,18 +75,16 @@ def main() -> None:
                 ["batch", "-q", *level, *model, str(folder / "in")],
                 "packed",
                 [["compress", "-q", *level, *model, str(file)] for file in some],
-                files,
             ),
             "decompress": (
                 ["batch", "-dq", *model, str(folder / "packed")],
                 "back",
                 [["decompress", "-q", *model, "-o", f"{file}.back", f"{file}.nac"] for file in some],
-                archives,
             ),
         }
         content = {file: file.stat().st_size for file in files}
         table = []
-        for way, (command, where, loop, _) in steps.items():
+        for way, (command, where, loop) in steps.items():
             record = str(folder / f"{where}.jsonl")
             together = seconds_of([[*command, "--output-dir", str(folder / where), "--manifest", record]])
             alone = seconds_of(loop)

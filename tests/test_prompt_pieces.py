@@ -184,7 +184,7 @@ def test_a_damaged_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match="not a tokenizer"):
         counter(tmp_path)
     (tmp_path / "x.gguf").write_bytes(b"GGUF but no more")
-    with pytest.raises(PromptError, match=r"not a readable GGUF|needs a package"):
+    with pytest.raises(PromptError, match="not a readable GGUF"):
         counter(tmp_path / "x.gguf")
 
 

@@ -26,6 +26,16 @@ from nacrith.training.words import Recipe, choose_vocabulary, encoder_of, f1_at_
 ENDS = VOCABULARY.index("[CLS]"), VOCABULARY.index("[SEP]")
 
 
+class StopError(Exception):
+    pass
+
+
+def stop(line: str) -> None:
+    """A log that ends the training between two saved states."""
+    if line.startswith("step 50 "):  # after the state of step 40 was saved
+        raise StopError
+
+
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bert(tmp_path_factory.mktemp("start") / "bert")
@@ -142,13 +152,6 @@ def test_it_learns_and_resumes_to_the_same_file(bert: Path, data: Path, tmp_path
     learnt = f1_at_rate(load_words(tmp_path / "whole" / "words.npz"), rows)
     assert learnt > 0.9
 
-    class StopError(Exception):
-        pass
-
-    def stop(line: str) -> None:
-        if line.startswith("step 50 "):  # after the state of step 40 was saved
-            raise StopError
-
     with pytest.raises(StopError):
         run(tmp_path / "parts", stop)
     lines: list[str] = []
@@ -181,13 +184,6 @@ def test_bad_input(bert: Path, tmp_path: Path) -> None:
 def test_the_number_of_steps_may_change_before_the_rate_falls(bert: Path, data: Path, tmp_path: Path) -> None:
     def run(steps: int, log: Callable[[str], None] = lambda line: None) -> Path:
         return train(bert, data, [], tmp_path, recipe(steps=steps), log, threads=1, every=20)
-
-    class StopError(Exception):
-        pass
-
-    def stop(line: str) -> None:
-        if line.startswith("step 50 "):  # after the state of step 40 was saved
-            raise StopError
 
     with pytest.raises(StopError):
         run(60, stop)

@@ -81,11 +81,10 @@ class BatchStart:
             backend=self.backend,
             force_backend=self.force_backend,
         )
-        if not self.decompress:  # an archive says itself which model it needs
-            codec = encoder(settings)
-            console.note(f"model {codec.id.model_name}, {settings.threads} threads")
-
         codecs = _Codecs(settings)
+        if not self.decompress:  # an archive says itself which model it needs
+            codec = codecs.to_encode()
+            console.note(f"model {codec.id.model_name}, {settings.threads} threads")
 
         def work(job: Job, progress: Progress) -> Outcome:
             console.at_work_on(job.file)

@@ -64,8 +64,8 @@ def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     show_log(settings.console)
 
     def decoding(model: str | None) -> BlockCodec:
-        how = partial(loaded.for_decoding, backend=settings.backend, force=settings.force_backend)
-        return _running(partial(how, codec_id, model), settings)
+        backend, force = settings.backend, settings.force_backend
+        return _running(partial(loaded.for_decoding, codec_id, model, backend=backend, force=force), settings)
 
     if settings.model is not None and settings.model_is_default:
         try:

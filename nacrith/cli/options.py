@@ -24,7 +24,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MAX_THREADS = 1024
 
 BACKENDS = (EXACT, "llama.cpp", "transformers")
-"""As in models.floats, which imports numpy."""
+"""As in models.bound, which imports numpy."""
 
 
 class Size(click.ParamType[int]):

@@ -56,7 +56,6 @@ class ModelCodec:
         self.params = params
         self.drafts = drafts if model.portable else 0
         self.worth = worth
-        self._side_by_side = LANES if model.portable else 1
 
     @property
     def id(self) -> CodecId:
@@ -64,7 +63,7 @@ class ModelCodec:
 
     @property
     def lanes(self) -> int:
-        return 4 * self._side_by_side
+        return 4 * (LANES if self.model.portable else 1)
 
     def _ensemble(self) -> Ensemble:
         params = self.params
@@ -101,10 +100,7 @@ class ModelCodec:
             stripped = strip_crlf(block)
             waiting.append(stripped)
             # Short blocks share a batch, so that the model always sees enough rows at a time.
-            if (
-                sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS
-                or len(waiting) == self._side_by_side
-            ):
+            if sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS or len(waiting) == LANES:
                 payloads += self._encode_group(waiting, progress)
                 waiting = []
         return payloads + self._encode_group(waiting, progress)

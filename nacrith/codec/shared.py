@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 
 from nacrith.archive.blockcodec import CodecId, Progress
+from nacrith.codec.lanes import Lanes
 from nacrith.codec.model_codec import LANES, ModelCodec
 
 
@@ -19,8 +20,9 @@ class SharedCodec:
 
     def __init__(self, codec: ModelCodec, lanes: int = LANES) -> None:
         self._codec = codec
-        self._lanes = codec.decode_lanes(lanes)
-        self._model = threading.Lock()
+        self._count = lanes
+        self._lanes: Lanes | None = None
+        self._making, self._model = threading.Lock(), threading.Lock()
 
     @property
     def id(self) -> CodecId:
@@ -38,8 +40,16 @@ class SharedCodec:
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         """As ever; `progress` is called from any of the threads."""
         jobs = self._codec.decode_jobs(blocks, progress)
-        self._lanes.add(jobs)
+        lanes = self._all_lanes()
+        lanes.add(jobs)
         while any(job.left for job in jobs):
             with self._model:
-                self._lanes.step()
+                lanes.step()
         return [job.content() for job in jobs]
+
+    def _all_lanes(self) -> Lanes:
+        """Made for the first who decodes: a worker that encodes needs none."""
+        with self._making:
+            if self._lanes is None:
+                self._lanes = self._codec.decode_lanes(self._count)
+            return self._lanes

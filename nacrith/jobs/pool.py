@@ -23,7 +23,6 @@ MOST_DEATHS = 2
 """Workers that a job may take with it before it is given up; likewise deaths in a row, before a worker
 is ready, after which no further one is started in its place."""
 
-
 MOST_JOBS = 64
 """In a bundle."""
 

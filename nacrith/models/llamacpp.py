@@ -1,6 +1,6 @@
 """GGUF models by llama.cpp, through the functions that llama-cpp-python documents; implements LanguageModel.
 
-For architectures and sizes that the exact engine does not run. Not portable: see `floats` for what an
+For architectures and sizes that the exact engine does not run. Not portable: see `bound` for what an
 archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
 keys and values in f16, no flash attention, physical batches of 512, no repacked weights (which on CPUs only
 bring other kernels for the same numbers, those for AMX among them).
@@ -12,7 +12,6 @@ import ctypes
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,7 @@ from nacrith.errors import ModelError
 from nacrith.models import bound, stepping
 from nacrith.models.exact.gguf_source import start_token, tokenizer_of
 from nacrith.models.gguf_metadata import read_metadata
-from nacrith.models.stepping import Plan, SteppingSession
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.stepping import Plan, SteppingModel
 
 LEAST_VERSION = "0.3.16"
 
@@ -56,12 +54,8 @@ def _listen(level: int, text: bytes, _: object) -> None:
         _said.append(" ".join(text.decode(errors="replace").split()))
 
 
-class LlamaCppModel:
+class LlamaCppModel(SteppingModel):
     """A GGUF file that llama.cpp has loaded. The context of a lane takes memory of its own."""
-
-    portable = False
-    rollback_limit = stepping.ROLLBACK
-    max_length = stepping.MAX_LENGTH
 
     def __init__(self, path: Path, settings: bound.Settings) -> None:
         build = bound.build("llama.cpp")
@@ -96,22 +90,10 @@ class LlamaCppModel:
         if not self._model:
             raise ModelError(f"{path}: llama.cpp cannot load it: {_reason()}")
         weakref.finalize(self, llama_cpp.llama_model_free, self._model)
-        self.max_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
+        self.max_context = llama_cpp.llama_model_n_ctx_train(self._model)
         vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(vocab)
+        self.vocab_size = llama_cpp.llama_vocab_n_tokens(vocab)
         stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
-
-    @cached_property
-    def tokenizer(self) -> ByteTokenizer:
-        return ByteTokenizer.from_definition(self._definition)
-
-    def prepare(self) -> None:
-        """All has been loaded."""
-
-    def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
-        """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
-        plan = Plan.of(self.max_context if window is None else window, self.max_context)
-        return SteppingSession(lambda: self._context(plan), plan, lanes, self.vocab_size)
 
     def _context(self, plan: Plan) -> _LlamaContext:
         params = llama_cpp.llama_context_default_params()

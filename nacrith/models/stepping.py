@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
 from nacrith.models.exact.tree import I64, NONE, Tree, TreeSession
 from nacrith.models.protocol import LOGIT_BITS, Logits, Tokenizer
+from nacrith.models.tokenizer import ByteTokenizer
 
 MAX_LENGTH = 1 << 30
 """Tokens that a lane can hold: a bound for the codec's sake, memory ends before."""
@@ -100,6 +102,35 @@ def fixed_point(logits: F32) -> Logits:
         raise ModelError("the model computed something that is no number; use another backend or dtype")
     x = (logits.astype(np.float64) - top) * (_LOG2E * (1 << LOGIT_BITS))
     return np.maximum(np.rint(x), _LOWEST).astype(np.int32)
+
+
+class SteppingModel:
+    """What models in floats have in common: of LanguageModel all but name, fingerprint and bos_id, which a
+    subclass sets as well as the attributes below."""
+
+    portable = False
+    rollback_limit = ROLLBACK
+    max_length = MAX_LENGTH
+
+    max_context: int
+    vocab_size: int
+    _definition: bytes
+    """Of the tokenizer."""
+
+    @cached_property
+    def tokenizer(self) -> ByteTokenizer:
+        return ByteTokenizer.from_definition(self._definition)
+
+    def prepare(self) -> None:
+        """All has been loaded."""
+
+    def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
+        """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
+        plan = Plan.of(self.max_context if window is None else window, self.max_context)
+        return SteppingSession(lambda: self._context(plan), plan, lanes, self.vocab_size)
+
+    def _context(self, plan: Plan) -> Context:
+        raise NotImplementedError
 
 
 class _Lane:

@@ -1,6 +1,6 @@
 """Any causal language model in a directory by transformers and torch; implements LanguageModel.
 
-For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `floats` for what
+For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `bound` for what
 an archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
 plain attention ("eager"), a DynamicCache, batches of 512 where a context begins again. Only safetensors are
 read and no code of a model's own is run.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,15 @@ from nacrith.errors import ModelError
 from nacrith.models import bound, stepping
 from nacrith.models.exact.safetensors_source import start_and_tokenizer
 from nacrith.models.exact.torch_engine import find_device
-from nacrith.models.stepping import Plan, SteppingSession
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.stepping import Plan, SteppingModel
 
 _BATCH = 512
 _DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
 _CONTEXT = 2048  # where a model does not say what it was made for
 
 
-class TransformersModel:
+class TransformersModel(SteppingModel):
     """A model directory that transformers has loaded."""
-
-    portable = False
-    rollback_limit = stepping.ROLLBACK
-    max_length = stepping.MAX_LENGTH
 
     def __init__(self, path: Path, settings: bound.Settings) -> None:
         if settings.dtype not in _DTYPES:
@@ -69,17 +63,8 @@ class TransformersModel:
         self.vocab_size = int(config.vocab_size)
         stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
 
-    @cached_property
-    def tokenizer(self) -> ByteTokenizer:
-        return ByteTokenizer.from_definition(self._definition)
-
-    def prepare(self) -> None:
-        """All has been loaded."""
-
-    def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
-        """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
-        plan = Plan.of(self.max_context if window is None else window, self.max_context)
-        return SteppingSession(lambda: _TorchContext(self), plan, lanes, self.vocab_size)
+    def _context(self, plan: Plan) -> _TorchContext:
+        return _TorchContext(self)
 
 
 class _TorchContext:

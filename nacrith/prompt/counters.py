@@ -77,16 +77,13 @@ def _tokenizers_file(file: Path) -> Counter:
 
 def _gguf(file: Path) -> Counter:
     """The tokenizer of any GGUF with byte-level BPE, whether or not the exact engine runs its model."""
+    from nacrith.models.gguf_metadata import read_metadata
     from nacrith.models.tokenizer_import import from_gguf_fields
 
     try:
-        import gguf
-    except ImportError:
-        raise PromptError(f"{file}: reading GGUF needs a package; run: pip install 'nacrith[gguf]'") from None
-    try:
-        fields = {name: field.contents() for name, field in gguf.GGUFReader(file).fields.items()}
-    except Exception as error:  # whatever the library trips over in a damaged file
-        raise PromptError(f"{file}: not a readable GGUF file ({error})") from None
+        fields = read_metadata(file)
+    except ModelError as error:
+        raise PromptError(f"no tokenizer to count with: {error}") from None
     return _from_object(from_gguf_fields(fields))
 
 
