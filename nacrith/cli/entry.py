@@ -47,6 +47,7 @@ LATER = {
     "batch": "Many files, over many workers.",
     "models": "List, pull, convert, verify and remove models.",
     "prompt": "Shorten prompts for language models (lossy).",
+    "train": "Train a model for your own kind of data.",
     "train-prompt": "Train the word classifier of prompt compression.",
 }
 """Commands that are modules of this package by the same name, and their short help."""

@@ -18,7 +18,7 @@ from nacrith.errors import ModelError
 from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
 from nacrith.models.tokenizer_import import from_gguf_fields
 
-_LAYER_NAMES = dict(
+LAYER_NAMES = dict(
     zip(
         LAYER_TENSORS,
         (
@@ -35,10 +35,10 @@ _LAYER_NAMES = dict(
         strict=True,
     )
 )
-_NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
+NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
 _ROPE_FREQS = "rope_freqs.weight"
 _KNOWN = re.compile(
-    rf"({'|'.join(_NAMES.values())}|rope_freqs|blk\.\d+\.({'|'.join(_LAYER_NAMES.values())}))\.weight"
+    rf"({'|'.join(NAMES.values())}|rope_freqs|blk\.\d+\.({'|'.join(LAYER_NAMES.values())}))\.weight"
 )
 
 
@@ -76,9 +76,9 @@ def read_gguf(path: Path) -> LlamaSource:
     def tensor(name: str) -> F32:
         if name.startswith("layers."):
             _, index, rest = name.split(".", 2)
-            key = f"blk.{index}.{_LAYER_NAMES[rest]}.weight"
+            key = f"blk.{index}.{LAYER_NAMES[rest]}.weight"
         else:
-            key = f"{_NAMES[name]}.weight"
+            key = f"{NAMES[name]}.weight"
         found = tensors[key]
         try:
             array = np.asarray(gguf.dequantize(found.data, found.tensor_type), dtype=np.float32)

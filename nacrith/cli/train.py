@@ -1,0 +1,151 @@
+"""`nacrith train`: a model for one's own kind of data."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nacrith.cli.console import OK
+from nacrith.cli.options import Settings, message_options, settings, threads_option
+from nacrith.cli.outputs import print_line
+from nacrith.errors import ModelError
+
+if TYPE_CHECKING:
+    from nacrith.training.lm.job import Job, Trained
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("train", short_help="Train a model for your own kind of data.")
+@click.argument("data", metavar="PATH...", nargs=-1, required=True, type=_PATH)
+@click.option("-o", "--output", metavar="FILE", type=_PATH, required=True, help="The model file, NAME.nacm.")
+@click.option("-m", "--model", metavar="MODEL", help="Begin from this model (default: the default model).")
+@click.option("--scratch", is_flag=True, help="Begin from nothing; needs --layers and --vocab.")
+@click.option("--layers", metavar="N", type=click.IntRange(1), help="Of a smaller model.")
+@click.option("--ffn", metavar="N", type=click.IntRange(1), help="Inner width of its feed-forward parts.")
+@click.option(
+    "--vocab", metavar="N", type=click.IntRange(300, 65536), help="A vocabulary of its own, of N tokens."
+)
+@click.option(
+    "--width", metavar="N", type=click.IntRange(64), default=512, help="With --scratch (default: 512)."
+)
+@click.option("--steps", metavar="N", type=click.IntRange(1), help="Of training (default: 3 passes).")
+@click.option("--length", metavar="N", type=click.IntRange(16), default=512, help="Tokens of a window.")
+@click.option("--count", metavar="N", type=click.IntRange(1), default=8, help="Windows of a step.")
+@click.option("--rate", metavar="X", type=click.FloatRange(0, 1), help="Learning rate.")
+@click.option("--muon", is_flag=True, help="Train matrices with Muon: for GPUs and large steps.")
+@click.option(
+    "--distil", metavar="X", type=click.FloatRange(0, 1), default=0.0, help="Weight of the teacher."
+)
+@click.option("--held-out", metavar="N", type=click.IntRange(2), default=100, help="One document in N.")
+@click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus not to read.")
+@click.option("--work", metavar="DIR", type=_PATH, help="State, to go on from; kept. Default: temporary.")
+@click.option("--gguf", metavar="FILE", type=_PATH, help="Write this GGUF file too.")
+@click.option("--safetensors", metavar="DIR", type=_PATH, help="Write this directory too.")
+@click.option("--device", metavar="NAME", default="cpu", help="cpu (default), cuda or cuda:N.")
+@click.option("--seed", type=int, default=1, help="Of the order of the data (default: 1).")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the outputs.")
+@threads_option
+@message_options
+def command(data: Sequence[Path], output: Path, **options: Any) -> int:
+    """Train on files and directories, then compress with -m FILE.
+
+    Plain files are cut into documents of 16 KB; .jsonl and .jsonl.xz files of {"text": ...} lines are a
+    document a line. One document in a hundred is held out, and what the model needs for those is reported in
+    bits per byte. Without --layers, --ffn or --vocab the model is trained on as it is; with them a smaller
+    one is derived from it first. An interrupted run goes on if started again with the same --work. Needs
+    torch.
+    """
+    chosen = settings(options)
+    _check(output, options)
+    try:
+        from_to = _train(data, output, chosen, options)
+    except Exception as error:
+        return chosen.console.failure(error, str(data[0]))
+    print_line(f"{output}: held out: {from_to}")
+    return OK
+
+
+def _check(output: Path, options: dict[str, Any]) -> None:
+    """Everything that can be refused is refused before hours are spent."""
+    if output.suffix != ".nacm":
+        raise click.UsageError(f"{output}: a model file is named NAME.nacm")
+    for path in (output, options["gguf"], options["safetensors"]):
+        if path and path.exists() and not (options["force"] and path.is_file()):
+            raise click.UsageError(f"{path}: exists already; -f overwrites files, not directories")
+        if path and not path.absolute().parent.is_dir():
+            raise click.UsageError(f"{path}: its directory does not exist")
+    if options["scratch"] and not (options["layers"] and options["vocab"]):
+        raise click.UsageError("--scratch needs --layers and --vocab")
+    if options["width"] % 64:
+        raise click.UsageError(f"--width {options['width']}: must be a multiple of 64")
+
+
+def _train(data: Sequence[Path], output: Path, chosen: Settings, options: dict[str, Any]) -> str:
+    try:
+        import torch
+
+        from nacrith.training.lm.job import run
+    except ImportError as error:
+        raise ModelError(f"training needs {error.name}; run: pip install 'nacrith[train]'") from None
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    with ExitStack() as stack:
+        work = options["work"] or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        job = _job(data, output, work, chosen.model, options)
+        trained = run(job, lambda line: click.echo(line, err=True))
+        _write(trained, job, output, options)
+    return f"{trained.before['mean']:.3f} bits per byte before, {trained.after['mean']:.3f} after"
+
+
+def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, options: dict[str, Any]) -> Job:
+    from nacrith.models import store
+    from nacrith.training.lm.job import Job
+    from nacrith.training.lm.loop import Recipe
+
+    scratch, smaller = options["scratch"], options["layers"] or options["ffn"] or options["vocab"]
+    recipe = Recipe(
+        steps=options["steps"] or 0,
+        length=options["length"],
+        count=options["count"],
+        at_once=min(options["count"], 8),
+        rate=options["rate"] or (1e-3 if scratch else 6e-4 if smaller else 2e-4),
+        muon=options["muon"],
+        distil=options["distil"],
+        seed=options["seed"],
+    )
+    heads = options["width"] // 64
+    return Job(
+        data=data,
+        base=None if scratch else store.find(model),
+        work=work,
+        name=output.stem,
+        layers=options["layers"],
+        ffn=options["ffn"],
+        vocab=options["vocab"],
+        width=options["width"],
+        heads=heads,
+        kv_heads=max(k for k in range(1, heads + 1) if heads % k == 0 and k <= max(1, heads // 2)),
+        leave_out=options["leave_out"],
+        held_out=options["held_out"],
+        steps=options["steps"],
+        recipe=recipe,
+        device=options["device"],
+    )
+
+
+def _write(trained: Trained, job: Job, output: Path, options: dict[str, Any]) -> None:
+    from nacrith.training.lm import export
+
+    trained.write(job, output)
+    if options["gguf"]:
+        new = options["gguf"].with_name(f".{options['gguf'].name}.new")
+        export.write_gguf(trained.model, trained.tokenizer, new, job.name)
+        new.replace(options["gguf"])
+    if options["safetensors"]:
+        export.write_directory(trained.model, trained.tokenizer, options["safetensors"])

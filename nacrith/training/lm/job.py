@@ -1,0 +1,181 @@
+"""From files to a model file: what `nacrith train` does.
+
+Three beginnings: a model as it is (the user's data is learnt on top of what it knows), a smaller one derived
+from it (`derive`), or nothing. What was tokenised and trained is kept in a folder and used again, so that an
+interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from nacrith.errors import NacrithError
+from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.training.lm import checkpoint, export
+from nacrith.training.lm.corpus import Document, documents
+from nacrith.training.lm.derive import derive, grouping, with_vocabulary
+from nacrith.training.lm.llama import Llama, Shape
+from nacrith.training.lm.loop import Log, Recipe, bits_per_byte, report, train
+from nacrith.training.lm.tokens import read_store, validation, write_store
+from nacrith.training.lm.vocabulary import train_vocabulary
+
+PASSES = 3
+"""Over the data, unless the number of steps is given."""
+
+_FIT = 48  # windows that a derived model's matrices are fitted on
+_VOCABULARY_BYTES = 100_000_000
+_SAMPLES = 8  # of each kind of document, for validation
+_SAMPLE_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train.
+
+    base: path of the model to begin from, None for nothing. layers, ffn, vocab: of a smaller model, to be
+    derived from the base or begun from nothing; None: the base's. width, heads, kv_heads: of one begun from
+    nothing. leave_out: sources of the corpus not to read. held_out: one document in this many is not trained
+    on. steps: None for PASSES over the data.
+    """
+
+    data: Sequence[Path]
+    base: Path | None
+    work: Path
+    name: str
+    layers: int | None = None
+    ffn: int | None = None
+    vocab: int | None = None
+    width: int = 512
+    heads: int = 8
+    kv_heads: int = 4
+    leave_out: Collection[str] = ()
+    held_out: int = 100
+    steps: int | None = None
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=0))
+    device: str = "cpu"
+    licence: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model, and bits per byte of what was held out: before and after, by kind."""
+
+    model: Llama
+    tokenizer: ByteTokenizer
+    before: dict[str, float]
+    after: dict[str, float]
+
+    def write(self, job: Job, path: Path) -> bytes:
+        """The exact model file; returns its fingerprint."""
+        info = {"name": job.name, "source": "nacrith train", "licence": job.licence}
+        return export.write_exact(self.model, self.tokenizer, path, info)
+
+
+def run(job: Job, log: Log) -> Trained:
+    """Train as asked. Goes on where an earlier run with the same `work` was interrupted."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    found = [d for root in job.data for d in documents(root, job.leave_out)]
+    taught, held = split(found, job.held_out)
+    model, tokenizer, teacher = _begin(job, taught, log)
+    store = job.work / "tokens.npy"
+    if not store.exists():
+        counts = write_store(store, taught, tokenizer, model.shape.start)
+        log(f"tokens to train on: {sum(counts.values()):,} ({json.dumps(counts)})")
+    samples = validation(held, tokenizer, _SAMPLE_TOKENS, _SAMPLES)
+    del found, taught, held
+    ids = read_store(store, tokenizer.vocab_size)
+    recipe = job.recipe
+    length = max(1, min(recipe.length, len(ids) // (2 * recipe.count)))
+    steps = job.steps or max(1, PASSES * len(ids) // (recipe.count * length))
+    recipe = replace(recipe, steps=steps, length=length, warmup=min(recipe.warmup, 1 + steps // 10))
+    before = bits_per_byte(model, samples)
+    log(f"{model.shape.parameters():,} parameters; held out: {report(before)}")
+    train(model, ids, recipe, job.work / "state.pt", teacher=teacher, samples=samples, log=log)
+    return Trained(model, tokenizer, before, bits_per_byte(model, samples))
+
+
+def split(found: Sequence[Document], one_in: int) -> tuple[list[Document], list[Document]]:
+    """To train on, and to hold out: at least one document of each, if there are two."""
+    if len(found) < 2:
+        raise NacrithError("the data is one document of 16 KB at most: too little to train on")
+    held = [d for d in found if d.held_out(one_in)]
+    if not held or len(held) == len(found):
+        held = [min(found, key=lambda d: d.digest())]
+    out = {id(d) for d in held}
+    return [d for d in found if id(d) not in out], held
+
+
+def _begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteTokenizer, Llama | None]:
+    """The model to train, its tokenizer, and its teacher if the recipe has one."""
+    device = torch.device(job.device)
+    tokenizer = _vocabulary(job, taught) if job.vocab else None
+    if job.base is None:
+        if tokenizer is None or job.layers is None:
+            raise NacrithError("training from nothing needs the sizes: layers and vocabulary")
+        head_dim = job.width // job.heads
+        ffn = job.ffn or 8 * job.width // 3 // 64 * 64
+        shape = Shape(job.layers, ffn, tokenizer.vocab_size, job.width, job.heads, job.kv_heads, head_dim)
+        model = Llama(shape)
+        model.initialise(job.recipe.seed)
+        return model.to(device), tokenizer, None
+    source = checkpoint.open_source(job.base)
+    large, own = checkpoint.load(source), checkpoint.tokenizer_of(source)
+    if tokenizer is None:
+        tokenizer = own
+    else:
+        large = with_vocabulary(large, own, tokenizer)
+    large = large.to(device)
+    teacher = large.eval().requires_grad_(False) if job.recipe.distil else None
+    if job.layers is None and job.ffn is None:
+        return large if teacher is None else _copy(large), tokenizer, teacher
+    begun = job.work / "derived.pt"
+    groups = grouping(large.shape.layers, job.layers or large.shape.layers)
+    ffn = job.ffn or large.shape.ffn
+    if begun.exists():
+        small = Llama(replace(large.shape, layers=len(groups), ffn=ffn)).to(device)
+        small.load_state_dict(torch.load(begun, weights_only=True, map_location=device))
+    else:
+        small = derive(
+            large,
+            groups,
+            ffn,
+            _windows(taught, tokenizer, large.shape.start, job.recipe.length).to(device),
+            log,
+        )
+        torch.save(small.state_dict(), begun)
+    return small, tokenizer, teacher
+
+
+def _copy(model: Llama) -> Llama:
+    made = Llama(model.shape).to(model.embed_tokens.weight.device)
+    made.load_state_dict(model.state_dict())
+    return made
+
+
+def _vocabulary(job: Job, taught: Sequence[Document]) -> ByteTokenizer:
+    """Made once of an even sample of the documents, then read back."""
+    assert job.vocab
+    path = job.work / f"vocabulary-{job.vocab}.json"
+    if not path.exists():
+        total = sum(len(d.data) for d in taught)
+        every = max(1, total // _VOCABULARY_BYTES)
+        made = train_vocabulary((d.data for d in taught[::every]), job.vocab)
+        path.write_bytes(made.definition)
+    return ByteTokenizer.from_definition(path.read_bytes())
+
+
+def _windows(taught: Sequence[Document], tokenizer: ByteTokenizer, start: int, length: int) -> torch.Tensor:
+    """(windows, length) ids of documents spread over the data."""
+    rows = []
+    for document in taught[:: max(1, len(taught) // (2 * _FIT))]:
+        ids = tokenizer.encode(document.data[: 16 * length])[: length - 1]
+        if len(ids) == length - 1:
+            rows.append([start, *ids])
+    if not rows:
+        raise NacrithError(f"no document of {length} tokens to fit a derived model on")
+    return torch.tensor(rows[:_FIT])

@@ -1,0 +1,68 @@
+"""Muon for the matrices inside the layers (Jordan et al. 2024), AdamW for everything else.
+
+Muon's update of a matrix is its momentum made orthogonal by five Newton-Schulz steps, scaled to the root mean
+square that AdamW's updates have (Liu et al. 2025, "Muon is scalable for LLM training"), so that both parts
+run with one rate. On a CPU the Newton-Schulz steps of small batches cost as much as they bring: `muon=False`
+is AdamW alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+_STEPS = 5
+_MOMENTUM = 0.95
+_LIKE_ADAM = 0.2  # root mean square of an AdamW update, in units of the rate
+
+
+class Muon(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not read by mypy
+    """For matrices only."""
+
+    def __init__(self, parameters: Iterable[Tensor], rate: float, decay: float) -> None:
+        super().__init__(list(parameters), {"lr": rate, "weight_decay": decay})
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
+                update = orthogonal(weight.grad.lerp(momentum, _MOMENTUM))
+                scale = _LIKE_ADAM * max(weight.shape) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update.to(weight.dtype), alpha=-group["lr"] * scale)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """About U V' of the matrix U S V', its singular values between 0.7 and 1.2."""
+    x = matrix.bfloat16() if matrix.is_cuda else matrix
+    x = x / (x.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    a, b, c = _NEWTON_SCHULZ
+    for _ in range(_STEPS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+def optimisers(model: Any, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
+    """What trains the model. Gains of the norms are not decayed, nor is the embedding."""
+    layers = [p for p in model.layers.parameters() if p.ndim == 2]
+    inside = {id(p) for p in layers}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    groups = [{"params": rest, "weight_decay": 0.0}]
+    if not muon:
+        groups.append({"params": layers, "weight_decay": decay})
+    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
+    return [adam, Muon(layers, rate, decay)] if muon else [adam]

@@ -1,0 +1,103 @@
+"""A corpus as token ids on disk, and training batches out of them in an order that only the seed decides.
+
+A store is one .npy file of uint16 ids, documents one behind the other, each followed by the start token
+(which no document holds), and beside it a JSON file with the kinds. It is mapped, not read: a GPU job of
+hundreds of millions of tokens and a laptop use the same file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nacrith.errors import NacrithError
+from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.training.lm.corpus import Document
+
+U16 = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids of one text of the validation set, without start token, and the bytes they stand for."""
+
+    ids: tuple[int, ...]
+    size: int
+    kind: str
+
+
+def write_store(
+    path: Path, found: Iterable[Document], tokenizer: ByteTokenizer, start: int
+) -> dict[str, int]:
+    """Tokenise documents to `path`; returns tokens by kind. Vocabularies of up to 65,536 tokens.
+
+    start: the token that stands between documents.
+    """
+    if tokenizer.vocab_size > 1 << 16:
+        raise NacrithError(f"a vocabulary of {tokenizer.vocab_size} tokens: training takes up to 65536")
+    counts: Counter[str] = Counter()
+    parts: list[U16] = []
+    for document in found:
+        ids = np.frombuffer(tokenizer.encode(document.data), np.int32)
+        parts += [ids.astype(np.uint16), np.array([start], np.uint16)]
+        counts[document.kind] += len(ids)
+    np.save(path, np.concatenate(parts) if parts else np.zeros(0, np.uint16))
+    path.with_suffix(".json").write_text(json.dumps({"vocab": tokenizer.vocab_size, "tokens": dict(counts)}))
+    return dict(counts)
+
+
+def read_store(path: Path, vocab: int) -> U16:
+    """The ids of a store, mapped. NacrithError if it was made with another vocabulary's size."""
+    try:
+        found = json.loads(path.with_suffix(".json").read_text())["vocab"]
+        ids: U16 = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise NacrithError(f"{path}: not a store of tokens: {error}") from None
+    if found != vocab or ids.dtype != np.uint16 or ids.ndim != 1:
+        raise NacrithError(f"{path}: made with a vocabulary of {found} tokens; the model has {vocab}")
+    return ids
+
+
+def batches(ids: U16, start: int, length: int, count: int, seed: int, skip: int = 0) -> Iterator[Tensor]:
+    """Batches for ever: (count, length + 1) ids, each row the start token and `length` tokens of the corpus.
+
+    Every window of the corpus comes once before any comes again, in an order that seed and pass decide; the
+    cuts move with every pass. skip: batches that were used before.
+    """
+    windows = (len(ids) - length) // length
+    if windows < count:
+        raise NacrithError(
+            f"{len(ids)} tokens are too few to train on: {length * (count + 1)} are needed at least"
+        )
+    per_pass = windows // count
+    number, first = divmod(skip, per_pass)
+    while True:
+        rng = np.random.default_rng((seed, number))
+        shift = int(rng.integers(length))
+        order = rng.permutation(windows)
+        for i in range(first, per_pass):
+            begins = order[i * count : (i + 1) * count] * length + shift
+            rows = np.stack([ids[b : b + length] for b in begins]).astype(np.int64)
+            yield torch.from_numpy(np.pad(rows, ((0, 0), (1, 0)), constant_values=start))
+        number, first = number + 1, 0
+
+
+def validation(
+    found: Iterable[Document], tokenizer: ByteTokenizer, length: int, per_kind: int
+) -> list[Sample]:
+    """The first `length` tokens of up to `per_kind` documents of each kind."""
+    chosen: defaultdict[str, list[Sample]] = defaultdict(list)
+    for document in found:
+        mine = chosen[document.kind]
+        if len(mine) < per_kind:
+            ids = tuple(tokenizer.encode(document.data[: 16 * length])[:length])
+            mine.append(Sample(ids, len(tokenizer.decode(ids)), document.kind))
+    return [sample for samples in chosen.values() for sample in samples]
