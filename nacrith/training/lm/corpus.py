@@ -86,7 +86,7 @@ def _shard(path: Path) -> Iterator[Document]:
             else:
                 return
     except (ValueError, lzma.LZMAError, EOFError) as error:
-        raise NacrithError(f"{path}, line {number + 1}: a damaged shard: {error}") from None
+        raise NacrithError(f"{path}, line {max(1, number)}: a damaged shard: {error}") from None
     except OSError as error:
         raise NacrithError(f"{path}: cannot read it ({error.strerror})") from None
     if number == 1:  # JSON lines of somebody's own, not of a corpus
