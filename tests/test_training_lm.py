@@ -119,6 +119,14 @@ def test_a_vocabulary_of_ones_own_keeps_every_byte(data: bytes) -> None:
     assert made.escape_id is None
 
 
+def test_processes_make_the_same_store(tokenizer: ByteTokenizer, tmp_path: Path) -> None:
+    found = [Document(TEXTS[i % 3][i : i + 90], "here", str(i % 2)) for i in range(150)]
+    counts = write_store(tmp_path / "many.npy", found, tokenizer, 0)
+    ids = read_store(tmp_path / "many.npy", 400)
+    assert ids.tolist() == [i for d in found for i in (*tokenizer.encode(d.data), 0)]
+    assert sum(counts.values()) == len(ids) - 150
+
+
 def test_every_window_comes_once_in_a_pass_and_the_order_repeats(store: Any) -> None:
     once = [b.numpy() for b in islice(batches(store, 7, 16, 2, seed=3), 40)]
     again = [b.numpy() for b in islice(batches(store, 7, 16, 2, seed=3, skip=30), 10)]

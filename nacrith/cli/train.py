@@ -113,7 +113,7 @@ def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, opti
         steps=options["steps"] or 0,
         length=options["length"],
         count=options["count"],
-        at_once=min(options["count"], 8),
+        at_once=min(options["count"], 64 if options["device"].startswith("cuda") else 8),
         rate=options["rate"] or (1e-3 if scratch else 6e-4 if smaller else 2e-4),
         muon=options["muon"],
         distil=options["distil"],

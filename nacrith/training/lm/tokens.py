@@ -8,9 +8,12 @@ hundreds of millions of tokens and a laptop use the same file.
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +22,13 @@ import torch
 from torch import Tensor
 
 from nacrith.errors import NacrithError
+from nacrith.models.exact.model import usable_cores
 from nacrith.models.tokenizer import ByteTokenizer
 from nacrith.training.lm.corpus import Document
 
 U16 = npt.NDArray[np.uint16]
+
+_FEW = 64  # documents that are tokenised here rather than by processes
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,49 @@ def write_store(
         raise NacrithError(f"a vocabulary of {tokenizer.vocab_size} tokens: training takes up to 65536")
     counts: Counter[str] = Counter()
     parts: list[U16] = []
-    for document in found:
-        ids = np.frombuffer(tokenizer.encode(document.data), np.int32)
-        parts += [ids.astype(np.uint16), np.array([start], np.uint16)]
-        counts[document.kind] += len(ids)
+    for kind, ids in _tokenised(found, tokenizer):
+        parts += [ids, np.array([start], np.uint16)]
+        counts[kind] += len(ids)
     np.save(path, np.concatenate(parts) if parts else np.zeros(0, np.uint16))
     path.with_suffix(".json").write_text(json.dumps({"vocab": tokenizer.vocab_size, "tokens": dict(counts)}))
     return dict(counts)
+
+
+def _tokenised(found: Iterable[Document], tokenizer: ByteTokenizer) -> Iterator[tuple[str, U16]]:
+    """Kind and ids of each document, in order; by processes on every core if there is much to do."""
+    rest = iter(found)
+    first = list(islice(rest, _FEW))
+    if len(first) < _FEW:
+        yield from ((d.kind, _ids(tokenizer, d.data)) for d in first)
+        return
+    workers, spawn = usable_cores(), multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _begin, (tokenizer.definition,)) as pool:
+        for group in _batched(chain(first, rest), 4 * _FEW * workers):  # bounds what waits in memory
+            ids = pool.map(_work, (d.data for d in group), chunksize=16)
+            yield from zip((d.kind for d in group), ids, strict=True)
+
+
+_tokenizer: ByteTokenizer | None = None  # of a worker process
+
+
+def _begin(definition: bytes) -> None:
+    global _tokenizer
+    _tokenizer = ByteTokenizer.from_definition(definition)
+
+
+def _work(data: bytes) -> U16:
+    assert _tokenizer
+    return _ids(_tokenizer, data)
+
+
+def _ids(tokenizer: ByteTokenizer, data: bytes) -> U16:
+    return np.frombuffer(tokenizer.encode(data), np.int32).astype(np.uint16)
+
+
+def _batched(items: Iterable[Document], count: int) -> Iterator[list[Document]]:
+    rest = iter(items)
+    while group := list(islice(rest, count)):
+        yield group
 
 
 def read_store(path: Path, vocab: int) -> U16:
