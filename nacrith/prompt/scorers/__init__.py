@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from nacrith.models.protocol import LanguageModel
     from nacrith.prompt.scorers.protocol import Scorer
 
-NAMES = ("lexrank", "self-information", "question", "question-yes-no", "classifier", "random", "truncate")
+LANGUAGE_MODEL = ("self-information", "question", "question-yes-no")
+"""Scorers that need a language model."""
+
+NAMES = ("lexrank", "classifier", *LANGUAGE_MODEL, "random", "truncate")
 AUTO = "auto"
 """Not a scorer of its own: see `auto.AutoScorer`, which `PromptCompressor` makes of this name."""
 
@@ -55,7 +58,7 @@ def make(
         from nacrith.prompt.scorers.classifier import ClassifierScorer
 
         return ClassifierScorer(model, threads=threads)
-    if name in NAMES:
+    if name in LANGUAGE_MODEL:
         from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
 
         loaded: Any = model
