@@ -18,9 +18,10 @@ from nacrith.models import load_model
 from nacrith.models.protocol import LOGIT_BITS, LanguageModel
 from nacrith.prompt import PromptCompressor
 from nacrith.prompt.scorers import NAMES, make
+from nacrith.prompt.scorers.attribution import AttributionScorer
 from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
 from nacrith.prompt.scorers.lexrank import LexRankScorer
-from nacrith.prompt.segment import passage
+from nacrith.prompt.segment import WORD, passage
 
 FACTS = """\
 The harbour was built of granite in the last century. Ships from many countries call there every week.
@@ -144,6 +145,73 @@ def test_self_information_past_the_end_of_a_lane(model: LanguageModel) -> None:
     assert np.array_equal(short[:60], whole[:60])
     assert abs(short.mean() - whole.mean()) < 0.5
     assert (short > 0).all()
+
+
+def slow_loss(model: LanguageModel, before: list[int], left_out: list[int], after: list[int]) -> float:
+    """Of what follows tokens that are left out, by the definition of the scorer."""
+
+    def log2(ids: list[int]) -> np.ndarray:
+        x = model.session().extend([[model.bos_id, *ids]])[0][-len(after) :].astype(np.float64)
+        x /= 1 << LOGIT_BITS
+        return x - np.logaddexp2.reduce(x, axis=1)[:, None]
+
+    given, without = log2([*before, *left_out, *after]), log2([*before, *after])
+    bits = (np.exp2(given) * (given - without)).sum(axis=1)
+    return float(bits[2:].sum() if len(bits) > 2 else bits[-1])
+
+
+def test_attribution_by_definition(model: LanguageModel) -> None:
+    """Branches of a tree give what whole sequences give; without a query, and with one."""
+    text = "Anna Berg went to the sea. It was -- as ever -- cold."
+    query = "Where did she go?"
+    ids = list(model.tokenizer.encode(text.encode()))
+    ends = np.cumsum([len(model.tokenizer.decode([i])) for i in ids]).tolist()
+
+    def loss(start: int, end: int, asked: str) -> float:
+        first = sum(e <= start for e in ends)
+        last = sum(e < end for e in ends) + 1
+        rest = [*ids[last:], *model.tokenizer.encode(f"\n\nQuestion: {asked}\nAnswer:".encode())]
+        return slow_loss(model, ids[:first], ids[first:last], rest[:8])
+
+    p = passage(text)
+    assert [w for w, kind in zip(p.words, p.kinds, strict=True) if kind != WORD] == [".", "."]
+    expected = [
+        loss(a, b, "What does the text say?") if kind == WORD else 0.0
+        for a, b, kind in zip(p.starts, p.ends, p.kinds, strict=True)
+    ]
+    (found,) = AttributionScorer(model).score([p], "")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert found.max() > 2 * np.median(found)
+
+    spans = [(int(p.starts[a]), int(p.ends[b - 1])) for a, b in p.sentences]
+    (helpful,) = QuestionScorer(model).score([p], query)
+    helpful = helpful * len(model.tokenizer.encode(f" {query}".encode()))
+    (found,) = AttributionScorer(model, by_sentence=True).score([p], query)
+    expected = [loss(a, b, query) + h for (a, b), h in zip(spans, helpful, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    (found,) = AttributionScorer(model).score([p], query)
+    (alone,) = AttributionScorer(model).score([p], "")
+    np.testing.assert_allclose(found[:3], (alone + helpful[p.sentence])[:3], rtol=1e-3, atol=1e-4)
+
+
+def test_attribution_past_the_end_of_a_lane(model: LanguageModel) -> None:
+    """A new lane begins half a window back; what is too long to be left out at once is cut up."""
+
+    class Short:
+        def __getattr__(self, name: str) -> object:
+            return 256 if name == "max_length" else getattr(model, name)
+
+    long = "x" * 10 + "ab" * 300
+    p = passage(FACTS * 2 + long + " " + FACTS)
+    scorer = AttributionScorer(Short())  # type: ignore[arg-type]
+    assert scorer.window == 64
+    (short,) = scorer.score([p], "")
+    (whole,) = AttributionScorer(model, window=64).score([p], "")
+    assert np.array_equal(short[:60], whole[:60])
+    assert (short[p.kinds == WORD] > 0).all()
+    assert np.corrcoef(short, whole)[0, 1] > 0.9
+    (sentences,) = AttributionScorer(Short(), by_sentence=True).score([p], "Who?")  # type: ignore[arg-type]
+    assert sentences.shape == (len(p.sentences),)
 
 
 def test_question_likelihood_by_definition(model: LanguageModel) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nacrith.models.protocol import LanguageModel
     from nacrith.prompt.scorers.protocol import Scorer
 
-LANGUAGE_MODEL = ("self-information", "question", "question-yes-no")
+LANGUAGE_MODEL = ("self-information", "attribution", "attribution-sentence", "question", "question-yes-no")
 """Scorers that need a language model."""
 
 NAMES = ("lexrank", "classifier", *LANGUAGE_MODEL, "random", "truncate")
@@ -59,13 +59,17 @@ def make(
 
         return ClassifierScorer(model, threads=threads)
     if name in LANGUAGE_MODEL:
-        from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
-
         loaded: Any = model
         if model is None or isinstance(model, str):
             from nacrith.models import load_model
 
             loaded = load_model(model, threads=threads)
+        if name.startswith("attribution"):
+            from nacrith.prompt.scorers.attribution import AttributionScorer
+
+            return AttributionScorer(loaded, by_sentence=name == "attribution-sentence")
+        from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
+
         if name == "self-information":
             return SelfInformationScorer(loaded)
         return QuestionScorer(loaded, "likelihood" if name == "question" else "yes_no")
