@@ -28,12 +28,14 @@ def make(
     model: str | LanguageModel | None = None,
     threads: int | None = None,
     seed: int = 0,
+    download: bool = False,
 ) -> Scorer:
     """The scorer of a name.
 
     model: for the language-model scorers a model's name, file or loaded model (None: the default); for
-    "classifier" the directory of a token-classification checkpoint, or a file of `nacrith train-prompt`
-    (None: the one that comes with the package). seed: of "random".
+    "classifier" the directory of a token-classification checkpoint or its name on the hub, or a file of
+    `nacrith train-prompt` (None: the one that comes with the package). seed: of "random". download: whether a
+    checkpoint may be fetched from the hub.
     """
     name = name.replace("_", "-").lower()
     if name == "lexrank":
@@ -57,7 +59,7 @@ def make(
             return WordScorer(Path(model) if model else None, threads=threads)
         from nacrith.prompt.scorers.classifier import ClassifierScorer
 
-        return ClassifierScorer(model, threads=threads)
+        return ClassifierScorer(model, threads=threads, download=download)
     if name in LANGUAGE_MODEL:
         loaded: Any = model
         if model is None or isinstance(model, str):
