@@ -75,7 +75,7 @@ class ClassifierScorer:
             if "revision" not in source:
                 raise ModelError(f"{checkpoint}: not a token-classification checkpoint: {first}") from None
             raise ModelError(
-                f"{checkpoint}: no token-classification checkpoint can be had of the hub by this name: {first};"
+                f"{checkpoint}: no token-classification checkpoint of the hub can be had so: {first};"
                 " check name, revision and connection, and HF_TOKEN for one that is not public"
             ) from None
         if not self.tokenizer.is_fast:
