@@ -147,6 +147,17 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def load_result(path: Path) -> dict[str, Any]:
+    """What `write_json` saved, {"machine", "rows"}, or an empty one. Ends the program if it is of another
+    machine."""
+    if not path.exists():
+        return {"machine": machine(), "rows": []}
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if result["machine"] != machine():
+        sys.exit(f"{path} was measured on another machine; choose another --out")
+    return result
+
+
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table, padded to be read raw; the first column is aligned to the left."""
     table = [list(head), *(list(row) for row in rows)]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import os
 import sys
 import tempfile
@@ -190,20 +189,11 @@ def as_csv(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def load(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"machine": common.machine(), "rows": []}
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if result["machine"] != common.machine():
-        sys.exit(f"{path} was measured on another machine; choose another --out")
-    return result
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     name = "ratio" if options.head is None else f"ratio-head{options.head}"
     path = options.out / f"{name}.json"
-    result = load(path)
+    result = common.load_result(path)
     rows: list[Row] = result["rows"]
     files = common.data_files(options.data, options.files)
     if not files:

@@ -114,8 +114,9 @@ class FakeHub:
             content = self.files[path.removeprefix("/api/resolve-cache/")]
             digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             self._reply(request, 200, {"ETag": f'"{digest}"', "X-Repo-Commit": COMMIT}, content)
-        elif path.startswith(f"/{REPO}/resolve/{COMMIT}/"):
-            self._resolve(request, path.removeprefix(f"/{REPO}/resolve/{COMMIT}/"))
+        elif path.startswith(f"/{REPO}/resolve/"):
+            revision, _, file = path.removeprefix(f"/{REPO}/resolve/").partition("/")
+            self._resolve(request, self.commits.get(revision), file)
         else:
             self._reply(request, 404)
 
@@ -127,10 +128,12 @@ class FakeHub:
         fields = {"sha": self.commits[revision], "siblings": siblings, "cardData": self.card}
         self._reply(request, 200, {}, self.listing or json.dumps(fields).encode())
 
-    def _resolve(self, request: BaseHTTPRequestHandler, name: str) -> None:
+    def _resolve(self, request: BaseHTTPRequestHandler, commit: str | None, name: str) -> None:
         content = self.files.get(name)
-        if content is None:
-            self._reply(request, 404)
+        if commit != COMMIT:
+            self._reply(request, 404, {"X-Error-Code": "RevisionNotFound"})
+        elif content is None:
+            self._reply(request, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         elif name.endswith((".safetensors", ".gguf")):
             digest = hashlib.sha256(content).hexdigest()
             headers = {

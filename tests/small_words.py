@@ -43,7 +43,7 @@ def write_small(path: Path, **changes: Any) -> Path:
     return path
 
 
-def write_bert(folder: Path, layers: int = 3) -> Path:
+def write_bert(folder: Path, layers: int = 3, positions: int = 64) -> Path:
     """A BERT directory of random weights, as `nacrith.training` begins from."""
     from safetensors.numpy import save_file
 
@@ -54,7 +54,7 @@ def write_bert(folder: Path, layers: int = 3) -> Path:
 
     tensors = {
         "embeddings.word_embeddings.weight": draw(len(VOCABULARY), WIDTH),
-        "embeddings.position_embeddings.weight": draw(64, WIDTH),
+        "embeddings.position_embeddings.weight": draw(positions, WIDTH),
         "embeddings.token_type_embeddings.weight": draw(2, WIDTH),
     }
     linear = {f"attention.self.{n}": (WIDTH, WIDTH) for n in ("query", "key", "value")}
@@ -77,7 +77,7 @@ def write_bert(folder: Path, layers: int = 3) -> Path:
         "num_attention_heads": HEADS,
         "num_hidden_layers": layers,
         "vocab_size": len(VOCABULARY),
-        "max_position_embeddings": 64,
+        "max_position_embeddings": positions,
         "hidden_act": "gelu_new",
     }
     (folder / "config.json").write_text(json.dumps(config))

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "integrations": {""},
     "jobs": {"errors"},
     "prompt": {"errors", "models"},
-    "training": {"arith", "errors", "models", "prompt.encoder"},
+    "training": {"arith", "errors", "models", "prompt.encoder", "prompt.segment", "prompt.scorers"},
     "cli": {"", "errors", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt", "training"},
 }
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_models import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
-from bench import lingua, prompt  # noqa: E402
+from bench import answers, lingua, prompt  # noqa: E402
+from bench.answers import Reader, token_f1  # noqa: E402
+from nacrith.models import load_model  # noqa: E402
 from nacrith.prompt import Compressed, PromptCompressor  # noqa: E402
 from nacrith.prompt.scorers import make  # noqa: E402
 from nacrith.prompt.segment import Passage  # noqa: E402
@@ -47,16 +50,91 @@ def test_word_f1_by_hand(data: Path) -> None:
     assert prompt.word_f1(make("truncate"), rows) == pytest.approx(0.75)
 
 
-def test_tables(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(
-        sys, "argv", ["prompt", "--data", str(data), "--distractors", "3", "--questions", "3"]
-    )
-    prompt.main()
+def test_the_labels_themselves_are_the_ceiling(data: Path) -> None:
+    rows = prompt.sentences(data, 10, 0)
+    assert prompt.word_f1(prompt.Labels(rows), rows) == 1
+    assert prompt.word_f1(make("random"), rows) < 1
+
+
+ARGUMENTS = ["--distractors", "3", "--questions", "3", "--model", str(TINY)]
+
+
+def test_tables_and_resumption(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data), "--out", str(data / "out"), *ARGUMENTS, "--answered", "2"]
+    prompt.main([*arguments, "--tables", "seconds"])
+    assert "| seconds " in capsys.readouterr().out
+    prompt.main([*arguments, "--tables", "words", "retained", "--fresh"])
+    shown = capsys.readouterr().out.partition("| seconds")[0]
+    table = {line.split("|")[1].strip(): line for line in shown.splitlines() if line.startswith("|")}
+    assert "0.750" in table["truncate"]
+    assert "1.000" in table["labels"]
+    assert table["lexrank, no rules"].count("100.0%") == 3
+    assert "random, rules" in table
+    assert (data / "out" / "prompt.md").read_text().startswith(shown)
+
+    def never(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(prompt, "word_f1", never)
+    prompt.main([*arguments, "--tables", "words", "answered"])
     shown = capsys.readouterr().out
-    assert "| truncate | 0.750 |" in shown
-    row = next(line for line in shown.splitlines() if line.startswith("| lexrank, no rules"))
-    assert row.count("100.0%") == 3
-    assert "| random, no rules |" in shown
+    assert "questions 2, distractors 3" in shown
+    assert "questions 3, distractors 3" in shown
+    for arguments_of_another_measurement in (["--fresh"], ["--sentences", "2"]):
+        with pytest.raises(AssertionError, match="measured again"):
+            prompt.main([*arguments, "--tables", "words", *arguments_of_another_measurement])
+    rows = json.loads((data / "out" / "prompt.json").read_text())["rows"]
+    answered = {r["row"]: r["cells"] for r in rows if r["table"] == "answered"}
+    assert list(answered) == ["the whole text", "no text", *prompt.DEFAULT]
+    assert answered["the whole text"]["kept 5x"] == answered["lexrank"]["kept 2x"] == 1
+    assert answered["no text"]["kept 2x"] == 0
+    assert all(0 <= cells["F1 3x"] <= 1 for cells in answered.values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "f1"),
+    [
+        ("The Berg, Anna!", ["anna berg"], 1),
+        ("it is an apple", ["pear", "the apple tree"], 2 * 1 / (3 + 2)),
+        ("a a", ["the"], 1),
+        ("", ["pear"], 0),
+        ("pear pear", ["pear"], 2 / 3),
+    ],
+)
+def test_f1_of_answers(answer: str, gold: list[str], f1: float) -> None:
+    assert token_f1(answer, gold) == pytest.approx(f1)
+
+
+def test_answers_are_the_most_likely_tokens() -> None:
+    """Side by side as one by one, to the end of the line or to the last token allowed."""
+    model = load_model(str(TINY), threads=1)
+    reader = Reader(model)
+    asked = [("The cat sat.", "Who sat?"), ("Snow is white. " * 30, "What is white?"), ("", "Why?")] * 4
+    prompts = [reader.prompt(*pair) for pair in asked]
+    found = reader.answers(prompts)
+    for ids, answer in zip(prompts[:3], found, strict=False):
+        said: list[int] = []
+        for _ in range(answers.MOST):
+            row = model.session().extend([[*ids, *said]])[0][-1]
+            said.append(max(range(len(row)), key=lambda t, row=row: int(row[t])))
+        text = model.tokenizer.decode(said).decode("utf-8", "replace").strip().partition("\n")[0]
+        assert text.startswith(answer)
+        assert answer
+    assert found == found[:3] * 4
+
+
+def test_an_answer_ends_with_its_line_or_a_special_token() -> None:
+    model = load_model(str(TINY), threads=1)
+    reader = Reader(model)
+    line = list(model.tokenizer.encode(b"yes\n"))
+    word = line[0]
+    assert reader._ends(line, word)
+    assert reader._ends([word], model.bos_id)
+    assert reader._ends([word] * answers.MOST, word)
+    assert not reader._ends(line[:1], line[-1])
+    assert not reader._ends(list(model.tokenizer.encode(b"\n")), word)  # an answer below the question
 
 
 class Letters:

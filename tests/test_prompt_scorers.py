@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_texts import SAMPLES, texts
+from small_checkpoint import write_checkpoint
 from small_models import TINY
 
 from nacrith.errors import ModelError, PromptError
@@ -18,9 +19,10 @@ from nacrith.models import load_model
 from nacrith.models.protocol import LOGIT_BITS, LanguageModel
 from nacrith.prompt import PromptCompressor
 from nacrith.prompt.scorers import NAMES, make
+from nacrith.prompt.scorers.attribution import AttributionScorer
 from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
 from nacrith.prompt.scorers.lexrank import LexRankScorer
-from nacrith.prompt.segment import passage
+from nacrith.prompt.segment import WORD, passage
 
 FACTS = """\
 The harbour was built of granite in the last century. Ships from many countries call there every week.
@@ -146,6 +148,73 @@ def test_self_information_past_the_end_of_a_lane(model: LanguageModel) -> None:
     assert (short > 0).all()
 
 
+def slow_loss(model: LanguageModel, before: list[int], left_out: list[int], after: list[int]) -> float:
+    """Of what follows tokens that are left out, by the definition of the scorer."""
+
+    def log2(ids: list[int]) -> np.ndarray:
+        x = model.session().extend([[model.bos_id, *ids]])[0][-len(after) :].astype(np.float64)
+        x /= 1 << LOGIT_BITS
+        return x - np.logaddexp2.reduce(x, axis=1)[:, None]
+
+    given, without = log2([*before, *left_out, *after]), log2([*before, *after])
+    bits = (np.exp2(given) * (given - without)).sum(axis=1)
+    return float(bits[2:].sum() if len(bits) > 2 else bits[-1])
+
+
+def test_attribution_by_definition(model: LanguageModel) -> None:
+    """Branches of a tree give what whole sequences give; without a query, and with one."""
+    text = "Anna Berg went to the sea. It was -- as ever -- cold."
+    query = "Where did she go?"
+    ids = list(model.tokenizer.encode(text.encode()))
+    ends = np.cumsum([len(model.tokenizer.decode([i])) for i in ids]).tolist()
+
+    def loss(start: int, end: int, asked: str) -> float:
+        first = sum(e <= start for e in ends)
+        last = sum(e < end for e in ends) + 1
+        rest = [*ids[last:], *model.tokenizer.encode(f"\n\nQuestion: {asked}\nAnswer:".encode())]
+        return slow_loss(model, ids[:first], ids[first:last], rest[:8])
+
+    p = passage(text)
+    assert [w for w, kind in zip(p.words, p.kinds, strict=True) if kind != WORD] == [".", "."]
+    expected = [
+        loss(a, b, "What does the text say?") if kind == WORD else 0.0
+        for a, b, kind in zip(p.starts, p.ends, p.kinds, strict=True)
+    ]
+    (found,) = AttributionScorer(model).score([p], "")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert found.max() > 2 * np.median(found)
+
+    spans = [(int(p.starts[a]), int(p.ends[b - 1])) for a, b in p.sentences]
+    (helpful,) = QuestionScorer(model).score([p], query)
+    helpful = helpful * len(model.tokenizer.encode(f" {query}".encode()))
+    (found,) = AttributionScorer(model, by_sentence=True).score([p], query)
+    expected = [loss(a, b, query) + h for (a, b), h in zip(spans, helpful, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    (found,) = AttributionScorer(model).score([p], query)
+    (alone,) = AttributionScorer(model).score([p], "")
+    np.testing.assert_allclose(found[:3], (alone + helpful[p.sentence])[:3], rtol=1e-3, atol=1e-4)
+
+
+def test_attribution_past_the_end_of_a_lane(model: LanguageModel) -> None:
+    """A new lane begins half a window back; what is too long to be left out at once is cut up."""
+
+    class Short:
+        def __getattr__(self, name: str) -> object:
+            return 256 if name == "max_length" else getattr(model, name)
+
+    long = "x" * 10 + "ab" * 300
+    p = passage(FACTS * 2 + long + " " + FACTS)
+    scorer = AttributionScorer(Short())  # type: ignore[arg-type]
+    assert scorer.window == 64
+    (short,) = scorer.score([p], "")
+    (whole,) = AttributionScorer(model, window=64).score([p], "")
+    assert np.array_equal(short[:60], whole[:60])
+    assert (short[p.kinds == WORD] > 0).all()
+    assert np.corrcoef(short, whole)[0, 1] > 0.9
+    (sentences,) = AttributionScorer(Short(), by_sentence=True).score([p], "Who?")  # type: ignore[arg-type]
+    assert sentences.shape == (len(p.sentences),)
+
+
 def test_question_likelihood_by_definition(model: LanguageModel) -> None:
     """Branches behind a shared prefix give what whole sequences give."""
     sentences = ["A cat sat.", "The mayor is Anna."]
@@ -189,41 +258,7 @@ def test_classifier_says_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of 64 positions that keeps words with an "a"; it looks at nothing but the piece itself."""
-    import torch
-    from transformers import BertConfig, BertForTokenClassification, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("checkpoint")
-    letters = [chr(c) for c in range(33, 127)] + ["é", "中", "国"]
-    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
-    (folder / "vocab.txt").write_text("\n".join(vocab), encoding="utf-8")
-    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=False, model_max_length=64)
-    tokenizer.save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocab),
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=64,
-        num_labels=2,
-    )
-    torch.manual_seed(0)
-    model = BertForTokenClassification(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        model.bert.embeddings.LayerNorm.weight.fill_(1.0)
-        layer = model.bert.encoder.layer[0]
-        layer.attention.output.LayerNorm.weight.fill_(1.0)
-        layer.output.LayerNorm.weight.fill_(1.0)
-        words = model.bert.embeddings.word_embeddings.weight
-        words[:, 0] = 1.0
-        for piece in ("a", "##a"):
-            words[vocab.index(piece)] = torch.tensor([0.0, 1, 0, 0, 0, 0, 0, 0])
-        model.classifier.weight[1, 1] = 4.0
-    model.save_pretrained(folder)
-    return folder
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @needs_transformers
@@ -265,6 +300,8 @@ def test_classifier_refuses_other_folders(tmp_path: Path) -> None:
         make("classifier", model=str(tmp_path / "none"))
     with pytest.raises(ModelError, match="not a token-classification checkpoint"):
         make("classifier", model=str(tmp_path))
+    with pytest.raises(ModelError, match="no such directory"):
+        make("classifier", model="someone/model:file.gguf")
 
 
 @settings(max_examples=30, deadline=None)

@@ -54,8 +54,12 @@ class _Rate(click.ParamType[tuple[str, float]]):
     help="What ranks (default: auto, which is lexrank with a query, else classifier).",
 )
 @click.option(
-    "-m", "--model", metavar="MODEL", help="Of the scorer: a language model, or a classifier's path."
+    "-m",
+    "--model",
+    metavar="MODEL",
+    help="Of the scorer: a language model, or a classifier (path, hub name).",
 )
+@click.option("--download", is_flag=True, help="Fetch the classifier from the hub if it is not here.")
 @click.option(
     "--tokenizer",
     metavar="WHAT",
@@ -153,6 +157,7 @@ def _compress(chosen: Settings, texts: list[str], options: dict[str, Any]) -> Co
         model=model,
         threads=chosen.threads,
         seed=options["seed"],
+        download=options["download"],
         protect=options["protect"],
         patterns=options["patterns"],
         retain=options["retain"],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +11,10 @@ from nacrith.cli.console import OK
 from nacrith.cli.options import message_options, settings, threads_option
 from nacrith.cli.outputs import print_line
 from nacrith.errors import ModelError
+
+if TYPE_CHECKING:
+    from nacrith.models.protocol import LanguageModel
+    from nacrith.training.sentences import Sentence
 
 _PATH = click.Path(path_type=Path)
 
@@ -29,26 +32,40 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--steps", metavar="N", type=click.IntRange(1), default=1600, help="Batches (default: 1600).")
 @click.option("--rate", metavar="X", type=float, default=3e-4, help="Learning rate (default: 3e-4).")
+@click.option("--documents", metavar="FILE", type=_PATH, multiple=True, help="Texts to learn documents from.")
+@click.option(
+    "--share",
+    metavar="X",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    help="Of the batches that are documents (default: 0.3).",
+)
+@click.option("-m", "--model", metavar="MODEL", help="Language model that labels the documents.")
 @click.option("--seed", type=int, default=1, help="Of the order of the data (default: 1).")
 @threads_option
 @message_options
 def command(data: Path, **options: Any) -> int:
     """Train on DATA (.jsonl or .jsonl.xz, {"words": [...], "keep": [0 or 1, ...]} a line).
 
+    --documents (texts, or .jsonl or .jsonl.xz with {"text": ...} a line) adds groups of sentences of English
+    texts, of which the words that tell a language model most are to be kept; they are labelled once and kept
+    in the directory of --work.
+
     A run that was interrupted goes on if started again with the same --work. The result, words.npz, is
     what `nacrith prompt --scorer classifier -m words.npz` reads. Needs torch and safetensors.
     """
     chosen = settings(options)
     try:
-        path = _train(data, options["validation"], chosen.threads, options)
+        path = _train(data, options["model"] or chosen.model, chosen.threads, options)
     except Exception as error:
         return chosen.console.failure(error, str(data))
     print_line(str(path))
     return OK
 
 
-def _train(data: Path, validation: Sequence[Path], threads: int | None, options: dict[str, Any]) -> Path:
+def _train(data: Path, name: str | None, threads: int | None, options: dict[str, Any]) -> Path:
     try:
+        from nacrith.training.documents import prepare
         from nacrith.training.words import Recipe, train
     except ImportError as error:
         raise ModelError(f"training needs {error.name}; run: pip install 'nacrith[train]'") from None
@@ -58,9 +75,21 @@ def _train(data: Path, validation: Sequence[Path], threads: int | None, options:
         steps=options["steps"],
         rate=options["rate"],
         seed=options["seed"],
+        share=options["share"] if options["documents"] else 0.0,
     )
 
     def log(line: str) -> None:
         click.echo(line, err=True)
 
-    return train(options["bert"], data, validation, options["work"], recipe, log, threads=threads)
+    def model() -> LanguageModel:
+        from nacrith.models import load_model
+
+        return load_model(name, threads=threads)
+
+    documents: list[Sentence] = []
+    if recipe.share:
+        path = options["work"] / "documents.jsonl"
+        units = round(recipe.steps * recipe.pieces * recipe.share)
+        documents = prepare(path, options["documents"], model, units, recipe.seed, log)
+    start, work = options["bert"], options["work"]
+    return train(start, data, options["validation"], work, recipe, log, documents=documents, threads=threads)

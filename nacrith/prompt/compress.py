@@ -41,7 +41,8 @@ class PromptCompressor:
     """A scorer, a tokenizer to count with, and a contract; use it for many prompts.
 
     scorer: a name of `scorers.NAMES`, "auto" (lexrank if there is a query or the text is not English, else
-    classifier), or an object (`scorers.protocol.Scorer`). model, threads, seed: for a scorer that is named.
+    classifier), or an object (`scorers.protocol.Scorer`). model, threads, seed, download: for a scorer that
+    is named, see `scorers.make`.
     tokenizer: see `counters.counter`; needed for budgets in tokens.
     protect: names of rules (`protect.RULES`), "all", "none", or what to leave out of all ("-number").
     patterns: regular expressions of what is kept as well. forced: strings likewise.
@@ -57,6 +58,7 @@ class PromptCompressor:
         model: Any = None,
         threads: int | None = None,
         seed: int = 0,
+        download: bool = False,
         protect: str | Iterable[str] = "all",
         patterns: Sequence[str] = (),
         forced: Sequence[str] = (),
@@ -68,7 +70,7 @@ class PromptCompressor:
         if scorer == AUTO:
             self.scorer = AutoScorer(threads)
         elif isinstance(scorer, str):
-            self.scorer = make(scorer, model=model, threads=threads, seed=seed)
+            self.scorer = make(scorer, model=model, threads=threads, seed=seed, download=download)
         else:
             self.scorer = scorer
         self.counted = tokenizer is not None

@@ -100,9 +100,11 @@ class WordEncoder:
     Arrays, for a width W, layers i and an inner width I: embedding (V, W), position (P, W) with the type
     added, embedding_norm, and i.qkv (3W, W), i.output (W, W), i.up (I, W), i.down (W, I), each with a
     `.bias`; i.attention_norm and i.output_norm (2W,), gain then bias; head (W + 1,), the last its bias.
+    together: most units of a group of sentences that the model was trained to read as one; 0: no groups.
     """
 
-    def __init__(self, arrays: Arrays, heads: int, vocabulary: Sequence[str]) -> None:
+    def __init__(self, arrays: Arrays, heads: int, vocabulary: Sequence[str], together: int = 0) -> None:
+        self.together = together
         self.embedding, self.scale = arrays["embedding"], arrays["embedding.scale"]
         self.position = _matrix(arrays, "position")
         self.embedding_norm = arrays["embedding_norm"]
@@ -183,7 +185,7 @@ def _read(data: bytes, name: str) -> WordEncoder:
                 f"{name}: format {header['format']}, not {FORMAT}: it needs another version of nacrith"
             )
         vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")
-        return WordEncoder(arrays, header["heads"], vocabulary)
+        return WordEncoder(arrays, header["heads"], vocabulary, int(header.get("together", 0)))
     except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{name}: not a model of words, or a damaged one ({error}): make it again") from None
 

@@ -92,6 +92,17 @@ class Passage:
         first = np.flatnonzero(np.diff(self.sentence, prepend=-1))
         return list(zip(first.tolist(), [*first[1:].tolist(), len(self)], strict=True))
 
+    def groups(self, most: int) -> list[tuple[int, int]]:
+        """(first unit, one past the last) of stretches of whole sentences, of at most `most` units if they
+        are more than one sentence."""
+        out: list[tuple[int, int]] = []
+        for a, b in self.sentences:
+            if out and b - out[-1][0] <= most:
+                out[-1] = out[-1][0], b
+            else:
+                out.append((a, b))
+        return out
+
     @cached_property
     def gaps(self) -> list[str]:
         """White space, possibly none: before each unit, and after the last one."""

@@ -29,7 +29,9 @@ Sentence = tuple[list[str], list[int]]
 _PLAIN = {"##": NUMBER, "#": NUMBER, "``": '"', "''": '"', "`": "'", "-lrb-": "(", "-rrb-": ")"}
 _RARE = 5  # occurrences at most of a word that may stand for <unk>
 _UNKNOWN = "<unk>"
-_MISSING = 2  # label of pieces that no word begins with: no loss
+
+MISSING = 2
+"""Label of a word, or a piece of one, that is not judged."""
 
 
 def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
@@ -77,7 +79,8 @@ class Pieces:
 
 
 def encode(sentences: Sequence[Sentence], tokenizer: Tokenizer, longest: int) -> Pieces:
-    """Pieces of all sentences of at most `longest` pieces; a word's label is that of its first piece."""
+    """Pieces of all sentences of at most `longest` pieces; a word's label is that of its first piece.
+    NacrithError if there is none."""
     ids: list[int] = []
     labels: list[int] = []
     starts = [0]
@@ -86,8 +89,10 @@ def encode(sentences: Sequence[Sentence], tokenizer: Tokenizer, longest: int) ->
     ):
         if 0 < len(found) <= longest:
             ids += found
-            labels += [keep[w] if i == 0 or words[i - 1] != w else _MISSING for i, w in enumerate(words)]
+            labels += [keep[w] if i == 0 or words[i - 1] != w else MISSING for i, w in enumerate(words)]
             starts.append(len(ids))
+    if len(starts) == 1:
+        raise NacrithError(f"none of {len(sentences)} texts has 1 to {longest} pieces: give others")
     return Pieces(np.array(ids, np.int32), np.array(labels, np.int32), np.array(starts, np.int32))
 
 
@@ -117,11 +122,17 @@ def batches(data: Pieces, size: int, seed: int, ends: tuple[int, int]) -> Iterat
                 yield _batch(data, made[i], ends)
 
 
+def mixed(first: Iterator[Batch], second: Iterator[Batch], share: float) -> Iterator[Batch]:
+    """Batches of both; `share` of them, evenly spread, of the second."""
+    for step in range(1 << 30):
+        yield next(second if int((step + 1) * share) > int(step * share) else first)
+
+
 def _batch(data: Pieces, rows: npt.NDArray[np.int64], ends: tuple[int, int]) -> Batch:
     lengths = data.lengths[rows] + 2
     shape = len(rows), int(lengths.max())
     ids = np.zeros(shape, np.int32)
-    labels = np.full(shape, _MISSING, np.int32)
+    labels = np.full(shape, MISSING, np.int32)
     for i, row in enumerate(rows):
         a, b = data.starts[row], data.starts[row + 1]
         ids[i, : b - a + 2] = [ends[0], *data.ids[a:b], ends[1]]

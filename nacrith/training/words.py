@@ -1,8 +1,9 @@
 """Training the word classifier: which words of a sentence would a person keep?
 
-AdamW over sentence compressions with a rate that rises, stays, and falls to nothing over the last part of
-the steps (Hagele et al. 2024), so that until the fall begins the number of steps may be changed. Resumable
-and repeatable: the order of the batches follows from the seed, the state is saved every few hundred steps.
+AdamW over sentence compressions, and documents if there are some, with a rate that rises, stays, and falls to
+nothing over the last part of the steps (Hagele et al. 2024), so that until the fall begins the number of
+steps may be changed. Resumable and repeatable: the order of the batches follows from the seed, the state is
+saved every few hundred steps.
 What comes out is the int8 model file that `nacrith.prompt.encoder` reads.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,8 +24,18 @@ from torch.nn import functional
 
 from nacrith.errors import NacrithError
 from nacrith.prompt.encoder import BEGIN, END, NUMBER, UNKNOWN, WordEncoder, wordpiece, write_model
+from nacrith.training.documents import TOGETHER
 from nacrith.training.encoder import Encoder, from_bert, read_vocabulary
-from nacrith.training.sentences import Pieces, Sentence, batches, encode, plain, read_sentences
+from nacrith.training.sentences import (
+    MISSING,
+    Batch,
+    Sentence,
+    batches,
+    encode,
+    mixed,
+    plain,
+    read_sentences,
+)
 
 _DECAY = 0.01
 _CLIP = 1.0
@@ -39,7 +50,8 @@ class Recipe:
     take: layers of the checkpoint, from the lowest. frozen: how many of them stay as they are. pieces: of a
     batch. warmup: steps. decay: the fraction of the steps over which the rate falls. least: occurrences in
     the training data of a piece of the vocabulary (single characters stay). longest: pieces of a training
-    sentence. positions: pieces that the model can read at once, two of them its own.
+    sentence. positions: pieces that the model can read at once, two of them its own. share: of the batches
+    that are documents, if there are any.
     """
 
     take: tuple[int, ...] = (0, 1, 2, 3)
@@ -53,6 +65,7 @@ class Recipe:
     longest: int = 126
     positions: int = 256
     seed: int = 1
+    share: float = 0.0
 
 
 def choose_vocabulary(vocabulary: Sequence[str], texts: Sequence[Sentence], least: int) -> list[int]:
@@ -81,14 +94,16 @@ def train(
     recipe: Recipe,
     log: Log,
     *,
+    documents: Sequence[Sentence] = (),
     threads: int | None = None,
     every: int = 250,
     checked: int = 2000,
 ) -> Path:
     """Train and write `work`/words.npz; go on where an earlier run in `work` stopped.
 
-    start: directory of a BERT checkpoint. data, validation: files of `read_sentences`. every: steps between
-    two saved states. checked: sentences of each validation file.
+    start: directory of a BERT checkpoint. data, validation: files of `read_sentences`. documents: groups of
+    sentences, for `recipe.share` of the batches. every: steps between two saved states. checked: sentences of
+    each validation file.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -96,18 +111,20 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     texts = list(plain(read_sentences(data), recipe.seed))
     full = read_vocabulary(start)
-    chosen = choose_vocabulary(full, texts, recipe.least)
+    chosen = choose_vocabulary(full, [*texts, *documents], recipe.least)
     vocabulary = [full[i] for i in chosen]
     tokenizer = wordpiece(vocabulary)
-    encoded = encode(texts, tokenizer, recipe.longest)
     checks = [(p.name, list(plain(read_sentences(p, checked), recipe.seed))) for p in validation]
     model = from_bert(start, chosen, recipe.take, recipe.positions)
     model.freeze(recipe.frozen)
+    longest = min(recipe.longest, len(model.position) - 2)
+    encoded = encode(texts, tokenizer, longest)
     log(f"{len(encoded.lengths):,} sentences, {len(encoded.ids):,} pieces, vocabulary of {len(vocabulary):,}")
 
     def save() -> Path:
         path = work / "words.npz"
-        write_model(path, model.arrays(), vocabulary, model.heads, {"recipe": asdict(recipe)})
+        info = {"recipe": asdict(recipe), "together": TOGETHER if documents else 0}
+        write_model(path, model.arrays(), vocabulary, model.heads, info)
         return path
 
     def check() -> dict[str, float]:
@@ -115,7 +132,11 @@ def train(
         return {name: round(f1_at_rate(exact, rows), 4) for name, rows in checks}
 
     ids = (vocabulary.index(BEGIN), vocabulary.index(END))
-    _run(model, encoded, ids, recipe, work / "state.pt", every, log, check)
+    order = batches(encoded, recipe.pieces, recipe.seed, ids)
+    if documents:
+        others = encode(documents, tokenizer, longest)
+        order = mixed(order, batches(others, recipe.pieces, recipe.seed, ids), recipe.share)
+    _run(model, order, recipe, work / "state.pt", every, log, check)
     return save()
 
 
@@ -139,8 +160,7 @@ def f1_at_rate(encoder: WordEncoder, rows: Sequence[Sentence]) -> float:
 
 def _run(
     model: Encoder,
-    data: Pieces,
-    ends: tuple[int, int],
+    order: Iterator[Batch],
     recipe: Recipe,
     state: Path,
     every: int,
@@ -152,7 +172,6 @@ def _run(
     step = _resume(model, optimiser, recipe, state, log)
     fall = recipe.steps * recipe.decay
     began, seen, total, count = time.monotonic(), 0, 0.0, 0
-    order = batches(data, recipe.pieces, recipe.seed, ends)
     for batch in islice(order, step, recipe.steps):
         rate = recipe.rate * min((step + 1) / recipe.warmup, 1.0, (recipe.steps - step) / fall)
         for group in optimiser.param_groups:
@@ -160,7 +179,7 @@ def _run(
         mask = None if batch.mask.all() else torch.from_numpy(batch.mask)
         logits = model(torch.from_numpy(batch.ids), mask)
         labels = torch.from_numpy(batch.labels)
-        known = labels < 2
+        known = labels != MISSING
         loss = functional.binary_cross_entropy_with_logits(logits[known], labels[known].float())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from nacrith.models.protocol import LanguageModel
     from nacrith.prompt.scorers.protocol import Scorer
 
-NAMES = ("lexrank", "self-information", "question", "question-yes-no", "classifier", "random", "truncate")
+LANGUAGE_MODEL = ("self-information", "attribution", "attribution-sentence", "question", "question-yes-no")
+"""Scorers that need a language model."""
+
+NAMES = ("lexrank", "classifier", *LANGUAGE_MODEL, "random", "truncate")
 AUTO = "auto"
 """Not a scorer of its own: see `auto.AutoScorer`, which `PromptCompressor` makes of this name."""
 
@@ -25,12 +28,14 @@ def make(
     model: str | LanguageModel | None = None,
     threads: int | None = None,
     seed: int = 0,
+    download: bool = False,
 ) -> Scorer:
     """The scorer of a name.
 
     model: for the language-model scorers a model's name, file or loaded model (None: the default); for
-    "classifier" the directory of a token-classification checkpoint, or a file of `nacrith train-prompt`
-    (None: the one that comes with the package). seed: of "random".
+    "classifier" the directory of a token-classification checkpoint or its name on the hub, or a file of
+    `nacrith train-prompt` (None: the one that comes with the package). seed: of "random". download: whether a
+    checkpoint may be fetched from the hub.
     """
     name = name.replace("_", "-").lower()
     if name == "lexrank":
@@ -54,15 +59,19 @@ def make(
             return WordScorer(Path(model) if model else None, threads=threads)
         from nacrith.prompt.scorers.classifier import ClassifierScorer
 
-        return ClassifierScorer(model, threads=threads)
-    if name in NAMES:
-        from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
-
+        return ClassifierScorer(model, threads=threads, download=download)
+    if name in LANGUAGE_MODEL:
         loaded: Any = model
         if model is None or isinstance(model, str):
             from nacrith.models import load_model
 
             loaded = load_model(model, threads=threads)
+        if name.startswith("attribution"):
+            from nacrith.prompt.scorers.attribution import AttributionScorer
+
+            return AttributionScorer(loaded, by_sentence=name == "attribution-sentence")
+        from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
+
         if name == "self-information":
             return SelfInformationScorer(loaded)
         return QuestionScorer(loaded, "likelihood" if name == "question" else "yes_no")

@@ -19,21 +19,24 @@ _SHARE = 16  # sentences that a thread takes at a time
 
 
 class WordScorer:
-    """Probability that a word is kept, from its sentence alone. path: of a model file; None: the built-in."""
+    """Probability that a word is kept, from its sentence alone, or a group of sentences if the model was
+    trained on such. path: of a model file; None: the built-in."""
 
     name = "classifier"
     by_sentence = False
-    causal = True
 
     def __init__(self, path: Path | None = None, *, threads: int | None = None) -> None:
         self.encoder = load_words(path)
         self.threads = threads
+        self.causal = not self.encoder.together  # what follows may join the last group
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
         """For each unit a probability; 0 for one that the tokenizer leaves out."""
-        sentences = [p.words[a:b] for p in passages for a, b in p.sentences]
+        most = self.encoder.together
+        read = [p.groups(most) if most else p.sentences for p in passages]
+        sentences = [p.words[a:b] for p, places in zip(passages, read, strict=True) for a, b in places]
         shares = [sentences[i : i + _SHARE] for i in range(0, len(sentences), _SHARE)]
         # One thread for each product: these are small, and what they round must not depend on `threads`.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
             found = chain.from_iterable(pool.map(self.encoder.score_words, shares))
-        return [np.concatenate([np.empty(0), *(next(found) for _ in p.sentences)]) for p in passages]
+        return [np.concatenate([np.empty(0), *(next(found) for _ in places)]) for places in read]

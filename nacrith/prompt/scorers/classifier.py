@@ -4,6 +4,9 @@ Any transformers checkpoint for token classification with two labels will do, mi
 are joined to words by the offsets that the fast tokenizer reports, not by what the name of the model
 suggests. A text becomes pieces once; what the model reads at a time is cut from those, and padded to the
 longest of a batch. torch is imported when a scorer is made.
+
+A checkpoint is a directory, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]) that is looked up in
+the cache of transformers; it is fetched if the caller says so, and never else.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from nacrith.errors import ModelError
+from nacrith.errors import ModelError, ModelMissingError
+from nacrith.models.hub import offline, require_network
+from nacrith.models.reference import Reference
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 
@@ -35,8 +40,9 @@ class _Pieces(NamedTuple):
 class ClassifierScorer:
     """Probability that a word is worth keeping.
 
-    directory: of a checkpoint with a fast tokenizer. keep: number of the label that keeps; None for the one
-    that is called keep, preserve or LABEL_1. word: what the pieces of a word make of their probabilities.
+    checkpoint: its directory or its name on the hub; with a fast tokenizer. download: whether it may be
+    fetched from there. keep: number of the label that keeps; None for the one that is called keep, preserve
+    or LABEL_1. word: what the pieces of a word make of their probabilities.
     length: pieces that the model reads at once, special ones included; None for its own limit.
     """
 
@@ -46,8 +52,9 @@ class ClassifierScorer:
 
     def __init__(
         self,
-        directory: str | Path,
+        checkpoint: str | Path,
         *,
+        download: bool = False,
         keep: int | None = None,
         word: Literal["mean", "first", "max"] = "mean",
         batch: int = 16,
@@ -59,20 +66,20 @@ class ClassifierScorer:
             import transformers
         except ImportError as error:
             raise ModelError(f"token classifiers need {error.name}; run: {_INSTALL}") from None
-        if not Path(directory).is_dir():
-            raise ModelError(f"{directory}: no such directory with a checkpoint; nothing is downloaded")
+        source = _find(checkpoint, download)
         try:
-            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-                directory, local_files_only=True, use_fast=True
-            )
-            model: Any = transformers.AutoModelForTokenClassification.from_pretrained(
-                directory, local_files_only=True
-            )
+            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**source, use_fast=True)
+            model: Any = transformers.AutoModelForTokenClassification.from_pretrained(**source)
         except (OSError, ValueError, KeyError) as error:
-            first = str(error).partition("\n")[0]
-            raise ModelError(f"{directory}: not a token-classification checkpoint: {first}") from None
+            first = str(error).partition("\n")[0].rstrip(".")
+            if "revision" not in source:
+                raise ModelError(f"{checkpoint}: not a token-classification checkpoint: {first}") from None
+            raise ModelError(
+                f"{checkpoint}: no token-classification checkpoint of the hub can be had so: {first};"
+                " check name, revision and connection, and HF_TOKEN for one that is not public"
+            ) from None
         if not self.tokenizer.is_fast:
-            raise ModelError(f"{directory}: its tokenizer tells no offsets; add its tokenizer.json")
+            raise ModelError(f"{checkpoint}: its tokenizer tells no offsets; add its tokenizer.json")
         if threads:
             torch.set_num_threads(threads)
         self._torch = torch
@@ -169,6 +176,33 @@ class ClassifierScorer:
             begin = limit
         if begin < count:
             yield begin, count
+
+
+def _find(checkpoint: str | Path, download: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told: where a checkpoint is, and whether it may use the network."""
+    if Path(checkpoint).is_dir():
+        return {"pretrained_model_name_or_path": checkpoint, "local_files_only": True}
+    name = str(checkpoint)
+    reference = Reference.parse(name)
+    if reference is None or reference.file:
+        raise ModelError(
+            f"{name}: no such directory with a checkpoint, and no OWNER/NAME[@REVISION] on the hub"
+        )
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = reference.revision or "main"
+    if not isinstance(try_to_load_from_cache(reference.repo, "config.json", revision=revision), str):
+        if not download:
+            raise ModelMissingError(
+                f"{name}: no such directory, and not in the cache of transformers either; --download"
+                " (download=True) fetches it from the hub"
+            )
+        require_network(name)
+    return {
+        "pretrained_model_name_or_path": reference.repo,
+        "revision": revision,
+        "local_files_only": not download or bool(offline()),
+    }
 
 
 def _keep_label(labels: dict[int, str]) -> int:

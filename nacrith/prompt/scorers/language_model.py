@@ -55,7 +55,7 @@ class SelfInformationScorer:
         separator = b"\n\n"
         texts = [p.text.encode() for p in passages]
         data = separator.join(texts)
-        ids, ends = _tokens(self.model, data)
+        ids, ends = token_ends(self.model, data)
         bits = self._bits(ids)
         out = []
         base = 0
@@ -84,7 +84,7 @@ class SelfInformationScorer:
         return np.concatenate([np.empty(0), *out])
 
 
-def _tokens(model: LanguageModel, data: bytes) -> tuple[list[int], I64]:
+def token_ends(model: LanguageModel, data: bytes) -> tuple[list[int], I64]:
     """Ids and, for each, the number of bytes up to its end."""
     tokenizer = model.tokenizer
     ids = list(tokenizer.encode(data))
@@ -105,6 +105,12 @@ def _tokens(model: LanguageModel, data: bytes) -> tuple[list[int], I64]:
     return ids, np.array(ends, np.int64)
 
 
+def byte_offsets(text: str) -> I64:
+    """(len(text) + 1,) where each character begins in UTF-8, and where the text ends."""
+    widths = np.array([len(c.encode()) for c in text], np.int64)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(widths)])
+
+
 def _per_unit(p: Passage, bits: F64, ends: I64, base: int) -> F64:
     """Mean bits of the tokens of each unit; a token counts for a unit by its share of the bytes.
 
@@ -112,8 +118,7 @@ def _per_unit(p: Passage, bits: F64, ends: I64, base: int) -> F64:
     """
     if not len(p):
         return np.empty(0)
-    widths = np.array([len(c.encode()) for c in p.text], np.int64)
-    at = np.concatenate([[0], np.cumsum(widths)]) + base
+    at = byte_offsets(p.text) + base
     owner = np.full(int(at[-1]) + 1, -1, np.int64)  # of each byte: its unit
     for i, (a, b) in enumerate(zip(at[p.starts].tolist(), at[p.ends].tolist(), strict=True)):
         owner[a:b] = i
@@ -147,49 +152,33 @@ class QuestionScorer:
         if not query.strip():
             raise PromptError(f"the scorer {self.name} needs a query: give one, or take another scorer")
         if self.ask == "likelihood":
-            return [self._likelihood(t, query) for t in texts]
+            return [bits_saved(self.model, t, query) / len(_asked(self.model, query)) for t in texts]
         return [self._yes_no(t, query) for t in texts]
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self.model.tokenizer.encode(text.encode()))
-
-    def _likelihood(self, sentences: list[str], query: str) -> F64:
-        session = self.model.session()
-        prefix = [self.model.bos_id, *self._encode("Passage:")]
-        session.extend([prefix])
-        asked = self._encode(f" {query.strip()}")
-        link = self._encode("\nQuestion:")
-        tails = [[*self._encode(f" {s}")[:_LONGEST], *link] for s in sentences]
-        rows = _branches(session, [[*link, *asked], *([*t, *asked] for t in tails)])
-        bits = []
-        for found, before in zip(rows, [link, *tails], strict=True):
-            first = len(before) - 1  # the row that predicts the query's first token
-            bits.append(code_lengths(found[first : first + len(asked)], asked).mean())
-        return bits[0] - np.array(bits[1:])
-
     def _yes_no(self, sentences: list[str], query: str) -> F64:
-        answers = [self._encode(word) for word in (" Yes", " No")]
+        model = self.model
+        answers = [_encode(model, word) for word in (" Yes", " No")]
         same = next((i for i, (a, b) in enumerate(zip(*answers, strict=False)) if a != b), 0)
         yes, no = (answer[same] for answer in answers)  # where a vocabulary begins to tell them apart
-        room = self.model.max_context // 2
+        room = model.max_context // 2
         out: list[float] = []
         first = 0
         while first < len(sentences):
             context: list[int] = []
             last = first
             while last < len(sentences):
-                more = self._encode(sentences[last] + " ")
+                more = _encode(model, sentences[last] + " ")
                 if context and len(context) + len(more) > room:
                     break
                 context += more[:room]
                 last += 1
-            session = self.model.session()
-            head = self._encode(f"Question: {query.strip()}\nText: ")
-            session.extend([[self.model.bos_id, *head, *context]])
+            session = model.session()
+            head = _encode(model, f"Question: {query.strip()}\nText: ")
+            session.extend([[model.bos_id, *head, *context]])
             tails = [
                 [
-                    *self._encode(f"\nSentence: {s}")[:_LONGEST],
-                    *self._encode("\nDoes this sentence help to answer the question? Answer Yes or No:"),
+                    *_encode(model, f"\nSentence: {s}")[:_LONGEST],
+                    *_encode(model, "\nDoes this sentence help to answer the question? Answer Yes or No:"),
                     *answers[0][:same],
                 ]
                 for s in sentences[first:last]
@@ -199,6 +188,29 @@ class QuestionScorer:
                 out.append(float(1 / (1 + np.exp2(bits[0] - bits[1]))))
             first = last
         return np.array(out)
+
+
+def bits_saved(model: LanguageModel, sentences: Sequence[str], query: str) -> F64:
+    """Bits of the query that each sentence saves: of the query alone, less those of the query behind it."""
+    session = model.session()
+    session.extend([[model.bos_id, *_encode(model, "Passage:")]])
+    asked = _asked(model, query)
+    link = _encode(model, "\nQuestion:")
+    tails = [[*_encode(model, f" {s}")[:_LONGEST], *link] for s in sentences]
+    rows = _branches(session, [[*link, *asked], *([*t, *asked] for t in tails)])
+    bits = []
+    for found, before in zip(rows, [link, *tails], strict=True):
+        first = len(before) - 1  # the row that predicts the query's first token
+        bits.append(code_lengths(found[first : first + len(asked)], asked).sum())
+    return bits[0] - np.array(bits[1:])
+
+
+def _asked(model: LanguageModel, query: str) -> list[int]:
+    return _encode(model, f" {query.strip()}")
+
+
+def _encode(model: LanguageModel, text: str) -> list[int]:
+    return list(model.tokenizer.encode(text.encode()))
 
 
 def _branches(session: Session, branches: Sequence[Sequence[int]]) -> Iterator[Logits]:
