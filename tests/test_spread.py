@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,9 @@ def test_a_worker_that_dies() -> None:
     codec._workers[1].process.kill()
     with pytest.raises(ModelError, match="exit code -9"):
         codec.encode(BLOCKS)
-    codec.stop()
+    assert not codec.usable
+    with pytest.raises(ModelError, match="have ended"):
+        codec.encode(BLOCKS)
 
 
 @pytest.mark.parametrize(
@@ -86,29 +89,48 @@ def test_errors_that_are_not_ours() -> None:
     codec = SpreadCodec(Odd, devices.on_cores(1, 1))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="ZeroDivisionError: by zero"):
         codec.encode(BLOCKS)
-    codec.stop()
+    assert not codec.usable
 
 
-def test_devices_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The GPUs are made up: their workers run on cores. One set of workers serves file after file."""
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """What a command has that names two GPUs, which are made up: their workers run on cores."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(devices, "on_gpus", lambda gpus, threads: devices.on_cores(len(gpus), threads))
-    settings = Settings(Console(), level=1, model=TINY, model_is_default=False, device="cuda:1,cuda:0")
-    codec = engines.encoder(settings)
-    try:
-        assert isinstance(codec, SpreadCodec)
-        assert engines.encoder(settings) is codec
-        payloads = codec.encode(BLOCKS)
-        assert payloads == tiny().encode(BLOCKS)
-        other = engines.decoder(settings, codec.id)
-        assert isinstance(other, SpreadCodec)
-        assert other is not codec
-        codec = other
-        assert codec.decode([(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]) == BLOCKS
-        with pytest.raises(ModelError, match="leaves 2 devices"):
-            engines.encoder(replace(settings, device="cuda:2"))
-    finally:
-        engines.forget_workers()
+    yield Settings(Console(), level=1, model=TINY, model_is_default=False, device="cuda:1,cuda:0")
+    engines.forget_workers()
+
+
+def spread(codec: BlockCodec) -> SpreadCodec:
+    assert isinstance(codec, SpreadCodec)
+    return codec
+
+
+def test_devices_of_the_command_line(two_gpus: Settings) -> None:
+    """One set of workers serves file after file, as long as they want the same."""
+    codec = spread(engines.encoder(two_gpus))
+    assert engines.encoder(two_gpus) is codec
+    payloads = codec.encode(BLOCKS)
+    assert payloads == tiny().encode(BLOCKS)
+    other = spread(engines.decoder(two_gpus, codec.id))
+    assert other is not codec
+    assert engines.decoder(two_gpus, replace(codec.id)) is other
+    assert not codec.usable
+    assert other.decode([(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]) == BLOCKS
+    with pytest.raises(ModelError, match="leaves 2 devices"):
+        engines.encoder(replace(two_gpus, device="cuda:2"))
+
+
+def test_the_file_after_a_death_has_new_workers(two_gpus: Settings) -> None:
+    first = spread(engines.encoder(two_gpus))
+    first._workers[1].process.kill()
+    with pytest.raises(ModelError, match="exit code -9"):
+        first.encode(BLOCKS)
+    second = spread(engines.encoder(two_gpus))
+    assert second.encode(BLOCKS) == tiny().encode(BLOCKS)
+    second._workers[0].process.kill()  # between two files
+    second._workers[0].process.join()
+    assert spread(engines.encoder(two_gpus)).encode(BLOCKS[:1]) == tiny().encode(BLOCKS[:1])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
