@@ -22,6 +22,7 @@ from nacrith.errors import ModelError, NacrithError
 from nacrith.jobs import devices
 
 if TYPE_CHECKING:
+    from nacrith.codec.model_codec import ModelCodec
     from nacrith.codec.spread import SpreadCodec
 
 _spread: tuple[object, SpreadCodec] | None = None
@@ -75,7 +76,7 @@ def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     return decoding(settings.model)
 
 
-def _running(how: partial[BlockCodec], settings: Settings) -> BlockCodec:
+def _running(how: partial[ModelCodec], settings: Settings) -> BlockCodec:
     """The codec that `how` makes, in this process, or over the GPUs that --device names."""
     global _spread
     if settings.device is None:
@@ -105,7 +106,7 @@ def forget_workers() -> None:
         _spread = None
 
 
-def _in_worker(how: partial[BlockCodec]) -> BlockCodec:
+def _in_worker(how: partial[ModelCodec]) -> BlockCodec:
     return how(threads=int(os.environ["NACRITH_THREADS"]))
 
 

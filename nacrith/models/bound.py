@@ -32,6 +32,9 @@ EXACT = "exact"
 
 MAX_THREADS = 1024
 
+DYNAMIC, STATIC = CACHES = ("dynamic", "static")
+"""Caches of keys and values: growing, or allocated for a whole context. Recorded if static."""
+
 
 class BoundModel(LanguageModel, Protocol):
     """A model that is not portable."""
@@ -64,12 +67,13 @@ NAMES = (EXACT, *BACKENDS)
 @dataclass(frozen=True)
 class Settings:
     """What can be chosen. device: cpu, cuda, cuda:N, or "" for CUDA where there is any. dtype: of the
-    weights, for transformers. gpu_layers: for llama.cpp; None for all."""
+    weights, and cache: of keys and values, for transformers. gpu_layers: for llama.cpp; None for all."""
 
     threads: int
     device: str = ""
     dtype: str = "float32"
     gpu_layers: int | None = None
+    cache: str = DYNAMIC
 
     @classmethod
     def of_environment(cls, threads: int | None) -> Settings:
@@ -82,6 +86,7 @@ class Settings:
             os.environ.get("NACRITH_DEVICE") or "",
             os.environ.get("NACRITH_DTYPE") or "float32",
             int(layers) if layers else None,
+            os.environ.get("NACRITH_KV_CACHE") or DYNAMIC,
         )
 
     @classmethod
@@ -92,10 +97,11 @@ class Settings:
             raise ModelMismatchError(f"the archive was made with {threads or 'no'} threads: impossible here")
         if not re.fullmatch(r"all|\d{1,4}", layers):
             raise ModelMismatchError(f"the archive was made with {layers} GPU layers: impossible here")
-        dtype = binding.get("dtype", "float32")
+        dtype, cache = binding.get("dtype", "float32"), binding.get("cache", DYNAMIC)
         if device_here:
-            return replace(cls.of_environment(int(threads)), dtype=dtype)
-        return cls(int(threads), binding.get("device", ""), dtype, None if layers == "all" else int(layers))
+            return replace(cls.of_environment(int(threads)), dtype=dtype, cache=cache)
+        count = None if layers == "all" else int(layers)
+        return cls(int(threads), binding.get("device", ""), dtype, count, cache)
 
 
 def fingerprint(path: Path) -> bytes:
