@@ -94,7 +94,7 @@ def encode(run: Run, block: bytes) -> Done:
     assert _model is not None
     made = codecs(run, _model)
     key = [b"encode", block, *(codec.id.fingerprint + codec.id.params for codec in made)]
-    return _kept(run, key, lambda tell: _encode(made, block, tell), f"encodes {len(block):,} bytes")
+    return _kept(run, key, lambda tell: _encode(made, block, tell), f"encodes {len(block):,} bytes, tokens")
 
 
 def _encode(made: list[ModelCodec], block: bytes, tell: Progress) -> Done:
@@ -131,7 +131,7 @@ def decode(run: Run, number: int, jobs: list[tuple[bytes, int]]) -> Done:
         tokens = sum(read_varint(payload)[0] >> 1 for payload, _ in jobs)
         return Done(tokens, time.perf_counter() - begin, [contents])
 
-    return _kept(run, key, work, f"decodes {sum(size for _, size in jobs):,} bytes, set {number},")
+    return _kept(run, key, work, f"decodes {sum(size for _, size in jobs):,} bytes, set {number}, bytes")
 
 
 def _kept(run: Run, key: Sequence[bytes], work: Any, what: str) -> Done:
@@ -143,7 +143,7 @@ def _kept(run: Run, key: Sequence[bytes], work: Any, what: str) -> Done:
         return Done(
             found["tokens"], found["seconds"], [[bytes.fromhex(x) for x in r] for r in found["results"]]
         )
-    done: Done = work(_Say(f"{run.backend} {what} {run.threads or 'all'} threads"))
+    done: Done = work(_Say(f"{run.backend} {what}"))
     run.kept.mkdir(parents=True, exist_ok=True)
     partly = path.with_suffix(".tmp")
     partly.write_text(json.dumps({**vars(done), "results": [[x.hex() for x in r] for r in done.results]}))
