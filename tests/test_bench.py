@@ -20,7 +20,7 @@ from nacrith.codec.params import CodingParams
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
-from bench import backends, coder, common, peers, ratio  # noqa: E402
+from bench import backends, batch, coder, common, peers, ratio  # noqa: E402
 
 PEER_NAMES = list(peers.PEERS)
 
@@ -171,3 +171,15 @@ def test_backends_over_several_workers(tmp_path: Path, monkeypatch: pytest.Monke
         sizes.append(json.loads(out.read_text())["rows"][0]["bytes"])
         assert len(list((tmp_path / "backends.kept").iterdir())) > 2  # blocks, and what decoded them
     assert sizes[0] == sizes[1]
+
+
+def test_many_small_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "long").write_bytes((ROOT / "README.md").read_bytes())
+    arguments = ["--data", str(tmp_path), "--model", str(MODEL), "--level", "1"]
+    batch.main([*arguments, "--count", "5", "--loop", "2"])
+    shown = capsys.readouterr().out
+    assert shown.count("| compress ") == shown.count("| decompress ") == 2
+    assert "the loop: 2 of them" in shown
+    (tmp_path / "long").write_bytes(b"short")
+    with pytest.raises(SystemExit, match="longer files"):
+        batch.main(arguments)
