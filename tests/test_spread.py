@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from clirunner import nacrith
+from backend_checks import TEXT as PROSE
+from clirunner import environment, nacrith
+from job_workers import SHOWN
 
 from nacrith import codec as codecs
 from nacrith.archive.blockcodec import BlockCodec
@@ -39,6 +43,18 @@ class Odd:
 
     def encode(self, blocks: list[bytes], progress: object) -> list[bytes]:
         raise ZeroDivisionError("by zero")
+
+
+class Shows:
+    """Codes nothing: its payloads are what the worker sees of devices, and so is its id."""
+
+    lanes = 1
+
+    def __init__(self) -> None:
+        self.id = os.environ["NACRITH_THREADS"]
+
+    def encode(self, blocks: list[bytes], progress: object) -> list[bytes]:
+        return [" ".join(os.environ[name] for name in SHOWN).encode() for _ in blocks]
 
 
 def test_the_bytes_are_those_of_one_process() -> None:
@@ -83,6 +99,20 @@ def test_a_worker_that_dies() -> None:
 def test_workers_that_cannot_start(make: partial[BlockCodec], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         SpreadCodec(make, devices.on_cores(2, 2))
+
+
+def test_each_worker_sees_its_gpu_only() -> None:
+    codec = SpreadCodec(Shows, devices.on_gpus(["GPU-7f", "4"], 5))  # type: ignore[arg-type]
+    try:
+        seen = [worker.call("encode", [b""], lambda _: None) for worker in codec._workers]
+        assert seen == [[b"GPU-7f torch cuda:0 2"], [b"4 torch cuda:0 2"]]
+    finally:
+        codec.stop()
+
+
+def test_workers_whose_archives_would_differ() -> None:
+    with pytest.raises(ModelError, match="devices are not alike"):
+        SpreadCodec(Shows, devices.on_cores(2, 3))  # type: ignore[arg-type]
 
 
 def test_errors_that_are_not_ours() -> None:
@@ -131,6 +161,39 @@ def test_the_file_after_a_death_has_new_workers(two_gpus: Settings) -> None:
     second._workers[0].process.kill()  # between two files
     second._workers[0].process.join()
     assert spread(engines.encoder(two_gpus)).encode(BLOCKS[:1]) == tiny().encode(BLOCKS[:1])
+
+
+FAKE_GPUS = """\
+import sys
+from nacrith.cli import main
+from nacrith.jobs import devices
+devices.on_gpus = lambda gpus, threads: devices.on_cores(len(gpus), threads)
+sys.exit(main())
+"""
+
+
+def test_commands_over_two_gpus(tmp_path: Path) -> None:
+    """Made up as above. Bytes are those of one process; a file that fails does not end the others."""
+    here = {"cwd": tmp_path, "env": environment(CUDA_VISIBLE_DEVICES="0,1")}
+    gpus = ["--device", "cuda:0,cuda:1", "-q"]
+
+    def run(*arguments: str) -> int:
+        return subprocess.run([sys.executable, "-c", FAKE_GPUS, *arguments], **here, check=False).returncode
+
+    contents = {"a": PROSE, "b": PROSE[200:900], "empty": b""}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    assert run("compress", *gpus, "a", "no-such-file", "b", "empty") == 1
+    for name in contents:
+        assert nacrith("compress", "-qc", name, cwd=tmp_path).out == (tmp_path / f"{name}.nac").read_bytes()
+        (tmp_path / name).unlink()
+    (tmp_path / "bad.nac").write_bytes((tmp_path / "a.nac").read_bytes()[:-9])
+    assert run("decompress", *gpus, "bad.nac", "a.nac", "b.nac", "empty.nac") == 1
+    assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
+    outputs = ["--output-dir", "out", "--manifest", "m.jsonl"]
+    assert run("batch", *gpus, "a", "b", "empty", *outputs) == 0
+    for name in contents:
+        assert (tmp_path / "out" / f"{name}.nac").read_bytes() == (tmp_path / f"{name}.nac").read_bytes()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")

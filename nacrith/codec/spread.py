@@ -43,8 +43,11 @@ class SpreadCodec:
                 self._workers.append(_Worker(make, environment))
                 if len(self._workers) == 1:
                     self._id, lanes = self._workers[0].begun()
-            for worker in self._workers[1:]:
-                worker.begun()
+            if any(worker.begun()[0] != self._id for worker in self._workers[1:]):
+                raise ModelError(
+                    "the devices are not alike, and archives made with this backend are bound to one kind of"
+                    " device: name only one, or several of a kind"
+                )
         except BaseException:
             self.stop()
             raise
