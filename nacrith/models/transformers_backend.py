@@ -88,14 +88,14 @@ class TransformersModel(SteppingModel):
 
 
 class _TorchContext:
-    """One sequence and its cache; implements stepping.Context."""
+    """One sequence and its cache; implements stepping.Context with one place."""
 
     def __init__(self, model: TransformersModel, capacity: int) -> None:
         self._model, self._capacity = model, capacity
         self._cache = model.cache(capacity)
         self._held = 0
 
-    def prime(self, tokens: Sequence[int]) -> None:
+    def prime(self, place: int, tokens: Sequence[int]) -> None:
         if self._model.static:
             with torch.inference_mode():  # in which its tensors were made
                 self._cache.reset()
@@ -105,17 +105,17 @@ class _TorchContext:
         for i in range(0, len(tokens), _BATCH):
             self._run(self._model.network.base_model, tokens[i : i + _BATCH])
 
-    def step(self, token: int) -> F32:
-        logits = self._run(self._model.network, [token]).logits[0, -1]
+    def step(self, tokens: Sequence[int | None]) -> Sequence[F32]:
+        logits = self._run(self._model.network, [t for t in tokens if t is not None]).logits[0, -1]
         row: F32 = logits.float().cpu().numpy()
         if row.shape != (self._model.vocab_size,):
             raise ModelError(
                 f"{self._model.name} gives {row.size} logits for {self._model.vocab_size} tokens;"
                 " its config.json is wrong"
             )
-        return row
+        return [row]
 
-    def cut(self, length: int) -> None:
+    def cut(self, place: int, length: int) -> None:
         if self._model.static:
             with torch.inference_mode():
                 for layer in self._cache.layers:
