@@ -60,7 +60,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Done:
-    """seconds: of this worker. results: payloads, a row for each block with one for each set; or a row of
+    """seconds: of this worker. results: for each block its payloads, one for each set; or one row of
     contents."""
 
     tokens: int
@@ -89,34 +89,39 @@ def load(run: Run) -> LanguageModel:
     return _model
 
 
-def encode(run: Run, block: bytes) -> Done:
-    """The block's payloads, by all sets."""
+def encode(run: Run, blocks: list[bytes]) -> Done:
+    """The payloads of blocks, by all sets."""
     assert _model is not None
     made = codecs(run, _model)
-    key = [b"encode", block, *(codec.id.fingerprint + codec.id.params for codec in made)]
-    return _kept(run, key, lambda tell: _encode(made, block, tell), f"encodes {len(block):,} bytes, tokens")
+    key = [b"encode", *blocks, *(codec.id.fingerprint + codec.id.params for codec in made)]
+    what = f"encodes {sum(map(len, blocks)):,} bytes, tokens"
+    return _kept(run, key, lambda tell: _encode(made, blocks, tell), what)
 
 
-def _encode(made: list[ModelCodec], block: bytes, tell: Progress) -> Done:
+def _encode(made: list[ModelCodec], blocks: list[bytes], tell: Progress) -> Done:
     model, window = made[0].model, made[0].params.window
-    text, crlf = strip_crlf(block)
-    ids = list(model.tokenizer.encode(text))
-    ports = [EncodePort(codec._ensemble()) for codec in made]
-    session = model.session(1, window)
+    texts = [strip_crlf(block) for block in blocks]
+    ids = [list(model.tokenizer.encode(text)) for text, _ in texts]
+    ports = [[EncodePort(codec._ensemble()) for codec in made] for _ in blocks]
+    session = model.session(len(blocks), window)
     begin, at = time.perf_counter(), 0
-    while at < len(ids):
+    while at < max(map(len, ids)):
         held = at % model.max_length
-        if not held:
-            session.rollback(0, 0)
-        end = min(at + _ROWS, len(ids), at - held + model.max_length)
-        (rows,) = session.extend([[ids[at - 1] if held else model.bos_id, *ids[at : end - 1]]])
-        for port in ports:
-            port.steps(rows, ids[at:end])
-        tell(end - at)
+        end = min(at + _ROWS, at - held + model.max_length)
+        inputs = []
+        for i, lane in enumerate(ids):
+            if not held:
+                session.rollback(i, 0)
+            first = [lane[at - 1] if held else model.bos_id] if at < len(lane) else []
+            inputs.append([*first, *lane[at : min(end, len(lane)) - 1]])
+        for i, rows in enumerate(session.extend(inputs)):
+            for port in ports[i]:
+                port.steps(rows, ids[i][at:end])
+            tell(len(rows))
         at = end
-    head = put_varint(2 * len(ids) + crlf)
-    payloads = [head + port.finish() for port in ports]
-    return Done(len(ids), time.perf_counter() - begin, [payloads])
+    heads = [put_varint(2 * len(lane) + crlf) for lane, (_, crlf) in zip(ids, texts, strict=True)]
+    payloads = [[head + port.finish() for port in mine] for head, mine in zip(heads, ports, strict=True)]
+    return Done(sum(map(len, ids)), time.perf_counter() - begin, payloads)
 
 
 def decode(run: Run, number: int, jobs: list[tuple[bytes, int]]) -> Done:
@@ -194,25 +199,28 @@ def archive(data: bytes, codec: Given, level: int) -> io.BytesIO:
     return out
 
 
+def _groups(items: list[Any], size: int) -> list[list[Any]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
 def measure(run: Run, data: bytes, workers: int) -> list[dict[str, Any]]:
     """A row for each set."""
     model = load(run)  # here too: whatever is wrong with it is said once
     ids = [codec.id for codec in codecs(run, model)]
     first = Given(ids[0])
     archive(data, first, run.level)
-    blocks = first.missing
+    blocks = sorted(first.missing, key=len, reverse=True)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, load, (run,)) if workers > 1 else None
     each = pool.map if pool else map
     try:
-        encoded = list(each(partial(encode, run), blocks))
-        payloads = [done.results[0] for done in encoded]
-        group = LANES if model.portable else 1  # blocks decoded side by side
+        side_by_side = LANES if model.portable else model.lanes
+        encoded = list(each(partial(encode, run), _groups(blocks, side_by_side)))
+        payloads = [mine for done in encoded for mine in done.results]
         rows = []
         for i, number in enumerate(run.sets):
             jobs = [(mine[i], len(block)) for mine, block in zip(payloads, blocks, strict=True)]
-            jobs.sort(key=lambda job: -job[1])
-            groups = [jobs[at : at + group] for at in range(0, len(jobs), group)]
+            groups = _groups(jobs, side_by_side)
             decoded = list(each(partial(decode, run, number), groups))
             given = Given(ids[i])
             given.payloads = {block: mine[i] for block, mine in zip(blocks, payloads, strict=True)}

@@ -164,6 +164,7 @@ def test_backends_over_several_workers(tmp_path: Path, monkeypatch: pytest.Monke
     file, out = tmp_path / "f.txt", tmp_path / "backends.json"
     file.write_bytes(PROSE)
     monkeypatch.setattr(backends, "block_bytes", lambda level: lambda size: 600)
+    monkeypatch.setattr(backends, "LANES", 1)
     sizes = []
     for more in (["--workers", "2"], ["--fresh"]):
         arguments = [str(file), "--level", "1", "--model", str(MODEL), "--backends", "exact", "--sets", "1"]

@@ -123,7 +123,7 @@ def test_a_static_cache_has_the_size_of_a_context(monkeypatch: pytest.MonkeyPatc
     plan = Plan.of(32, 512)
     context = model()._context(plan)
     for tokens_held in (1, plan.capacity):
-        context.prime([3] * tokens_held)
+        context.prime(0, [3] * tokens_held)
         assert {layer.keys.shape[2] for layer in context._cache.layers} == {plan.capacity}
 
 
