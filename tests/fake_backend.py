@@ -19,29 +19,37 @@ VOCAB = 512
 
 
 class FakeContext:
-    """Implements stepping.Context. history: what it holds, tokens of one call together."""
+    """Implements stepping.Context. histories: what each place holds, tokens of one call together."""
 
-    def __init__(self, vocab: int = VOCAB) -> None:
-        self.vocab = vocab
-        self.history: list[tuple[int, ...]] = []
+    def __init__(self, places: int = 1, vocab: int = VOCAB) -> None:
+        self.places, self.vocab = places, vocab
+        self.histories: list[list[tuple[int, ...]]] = [[] for _ in range(places)]
         self.primed: list[list[int]] = []
 
-    def prime(self, tokens: Sequence[int]) -> None:
-        self.history = [tuple(tokens)] if tokens else []
+    def prime(self, place: int, tokens: Sequence[int]) -> None:
+        self.histories[place] = [tuple(tokens)] if tokens else []
         self.primed.append(list(tokens))
 
-    def step(self, token: int) -> np.ndarray:
-        self.history.append((token,))
-        seed = hashlib.sha256(repr(self.history).encode()).digest()
+    def step(self, tokens: Sequence[int | None]) -> list[np.ndarray]:
+        assert len(tokens) == self.places
+        return [self.row(place, token) for place, token in enumerate(tokens)]
+
+    def row(self, place: int, token: int | None) -> np.ndarray:
+        if token is None:
+            return np.full(self.vocab, np.nan, np.float32)
+        history = self.histories[place]
+        history.append((token,))
+        seed = hashlib.sha256(repr((self.places, history)).encode()).digest()
         return np.random.default_rng(list(seed)).normal(0, 4, self.vocab).astype(np.float32)
 
-    def cut(self, length: int) -> None:
-        while sum(map(len, self.history)) > length:
-            last = self.history.pop()
+    def cut(self, place: int, length: int) -> None:
+        history = self.histories[place]
+        while sum(map(len, history)) > length:
+            last = history.pop()
             assert len(last) == 1, "a cut through what was taken in at once"
 
-    def __len__(self) -> int:
-        return sum(map(len, self.history))
+    def held(self, place: int = 0) -> int:
+        return sum(map(len, self.histories[place]))
 
 
 class FakeModel:
@@ -56,15 +64,16 @@ class FakeModel:
     max_length = 1 << 30
     rollback_limit = 256
 
-    def __init__(self, start: Callable[[], Context] = FakeContext, **binding: str) -> None:
-        self.start = start
+    def __init__(self, start: Callable[[int], Context] = FakeContext, lanes: int = 1, **binding: str) -> None:
+        self.start, self.lanes = start, lanes
         self.binding = {"backend": "fake", "threads": "1"} | binding
         self.tokenizer = ByteTokenizer.from_definition(tiny().tokenizer_definition)
-        self.lanes: list[int] = []
+        self.sessions: list[int] = []  # the lanes of each
 
     def prepare(self) -> None:
         pass
 
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
-        self.lanes.append(lanes)
-        return SteppingSession(self.start, Plan.of(window or 64, 64), lanes, VOCAB)
+        self.sessions.append(lanes)
+        plan = Plan.of(window or 64, 64)
+        return SteppingSession(lambda: self.start(self.lanes), plan, lanes, VOCAB, self.lanes)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
-from clirunner import MODEL, TEXT
+from backend_checks import TEXT as PROSE
+from clirunner import MODEL
+
+import nacrith
+from nacrith.archive import ArchiveWriter
+from nacrith.codec.levels import block_bytes
+from nacrith.codec.model_codec import ModelCodec
+from nacrith.codec.params import CodingParams
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
-from bench import backends, coder, common, peers, ratio  # noqa: E402
+from bench import backends, batch, coder, common, peers, ratio  # noqa: E402
 
 PEER_NAMES = list(peers.PEERS)
 
@@ -123,13 +131,56 @@ def test_lengths_of_the_coder_add_up(power: float) -> None:
     assert lengths.counted - 8 <= lengths.coded <= lengths.counted + 16
 
 
-def test_backends_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_backends_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file, out = tmp_path / "f.txt", tmp_path / "backends.json"
-    file.write_bytes(TEXT)
-    backends.main(
-        [str(file), "--level", "1", "--model", str(MODEL), "--backends", "exact", "--out", str(out)]
-    )
+    file.write_bytes(PROSE)
+    arguments = [str(file), "--level", "1", "--model", str(MODEL), "--backends", "exact", "--out", str(out)]
+    backends.main(arguments)
     rows = json.loads(out.read_text())["rows"]
     assert [(row["backend"], row["set"]) for row in rows] == [("exact", 0), ("exact", 1)]
-    assert all(0 < row["bytes"] < len(TEXT) for row in rows)
+    assert rows[1]["bytes"] == len(nacrith.compress(PROSE, level=1, model=str(MODEL)))
+    alone = io.BytesIO()
+    codec = ModelCodec(nacrith.load_model(str(MODEL)), CodingParams(512))
+    with ArchiveWriter(alone, codec, block_bytes=block_bytes(1)) as writer:
+        writer.write(PROSE)
+    assert rows[0]["bytes"] == len(alone.getvalue())
+    assert rows[0]["encode_tokens"] == rows[1]["decode_tokens"]
     assert capsys.readouterr().out.count("exact") == 2
+
+    def never(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(backends, "_encode", never)
+    monkeypatch.setattr(ModelCodec, "decode", never)
+    backends.main(arguments)
+    assert json.loads(out.read_text())["rows"] == rows
+    with pytest.raises(AssertionError, match="measured again"):
+        backends.main([*arguments, "--fresh"])
+
+
+def test_backends_over_several_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, out = tmp_path / "f.txt", tmp_path / "backends.json"
+    file.write_bytes(PROSE)
+    monkeypatch.setattr(backends, "block_bytes", lambda level: lambda size: 600)
+    monkeypatch.setattr(backends, "LANES", 1)
+    sizes = []
+    for more in (["--workers", "2"], ["--fresh"]):
+        arguments = [str(file), "--level", "1", "--model", str(MODEL), "--backends", "exact", "--sets", "1"]
+        backends.main([*arguments, "--threads", "1", *more, "--out", str(out)])
+        sizes.append(json.loads(out.read_text())["rows"][0]["bytes"])
+        assert len(list((tmp_path / "backends.kept").iterdir())) > 2  # blocks, and what decoded them
+    assert sizes[0] == sizes[1]
+
+
+def test_many_small_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "long").write_bytes((ROOT / "README.md").read_bytes())
+    arguments = ["--data", str(tmp_path), "--model", str(MODEL), "--level", "1"]
+    batch.main([*arguments, "--count", "5", "--loop", "2"])
+    shown = capsys.readouterr().out
+    assert shown.count("| compress ") == shown.count("| decompress ") == 2
+    assert "the loop: 2 of them" in shown
+    (tmp_path / "long").write_bytes(b"short")
+    with pytest.raises(SystemExit, match="longer files"):
+        batch.main(arguments)

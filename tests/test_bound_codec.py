@@ -16,6 +16,7 @@ from nacrith.archive.blockcodec import CodecId
 from nacrith.cli.options import BACKENDS
 from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import EXACT, CodingParams
+from nacrith.codec.shared import SharedCodec
 from nacrith.errors import CorruptError, ModelError, ModelMismatchError, UnsupportedFormatError
 from nacrith.models import bound
 
@@ -28,20 +29,25 @@ def params(request: pytest.FixtureRequest) -> CodingParams:
     return CodingParams(16, request.param, 8 * request.param, binding_of(FakeModel()))
 
 
-def test_blocks_come_back_alone_and_in_any_company(params: CodingParams) -> None:
-    payloads = ModelCodec(FakeModel(), params).encode(BLOCKS)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_blocks_come_back_alone_and_in_any_company(params: CodingParams, lanes: int) -> None:
+    coder = ModelCodec(FakeModel(lanes=lanes), params)
+    payloads = coder.encode(BLOCKS)
     coded = list(zip(payloads, map(len, BLOCKS), strict=True))
-    assert ModelCodec(FakeModel(), params).decode(coded[::-1]) == BLOCKS[::-1]
+    assert coder.decode(coded[::-1]) == BLOCKS[::-1]
     for one, block in zip(coded, BLOCKS, strict=True):
-        assert ModelCodec(FakeModel(), params).decode([one]) == [block]
+        assert ModelCodec(FakeModel(lanes=lanes), params).decode([one]) == [block]
+    assert SharedCodec(coder).decode(coded) == BLOCKS
 
 
-def test_a_lane_at_a_time_and_no_guesses(params: CodingParams) -> None:
-    model = FakeModel()
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_as_many_lanes_as_the_model_has_and_no_guesses(params: CodingParams, lanes: int) -> None:
+    model = FakeModel(lanes=lanes)
     coder = ModelCodec(model, params)
     payloads = coder.encode(BLOCKS)
+    assert model.sessions == [1, 1] * 4 if lanes == 1 else [3, 3] * 2
     coder.decode(list(zip(payloads, map(len, BLOCKS), strict=True)))
-    assert set(model.lanes) == {1}
+    assert model.sessions[-1] == lanes
     assert coder.drafts == 0
 
 
@@ -57,9 +63,9 @@ class Unsteady(FakeContext):
 
     count = 0
 
-    def step(self, token: int) -> np.ndarray:
+    def row(self, place: int, token: int | None) -> np.ndarray:
         type(self).count += 1
-        row = super().step(token)
+        row = super().row(place, token)
         return row + np.float32(2.0) * np.roll(row, 1) if type(self).count == 30 else row
 
 
@@ -69,6 +75,17 @@ def test_a_backend_that_does_not_repeat_itself_is_found_in_encoding() -> None:
     with pytest.raises(ModelError, match="does not compute the same twice"):
         ModelCodec(model, CodingParams(16, binding=binding_of(model))).encode([BLOCKS[0]])
     assert Unsteady.count > 30
+
+
+def test_rows_that_depend_on_their_place_are_found_in_encoding() -> None:
+    class Placed(FakeContext):
+        def row(self, place: int, token: int | None) -> np.ndarray:
+            row = super().row(place, token)
+            return row + np.float32(2.0) * np.roll(row, 1) if place else row
+
+    model = FakeModel(Placed, lanes=2)
+    with pytest.raises(ModelError, match="Use NACRITH_LANES=1 or --backend exact"):
+        ModelCodec(model, CodingParams(16, binding=binding_of(model))).encode([BLOCKS[3], BLOCKS[0]])
 
 
 # --- what is recorded ---
@@ -103,9 +120,14 @@ def test_a_binding_that_is_none(tail: bytes) -> None:
 
 def test_bindings_of_every_backend_fit() -> None:
     longest = bound.printable("x" * 100)
-    most = {"backend": "transformers", "gpu-layers": "9999", "threads": "1024", "plan": "step/512/eager"}
-    most |= {"library": "0" * 16, "cpu": longest, "gpu": longest, "llama-cpp-python": longest[:24]}
-    assert len(CodingParams(2048, 1, 13, most).to_bytes()) <= 255
+    version = longest[: bound.MAX_VERSION]
+    both = {"threads": "1024", "gpu": longest}
+    llama = {"backend": "llama.cpp", "llama-cpp-python": version, "library": "0" * 16, "cpu": longest}
+    llama |= {"device": "gpu", "plan": "step/512/f16", "lanes": "256", "gpu-layers": "9999"}
+    torch = {"backend": "transformers", "transformers": version, "torch": version, "device": "cuda"}
+    torch |= {"dtype": "bfloat16", "matmul": "highest", "plan": "step/512/eager", "cache": "dynamic"}
+    for most in (llama | both, torch | both):
+        assert len(CodingParams(2048, 1, 13, most).to_bytes()) <= 255
 
 
 @pytest.mark.parametrize(
@@ -176,7 +198,14 @@ def test_bindings_from_elsewhere(binding: dict[str, str], error: type[Exception]
 
 
 @pytest.mark.parametrize(
-    "binding", [{}, {"threads": "0"}, {"threads": "9" * 5}, {"threads": "1", "gpu-layers": "x"}]
+    "binding",
+    [
+        {},
+        {"threads": "0"},
+        {"threads": "9" * 5},
+        {"threads": "1", "gpu-layers": "x"},
+        {"threads": "1", "lanes": "x"},
+    ],
 )
 def test_settings_that_cannot_be_had(binding: dict[str, str]) -> None:
     with pytest.raises(ModelMismatchError, match="impossible here"):
@@ -186,11 +215,17 @@ def test_settings_that_cannot_be_had(binding: dict[str, str]) -> None:
 def test_settings_come_from_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NACRITH_DEVICE", "cuda:3")
     monkeypatch.setenv("NACRITH_GPU_LAYERS", "7")
+    monkeypatch.setenv("NACRITH_LANES", "8")
+    monkeypatch.setenv("NACRITH_KV_CACHE", "dynamic")
     recorded = {"threads": "5", "device": "cpu", "dtype": "bfloat16", "gpu-layers": "0"}
-    assert bound.Settings.recorded(recorded) == bound.Settings(5, "cpu", "bfloat16", 0)
+    recorded |= {"cache": "static", "lanes": "3"}
+    assert bound.Settings.recorded(recorded) == bound.Settings(5, "cpu", "bfloat16", 0, "static", 3)
     here = bound.Settings.recorded(recorded, device_here=True)
-    assert here == bound.Settings(5, "cuda:3", "bfloat16", 7)
-    assert bound.Settings.of_environment(2) == bound.Settings(2, "cuda:3", "float32", 7)
-    monkeypatch.setenv("NACRITH_GPU_LAYERS", "many")
-    with pytest.raises(ModelError, match="NACRITH_GPU_LAYERS"):
-        bound.Settings.of_environment(2)
+    assert here == bound.Settings(5, "cuda:3", "bfloat16", 7, "static", 3)
+    assert bound.Settings.recorded({"threads": "5"}) == bound.Settings(5)
+    assert bound.Settings.of_environment(2) == bound.Settings(2, "cuda:3", "float32", 7, lanes=8)
+    for name in ("NACRITH_GPU_LAYERS", "NACRITH_LANES"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "many")
+            with pytest.raises(ModelError, match=f"{name}=many"):
+                bound.Settings.of_environment(2)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import backend_checks as checks
 import gguf
+import numpy as np
 import pytest
 from clirunner import nacrith
+from small_models import tokens
 from tiny_source import write_gguf
 
 from nacrith import compress
@@ -17,6 +19,7 @@ from nacrith.cli.console import MODEL, OK
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import bound, floats, load_bound_model, load_model, probe
 from nacrith.models.gguf_metadata import read_metadata
+from nacrith.models.protocol import LOGIT_BITS
 
 llama_cpp = pytest.importorskip(
     "llama_cpp", reason="llama-cpp-python is not installed: pip install '.[llama]'", exc_type=ImportError
@@ -47,11 +50,19 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NACRITH_MODEL_DIR", str(directory / "cache"))
     monkeypatch.setenv("NACRITH_DEVICE", "cpu")
+    monkeypatch.delenv("NACRITH_LANES", raising=False)
 
 
 @pytest.fixture
 def model(directory: Path) -> bound.BoundModel:
     return load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
+
+
+@pytest.fixture(params=[1, 3], ids=["1 lane", "3 lanes"])
+def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Before `model`, so that it has so many."""
+    monkeypatch.setenv("NACRITH_LANES", str(request.param))
+    return request.param
 
 
 def test_what_it_is(model: bound.BoundModel, directory: Path) -> None:
@@ -73,19 +84,45 @@ def test_it_is_tried_once(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize(("window", "size"), [(16, 90), (300, 700)])
-def test_rows_do_not_depend_on_the_calls(model: bound.BoundModel, window: int, size: int) -> None:
+def test_rows_do_not_depend_on_the_calls(lanes: int, model: bound.BoundModel, window: int, size: int) -> None:
     checks.rows_do_not_depend_on_the_calls(model, 512, window, size)
 
 
-def test_rollback(model: bound.BoundModel) -> None:
+def test_rows_do_not_depend_on_place_and_company(
+    model: bound.BoundModel, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lanes of different lengths, of which some wait and some begin again; but for rounding as if alone."""
+    monkeypatch.setenv("NACRITH_LANES", "3")
+    together = load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
+    assert together.binding["lanes"] == "3"
+    ids = [tokens(size, seed=size) for size in (150, 90, 40)]
+    alone = [together.session(1, 32).extend([lane])[0] for lane in ids]
+    session = together.session(3, 32)
+    for part in range(0, 150, 30):
+        for i, rows in enumerate(session.extend([lane[part : part + 30] for lane in ids[::-1]])):
+            assert np.array_equal(rows, alone[2 - i][part : part + 30])
+    single = model.session(1, 32).extend([ids[0]])[0]
+    assert np.abs(alone[0] - single).max() < 0.02 * (1 << LOGIT_BITS)
+
+
+@pytest.mark.parametrize("number", ["0", "1000"])
+def test_numbers_of_lanes_that_cannot_be(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    monkeypatch.setenv("NACRITH_LANES", number)
+    with pytest.raises(ModelError, match=f"NACRITH_LANES={number}"):
+        load_model(str(directory / "tiny.gguf"), threads=1, backend="llama.cpp")
+
+
+def test_rollback(lanes: int, model: bound.BoundModel) -> None:
     checks.rollback(model, 32, 150)
 
 
-def test_blocks_come_back(model: bound.BoundModel) -> None:
+def test_blocks_come_back(lanes: int, model: bound.BoundModel) -> None:
     checks.blocks_come_back(model, [checks.TEXT[:300], b"", bytes(range(256))])
 
 
-def test_archives(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives(lanes: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.archives(directory / "tiny.gguf", "llama.cpp", str(directory / "another.gguf"), monkeypatch)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from engine_checks import rollback_and_replay
@@ -16,26 +18,61 @@ from nacrith.models.stepping import MAX_LENGTH, Plan, SteppingSession, check_mod
 PLAN = Plan(24, 8)
 
 
-def session(lanes: int = 1, plan: Plan = PLAN) -> SteppingSession:
-    return SteppingSession(FakeContext, plan, lanes, VOCAB)
+def session(lanes: int = 1, places: int = 1) -> SteppingSession:
+    return SteppingSession(lambda: FakeContext(places), PLAN, lanes, VOCAB, places)
 
 
-def rows(ids: list[int]) -> np.ndarray:
-    return session().extend([ids])[0]
+def rows(ids: list[int], places: int = 1) -> np.ndarray:
+    return session(places=places).extend([ids])[0]
 
 
-@given(st.lists(st.integers(0, 70), max_size=6), st.integers(1, 70))
+@given(st.lists(st.integers(0, 70), max_size=6), st.integers(1, 70), st.integers(1, 3))
 @settings(max_examples=30, deadline=None)
-def test_rows_do_not_depend_on_the_calls(cuts: list[int], size: int) -> None:
+def test_rows_do_not_depend_on_the_calls(cuts: list[int], size: int, places: int) -> None:
     ids = tokens(size)
-    want = rows(ids)
-    assert np.array_equal(feed(session(2), 1, ids, [min(c, size) for c in cuts]), want)
+    want = rows(ids, places)
+    assert np.array_equal(feed(session(2, places), 1, ids, [min(c, size) for c in cuts]), want)
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=5, max_size=5), max_size=5), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_lanes_in_company(cuts: list[list[int]], places: int) -> None:
+    """Five lanes of different lengths, in contexts of so many places."""
+    ids = [tokens(70 - 9 * i, seed=i) for i in range(5)]
+    lanes = session(5, places)
+    got: list[list[np.ndarray]] = [[] for _ in ids]
+    done = [0] * 5
+    for sizes in [*cuts, [70] * 5]:
+        parts = [lane[n : n + s] for lane, n, s in zip(ids, done, sizes, strict=True)]
+        for i, part in enumerate(lanes.extend(parts)):
+            got[i].append(part)
+            done[i] += len(part)
+    for i, lane in enumerate(ids):
+        assert np.array_equal(np.concatenate(got[i]), rows(lane, places))
+
+
+def test_one_batch_for_all_places() -> None:
+    contexts: list[FakeContext] = []
+
+    class Counting(FakeContext):
+        steps = 0
+
+        def step(self, tokens: Sequence[int | None]) -> list[np.ndarray]:
+            self.steps += 1
+            return super().step(tokens)
+
+    def start() -> FakeContext:
+        contexts.append(Counting(3))
+        return contexts[-1]
+
+    SteppingSession(start, PLAN, 4, VOCAB, 3).extend([[1] * 9, [2] * 5, [], [3]])
+    assert [context.steps for context in contexts] == [9, 1]
 
 
 def test_rows_are_those_of_single_steps() -> None:
     context = FakeContext()
     ids = tokens(24)
-    want = [fixed_point(context.step(t)) for t in ids]
+    want = [fixed_point(context.step([t])[0]) for t in ids]
     assert np.array_equal(rows(ids), want)
 
 
@@ -50,16 +87,17 @@ def test_a_full_context_begins_again_with_the_first_and_the_latest_tokens() -> N
     ids = list(range(100))
     for n, token in enumerate(ids):
         lane.extend([[token]])
-        assert len(contexts[0]) == PLAN.held(n + 1) <= PLAN.capacity
+        assert contexts[0].held() == PLAN.held(n + 1) <= PLAN.capacity
     (context,) = contexts
-    assert context.primed[:3] == [[], [0, *range(17, 24)], [0, *range(33, 40)]]
+    assert context.primed[:2] == [[0, *range(17, 24)], [0, *range(33, 40)]]
 
 
 @given(st.data())
 @settings(max_examples=30, deadline=None)
 def test_rollback(data: st.DataObject) -> None:
     ids = tokens(80)
-    rollback_and_replay(session(2), ids, rows(ids), 4, 30, data)
+    places = data.draw(st.integers(1, 2))
+    rollback_and_replay(session(2, places), ids, rows(ids, places), 4, 30, data)
 
 
 def test_rollback_needs_a_length_that_the_lane_has() -> None:
@@ -70,18 +108,19 @@ def test_rollback_needs_a_length_that_the_lane_has() -> None:
             lane.rollback(0, length)
 
 
+@pytest.mark.parametrize("places", [1, 2])
 @pytest.mark.parametrize("before", [0, 5, 22, 24, 40])
-def test_trees(before: int) -> None:
-    lane = session(2)
+def test_trees(before: int, places: int) -> None:
+    lane = session(2, places)
     ids = tokens(before)
     lane.extend([[], ids])
     nodes, parents = [7, 8, 9, 10, 11], [-1, 0, -1, 1, 0]
     _, got = lane.extend_tree([[], nodes], [[], parents])
     for path, row in (([0], 0), ([0, 1], 1), ([2], 2), ([0, 1, 3], 3), ([0, 4], 4)):
-        assert np.array_equal(got[row], rows([*ids, *(nodes[n] for n in path)])[-1])
+        assert np.array_equal(got[row], rows([*ids, *(nodes[n] for n in path)], places)[-1])
     assert lane.lengths == (0, before)
     lane.keep(1, [0, 4])
-    assert np.array_equal(lane.extend([[], [3]])[1], rows([*ids, 7, 11, 3])[-1:])
+    assert np.array_equal(lane.extend([[], [3]])[1], rows([*ids, 7, 11, 3], places)[-1:])
 
 
 def test_tokens_and_lanes_that_are_not_there() -> None:

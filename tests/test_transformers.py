@@ -10,11 +10,16 @@ import shutil
 from pathlib import Path
 
 import backend_checks as checks
+import numpy as np
 import pytest
-from small_models import TINY_HF
+from small_models import TINY_HF, tokens
 
-from nacrith.errors import ModelError
+import nacrith
+from nacrith import loaded
+from nacrith.errors import ModelError, ModelMismatchError
 from nacrith.models import bound, floats, load_model, probe
+from nacrith.models.protocol import LOGIT_BITS
+from nacrith.models.stepping import Plan
 
 WHY = "torch and transformers are not installed: pip install '.[hf]'"
 torch = pytest.importorskip("torch", reason=WHY, exc_type=ImportError)
@@ -33,7 +38,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def surroundings(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NACRITH_MODEL_DIR", str(cache))
     monkeypatch.setenv("NACRITH_DEVICE", "cpu")
-    monkeypatch.delenv("NACRITH_DTYPE", raising=False)
+    for name in ("NACRITH_DTYPE", "NACRITH_KV_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(probe, "check", lambda backend, path, *_: TRIED.append(path))
 
 
@@ -50,6 +56,26 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Mistral, of which each layer attends to the latest 8 tokens."""
+    path = tmp_path_factory.mktemp("mistral")
+    config = transformers.MistralConfig(
+        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, sliding_window=8, bos_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.MistralForCausalLM(config).save_pretrained(path)
+    shutil.copy(TINY_HF / "tokenizer.json", path)
+    return path
+
+
+@pytest.fixture(params=bound.CACHES)
+def cache_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("NACRITH_KV_CACHE", request.param)
+    return request.param
+
+
 def model(path: Path = TINY_HF) -> bound.BoundModel:
     return load_model(str(path), threads=1, backend="transformers")
 
@@ -64,21 +90,68 @@ def test_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(("window", "size"), [(16, 90), (300, 700)])
-def test_rows_do_not_depend_on_the_calls(window: int, size: int) -> None:
+def test_rows_do_not_depend_on_the_calls(window: int, size: int, cache_kind: str) -> None:
     checks.rows_do_not_depend_on_the_calls(model(), 512, window, size)
 
 
-def test_rollback() -> None:
+def test_rollback(mistral: Path, cache_kind: str) -> None:
     checks.rollback(model(), 32, 150)
+    checks.rollback(model(mistral), 32, 150)  # past what a layer attends to
 
 
-def test_blocks_come_back(gpt2: Path) -> None:
-    for path in (TINY_HF, gpt2):
+def test_blocks_come_back(gpt2: Path, mistral: Path, cache_kind: str) -> None:
+    for path in (mistral,) if cache_kind == bound.STATIC else (TINY_HF, gpt2):
         checks.blocks_come_back(model(path), [checks.TEXT[:300], b"", bytes(range(256))])
 
 
-def test_archives(gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives(gpt2: Path, cache_kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.archives(TINY_HF, "transformers", str(gpt2), monkeypatch)
+
+
+def test_caches_agree_but_for_rounding(gpt2: Path, mistral: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = tokens(150, vocab=512)
+    for path in (TINY_HF, gpt2, mistral):
+        rows = []
+        for kind in bound.CACHES:
+            monkeypatch.setenv("NACRITH_KV_CACHE", kind)
+            rows.append(model(path).session(1, 32).extend([ids])[0])
+        assert np.abs(rows[0] - rows[1]).max() < 0.02 * (1 << LOGIT_BITS)
+
+
+def test_a_static_cache_has_the_size_of_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
+    plan = Plan.of(32, 512)
+    context = model()._context(plan)
+    for tokens_held in (1, plan.capacity):
+        context.prime(0, [3] * tokens_held)
+        assert {layer.keys.shape[2] for layer in context._cache.layers} == {plan.capacity}
+
+
+def test_the_kind_of_cache_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = model()
+    monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
+    static = model()
+    assert "cache" not in grown.binding
+    assert static.binding["cache"] == "static"
+    small = nacrith.compress(checks.TEXT, level=1, model=static)
+    with pytest.raises(ModelMismatchError, match=r"cache static, here \(none\)"):
+        nacrith.decompress(small, model=grown)
+    monkeypatch.delenv("NACRITH_KV_CACHE")
+    loaded.forget()
+    assert nacrith.decompress(small, model=str(TINY_HF)) == checks.TEXT  # with the one that is recorded
+    monkeypatch.setenv("NACRITH_KV_CACHE", "elastic")
+    with pytest.raises(ModelError, match="NACRITH_KV_CACHE=elastic: use one of dynamic, static"):
+        model()
+
+
+def test_a_version_with_other_static_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other:
+        def __init__(self, max_cache_len: int) -> None: ...
+
+    monkeypatch.setattr("nacrith.models.transformers_backend.StaticLayer", Other)
+    monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
+    with pytest.raises(ModelError, match="NACRITH_KV_CACHE=dynamic"):
+        model()
 
 
 def test_another_precision(monkeypatch: pytest.MonkeyPatch) -> None:

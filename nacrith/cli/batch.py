@@ -197,7 +197,8 @@ class _Batch:
 
         threads = settings.threads or devices.cores()
         if on_gpus:
-            return LocalExecutor(start, devices.on_gpus(devices.gpus(device, os.environ)[:files], threads))
+            chosen = devices.gpus(device, os.environ)[: min(files, workers or files)]
+            return LocalExecutor(start, devices.on_gpus(chosen, threads))
         workers = min(workers or devices.core_workers(threads, portions), files)
         return LocalExecutor(start, devices.on_cores(workers, threads, device))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from nacrith.errors import ModelError, NacrithError
 from nacrith.jobs import devices
 
 if TYPE_CHECKING:
+    from nacrith.codec.model_codec import ModelCodec
     from nacrith.codec.spread import SpreadCodec
 
 _spread: tuple[object, SpreadCodec] | None = None
@@ -76,7 +76,7 @@ def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     return decoding(settings.model)
 
 
-def _running(how: Callable[..., BlockCodec], settings: Settings) -> BlockCodec:
+def _running(how: partial[ModelCodec], settings: Settings) -> BlockCodec:
     """The codec that `how` makes, in this process, or over the GPUs that --device names."""
     global _spread
     if settings.device is None:
@@ -86,8 +86,8 @@ def _running(how: Callable[..., BlockCodec], settings: Settings) -> BlockCodec:
         return how(threads=settings.threads)
     from nacrith.codec.spread import SpreadCodec
 
-    key = (str(how), settings.device)
-    if _spread is None or _spread[0] != key:
+    key = (how.func, how.args, how.keywords, settings.device, settings.threads)
+    if _spread is None or _spread[0] != key or not _spread[1].usable:
         forget_workers()
         found = devices.gpus(settings.device, os.environ)
         environments = devices.on_gpus(found, settings.threads or devices.cores())
@@ -106,7 +106,7 @@ def forget_workers() -> None:
         _spread = None
 
 
-def _in_worker(how: Callable[..., BlockCodec]) -> BlockCodec:
+def _in_worker(how: partial[ModelCodec]) -> BlockCodec:
     return how(threads=int(os.environ["NACRITH_THREADS"]))
 
 

@@ -3,8 +3,8 @@
 A pass of the model costs little more for many rows than for one, so what is decoded at a time is one
 token of every block in hand, and more where guesses at what follows come true (`speculation`). A lane
 that finishes takes the next block, so the batch stays full while there are blocks. Which blocks share a
-pass changes no byte: rows of exact models do not depend on each other, and there is only one lane of
-others.
+pass changes no byte: rows of exact models do not depend on each other, and others are coded only if theirs do
+not either (see `ModelCodec`).
 """
 
 from __future__ import annotations

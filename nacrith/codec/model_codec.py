@@ -4,9 +4,10 @@ Encoding knows all tokens, so the model runs over them in large batches, block a
 learns a token only from the row before it, so blocks are decoded side by side (`lanes`). The rows are the
 same integers either way: that is the contract of exact engines, and what makes the archive decodable.
 
-Of a model in floats the same holds only on one machine, and at the price that its sessions compute every row
-alone (`models.stepping`): then nothing is gained by lanes or guesses, and there are none. Since nobody
-promises that such a machine repeats itself, encoding ends with decoding what it made.
+Of a model in floats the same holds only on one machine, and at the price that its sessions take one token of
+each lane at a time, in batches of a fixed number of lanes (`models.stepping`): then nothing is gained by
+guesses, and there are none. Since nobody promises that such a machine repeats itself, or that a row does not
+depend on what else is in its batch, encoding ends with decoding what it made, in other lanes.
 
 A lane that holds all it can is emptied and begins again with the start token.
 
@@ -56,6 +57,7 @@ class ModelCodec:
         self.params = params
         self.drafts = drafts if model.portable else 0
         self.worth = worth
+        self._lanes = LANES if model.portable else cast(BoundModel, model).lanes
 
     @property
     def id(self) -> CodecId:
@@ -63,7 +65,7 @@ class ModelCodec:
 
     @property
     def lanes(self) -> int:
-        return 4 * (LANES if self.model.portable else 1)
+        return 4 * self._lanes
 
     def _ensemble(self) -> Ensemble:
         params = self.params
@@ -75,22 +77,32 @@ class ModelCodec:
         return self._encode(blocks, progress)
 
     def _encode_verified(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
-        """Each payload is decoded before the next block is begun. A difference is an error and not a matter
-        for a fallback codec: what differs once would differ in the blocks that happened to pass, too."""
+        """As many blocks as there are lanes are decoded before the next ones are begun, in other lanes and
+        other company: there the longest is the first, here the last. A difference is an error and not a
+        matter for a fallback codec: what differs once would differ in blocks that happened to pass, too."""
         payloads = []
         tell = progress and _halved(progress)
-        for block in blocks:
-            (payload,) = self._encode([block], tell)
+        for at in range(0, len(blocks), self._lanes):
+            some = blocks[at : at + self._lanes]
+            order = sorted(range(len(some)), key=lambda i: len(some[i]))
+            idle = [b""] * (self._lanes - len(some))
+            coded = self._encode_group(
+                [strip_crlf(block) for block in (*idle, *(some[i] for i in order))], tell
+            )
+            by_block = dict(zip(order, coded[len(idle) :], strict=True))
+            made = [by_block[i] for i in range(len(some))]
+            jobs = [(payload, len(block)) for payload, block in zip(made, some, strict=True)]
             try:
-                same = self.decode([(payload, len(block))], tell) == [block]
+                same = self.decode(jobs, tell) == list(some)
             except CorruptError:
                 same = False
             if not same:
+                fewer = "NACRITH_LANES=1 or " if self._lanes > 1 else ""
                 raise ModelError(
                     f"{self.model.name} does not compute the same twice with this backend, so that nothing"
-                    " could be decoded; nothing was written. Use --backend exact"
+                    f" could be decoded; nothing was written. Use {fewer}--backend exact"
                 )
-            payloads.append(payload)
+            payloads += made
         return payloads
 
     def _encode(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
@@ -149,9 +161,9 @@ class ModelCodec:
         return [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
 
     def decode_lanes(self, count: int) -> Lanes:
-        """So many lanes; of a model in floats, one."""
+        """So many lanes; of a model in floats, those of its batches."""
         self.model.prepare()
-        count = max(1, count) if self.model.portable else 1
+        count = max(1, count) if self.model.portable else self._lanes
         window, worth = self.params.window, self.worth
         return Lanes(self.model, window, count, self._ensemble, drafts=self.drafts, worth=worth)
 

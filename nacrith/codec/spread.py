@@ -12,13 +12,14 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
-from nacrith.errors import ModelError, NacrithError, sendable
+from nacrith.errors import CorruptError, ModelError, NacrithError, sendable
 
 Make = Callable[[], BlockCodec]
 """Makes the codec of a worker, in its process. Pickled: a function of a module, or a partial of one."""
@@ -30,7 +31,8 @@ _CHUNK = 1 << 15
 class SpreadCodec:
     """A BlockCodec over one worker for each of `environments`. NacrithError of `make` if there can be none.
 
-    Not thread-safe. The processes end with `stop`, or with this one.
+    Not thread-safe. The processes end with `stop`, or with this one, or when coding fails for any reason
+    but damaged content: what is left of them then cannot be relied on.
     """
 
     def __init__(self, make: Make, environments: Sequence[Mapping[str, str]]) -> None:
@@ -41,8 +43,11 @@ class SpreadCodec:
                 self._workers.append(_Worker(make, environment))
                 if len(self._workers) == 1:
                     self._id, lanes = self._workers[0].begun()
-            for worker in self._workers[1:]:
-                worker.begun()
+            if any(worker.begun()[0] != self._id for worker in self._workers[1:]):
+                raise ModelError(
+                    "the devices are not alike, and archives made with this backend are bound to one kind of"
+                    " device: name only one, or several of a kind"
+                )
         except BaseException:
             self.stop()
             raise
@@ -51,6 +56,11 @@ class SpreadCodec:
     @property
     def id(self) -> CodecId:
         return self._id
+
+    @property
+    def usable(self) -> bool:
+        """Whether all workers are alive."""
+        return bool(self._workers) and all(worker.process.is_alive() for worker in self._workers)
 
     def stop(self) -> None:
         """End all workers at once. Nothing can be coded any more."""
@@ -82,8 +92,10 @@ class SpreadCodec:
         self, way: str, blocks: Sequence[Any], chunks: Iterable[list[int]], progress: Progress | None
     ) -> list[bytes]:
         """Have workers do the chunks, which are numbers of blocks, as they get free."""
+        if not self._workers:
+            raise ModelError("the worker processes have ended; begin again with new ones")
         results: dict[int, bytes] = {}
-        waiting = iter(chunks)
+        waiting = deque(chunks)
         lock = threading.Lock()
 
         def tell(size: int) -> None:
@@ -93,16 +105,26 @@ class SpreadCodec:
 
         def serve(worker: _Worker) -> None:
             while True:
-                with lock:
-                    chunk = next(waiting, None)
-                if chunk is None:
+                try:
+                    chunk = waiting.popleft()
+                except IndexError:
                     return
-                done = worker.call(way, [blocks[i] for i in chunk], tell)
+                try:
+                    done = worker.call(way, [blocks[i] for i in chunk], tell)
+                except BaseException:
+                    waiting.clear()
+                    raise
                 results.update(zip(chunk, done, strict=True))
 
-        with ThreadPoolExecutor(len(self._workers)) as pool:
-            for end in [pool.submit(serve, worker) for worker in self._workers]:
-                end.result()
+        try:
+            with ThreadPoolExecutor(len(self._workers)) as pool:
+                for end in [pool.submit(serve, worker) for worker in self._workers]:
+                    end.result()
+        except CorruptError:
+            raise
+        except BaseException:
+            self.stop()
+            raise
         return [results[i] for i in range(len(blocks))]
 
 

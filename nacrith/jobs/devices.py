@@ -42,12 +42,10 @@ def on_cores(workers: int, threads: int, device: str | None = None) -> list[Envi
 
 
 def on_gpus(devices: list[str], threads: int) -> list[Environment]:
-    """One worker for each of `devices`, named as CUDA_VISIBLE_DEVICES names them."""
-    shares = on_cores(len(devices), threads)
-    return [
-        {**share, **ON_GPU, "CUDA_VISIBLE_DEVICES": device}
-        for share, device in zip(shares, devices, strict=True)
-    ]
+    """One worker for each of `devices`, named as CUDA_VISIBLE_DEVICES names them. All have equally many
+    threads, since with a backend in floats an archive is bound to their number."""
+    share = str(max(1, threads // len(devices)))
+    return [{"NACRITH_THREADS": share, **ON_GPU, "CUDA_VISIBLE_DEVICES": device} for device in devices]
 
 
 def gpus(text: str, environment: Mapping[str, str], count: Callable[[], int] | None = None) -> list[str]:

@@ -31,10 +31,19 @@ if TYPE_CHECKING:
 EXACT = "exact"
 
 MAX_THREADS = 1024
+MAX_VERSION = 16  # characters of a package's version that are recorded
+
+DYNAMIC, STATIC = CACHES = ("dynamic", "static")
+"""Caches of keys and values: growing, or allocated for a whole context. Recorded if static."""
 
 
 class BoundModel(LanguageModel, Protocol):
     """A model that is not portable."""
+
+    @property
+    def lanes(self) -> int:
+        """Sequences whose next tokens are computed in one batch."""
+        ...
 
     @property
     def binding(self) -> Mapping[str, str]:
@@ -64,24 +73,32 @@ NAMES = (EXACT, *BACKENDS)
 @dataclass(frozen=True)
 class Settings:
     """What can be chosen. device: cpu, cuda, cuda:N, or "" for CUDA where there is any. dtype: of the
-    weights, for transformers. gpu_layers: for llama.cpp; None for all."""
+    weights, and cache: of keys and values, for transformers. gpu_layers: None for all, and lanes: sequences
+    of a batch, for llama.cpp."""
 
     threads: int
     device: str = ""
     dtype: str = "float32"
     gpu_layers: int | None = None
+    cache: str = DYNAMIC
+    lanes: int = 1
 
     @classmethod
     def of_environment(cls, threads: int | None) -> Settings:
         """threads: None for every core."""
-        layers = os.environ.get("NACRITH_GPU_LAYERS") or ""
-        if layers and not re.fullmatch(r"\d{1,4}", layers):
-            raise ModelError(f"NACRITH_GPU_LAYERS={layers}: give a number of layers")
+        numbers = {}
+        for name in ("NACRITH_GPU_LAYERS", "NACRITH_LANES"):
+            text = os.environ.get(name) or ""
+            if text and not re.fullmatch(r"\d{1,4}", text):
+                raise ModelError(f"{name}={text}: give a number")
+            numbers[name] = int(text) if text else None
         return cls(
             threads or usable_cores(),
             os.environ.get("NACRITH_DEVICE") or "",
             os.environ.get("NACRITH_DTYPE") or "float32",
-            int(layers) if layers else None,
+            numbers["NACRITH_GPU_LAYERS"],
+            os.environ.get("NACRITH_KV_CACHE") or DYNAMIC,
+            1 if numbers["NACRITH_LANES"] is None else numbers["NACRITH_LANES"],
         )
 
     @classmethod
@@ -92,10 +109,15 @@ class Settings:
             raise ModelMismatchError(f"the archive was made with {threads or 'no'} threads: impossible here")
         if not re.fullmatch(r"all|\d{1,4}", layers):
             raise ModelMismatchError(f"the archive was made with {layers} GPU layers: impossible here")
-        dtype = binding.get("dtype", "float32")
+        lanes = binding.get("lanes", "1")
+        if not re.fullmatch(r"\d{1,4}", lanes):
+            raise ModelMismatchError(f"the archive was made with {lanes} lanes: impossible here")
+        dtype, cache = binding.get("dtype", "float32"), binding.get("cache", DYNAMIC)
         if device_here:
-            return replace(cls.of_environment(int(threads)), dtype=dtype)
-        return cls(int(threads), binding.get("device", ""), dtype, None if layers == "all" else int(layers))
+            here = cls.of_environment(int(threads))
+            return replace(here, dtype=dtype, cache=cache, lanes=int(lanes))
+        count = None if layers == "all" else int(layers)
+        return cls(int(threads), binding.get("device", ""), dtype, count, cache, int(lanes))
 
 
 def fingerprint(path: Path) -> bytes:
@@ -118,7 +140,7 @@ def build(backend: str) -> Mapping[str, str]:
     found = {"backend": backend}
     for package in needs.packages:
         try:
-            found[package] = printable(importlib.metadata.version(package))[:24]
+            found[package] = printable(importlib.metadata.version(package))[:MAX_VERSION]
         except importlib.metadata.PackageNotFoundError:
             found[package] = "unknown"
     if backend == "llama.cpp":

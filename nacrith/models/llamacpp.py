@@ -3,7 +3,8 @@
 For architectures and sizes that the exact engine does not run. Not portable: see `bound` for what an
 archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
 keys and values in f16, no flash attention, physical batches of 512, no repacked weights (which on CPUs only
-bring other kernels for the same numbers, those for AMX among them).
+bring other kernels for the same numbers, those for AMX among them). Chosen: how many sequences a context has,
+whose next tokens are computed in one batch.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ from nacrith.models.stepping import Plan, SteppingModel
 LEAST_VERSION = "0.3.16"
 
 _BATCH = 512
+_PAD = 256  # cells of a sequence come in so many
 _F16 = 1  # ggml_type
 _ERROR = 3  # ggml_log_level
 _NEEDED = (
-    "llama_batch_get_one",
+    "llama_batch_free",
+    "llama_batch_init",
     "llama_decode",
     "llama_get_logits_ith",
     "llama_get_memory",
     "llama_init_from_model",
-    "llama_memory_clear",
+    "llama_max_parallel_sequences",
     "llama_memory_seq_rm",
     "llama_model_get_vocab",
     "llama_model_load_from_file",
@@ -65,6 +68,11 @@ class LlamaCppModel(SteppingModel):
                 f"llama-cpp-python {build['llama-cpp-python']} lacks {', '.join(missing)}; nacrith needs"
                 f" {LEAST_VERSION} or newer: pip install -U 'nacrith[llama]'"
             )
+        self.lanes = settings.lanes
+        if not 0 < self.lanes <= llama_cpp.llama_max_parallel_sequences():
+            raise ModelError(
+                f"NACRITH_LANES={self.lanes}: llama.cpp has 1 to {llama_cpp.llama_max_parallel_sequences()}"
+            )
         self.name = path.stem.encode()[:64].decode(errors="ignore")
         self.fingerprint = bound.fingerprint(path)
         fields = read_metadata(path)
@@ -77,6 +85,7 @@ class LlamaCppModel(SteppingModel):
             "device": "gpu" if layers else "cpu",
             "threads": str(settings.threads),
             "plan": "step/512/f16",
+            **({"lanes": str(self.lanes)} if self.lanes > 1 else {}),
             **({"gpu": bound.gpu_name(), "gpu-layers": _count(layers)} if layers else {}),
         }
         llama_cpp.llama_log_set(_listen, ctypes.c_void_p(0))
@@ -98,8 +107,11 @@ class LlamaCppModel(SteppingModel):
     def _context(self, plan: Plan) -> _LlamaContext:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = plan.capacity
+        if self.lanes > 1:  # a token more for a place that sits a step out; to each the same
+            params.n_ctx = self.lanes * -(-(plan.capacity + 1) // _PAD) * _PAD
+            params.kv_unified = False
         params.n_batch = params.n_ubatch = _BATCH
-        params.n_seq_max = 1
+        params.n_seq_max = self.lanes
         params.n_threads = params.n_threads_batch = self._threads
         params.type_k = params.type_v = _F16
         params.offload_kqv = params.op_offload = self.binding["device"] == "gpu"
@@ -115,7 +127,7 @@ class LlamaCppModel(SteppingModel):
 
 
 class _LlamaContext:
-    """One llama_context with one sequence; implements stepping.Context.
+    """One llama_context with a sequence for each place; implements stepping.Context.
 
     model: kept alive as long as the context is.
     """
@@ -123,32 +135,47 @@ class _LlamaContext:
     def __init__(self, model: LlamaCppModel, context: Any, vocab: int) -> None:
         self._model, self._context, self._vocab = model, context, vocab
         self._memory = llama_cpp.llama_get_memory(context)
-        weakref.finalize(self, _free, context, model)
+        self._held = [0] * model.lanes
+        self._batch = llama_cpp.llama_batch_init(_BATCH, 0, 1)
+        weakref.finalize(self, _free, context, self._batch, model)
 
-    def prime(self, tokens: Sequence[int]) -> None:
-        llama_cpp.llama_memory_clear(self._memory, True)
+    def prime(self, place: int, tokens: Sequence[int]) -> None:
+        self.cut(place, 0)
         for i in range(0, len(tokens), _BATCH):
-            self._decode(tokens[i : i + _BATCH])
+            self._decode([(place, token) for token in tokens[i : i + _BATCH]], wanted=False)
 
-    def step(self, token: int) -> F32:
-        self._decode([token])
-        row = llama_cpp.llama_get_logits_ith(self._context, -1)
-        if not row:
-            raise ModelError(f"llama.cpp gives no logits: {_reason()}")
-        return np.ctypeslib.as_array(row, (self._vocab,))
+    def step(self, tokens: Sequence[int | None]) -> Sequence[F32]:
+        self._decode([(i, 0 if token is None else token) for i, token in enumerate(tokens)], wanted=True)
+        rows = []
+        for place, token in enumerate(tokens):
+            row = llama_cpp.llama_get_logits_ith(self._context, place)
+            if not row:
+                raise ModelError(f"llama.cpp gives no logits: {_reason()}")
+            rows.append(np.ctypeslib.as_array(row, (self._vocab,)))
+            if token is None:
+                self.cut(place, self._held[place] - 1)
+        return rows
 
-    def cut(self, length: int) -> None:
-        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, length, -1):
+    def cut(self, place: int, length: int) -> None:
+        if not llama_cpp.llama_memory_seq_rm(self._memory, place, length, -1):
             raise ModelError("llama.cpp cannot take tokens back with this model (its state is recurrent)")
+        self._held[place] = length
 
-    def _decode(self, tokens: Sequence[int]) -> None:
-        ids = (llama_cpp.llama_token * len(tokens))(*tokens)
-        code = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(ids, len(tokens)))
+    def _decode(self, tokens: Sequence[tuple[int, int]], wanted: bool) -> None:
+        """Append tokens to places. wanted: whether logits are."""
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, (place, token) in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, self._held[place], wanted
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, place
+            self._held[place] += 1
+        code = llama_cpp.llama_decode(self._context, batch)
         if code:
             raise ModelError(f"llama.cpp failed in decoding (code {code}): {_reason()}")
 
 
-def _free(context: Any, model: LlamaCppModel) -> None:
+def _free(context: Any, batch: Any, model: LlamaCppModel) -> None:
+    llama_cpp.llama_batch_free(batch)
     llama_cpp.llama_free(context)
 
 

@@ -3,14 +3,18 @@
 A float row depends on the shape of the batch that it is computed in. An encoder that takes its rows from
 large batches, and a decoder that must take them one by one, would therefore code with two different models
 (which is why archives of this kind elsewhere turn to noise in the middle). Here a row always is a step of
-one token in a context of its own lane's, and a context that is full begins again at a length that depends
-on nothing but the `Plan`. So on one machine and build a row depends on the tokens of its lane alone, however
+one token behind what its own lane holds, and a lane that is full begins again at a length that depends on
+nothing but the `Plan`. So on one machine and build a row depends on the tokens of its lane alone, however
 they came: the codec may call as it likes, and blocks stay independent.
+
+A context may have several places, each for a lane, of which a step computes all rows in one batch, always
+of the same shape: a place without a token gets one that is taken back. That a row then depends on neither its
+place nor its company is a property of the backend that nobody promises; the codec checks it (`ModelCodec`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,24 +42,26 @@ _LOWEST = -(1 << 30)
 
 
 class Context(Protocol):
-    """What a backend provides: one sequence of tokens and what the model knows of it."""
+    """What a backend provides: places, each with a sequence of tokens and what the model knows of it."""
 
-    def prime(self, tokens: Sequence[int]) -> None:
-        """Forget everything, then hold `tokens` (possibly none), taken in in batches of a fixed size."""
+    def prime(self, place: int, tokens: Sequence[int]) -> None:
+        """Forget what the place holds, then hold `tokens` (possibly none), taken in in batches of a fixed
+        size."""
         ...
 
-    def step(self, token: int) -> F32:
-        """Append a token: the logits (V,) of the one that follows."""
+    def step(self, tokens: Sequence[int | None]) -> Sequence[F32]:
+        """Append a token to each place, or none: the logits (V,) of what follows in each, valid until the
+        next call and meaningless where there was no token."""
         ...
 
-    def cut(self, length: int) -> None:
-        """Forget all but the first `length` tokens."""
+    def cut(self, place: int, length: int) -> None:
+        """Forget all but the first `length` tokens of a place."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A context holds at most `capacity` tokens. When another one comes, it begins again with the lane's
+    """A place holds at most `capacity` tokens. When another one comes, it begins again with the lane's
     first token (the start token, which attention leans on) and its latest `keep` - 1."""
 
     capacity: int
@@ -71,14 +77,14 @@ class Plan:
         return cls(capacity, capacity // 2)
 
     def begun(self, length: int) -> int:
-        """The length at which the context of a lane of `length` tokens last began again; 0 if never."""
+        """The length at which the place of a lane of `length` tokens last began again; 0 if never."""
         if length <= self.capacity:
             return 0
         fresh = self.capacity - self.keep
         return self.capacity + (length - self.capacity - 1) // fresh * fresh
 
     def held(self, length: int) -> int:
-        """Tokens in the context of a lane of `length` tokens."""
+        """Tokens in the place of a lane of `length` tokens."""
         begun = self.begun(length)
         return length - begun + self.keep if begun else length
 
@@ -112,6 +118,9 @@ class SteppingModel:
     rollback_limit = ROLLBACK
     max_length = MAX_LENGTH
 
+    lanes = 1
+    """Places of a context."""
+
     max_context: int
     vocab_size: int
     _definition: bytes
@@ -127,53 +136,63 @@ class SteppingModel:
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
         """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
         plan = Plan.of(self.max_context if window is None else window, self.max_context)
-        return SteppingSession(lambda: self._context(plan), plan, lanes, self.vocab_size)
+        return SteppingSession(lambda: self._context(plan), plan, lanes, self.vocab_size, self.lanes)
 
     def _context(self, plan: Plan) -> Context:
         raise NotImplementedError
 
 
-class _Lane:
-    """The tokens of a lane and the context that follows them."""
+class _Row:
+    """The lanes that share a context, which is made when one of them is first used."""
 
-    def __init__(self, start: Callable[[], Context], plan: Plan) -> None:
-        self._start, self._plan = start, plan
-        self._context: Context | None = None
-        self._ready = False  # the context holds what it should
+    def __init__(self, start: Callable[[], Context], places: int) -> None:
+        self._start, self._places = start, places
+
+    @cached_property
+    def context(self) -> Context:
+        return self._start()
+
+    def step(self, tokens: Mapping[int, int]) -> Sequence[F32]:
+        """tokens: by place. The logits of all places."""
+        return self.context.step([tokens.get(place) for place in range(self._places)])
+
+
+class _Lane:
+    """The tokens of a lane and the place that follows them."""
+
+    def __init__(self, row: _Row, place: int, plan: Plan) -> None:
+        self.row, self.place, self._plan = row, place, plan
+        self._ready = True  # the place holds what it should
         self.tokens: list[int] = []
 
-    def step(self, token: int) -> F32:
-        context = self._restored()
+    def make_room(self) -> None:
+        """Bring the place to where the lane is, and see that a token can be appended."""
+        if not self._ready:
+            self._restore()
         if self._plan.held(len(self.tokens)) == self._plan.capacity:
-            context.prime(self._kept(len(self.tokens)))
-        self.tokens.append(token)
-        return context.step(token)
+            self.row.context.prime(self.place, self._kept(len(self.tokens)))
 
     def truncate(self, length: int) -> None:
         plan, before = self._plan, len(self.tokens)
         del self.tokens[length:]
         if length == before:
             return
-        if self._context is None or not length or plan.begun(length) != plan.begun(before):
+        if not length or plan.begun(length) != plan.begun(before):
             self._ready = False
         elif self._ready:
-            self._context.cut(plan.held(length))
+            self.row.context.cut(self.place, plan.held(length))
 
     def _kept(self, begun: int) -> list[int]:
-        """What the context begins with at this length of the lane."""
+        """What the place begins with at this length of the lane."""
         return [self.tokens[0], *self.tokens[begun - self._plan.keep + 1 : begun]] if begun else []
 
-    def _restored(self) -> Context:
-        """The context, brought to where the lane is in the steps that led there."""
-        if self._context is None:
-            self._context = self._start()
-        if not self._ready:
-            begun = self._plan.begun(len(self.tokens))
-            self._context.prime(self._kept(begun))
-            for token in self.tokens[begun:]:
-                self._context.step(token)
-            self._ready = True
-        return self._context
+    def _restore(self) -> None:
+        """In the steps that led to where the lane is."""
+        begun = self._plan.begun(len(self.tokens))
+        self.row.context.prime(self.place, self._kept(begun))
+        for token in self.tokens[begun:]:
+            self.row.step({self.place: token})
+        self._ready = True
 
 
 class _Lanes:
@@ -194,13 +213,16 @@ class _Lanes:
 
 
 class SteppingSession(TreeSession):
-    """Lanes, each with a context of its own; implements models.protocol.Session.
+    """Lanes in the places of contexts; implements models.protocol.Session.
 
-    start: makes a context, when its lane is first used.
+    start: makes a context of so many places.
     """
 
-    def __init__(self, start: Callable[[], Context], plan: Plan, lanes: int, vocab: int) -> None:
-        self._lanes = [_Lane(start, plan) for _ in range(lanes)]
+    def __init__(
+        self, start: Callable[[], Context], plan: Plan, lanes: int, vocab: int, places: int = 1
+    ) -> None:
+        self._rows = [_Row(start, places) for _ in range(-(-lanes // places))]
+        self._lanes = [_Lane(self._rows[i // places], i % places, plan) for i in range(lanes)]
         self._vocab = vocab
         self._planted: list[I64] = [np.empty(0, np.int64)] * lanes  # tokens of the waiting trees, in preorder
         self.cache = _Lanes(self._lanes)
@@ -216,19 +238,36 @@ class SteppingSession(TreeSession):
             if len(tokens) and not 0 <= tokens.min() <= tokens.max() < self._vocab:
                 raise ValueError(f"a token is not within 0..{self._vocab - 1}")
         out = [np.empty((len(tokens), self._vocab), np.int32) for tokens in ids]
-        for i, (lane, tokens) in enumerate(zip(self._lanes, ids, strict=True)):
-            length = len(lane.tokens)
-            for n, token in enumerate(tokens.tolist()):
-                if trees is not None:
-                    lane.truncate(length + int(trees[i].depths[n]))
-                out[i][n] = fixed_point(lane.step(token))
+        lengths = self.cache.lengths
+        for n in range(max(map(len, ids), default=0)):
+            active = {i: int(tokens[n]) for i, tokens in enumerate(ids) if n < len(tokens)}
+            if trees is not None:
+                for i in active:
+                    self._lanes[i].truncate(lengths[i] + int(trees[i].depths[n]))
+            for i, logits in self._step(active):
+                out[i][n] = fixed_point(logits)
+        for i, tokens in enumerate(ids):
             if len(tokens):
                 self.trees[i] = NONE if trees is None else trees[i]
             if trees is not None:
-                lane.truncate(length)
+                self._lanes[i].truncate(lengths[i])
                 self._planted[i] = tokens
         return out
 
+    def _step(self, tokens: Mapping[int, int]) -> Iterator[tuple[int, F32]]:
+        """tokens: by lane, each to be appended to it. Lanes and logits."""
+        for row in self._rows:
+            mine = {i: token for i, token in tokens.items() if self._lanes[i].row is row}
+            if not mine:
+                continue
+            for i in mine:
+                self._lanes[i].make_room()
+            logits = row.step({self._lanes[i].place: token for i, token in mine.items()})
+            for i, token in mine.items():
+                self._lanes[i].tokens.append(token)
+                yield i, logits[self._lanes[i].place]
+
     def _append(self, lane: int, places: I64) -> None:
         for token in self._planted[lane][places].tolist():
-            self._lanes[lane].step(token)
+            for _ in self._step({lane: token}):
+                pass

@@ -2,8 +2,10 @@
 
 For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `bound` for what
 an archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
-plain attention ("eager"), a DynamicCache, batches of 512 where a context begins again. Only safetensors are
-read and no code of a model's own is run.
+plain attention ("eager"), batches of 512 where a context begins again. Chosen: a cache of keys and values
+that grows, or one that is allocated for a whole context ("static"), whose memory is known beforehand and
+whose free places are masked. Either way all layers keep all tokens of a context, sliding windows are a matter
+of masks, and so any roll-back works. Only safetensors are read and no code of a model's own is run.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.cache_utils import StaticLayer
 from transformers.utils import logging as chatter
 
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models import bound, stepping
+from nacrith.models.bound import CACHES, STATIC
 from nacrith.models.exact.safetensors_source import start_and_tokenizer
 from nacrith.models.exact.torch_engine import find_device
 from nacrith.models.stepping import Plan, SteppingModel
@@ -35,6 +39,14 @@ class TransformersModel(SteppingModel):
     def __init__(self, path: Path, settings: bound.Settings) -> None:
         if settings.dtype not in _DTYPES:
             raise ModelError(f"NACRITH_DTYPE={settings.dtype}: use one of {', '.join(_DTYPES)}")
+        if settings.cache not in CACHES:
+            raise ModelError(f"NACRITH_KV_CACHE={settings.cache}: use one of {', '.join(CACHES)}")
+        self.static = settings.cache == STATIC
+        if self.static and not hasattr(StaticLayer(max_cache_len=1), "cumulative_length"):
+            raise ModelError(
+                f"transformers {transformers.__version__} has static caches of another kind: use"
+                " NACRITH_KV_CACHE=dynamic, or pip install -U transformers"
+            )
         self.name = path.resolve().name.encode()[:64].decode(errors="ignore")
         self.fingerprint = bound.fingerprint(path)
         self.bos_id, self._definition = start_and_tokenizer(path)
@@ -51,6 +63,7 @@ class TransformersModel(SteppingModel):
             "matmul": bound.printable(torch.get_float32_matmul_precision()),
             "threads": str(settings.threads),
             "plan": "step/512/eager",
+            **({"cache": STATIC} if self.static else {}),
         }
         try:
             with _silence():
@@ -64,35 +77,51 @@ class TransformersModel(SteppingModel):
         stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
 
     def _context(self, plan: Plan) -> _TorchContext:
-        return _TorchContext(self)
+        return _TorchContext(self, plan.capacity)
+
+    def cache(self, capacity: int) -> Any:
+        """An empty one, for at most so many tokens."""
+        if not self.static:
+            return transformers.DynamicCache()
+        layers = self.network.config.get_text_config().num_hidden_layers
+        return transformers.Cache(layers=[StaticLayer(max_cache_len=capacity) for _ in range(layers)])
 
 
 class _TorchContext:
-    """One sequence and its cache; implements stepping.Context."""
+    """One sequence and its cache; implements stepping.Context with one place."""
 
-    def __init__(self, model: TransformersModel) -> None:
-        self._model = model
-        self._cache = transformers.DynamicCache()
+    def __init__(self, model: TransformersModel, capacity: int) -> None:
+        self._model, self._capacity = model, capacity
+        self._cache = model.cache(capacity)
         self._held = 0
 
-    def prime(self, tokens: Sequence[int]) -> None:
-        self._cache = transformers.DynamicCache()
+    def prime(self, place: int, tokens: Sequence[int]) -> None:
+        if self._model.static:
+            with torch.inference_mode():  # in which its tensors were made
+                self._cache.reset()
+        else:
+            self._cache = self._model.cache(self._capacity)
         self._held = 0
         for i in range(0, len(tokens), _BATCH):
             self._run(self._model.network.base_model, tokens[i : i + _BATCH])
 
-    def step(self, token: int) -> F32:
-        logits = self._run(self._model.network, [token]).logits[0, -1]
+    def step(self, tokens: Sequence[int | None]) -> Sequence[F32]:
+        logits = self._run(self._model.network, [t for t in tokens if t is not None]).logits[0, -1]
         row: F32 = logits.float().cpu().numpy()
         if row.shape != (self._model.vocab_size,):
             raise ModelError(
                 f"{self._model.name} gives {row.size} logits for {self._model.vocab_size} tokens;"
                 " its config.json is wrong"
             )
-        return row
+        return [row]
 
-    def cut(self, length: int) -> None:
-        self._cache.crop(length - self._held)  # negative: how many to take off
+    def cut(self, place: int, length: int) -> None:
+        if self._model.static:
+            with torch.inference_mode():
+                for layer in self._cache.layers:
+                    layer.cumulative_length.fill_(length)  # what lies behind is masked, then written over
+        else:
+            self._cache.crop(length - self._held)  # negative: how many to take off
         self._held = length
 
     def _run(self, network: Any, tokens: Sequence[int]) -> Any:
