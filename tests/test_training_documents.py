@@ -23,7 +23,7 @@ from nacrith.prompt.encoder import load_words, write_model
 from nacrith.prompt.scorers import make
 from nacrith.prompt.scorers.language_model import SelfInformationScorer
 from nacrith.prompt.segment import WORD, passage
-from nacrith.training.documents import KEPT, TOGETHER, excerpts, label, prepare, read_texts
+from nacrith.training.documents import KEPT, TOGETHER, excerpts, label, prepare
 from nacrith.training.sentences import MISSING, mixed, read_sentences
 
 ENGLISH = (
@@ -40,19 +40,6 @@ def corpus(tmp_path: Path) -> Path:
     with lzma.open(path, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": t, "kind": "x"}) + "\n" for t in (ENGLISH, GERMAN, ENGLISH[300:]))
     return path
-
-
-def test_texts_of_files(corpus: Path, tmp_path: Path) -> None:
-    plain, lines = tmp_path / "a.txt", tmp_path / "b.jsonl"
-    plain.write_text(GERMAN, encoding="utf-8")
-    lines.write_text('{"text": "one"}\n{"text": "two"}\n')
-    assert list(read_texts([plain, lines, corpus])) == [GERMAN, "one", "two", ENGLISH, GERMAN, ENGLISH[300:]]
-    lines.write_text('{"words": []}\n')
-    with pytest.raises(NacrithError, match=r"b\.jsonl"):
-        list(read_texts([lines]))
-    plain.write_bytes(b"\xff")
-    with pytest.raises(NacrithError, match=r"a\.txt"):
-        list(read_texts([plain]))
 
 
 def test_excerpts_are_english_paragraphs() -> None:

@@ -28,8 +28,8 @@ from nacrith.models.tokenizer import ByteTokenizer
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
 pytest.importorskip("safetensors", reason="safetensors is not installed: pip install '.[train]'")
 
+from nacrith.training.corpus import Document, documents  # noqa: E402
 from nacrith.training.lm import checkpoint, export  # noqa: E402
-from nacrith.training.lm.corpus import Document, documents  # noqa: E402
 from nacrith.training.lm.derive import derive, grouping, with_vocabulary  # noqa: E402
 from nacrith.training.lm.job import split  # noqa: E402
 from nacrith.training.lm.llama import Llama, Shape, rounded  # noqa: E402

@@ -32,7 +32,8 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--steps", metavar="N", type=click.IntRange(1), default=1600, help="Batches (default: 1600).")
 @click.option("--rate", metavar="X", type=float, default=3e-4, help="Learning rate (default: 3e-4).")
-@click.option("--documents", metavar="FILE", type=_PATH, multiple=True, help="Texts to learn documents from.")
+@click.option("--documents", metavar="PATH", type=_PATH, multiple=True, help="Texts to learn documents from.")
+@click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of the texts not to read.")
 @click.option(
     "--share",
     metavar="X",
@@ -47,7 +48,7 @@ _PATH = click.Path(path_type=Path)
 def command(data: Path, **options: Any) -> int:
     """Train on DATA (.jsonl or .jsonl.xz, {"words": [...], "keep": [0 or 1, ...]} a line).
 
-    --documents (texts, or .jsonl or .jsonl.xz with {"text": ...} a line) adds groups of sentences of English
+    --documents (a corpus as `nacrith train` reads it) adds groups of sentences of English
     texts, of which the words that tell a language model most are to be kept; they are labelled once and kept
     in the directory of --work.
 
@@ -90,6 +91,6 @@ def _train(data: Path, name: str | None, threads: int | None, options: dict[str,
     if recipe.share:
         path = options["work"] / "documents.jsonl"
         units = round(recipe.steps * recipe.pieces * recipe.share)
-        documents = prepare(path, options["documents"], model, units, recipe.seed, log)
+        documents = prepare(path, options["documents"], model, units, recipe.seed, log, options["leave_out"])
     start, work = options["bert"], options["work"]
     return train(start, data, options["validation"], work, recipe, log, documents=documents, threads=threads)

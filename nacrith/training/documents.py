@@ -9,10 +9,9 @@ follows its words by rule. What was labelled is kept in a file of `read_sentence
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from nacrith.models.protocol import LanguageModel
 from nacrith.prompt.scorers.auto import is_english
 from nacrith.prompt.scorers.language_model import SelfInformationScorer
 from nacrith.prompt.segment import WORD, passage
+from nacrith.training.corpus import documents
 from nacrith.training.sentences import MISSING, Sentence, read_sentences
 
 TOGETHER = 64
@@ -31,21 +31,6 @@ KEPT = 0.374
 """Of the words: the rate of the sentence compressions."""
 
 _EXCERPT = 2000  # characters, of one text
-
-
-def read_texts(paths: Sequence[Path]) -> Iterator[str]:
-    """The texts of files: .jsonl or .jsonl.xz with {"text": "..."} a line, or one text."""
-    for path in paths:
-        try:
-            if path.name.endswith((".jsonl", ".jsonl.xz")):
-                opened = lzma.open if path.suffix == ".xz" else open
-                with opened(path, "rt", encoding="utf-8") as file:
-                    for line in file:
-                        yield str(json.loads(line)["text"])
-            else:
-                yield path.read_text(encoding="utf-8")
-        except (ValueError, KeyError, TypeError, lzma.LZMAError) as error:
-            raise NacrithError(f"{path}: not a text, nor lines of {{'text': ...}}: {error}") from None
 
 
 def excerpts(texts: Iterator[str], seed: int) -> Iterator[str]:
@@ -90,14 +75,18 @@ def prepare(
     units: int,
     seed: int,
     log: Callable[[str], None],
+    leave_out: Collection[str] = (),
 ) -> list[Sentence]:
-    """The documents in the file `path`, which is made out of `sources` if it is not there."""
+    """The documents in the file `path`, which is made out of `sources` (files and directories, without the
+    corpus sources in `leave_out`) if it is not there."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         made = 0
         with new.open("w", encoding="utf-8") as file:
-            for words, keep in label(model(), excerpts(read_texts(sources), seed), units):
+            found = (d for root in sources for d in documents(root, leave_out))
+            texts = (d.data.decode(errors="ignore") for d in found)
+            for words, keep in label(model(), excerpts(texts, seed), units):
                 file.write(json.dumps({"words": words, "keep": keep}) + "\n")
                 before, made = made, made + len(words)
                 if before // 50_000 != made // 50_000:
@@ -105,6 +94,6 @@ def prepare(
         if not made:
             raise NacrithError(f"{', '.join(map(str, sources))}: no English text to make documents of")
         os.replace(new, path)
-    found = read_sentences(path)
-    log(f"{len(found):,} documents, {sum(len(w) for w, _ in found):,} words and punctuation marks")
-    return found
+    made_of = read_sentences(path)
+    log(f"{len(made_of):,} documents, {sum(len(w) for w, _ in made_of):,} words and punctuation marks")
+    return made_of

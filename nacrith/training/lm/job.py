@@ -16,8 +16,8 @@ import torch
 
 from nacrith.errors import NacrithError
 from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.training.corpus import Document, documents
 from nacrith.training.lm import checkpoint, export
-from nacrith.training.lm.corpus import Document, documents
 from nacrith.training.lm.derive import derive, grouping, with_vocabulary
 from nacrith.training.lm.llama import Llama, Shape
 from nacrith.training.lm.loop import Log, Recipe, bits_per_byte, report, train

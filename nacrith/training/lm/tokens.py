@@ -24,7 +24,7 @@ from torch import Tensor
 from nacrith.errors import NacrithError
 from nacrith.models.exact.model import usable_cores
 from nacrith.models.tokenizer import ByteTokenizer
-from nacrith.training.lm.corpus import Document
+from nacrith.training.corpus import Document
 
 U16 = npt.NDArray[np.uint16]
 
