@@ -26,8 +26,8 @@ namespace {
 #include "block_vnni.inl"
 #include "kernels.inl"
 
-constexpr int64_t kFew = 4;         // rows that AVX-512 multiplies as fast
-constexpr int64_t kTileRows = 16;   // of activations
+constexpr int64_t kFew = 4;        // rows that AVX-512 multiplies as fast, by the throughputs in the manuals
+constexpr int64_t kTileRows = 16;  // of activations
 constexpr int64_t kTileBytes = kTileRows * kPlaneColumns;
 constexpr int64_t kAtOnce = 2 * kTileRows;  // rows that share a tile of weights: four tiles of sums
 constexpr int64_t kStepPairs = kPlaneColumns / 2;

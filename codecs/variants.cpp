@@ -11,8 +11,8 @@ namespace nacrith {
 
 #ifdef NACRITH_AMX
 // Whether the processor has tiles of int8, and the system saves them and grants them to this process: they
-// are 8 KiB more for every thread that uses them, so Linux, from 5.16 on, wants to be asked. The answer holds
-// for all threads. To be called only where there is AVX-512, hence xgetbv.
+// are 8 KiB more for every thread that uses them, and for alternate signal stacks, so Linux, from 5.16 on,
+// wants to be asked. The answer holds for all threads. To be called only where there is AVX-512: xgetbv.
 static bool tiles_granted() {
     constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // CPUID.(7, 0).EDX
     constexpr unsigned kState = 3u << 17;                   // XCR0: configuration and data
