@@ -164,6 +164,7 @@ private:
     struct Scratch {  // of one thread
         Buffer<float> row, scores;
         Buffer<int16_t> weights;
+        Buffer<uint8_t> planes;
     };
 
     Lane &lane_at(int64_t index);
@@ -192,8 +193,9 @@ private:
     std::vector<std::pair<int64_t, int64_t>> runs_;  // tasks begin .. end - 1, one after the other
     Buffer<float> x_, wide_, mixed_, scale_, cos_, sin_, edge_cos_, edge_sin_, factor_, sink_factor_;
     Buffer<int16_t> q_, query_, sink_query_;
+    Buffer<uint8_t> planes_;  // of q_
     std::vector<Scratch> scratch_;
-    int64_t scratch_scores_ = 0;
+    int64_t scratch_scores_ = 0, scratch_planes_ = 0;
 };
 
 }  // namespace nacrith

@@ -25,7 +25,14 @@ struct Quantised {
     const int16_t *q;
     int64_t stride;
     const float *scale;
+    const uint8_t *planes = nullptr;  // the same rows as Kernels::split makes them, where a set has it
 };
+
+// Rows as bytes, q = 256 * high + low with low in 0 .. 255: [row / 16][column / 64][low, high][16][64].
+constexpr int64_t kPlaneColumns = 64;
+constexpr int64_t plane_bytes(int64_t rows, int64_t pairs) {
+    return (rows + 15) / 16 * ((2 * pairs + kPlaneColumns - 1) / kPlaneColumns) * 2 * 16 * kPlaneColumns;
+}
 
 enum class Store { kWrite, kAdd, kLogits };
 
@@ -55,13 +62,14 @@ struct Attention {
     int64_t first_slot, end_slot;  // beyond the sinks: all that some row sees, in whole tiles
     float *t;                      // scratch (count, width), width = kTile + end_slot - first_slot
     int16_t *w;                    // scratch, likewise
+    uint8_t *planes;               // scratch of plane_bytes(count, max(dim, width) / 2), of sets with `split`
     float *out;                    // row i: out + (i / group) * out_stride + (i % group) * dim
     int64_t out_stride;
 };
 
 struct Kernels {
     const char *name;
-    // Tiles begin..end of `matrix` times `count` rows.
+    // Tiles begin..end of `matrix` times `count` rows. x.planes is needed by sets with `split`.
     void (*linear)(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
                    const Output &out);
     void (*quantise)(const float *x, int64_t n, int32_t limit, int16_t *q, float *scale);
@@ -84,12 +92,18 @@ struct Kernels {
     int64_t (*portion)(const float *w, float share, int64_t n, float *c);
     // The indices of w > bound. Returns how many; `index` has room for n + 1.
     int64_t (*above)(const float *w, float bound, int64_t n, int32_t *index);
+
+    // Writes row number `row`, q[0 .. 2 * pairs - 1], to planes of plane_bytes(rows, pairs): once for all
+    // tiles that it is multiplied by. Columns beyond become zeros, rows beyond stay as they are. nullptr in
+    // sets that take rows as they come.
+    void (*split)(const int16_t *q, int64_t pairs, int64_t row, uint8_t *planes) = nullptr;
 };
 
 // Of these a build has the ones for its processor family: see variants.cpp.
 const Kernels &portable_kernels();
 const Kernels &avx2_kernels();
 const Kernels &avx512_kernels();
+const Kernels &amx_kernels();
 const Kernels &neon_kernels();
 
 }  // namespace nacrith

@@ -66,6 +66,7 @@ private:
 };
 
 constexpr int64_t kBlock = 12;  // most rows of a block, of any set: each number of rows is code of its own
+constexpr int64_t kMany = 40;   // more rows than the tiles of AMX multiply at once
 
 template <class T>
 void put(std::string &answer, const std::vector<T> &values, int64_t count = -1) {
@@ -79,33 +80,36 @@ void put_one(std::string &answer, T value) {
 }
 
 void linear(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
-    const bool longest = random.one_in(4);  // sums reach 2^31 - 1 at 1023 columns, beyond that they are wide
-    const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 2000 : size);
+    const bool longest = random.one_in(2);  // sums reach 2^31 - 1 at 1023 columns, beyond that they are wide
+    const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 1200 : size);
     const int64_t pairs = (columns + 1) / 2, tiles = (rows + kTile - 1) / kTile;
-    const int64_t count = longest ? random.within(1, 13) : random.within(kBlock, kBlock + size);
+    const int64_t count = longest ? random.within(1, kMany) : random.within(kBlock, kBlock + size);
     const int64_t stride = 2 * (pairs + random.within(0, 3));
     const int32_t limit = random.limit();
     const auto packed = random.integers<int8_t>(tiles * pairs * 2 * kTile, -128, 127);
     const auto q = random.integers<int16_t>((count - 1) * stride + 2 * pairs, -limit, limit);
     const auto row_scales = random.floats(tiles * kTile, random.magnitude());
     const auto scales = random.scales(count);
-    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || random.one_in(4);
+    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || (!longest && random.one_in(4));
     const Matrix matrix{packed.data(), row_scales.data(), rows, pairs, wide};
-    const int64_t begin = random.within(0, tiles - 1), end = random.within(begin, tiles);
+    std::vector<uint8_t> planes;
+    if (kernels.split) planes.resize(static_cast<size_t>(plane_bytes(count, pairs)), 0xa5);
+    for (int64_t r = 0; kernels.split && r < count; r++) kernels.split(q.data() + r * stride, pairs, r, planes.data());
+    const Quantised x{q.data(), stride, scales.data(), planes.data()};
+    const int64_t begin = random.within(0, tiles - 1), end = longest ? tiles : random.within(begin, tiles);
     for (const Store mode : {Store::kWrite, Store::kAdd, Store::kLogits}) {
         auto out = random.floats(count * rows, 1.0f);
         std::vector<int32_t> logits(static_cast<size_t>(count * rows));
         std::vector<int32_t *> to;
         for (int64_t r = 0; r < count; r++) to.push_back(logits.data() + r * rows);
-        kernels.linear(matrix, begin, end, {q.data(), stride, scales.data()}, count,
-                       {mode, out.data(), rows, to.data()});
+        kernels.linear(matrix, begin, end, x, count, {mode, out.data(), rows, to.data()});
         put(answer, out);
         put(answer, logits);
     }
     const Matrix narrow{packed.data(), row_scales.data(), rows, pairs, false};
     std::vector<float> out(static_cast<size_t>(kBlock * rows));
     for (int64_t n = 1; n <= kBlock && !longest; n++) {
-        kernels.linear(narrow, 0, 1, {q.data(), stride, scales.data()}, n, {Store::kWrite, out.data(), rows, nullptr});
+        kernels.linear(narrow, 0, 1, x, n, {Store::kWrite, out.data(), rows, nullptr});
         put(answer, out);
     }
 }
@@ -153,7 +157,8 @@ void rotate(const Kernels &kernels, Random &random, int64_t size, std::string &a
 
 void attend(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
     const int64_t dim = 2 * random.within(1, size / 2 + 1), group = random.within(1, 4);
-    const int64_t tokens = random.within(1, 12), count = tokens * group, window = random.within(2 * kSinks, 3 * size);
+    const int64_t tokens = random.within(1, kMany / 2), count = tokens * group;
+    const int64_t window = random.within(2 * kSinks, 3 * size);
     const int64_t first = random.one_in(3) ? random.within(0, 6) : random.within(kSinks, 4 * size);
     std::vector<int64_t> slot;  // positions first, first + 1, ..., none of them moved
     for (int64_t p = first; p < first + tokens; p++) slot.push_back(p < kSinks ? p : kTile + p - kSinks);
@@ -174,9 +179,11 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
     const int64_t width = kTile + end - begin;
     std::vector<float> t(static_cast<size_t>(count * width)), out(static_cast<size_t>(count * dim));
     std::vector<int16_t> w(t.size());
+    std::vector<uint8_t> planes;
+    if (kernels.split) planes.resize(static_cast<size_t>(plane_bytes(count, std::max(dim, width) / 2)), 0xa5);
     kernels.attend({{k.data(), v.data(), k_scale.data(), v_scale.data(), v_max.data(), slots, dim},
                     q.data(), q_sink.data(), factor.data(), sink_factor.data(), count, group, slot.data(),
-                    window, begin, end, t.data(), w.data(), out.data(), group * dim});
+                    window, begin, end, t.data(), w.data(), planes.data(), out.data(), group * dim});
     put(answer, out);
 }
 

@@ -33,6 +33,7 @@ Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, 
     wide_ = Buffer<float>(batch * std::max(qkv, 2 * c.ffn));
     mixed_ = Buffer<float>(batch * queries);
     q_ = Buffer<int16_t>(batch * widest);
+    if (engine_->kernels.split) planes_ = Buffer<uint8_t>(plane_bytes(batch, widest / 2));
     scale_ = Buffer<float>(batch);
     cos_ = Buffer<float>(batch * half);
     sin_ = Buffer<float>(batch * half);
@@ -124,7 +125,7 @@ void Session::plan(const std::vector<Piece> &pieces) {
     tasks_.clear();
     runs_.clear();
     const int64_t half = engine_->config.head_dim / 2, group = engine_->group();
-    int64_t most = 0;
+    int64_t most = 0, most_planes = 0;
     for (size_t i = 0, end; i < pieces.size(); i = end) {
         for (end = i; end < pieces.size() && pieces[end].lane == pieces[i].lane;) end++;
         for (int64_t head = 0; head < engine_->config.kv_heads; head++) {
@@ -135,6 +136,8 @@ void Session::plan(const std::vector<Piece> &pieces) {
                 const int64_t width = (kTile + stop - begin) * group;
                 const int64_t step = std::max<int64_t>(1, std::min(kAttentionRows, kScoreMemory / width));
                 most = std::max(most, step * width);
+                const int64_t pairs = std::max(engine_->config.head_dim, kTile + stop - begin) / 2;
+                most_planes = std::max(most_planes, plane_bytes(step * group, pairs));
                 for (int64_t r = 0; r < piece.count; r += step) {
                     const int64_t task = static_cast<int64_t>(tasks_.size());
                     const int64_t count = std::min(step, piece.count - r);
@@ -153,6 +156,10 @@ void Session::plan(const std::vector<Piece> &pieces) {
             s.scores = Buffer<float>(scratch_scores_);
             s.weights = Buffer<int16_t>(scratch_scores_);
         }
+    }
+    if (engine_->kernels.split && most_planes > scratch_planes_) {
+        scratch_planes_ = most_planes + most_planes / 2;
+        for (Scratch &s : scratch_) s.planes = Buffer<uint8_t>(scratch_planes_);
     }
     engine_->pool.pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t stop, int) {
         for (int64_t r = begin; r < stop; r++)
@@ -178,9 +185,10 @@ Quantised Session::quantised(int64_t width, const Make &make) {
             int16_t *q = q_.data() + r * stride;
             q[stride - 1] = 0;  // the padding of an odd width
             make(r, scratch_[thread].row.data(), q, scale_.data() + r);
+            if (engine_->kernels.split) engine_->kernels.split(q, stride / 2, r, planes_.data());
         }
     });
-    return {q_.data(), stride, scale_.data()};
+    return {q_.data(), stride, scale_.data(), planes_.data()};
 }
 
 void Session::embed() {
@@ -301,7 +309,7 @@ void Session::attend(int64_t layer, const Piece &piece, const Task &task, Scratc
                       query_.data() + at * dim, sink_query_.data() + at * dim,
                       factor_.data() + at, sink_factor_.data() + at, task.count * group, group,
                       slot_.data() + task.first, window_, begin, end, scratch.scores.data(),
-                      scratch.weights.data(),
+                      scratch.weights.data(), scratch.planes.data(),
                       mixed_.data() + task.first * queries + task.kv_head * group * dim, queries});
 }
 

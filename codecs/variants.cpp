@@ -1,7 +1,28 @@
 // Dispatch by processor; see variants.hpp.
 #include "variants.hpp"
 
+#ifdef NACRITH_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace nacrith {
+
+#ifdef NACRITH_AMX
+// Whether the processor has tiles of int8, and the system saves them and grants them to this process: they
+// are 8 KiB more for every thread that uses them, and for alternate signal stacks, so Linux, from 5.16 on,
+// wants to be asked. The answer holds for all threads. To be called only where there is AVX-512: xgetbv.
+static bool tiles_granted() {
+    constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // CPUID.(7, 0).EDX
+    constexpr unsigned kState = 3u << 17;                   // XCR0: configuration and data
+    constexpr long kRequest = 0x1023, kTileData = 18;       // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTile) == 0 || (d & kInt8) == 0) return false;
+    asm volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    return (a & kState) == kState && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+#endif
 
 std::vector<const Kernels *> runnable_kernels() {
     std::vector<const Kernels *> found;
@@ -11,8 +32,12 @@ std::vector<const Kernels *> runnable_kernels() {
 #ifdef NACRITH_AVX512
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni"))
+        __builtin_cpu_supports("avx512vnni")) {
+#ifdef NACRITH_AMX
+        if (tiles_granted()) found.push_back(&amx_kernels());
+#endif
         found.push_back(&avx512_kernels());
+    }
 #endif
 #ifdef NACRITH_AVX2
     if (__builtin_cpu_supports("avx2")) found.push_back(&avx2_kernels());

@@ -17,7 +17,7 @@ std::vector<const Kernels *> runnable_kernels();
 // on a processor that computes wrongly, must never write an archive.
 const std::vector<const Kernels *> &trusted_kernels();
 
-// Whether the kernels answer a few questions as the portable ones do. Takes less than a millisecond.
+// Whether the kernels answer a few questions as the portable ones do. Takes about a millisecond.
 bool faithful(const Kernels &kernels);
 
 // What the kernels answer to the question of number `seed`, as bytes. Questions are shapes and values, the

@@ -134,6 +134,8 @@ def test_all_kernels_for_this_processor_are_there():
             want.insert(0, "avx2")
         if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= flags:
             want.insert(0, "avx512")
+            if {"amx_tile", "amx_int8"} <= flags:
+                want.insert(0, "amx")
     else:
         pytest.skip(f"no list of the instructions of {machine} on {sys.platform}")
     assert want == KERNELS

@@ -112,7 +112,7 @@ const char *first_difference(const Kernels &kernels, uint64_t questions, uint64_
 }
 
 // FNV-1a of the portable kernels' answers to the first questions: the same on every processor.
-constexpr uint64_t kDigest = 0xa5d5aad62cec3602;
+constexpr uint64_t kDigest = 0x33965e561a466c05;
 
 uint64_t digest() {
     uint64_t hash = 0xcbf29ce484222325u;

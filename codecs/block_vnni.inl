@@ -1,0 +1,43 @@
+// The `block` of kernels.inl by AVX-512 VNNI, included before it by the sets that have these instructions.
+//
+// The packing of the AVX2 kernels fits as it is: the 32 bytes of a tile and a pair of columns widen to one
+// register, and one vpdpwssd multiplies it by a pair of activations and adds. It wraps and does not
+// saturate, so sums are exact where they fit 32 bits, as `block` may assume. Activations of two int8
+// planes by vpdpbusd would take as many multiplications.
+
+constexpr int64_t kRows = 12;
+
+inline __m512i widened(const int8_t *w) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(w)));
+}
+
+inline __m512i pair_of(const int16_t *q) {
+    int32_t pair;
+    std::memcpy(&pair, q, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+
+// Sum i is of row i % M, over every sets-th pair from i / M on: with few rows it takes several sums of
+// each to hide the instruction's latency of five cycles.
+template <int M, int... i>
+inline void block_rows(std::integer_sequence<int, i...>, const int8_t *w, int64_t pairs, const int16_t *q,
+                       int64_t stride, int32_t *acc) {
+    constexpr int64_t sets = sizeof...(i) / M;
+    __m512i sum[] = {(static_cast<void>(i), _mm512_setzero_si512())...};
+    const int16_t *const row[] = {(q + i % M * stride)...};
+    const auto add_pair = [w](__m512i &to, const int16_t *from, int64_t p) {
+        to = _mm512_dpwssd_epi32(to, widened(w + p * 2 * kTile), pair_of(from + 2 * p));
+    };
+    int64_t p = 0;
+    for (; p + sets <= pairs; p += sets) (add_pair(sum[i], row[i], p + i / M), ...);
+    for (; p < pairs; p++) ((i < M ? add_pair(sum[i], row[i], p) : void()), ...);
+    const auto join = [](__m512i &to, __m512i more) { to = _mm512_add_epi32(to, more); };
+    ((i < M ? void() : join(sum[i % M], sum[i])), ...);
+    ((i < M ? _mm512_storeu_si512(acc + i * kTile, sum[i]) : void()), ...);
+}
+
+template <int M>
+void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int32_t *acc) {
+    constexpr int sets = M <= 3 ? 4 : 12 / M;
+    block_rows<M>(std::make_integer_sequence<int, M * sets>(), w, pairs, q, stride, acc);
+}

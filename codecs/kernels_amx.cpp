@@ -1,0 +1,187 @@
+// The kernels for x86-64 with AMX (tiles of int8) beside AVX-512 VNNI; run only where Linux has granted the
+// tiles to the process, see variants.cpp.
+//
+// A tile is 16 rows of 64 bytes. One instruction adds to 16 x 16 sums the products of 16 rows of activations
+// and 64 columns of 16 rows of weights: 16384 of them, where vpdpwssd has 32. It takes bytes, so activations
+// come in two planes, 256 * high + low (kernels.hpp), each with sums of its own: low ones are unsigned
+// (tdpbusd), high ones signed (tdpbssd).
+//
+// Weights stay packed as for all other sets, in pairs of columns, where a tile wants fours: one vpermw
+// for each 64 bytes makes the one of the other, in the shadow of the multiplication. So there is one copy
+// of the weights, and few rows, whose time is that of reading it, take the kernels of AVX-512.
+//
+// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18; Linux,
+// Documentation/arch/x86/xstate.rst.
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "kernels.hpp"
+
+namespace nacrith {
+namespace {
+
+#include "block_vnni.inl"
+#include "kernels.inl"
+
+constexpr int64_t kFew = 4;        // rows that AVX-512 multiplies as fast, by the throughputs in the manuals
+constexpr int64_t kTileRows = 16;  // of activations
+constexpr int64_t kTileBytes = kTileRows * kPlaneColumns;
+constexpr int64_t kAtOnce = 2 * kTileRows;  // rows that share a tile of weights: four tiles of sums
+constexpr int64_t kStepPairs = kPlaneColumns / 2;
+static_assert(kChunk % kAtOnce == 0 && kTile == 16 && kPlaneColumns == 64);
+
+// Keeps what the compiler may not know to be read or written by tile instructions in its place.
+inline void settle_memory() { asm volatile("" ::: "memory"); }
+
+// Tile registers are in use from here to the end of the scope. They belong to the thread: released, they
+// cost nothing when the system switches to another.
+class Tiles {
+public:
+    Tiles() { _tile_loadconfig(&kConfig); }
+    ~Tiles() { _tile_release(); }
+    Tiles(const Tiles &) = delete;
+    Tiles &operator=(const Tiles &) = delete;
+
+private:
+    struct alignas(64) Config {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    };
+    static_assert(sizeof(Config) == 64);
+    static constexpr Config kConfig = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16}};
+};
+
+void split(const int16_t *q, int64_t pairs, int64_t row, uint8_t *planes) {
+    const int64_t steps = (pairs + kStepPairs - 1) / kStepPairs;
+    uint8_t *to = planes + row / kTileRows * steps * 2 * kTileBytes + row % kTileRows * kPlaneColumns;
+    const __m512i low_byte = _mm512_set1_epi16(255);
+    // Packing takes turns between its operands every eight bytes; this undoes it.
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    for (int64_t left = 2 * pairs; left > 0; left -= kPlaneColumns, q += kPlaneColumns, to += 2 * kTileBytes) {
+        const uint64_t valid = left < kPlaneColumns ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
+        const __m512i a = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(valid), q);
+        const __m512i b = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(valid >> 32), q + 32);
+        const __m512i low = _mm512_packus_epi16(_mm512_and_si512(a, low_byte), _mm512_and_si512(b, low_byte));
+        const __m512i high = _mm512_packs_epi16(_mm512_srai_epi16(a, 8), _mm512_srai_epi16(b, 8));
+        _mm512_storeu_si512(to, _mm512_maskz_permutexvar_epi64(0xff, order, low));
+        _mm512_storeu_si512(to + kTileBytes, _mm512_maskz_permutexvar_epi64(0xff, order, high));
+    }
+}
+
+// Up to 64 columns of weights, `pairs` pairs: from [pair][16][2] to the tile's [column / 4][16][4]. Columns
+// beyond may be anything, since those of the planes are zeros.
+inline void unpack(const int8_t *w, int64_t pairs, int8_t *tile) {
+    alignas(64) static constexpr uint16_t kFours[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i fours = _mm512_load_si512(kFours);
+    if (pairs > kStepPairs) pairs = kStepPairs;
+    for (int64_t p = 0; p < pairs; p += 2, w += 4 * kTile, tile += 4 * kTile) {
+        const __mmask16 valid = p + 1 < pairs ? 0xffff : 0xff;
+        _mm512_storeu_si512(tile, _mm512_permutexvar_epi16(fours, _mm512_maskz_loadu_epi32(valid, w)));
+    }
+}
+
+// acc[m][n]: the sums of rows m < 16 or, if `both`, m < 32, of planes that begin with these rows' tiles.
+//
+// The low plane's sums are within 255 * 128 * 2 * pairs, which leaves 32 bits beyond 65792 columns, and the
+// high plane's are multiplied by 256. All of it is done modulo 2^32, in tiles as well, and the whole sum fits
+// 32 bits (kernels.inl, block), so that it comes out exactly.
+void multiply(const int8_t *w, int64_t pairs, const uint8_t *planes, bool both, int32_t *acc) {
+    constexpr int64_t kRing = 4, kAhead = 2;  // steps: stores are no news to a load of a tile soon after
+    alignas(64) int8_t ring[kRing][kTileBytes];
+    alignas(64) int32_t low[kAtOnce * kTile], high[kAtOnce * kTile];
+    const int64_t steps = (pairs + kStepPairs - 1) / kStepPairs;
+    const auto prepare = [&](int64_t s) {
+        if (s < steps) unpack(w + s * kStepPairs * 2 * kTile, pairs - s * kStepPairs, ring[s % kRing]);
+    };
+    for (int64_t s = 0; s < kAhead; s++) prepare(s);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t s = 0; s < steps; s++) {
+        prepare(s + kAhead);
+        settle_memory();
+        const uint8_t *first = planes + s * 2 * kTileBytes, *second = first + steps * 2 * kTileBytes;
+        _tile_loadd(4, ring[s % kRing], 4 * kTile);
+        _tile_loadd(5, first, kPlaneColumns);
+        _tile_loadd(6, first + kTileBytes, kPlaneColumns);
+        _tile_dpbusd(0, 5, 4);
+        _tile_dpbssd(1, 6, 4);
+        if (both) {
+            _tile_loadd(5, second, kPlaneColumns);
+            _tile_loadd(6, second + kTileBytes, kPlaneColumns);
+            _tile_dpbusd(2, 5, 4);
+            _tile_dpbssd(3, 6, 4);
+        }
+    }
+    constexpr int64_t kRowBytes = kTile * sizeof *acc;
+    _tile_stored(0, low, kRowBytes);
+    _tile_stored(1, high, kRowBytes);
+    if (both) {
+        _tile_stored(2, low + kTileRows * kTile, kRowBytes);
+        _tile_stored(3, high + kTileRows * kTile, kRowBytes);
+    }
+    settle_memory();
+    const int64_t sums = both ? kAtOnce * kTile : kTileRows * kTile;
+    for (int64_t i = 0; i < sums; i++)
+        acc[i] = static_cast<int32_t>(static_cast<uint32_t>(low[i]) + (static_cast<uint32_t>(high[i]) << 8));
+}
+
+void linear_by_tiles(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
+                     const Output &out) {
+    if (count <= kFew || matrix.wide) return linear(matrix, begin, end, x, count, out);
+    const Tiles in_use;
+    for (int64_t c0 = 0; c0 < count; c0 += kChunk) {
+        const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
+        for (int64_t tile = begin; tile < end; tile++) {
+            const int64_t n0 = tile * kTile, valid = n0 + kTile < matrix.rows ? kTile : matrix.rows - n0;
+            for (int64_t r = c0; r < c1; r += kAtOnce) {
+                const int64_t m = r + kAtOnce < c1 ? kAtOnce : c1 - r;
+                alignas(64) int32_t acc[kAtOnce * kTile];
+                multiply(matrix.packed + n0 * matrix.pairs * 2, matrix.pairs,
+                         x.planes + plane_bytes(r, matrix.pairs), m > kTileRows, acc);
+                for (int64_t i = 0; i < m; i++)
+                    finish(acc + i * kTile, matrix.scales, x.scale[r + i], r + i, n0, valid, out);
+            }
+        }
+    }
+}
+
+// Rows of attention by tiles, in the task's planes.
+class TileRows {
+public:
+    static constexpr int64_t kMost = kAtOnce;
+
+    TileRows(const Attention &a, const int16_t *q, int64_t count, int64_t pairs, int64_t stride)
+        : planes_(a.planes), pairs_(pairs) {
+        for (int64_t r = 0; r < count; r++) split(q + r * stride, pairs, r, a.planes);
+    }
+    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+        multiply(w, pairs_, planes_ + plane_bytes(first, pairs_), m > kTileRows, acc);
+    }
+
+private:
+    const uint8_t *const planes_;
+    const int64_t pairs_;
+};
+
+void attend_by_tiles(const Attention &a) {
+    if (a.count <= kFew) return attend(a);
+    const Tiles in_use;
+    attend<TileRows>(a);
+}
+
+}  // namespace
+
+const Kernels &amx_kernels() {
+    static const Kernels table = {"amx", linear_by_tiles, quantise, norm,    silu,  rotate, attend_by_tiles,
+                                  shift, weigh,           portion,  above,   split};
+    return table;
+}
+
+}  // namespace nacrith
