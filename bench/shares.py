@@ -26,19 +26,17 @@ FREQUENCY = 499  # samples a second and core
 NATIVE = "libnacrith_native"
 
 PARTS = (
-    ("matrix products", NATIVE, r"block_of|linear"),
-    ("attention", NATIVE, r"attend|attention|store_value|Session::(store|settle|plan)|turn|rotate"),
-    ("norms, rounding, SiLU", NATIVE, r"quantise|norm|silu|embed|rescale|add"),
-    (
-        "distribution, predictors",
-        NATIVE,
-        r"cascade|ngram|ensemble|Ngram|Cascade|Ensemble|Match|Bias|exp2|weights|cdf",
-    ),
-    ("pool of threads", NATIVE, r"Pool::"),
+    ("matrix products", NATIVE, r"block_of|linear|multiply|split"),
+    ("attention", NATIVE, r"attend|store_(key|value)|rotate|rotation|Session::(store|settle|plan|attention)"),
+    ("norms, rounding, SiLU", NATIVE, r"quantise|::norm|silu|embed"),
+    ("predictors", NATIVE, r"Cascade|Ensemble::(update|learn|check)|Generation|Ngram|Match|StateMap"),
+    ("distribution", NATIVE, r"Ensemble|shift|weigh|portion|above"),
+    ("waiting of the pool's threads", NATIVE, r"Pool::(work|start)"),
     ("the rest of the native core", NATIVE, r""),
-    ("Python and numpy", r"python|_multiarray|openblas|\.so", r""),
+    ("range coder", r"constriction", r""),
     ("operating system", r"kernel", r""),
-    ("C library (copies, memory)", r"libc|libm|ld-linux|vdso", r""),
+    ("C library (copies, memory)", r"libc\.|libm\.|libstdc|ld-linux|vdso", r""),
+    ("Python and numpy", r"python|_multiarray|openblas|\.so", r""),
 )
 """Name, pattern of the library, pattern of the function; the first that fits counts."""
 
