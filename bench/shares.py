@@ -2,7 +2,8 @@
 
     python -m bench.shares FILE [--head N] [--lanes N] [--threads T] [--model M] [--out DIR]
 
-The file is coded at the default level's settings as `lanes` blocks side by side, then as one block, under
+The file is coded at the default level as `lanes` blocks side by side, then as one block, and a tenth of it
+as `lanes` blocks by the numpy engine, which is what there was before the native core, under
 `perf record` (Linux; Debian's package linux-perf); samples are put down to the function of the native core or
 the library that was running. Unlike `bench.speed --parts coding`, which times calls from Python, this sees
 into the engine. Loading the model is left out of account. Saves `shares.md` in DIR (default bench/results).
@@ -11,6 +12,7 @@ into the engine. Loading the model is left out of account. Saves `shares.md` in 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -33,6 +35,7 @@ PARTS = (
     ("distribution", NATIVE, r"Ensemble|shift|weigh|portion|above"),
     ("waiting of the pool's threads", NATIVE, r"Pool::(work|start)"),
     ("the rest of the native core", NATIVE, r""),
+    ("matrix products", r"openblas", r""),
     ("range coder", r"constriction", r""),
     ("operating system", r"kernel", r""),
     ("C library (copies, memory)", r"libc\.|libm\.|libstdc|ld-linux|vdso", r""),
@@ -106,17 +109,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         fifo, record = Path(folder, "control"), Path(folder, "record")
         subprocess.run(["mkfifo", fifo], check=True)
-        for way, lanes in (("encode", args.lanes), ("decode", args.lanes), ("decode", 1)):
-            head = args.head if lanes > 1 else args.head // 5  # one lane is slow
+        for way, lanes, engine, part in (
+            ("encode", args.lanes, "native", 1),
+            ("decode", args.lanes, "native", 1),
+            ("decode", 1, "native", 5),  # slower, so that less will do
+            ("encode", args.lanes, "numpy", 10),
+            ("decode", args.lanes, "numpy", 10),
+        ):
+            head = args.head // part
             child = [sys.executable, "-m", "bench.shares", str(args.file.resolve()), "--head", str(head)]
             child += ["--lanes", str(lanes), "--threads", str(args.threads), "--child", way, str(fifo)]
             child += ["--model", args.model] if args.model else []
             command = ["perf", "record", "-q", "-F", str(FREQUENCY), "-D", "-1", f"--control=fifo:{fifo}"]
-            subprocess.run([*command, "-o", str(record), "--", *child], check=True, cwd=ROOT)
-            columns[f"{way}, {lanes} lanes"] = shares(record)
-    names = [name for name, _, _ in PARTS] + ["other"]
+            environment = os.environ | {"NACRITH_BACKEND": engine}
+            subprocess.run([*command, "-o", str(record), "--", *child], check=True, cwd=ROOT, env=environment)
+            columns[f"{engine}: {way}, {lanes} lane{'s' * (lanes > 1)}"] = shares(record)
+    names = [*dict.fromkeys(name for name, _, _ in PARTS), "other"]
     rows = [[name, *(f"{found.get(name, 0):.1%}" for found in columns.values())] for name in names]
-    text = f"{args.file.name}, first {args.head:,} bytes (a fifth of them in one lane); {machine()}\n\n"
+    text = f"{args.file.name}, first {args.head:,} bytes (of them a fifth in one lane, a tenth with numpy); "
+    text += f"{machine()}\n\n"
     text += markdown_table(["share of the processor's time", *columns], rows)
     print(text)
     args.out.mkdir(exist_ok=True)
