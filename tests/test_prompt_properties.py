@@ -37,6 +37,8 @@ def check_faithful(result: Compressed, escaped: bool = False) -> None:
     kept = [(s.start, s.end) for s in result.spans if s.kept]
     assert "".join(result.origin[a:b] for a, b in kept) == result.text
     for (_, a), (b, _) in pairwise(kept) if not escaped else ():
+        if a == b:  # neighbours in the original, such as an escape and the word behind it
+            continue
         left, right = result.origin[a - 1], result.origin[b]
         assert not (left.isascii() and left.isalnum() and right.isascii() and right.isalnum())
 
@@ -184,6 +186,7 @@ def check_shape(before: object, after: object) -> None:
 
 
 @settings(max_examples=80, deadline=None)
+@example(value=[["The. The\nnot The. 0\x1f\x1b"]], ascii_only=False, scorer="lexrank", rate=0.25)
 @given(value=values, ascii_only=st.booleans(), scorer=st.sampled_from(SCORERS), rate=st.floats(0, 1))
 def test_json_stays_valid(value: object, ascii_only: bool, scorer: str, rate: float) -> None:
     source = json.dumps(value, ensure_ascii=ascii_only, indent=random.Random(rate).choice([None, 2]))
