@@ -7,7 +7,10 @@ and the peak memory of the process.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from typing import Any
 from bench import common
 
 Codec = Callable[[bytes], bytes]
+_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,24 @@ def _ppmd(order: int, memory: int = 256 << 20) -> Callable[[], tuple[str, Codec,
     return load
 
 
+def _zpaq() -> tuple[str, Codec, Codec]:
+    """zpaq's strongest method, context mixing; Debian's package zpaq. Its archives name the file."""
+
+    def compress(data: bytes) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "f").write_bytes(data)
+            subprocess.run(["zpaq", "add", "f.zpaq", "f", "-m5", "-t1"], cwd=folder, check=True, **_QUIET)
+            return (Path(folder) / "f.zpaq").read_bytes()
+
+    def decompress(data: bytes) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "f.zpaq").write_bytes(data)
+            subprocess.run(["zpaq", "extract", "f.zpaq", "-t1"], cwd=folder, check=True, **_QUIET)
+            return (Path(folder) / "f").read_bytes()
+
+    return "zpaq of this machine", compress, decompress
+
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -112,6 +134,7 @@ PEERS = {
         Peer("brotli 11", _brotli),
         Peer("PPMd o6", _ppmd(6)),
         Peer("PPMd o16", _ppmd(16)),
+        *([Peer("zpaq -m5", _zpaq)] if shutil.which("zpaq") else []),
     )
 }
 

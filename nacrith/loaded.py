@@ -35,18 +35,20 @@ _lock = threading.Lock()
 def for_encoding(
     level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
 ) -> ModelCodec:
-    """The codec of `level` over `model`: a name, file or loaded model; None for the default. backend: what
-    runs it, see `load_model`."""
+    """The codec of `level` over `model`: a name, file or loaded model; None for the level's own. backend:
+    what runs it, see `load_model`."""
     global _held
     from nacrith import codec
 
+    if model is None:
+        model = codec.default_model(level, backend)
     with _lock:
         settings = (backend or EXACT, threads)
         found = _find(model, settings)
         if found is None:
             _held = None  # frees the old model before the new one is loaded
         result = codec.for_encoding(level, model if found is None else found, threads, backend=backend)
-        if model is None or isinstance(model, str):
+        if isinstance(model, str):
             _held = _Held(result.model, model, False, settings)
         return result
 

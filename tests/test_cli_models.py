@@ -17,6 +17,8 @@ from clirunner import COMMAND, ROOT, Result, environment, hearing, nacrith, on_t
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from small_models import TINY, TINY_HF, tiny
 
+from nacrith.models import store
+
 # Long enough that the model's entry in the long form pays.
 PROSE = (ROOT / "README.md").read_bytes()[10:900]
 HEAVY = {"numpy", "torch", "tokenizers", "gguf", "huggingface_hub"}
@@ -42,9 +44,9 @@ class Here:
         return nacrith("models", *arguments, **{**self.env(), **env})
 
     def listed(self) -> list[dict[str, object]]:
-        """What is here, of `list --json`."""
+        """What the cache has, of `list --json`."""
         rows = [json.loads(line) for line in self.models("list", "--json").out.splitlines()]
-        return [row for row in rows if row["kind"] != "known"]
+        return [row for row in rows if row["kind"] not in ("embedded", "known")]
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_pull_use_and_remove(here: Here, tmp_path: Path) -> None:
     assert nacrith("-dc", archive, **here.env()).out == PROSE
     assert REPO.encode() in nacrith("info", "-v", archive).out
 
-    assert here.models("verify").out.decode().startswith(path.stem)
+    assert here.models("verify", REPO).out.decode().startswith(path.stem)
     (row,) = here.listed()
     assert (row["kind"], row["name"], row["source"]) == ("model", "tiny-llama", f"{REPO}@{COMMIT}")
     assert row["last_used"] is not None
@@ -110,10 +112,27 @@ def test_list(here: Here) -> None:
     (here.cache / "bad.nacm").write_bytes(b"")
     lines = here.models("list", "-v").out.decode().splitlines()
     assert lines[0].split() == ["name", "fingerprint", "size", "used", "source"]
-    assert lines[1].startswith("bad ")
-    assert "model file" in lines[1]
-    assert lines[3].split()[:4] == ["tiny", tiny().fingerprint.hex()[:16], f"{TINY.stat().st_size:,}", "-"]
-    assert str(here.cache / "tiny.nacm") in lines[4]
+    assert lines[1].startswith(store.DEFAULT_MODEL)
+    assert lines[1].endswith("part of nacrith")
+    assert lines[3].startswith("bad ")
+    assert "model file" in lines[3]
+    assert lines[5].split()[:4] == ["tiny", tiny().fingerprint.hex()[:16], f"{TINY.stat().st_size:,}", "-"]
+    assert str(here.cache / "tiny.nacm") in lines[6]
+
+
+def test_the_embedded_model(here: Here) -> None:
+    assert here.models("verify").out.startswith(f"{store.DEFAULT_MODEL}: ok, ".encode())
+    path = Path(here.models("path", store.DEFAULT_MODEL).out.decode().strip())
+    assert path.is_dir()
+    done = here.models("rm", "-f", store.DEFAULT_MODEL)
+    assert done.code == 1
+    assert done.said("part of nacrith")
+    assert path.is_dir()
+    text = here.cache.with_name("text")
+    text.write_bytes(PROSE)
+    assert nacrith("-k", text, **here.env()).code == 0  # nothing was pulled or converted
+    assert nacrith("-dc", f"{text}.nac", **here.env()).out == PROSE
+    assert not here.cache.exists()
 
 
 def test_convert(here: Here) -> None:

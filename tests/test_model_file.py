@@ -220,3 +220,30 @@ def test_the_model_states_what_it_is():
     for window in (7, 513):
         with pytest.raises(ValueError, match=f"window {window}"):
             model.session(1, window)
+
+
+def test_parts_are_as_good_as_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(modelfile, "PART_BYTES", 50_000)
+    directory = tmp_path / "tiny.nacm"
+    modelfile.split(TINY, directory)
+    parts = sorted(directory.iterdir())
+    assert len(parts) > 2
+    assert b"".join(p.read_bytes() for p in parts) == CONTENT
+    assert max(p.stat().st_size for p in parts) <= 50_000
+    assert modelfile.size(directory) == len(CONTENT)
+    assert modelfile.fingerprint(directory) == tiny().fingerprint
+    (directory / "README.md").write_text("not a part")
+    found = modelfile.read(directory)
+    assert found.config == tiny().config
+    for name, tensor in tiny().tensors.items():
+        assert np.array_equal(found.tensors[name], tensor)
+        assert not found.tensors[name].flags.writeable
+    parts[1].write_bytes(parts[1].read_bytes()[:-1])
+    with pytest.raises(ModelError, match=f"bytes long, not {len(CONTENT)}"):
+        modelfile.read(directory)
+
+
+def test_a_directory_without_parts_is_no_model(tmp_path):
+    assert modelfile.fingerprint(tmp_path) == b""
+    with pytest.raises(ModelError, match="empty model file"):
+        modelfile.read(tmp_path)

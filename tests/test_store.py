@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_models import TINY, TINY_HF, tiny
 
+from nacrith import codec
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import library, records, store
 from nacrith.models.exact import convert as convert_module
@@ -21,6 +24,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("NACRITH_MODEL", raising=False)
     monkeypatch.setenv("NACRITH_MODEL_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def cached_entries() -> Iterator[library.Entry]:
+    return (entry for entry in library.entries() if entry.kind != "embedded")
 
 
 @pytest.fixture
@@ -115,6 +122,34 @@ def test_names(cache: Path, source: Path) -> None:
     assert store.find("by-hand") == cache / "by-hand.nacm"
 
 
+def test_the_package_brings_the_default_model(cache: Path) -> None:
+    path = store.find(None)
+    file = modelfile.read(path)
+    assert (file.name, path.stem) == (store.DEFAULT_MODEL, store.DEFAULT_MODEL)
+    card = (path.parent / "README.md").read_text()
+    assert file.fingerprint.hex() in card
+    assert store.find_by_fingerprint(file.fingerprint[:4], "") == path
+    assert modelfile.size(path) <= 40_000_000
+    assert all(part.stat().st_size <= 16 << 20 for part in path.iterdir())
+    with pytest.raises(ModelError, match="exact engine alone"):
+        store.find_source(store.DEFAULT_MODEL)
+    assert not cache.exists()
+
+
+def test_the_large_model_is_preferred_where_it_is(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = store.CARRIERS[store.LARGE_MODEL]
+    monkeypatch.setitem(store.CARRIERS, store.LARGE_MODEL, dataclasses.replace(carrier, package="no_such"))
+    assert store.preferred(large=True) == store.preferred(large=False) == store.DEFAULT_MODEL
+    cache.mkdir()
+    shutil.copy(TINY, cache / f"{store.LARGE_MODEL}-{carrier.fingerprint[:16]}.nacm")
+    assert store.preferred(large=True) == store.LARGE_MODEL
+    assert store.preferred(large=False) == store.DEFAULT_MODEL
+    assert codec.default_model(9) == codec.default_model(1, "llama.cpp") == store.LARGE_MODEL
+    assert codec.default_model(7) == store.DEFAULT_MODEL
+
+
 def test_the_newest_of_a_name_is_meant(cache: Path, source: Path) -> None:
     old = store.convert(source, "x")
     new = cache / f"x-{tiny().fingerprint.hex()[:16]}.nacm"
@@ -184,9 +219,9 @@ def test_a_cache_that_is_only_read(cache: Path, source: Path) -> None:
 
 def test_last_use(cache: Path, source: Path) -> None:
     path = store.convert(source)
-    assert next(library.entries()).last_used is None
+    assert next(cached_entries()).last_used is None
     store.find_by_fingerprint(modelfile.fingerprint(path)[:4], "")
-    used = next(library.entries()).last_used
+    used = next(cached_entries()).last_used
     assert used is not None
     assert used >= path.stat().st_mtime - 1
     store.find(str(TINY))
@@ -204,23 +239,23 @@ def test_removal_takes_the_records_along(cache: Path, source: Path, conversions:
 
 def test_verification(cache: Path, source: Path) -> None:
     path = store.convert(source)
-    (entry,) = library.entries()
+    (entry,) = cached_entries()
     library.verify(entry)
     other = path.rename(cache / f"{entry.name}-{'0' * 16}.nacm")
     with pytest.raises(ModelError, match="not what its name says"):
         library.verify(library.select(entry.name)[0])
     known = other.rename(cache / f"smollm2-135m-{entry.fingerprint[:16]}.nacm")
     with pytest.raises(ModelError, match="another model than the smollm2-135m"):
-        library.verify(next(library.entries()))
+        library.verify(next(cached_entries()))
     data = bytearray(known.read_bytes())
     data[-1] ^= 1
     known.unlink()  # it may still be mapped
     path.write_bytes(data)
     with pytest.raises(ModelError, match="fingerprint"):
-        library.verify(next(library.entries()))
+        library.verify(next(cached_entries()))
     path.unlink()
     path.write_bytes(data[:50])
-    (entry,) = library.entries()
+    (entry,) = cached_entries()
     assert entry.kind == "damaged"
     with pytest.raises(ModelError, match=path.name):
         library.verify(entry)
@@ -241,4 +276,4 @@ def test_foreign_files_are_no_downloads(cache: Path) -> None:
     folder.mkdir(parents=True)
     for text in ("", "5", "{}", json.dumps({"source": "../x", "files": []}), json.dumps({"source": "a/b"})):
         (folder / "nacrith.json").write_text(text)
-        assert list(library.entries()) == []
+        assert list(cached_entries()) == []

@@ -228,6 +228,7 @@ def _ask(question: str) -> None:
 def _cells(entry: Entry) -> dict[str, str]:
     used = "-" if entry.last_used is None else time.strftime("%Y-%m-%d", time.localtime(entry.last_used))
     notes = {
+        "embedded": "",
         "model": "",
         "source": " (not converted)",
         "partial": " (incomplete)",

@@ -137,7 +137,7 @@ def level_options(function: Function) -> Function:
 
 
 model_option = click.option(
-    "-m", "--model", metavar="MODEL", help="A model's name or file (default: smollm2-135m)."
+    "-m", "--model", metavar="MODEL", help="A model's name or file (default: the level's)."
 )
 backend_option = click.option(
     "--backend",

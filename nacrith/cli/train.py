@@ -37,7 +37,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--steps", metavar="N", type=click.IntRange(1), help="Of training (default: 3 passes).")
 @click.option("--length", metavar="N", type=click.IntRange(16), default=512, help="Tokens of a window.")
 @click.option("--count", metavar="N", type=click.IntRange(1), default=8, help="Windows of a step.")
-@click.option("--rate", metavar="X", type=click.FloatRange(0, 1), help="Learning rate.")
+@click.option(
+    "--rate",
+    metavar="X",
+    type=click.FloatRange(0, 1),
+    help="Learning rate of matrices with entries of about 0.05; others in proportion.",
+)
 @click.option("--muon", is_flag=True, help="Train matrices with Muon: for GPUs and large steps.")
 @click.option(
     "--distil", metavar="X", type=click.FloatRange(0, 1), default=0.0, help="Weight of the teacher."
@@ -108,13 +113,13 @@ def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, opti
     from nacrith.training.lm.job import Job
     from nacrith.training.lm.loop import Recipe
 
-    scratch, smaller = options["scratch"], options["layers"] or options["ffn"] or options["vocab"]
+    scratch = options["scratch"]
     recipe = Recipe(
         steps=options["steps"] or 0,
         length=options["length"],
         count=options["count"],
         at_once=min(options["count"], 64 if options["device"].startswith("cuda") else 8),
-        rate=options["rate"] or (1e-3 if scratch else 6e-4 if smaller else 2e-4),
+        rate=options["rate"] or (2.5e-3 if scratch else 1e-4),
         muon=options["muon"],
         distil=options["distil"],
         seed=options["seed"],

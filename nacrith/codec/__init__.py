@@ -18,21 +18,32 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nacrith")
 
-__all__ = ["for_decoding", "for_encoding"]
+__all__ = ["default_model", "for_decoding", "for_encoding"]
 
 # numpy and the model come with the first call, so that `nacrith.codec.levels` alone is light.
+
+
+def default_model(level: int, backend: str | None = None) -> str:
+    """The name of the model that a level takes where none is asked for."""
+    from nacrith.codec.params import EXACT
+    from nacrith.models import store
+
+    if backend not in (None, EXACT):
+        return store.LARGE_MODEL
+    return store.preferred(LEVELS[level].large)
 
 
 def for_encoding(
     level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
 ) -> ModelCodec:
-    """The codec of `level` (1..9). model, backend: what load_model takes, or a loaded model."""
+    """The codec of `level` (1..9). model: a name, a file or a loaded model, None for the level's own.
+    backend: see `load_model`."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import CodingParams
     from nacrith.models import load_model
 
     if model is None or isinstance(model, str):
-        model = load_model(model, threads=threads, backend=backend)
+        model = load_model(model or default_model(level, backend), threads=threads, backend=backend)
     chosen = LEVELS[level]
     window = min(chosen.window, model.max_context)
     return ModelCodec(model, CodingParams(window, 1, chosen.capacity, binding_of(model)))

@@ -1,8 +1,8 @@
 """The levels: bundles of everything a user would otherwise have to tune.
 
-A level decides how content is cut into blocks and how far the model looks back. Blocks decode side by
-side, so more of them means faster decompression, and each starts without context, so fewer of them
-means smaller archives. Nothing here is part of the format: an archive records what was used.
+A level decides which model is taken, how content is cut into blocks and how far the model looks back. Blocks
+decode side by side, so more of them means faster decompression, and each starts without context, so fewer of
+them means smaller archives. Nothing here is part of the format: an archive records what was used.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ DEFAULT_LEVEL = 6
 
 @dataclass(frozen=True)
 class Level:
-    """window: tokens attended to. lanes: blocks aimed at for one super-block of text.
-    smallest, largest: bounds of a block's length in bytes. capacity: log2 of the contexts that the
-    n-grams of a block keep of each order in one generation: at most 420 bytes times 2^capacity a lane."""
+    """large: the better and slower model, where it is installed. window: tokens attended to. lanes: blocks
+    aimed at for one super-block of text. smallest, largest: bounds of a block's length in bytes. capacity:
+    log2 of the contexts that the n-grams of a block keep of each order in one generation: at most 420 bytes
+    times 2^capacity a lane."""
 
     window: int
     lanes: int
     smallest: int
     largest: int
     capacity: int
+    large: bool = False
 
 
 LEVELS = {
@@ -36,8 +38,8 @@ LEVELS = {
     5: Level(window=2048, lanes=16, smallest=24576, largest=131072, capacity=13),
     6: Level(window=2048, lanes=16, smallest=32768, largest=131072, capacity=13),
     7: Level(window=2048, lanes=12, smallest=40960, largest=262144, capacity=14),
-    8: Level(window=2048, lanes=8, smallest=49152, largest=524288, capacity=15),
-    9: Level(window=2048, lanes=4, smallest=65536, largest=1048576, capacity=16),
+    8: Level(window=2048, lanes=8, smallest=49152, largest=524288, capacity=15, large=True),
+    9: Level(window=2048, lanes=4, smallest=65536, largest=1048576, capacity=16, large=True),
 }
 
 

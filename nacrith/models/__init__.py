@@ -14,17 +14,18 @@ __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by
 def load_model(
     name_or_path: str | None = None, *, threads: int | None = None, backend: str | None = None
 ) -> LanguageModel:
-    """A model by name ("smollm2-135m"), by path (.nacm, .gguf, safetensors directory), or the default.
+    """A model by name ("nacrith-36m"), by path (.nacm, .gguf, safetensors directory), or the default.
     A GGUF or a directory is converted once, then its model is taken from the cache.
 
     backend: "exact" (None means the same); or "llama.cpp" or "transformers", which run a GGUF or a directory
-    as it is, in floats, and whose archives decode only where everything is as it was.
+    as it is, in floats, and whose archives decode only where everything is as it was; their default is
+    "smollm2-135m".
 
     Raises ModelMissingError if it is not on this machine; nothing is downloaded.
     """
     if backend in (None, bound.EXACT):
         return ExactModel(store.find(name_or_path), threads=threads)
-    source = store.find_source(name_or_path or store.DEFAULT_MODEL)
+    source = store.find_source(name_or_path or store.LARGE_MODEL)
     return floats.open_model(str(backend), source, bound.Settings.of_environment(threads))
 
 

@@ -21,9 +21,10 @@ from nacrith.models.reference import Reference
 class Entry:
     """A model in the cache, or one that can be had.
 
-    kind: "model" (converted), "damaged" (a model file that cannot be read), "source" (as it is on the
-    hub), "partial" (of which something is still to come), "known" (not here). source: where it comes
-    from; for a known one what to run. size: bytes on the disk. last_used: seconds since 1970.
+    kind: "embedded" (part of the package), "model" (converted), "damaged" (a model file that cannot be read),
+    "source" (as it is on the hub), "partial" (of which something is still to come), "known" (not here).
+    source: where it comes from; for a known one what to run. size: bytes on the disk. last_used: seconds
+    since 1970.
     """
 
     kind: str
@@ -39,11 +40,13 @@ class Entry:
     @property
     def label(self) -> str:
         """What tells it from every other entry."""
-        return self.path.stem if self.kind in ("model", "damaged") and self.path else self.source
+        return self.path.stem if self.kind in ("embedded", "model", "damaged") and self.path else self.source
 
 
 def entries() -> Iterator[Entry]:
-    """Everything that is in the cache: models in order of name, then downloads."""
+    """Everything that is here: what the package brings, models in order of name, downloads."""
+    for name, path in sorted(store.EMBEDDED.items()):
+        yield _embedded(name, path)
     for path in store.cached():
         yield _model(path)
     for download in downloads.kept(store.cache_directory()):
@@ -63,6 +66,8 @@ def known() -> Iterator[Entry]:
 def select(text: str) -> list[Entry]:
     """What goes by `text`, models before downloads; ModelMissingError if nothing does."""
     reference = store.HUB_MODELS.get(text) or Reference.parse(text)
+    if text in store.EMBEDDED:
+        return [_embedded(text, store.EMBEDDED[text])]
     found = [_model(path) for path in store.in_cache(text)]
     for download in downloads.kept(store.cache_directory()):
         if download.is_called(reference):
@@ -98,6 +103,8 @@ def remove(entry: Entry) -> None:
     if entry.download is not None:
         entry.download.remove()
         return
+    if entry.kind == "embedded":
+        raise ModelError("is part of nacrith and goes with it")
     assert entry.path is not None
     try:
         entry.path.unlink()
@@ -106,6 +113,14 @@ def remove(entry: Entry) -> None:
             f"{entry.path}: cannot remove it ({error.strerror}); check the permissions"
         ) from None
     records.forget(store.cache_directory(), entry.path)
+
+
+def _embedded(name: str, path: Path) -> Entry:
+    file = modelfile.read(path, verify=False)
+    licence = file.info.get("licence", "")
+    return Entry(
+        "embedded", name, path, file.fingerprint.hex(), modelfile.size(path), "part of nacrith", licence
+    )
 
 
 def _model(path: Path) -> Entry:

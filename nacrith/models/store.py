@@ -1,4 +1,4 @@
-"""Where models are found: an explicit path, the user's cache, an installed carrier package.
+"""Where models are found: in this package, at an explicit path, in the user's cache, in a carrier package.
 
 The cache is `$NACRITH_MODEL_DIR`, else `$XDG_CACHE_HOME/nacrith/models`, else
 `~/.cache/nacrith/models`; a file there is named NAME-<first 16 hex digits of its fingerprint>.nacm.
@@ -26,7 +26,12 @@ from nacrith.models.reference import Reference
 _log = logging.getLogger("nacrith")
 
 SUFFIX = ".nacm"
-DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_MODEL = "nacrith-36m"
+LARGE_MODEL = "smollm2-135m"
+"""Slower, and better: what the highest levels take where it is installed, and floating-point backends."""
+
+EMBEDDED = {DEFAULT_MODEL: Path(__file__).parent / "weights" / f"{DEFAULT_MODEL}{SUFFIX}"}
+"""Models that are part of this package, each as a directory of parts."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ def _find(name: str) -> Path:
     looks_like_path = os.sep in name or name.endswith((SUFFIX, ".gguf")) or os.path.isdir(name)
     if looks_like_path and os.path.exists(name):
         return path if path.is_file() and path.suffix == SUFFIX else convert(path)
+    if name in EMBEDDED:
+        return EMBEDDED[name]
     found = in_cache(name)
     if found:
         return found[0]
@@ -102,6 +109,21 @@ def _find(name: str) -> Path:
     if looks_like_path:
         raise ModelMissingError(f"{name}: no such model file; give a path or one of {names()}")
     raise ModelMissingError(f"no model is called {name!r}; give a path or one of {names()}")
+
+
+def preferred(large: bool) -> str:
+    """The model to take where none is asked for. large: the better one, if it is on this machine."""
+    return LARGE_MODEL if large and is_here(LARGE_MODEL) else DEFAULT_MODEL
+
+
+def is_here(name: str) -> bool:
+    """Whether a carried model can be had without a download."""
+    if in_cache(name):
+        return True
+    try:
+        return _carried(name, CARRIERS[name]).exists() and importlib.util.find_spec("gguf") is not None
+    except ModelMissingError:
+        return False
 
 
 def in_cache(name: str) -> list[Path]:
@@ -159,7 +181,7 @@ def find_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
 
 
 def _find_by_fingerprint(fingerprint: bytes) -> Path | None:
-    for path in cached():
+    for path in (*EMBEDDED.values(), *cached()):
         if modelfile.fingerprint(path).startswith(fingerprint):
             return path
     for name, carrier in CARRIERS.items():
@@ -182,7 +204,7 @@ def _remedy(hint: str) -> str:
 
 
 def names() -> str:
-    return ", ".join(sorted({*CARRIERS, *HUB_MODELS, *map(name_of, cached())}))
+    return ", ".join(sorted({*EMBEDDED, *CARRIERS, *HUB_MODELS, *map(name_of, cached())}))
 
 
 def convert(
@@ -292,6 +314,10 @@ def find_source(name: str) -> Path:
     that was kept, or what a carrier package has."""
     if os.path.exists(name):
         return Path(name)
+    if name in EMBEDDED:
+        raise ModelError(
+            f"{name}: is made for the exact engine alone; give another model with -m, such as {LARGE_MODEL}"
+        )
     for download in downloads.kept(cache_directory()):
         if download.complete and download.is_called(HUB_MODELS.get(name) or Reference.parse(name)):
             return download.content

@@ -10,6 +10,9 @@ Layout, little-endian, specified in formats/model-v1.md:
 
 The fingerprint is SHA-256 over the header and the tensor data: it covers every byte that can change an
 integer and none that cannot. Tensors are stored in order of name, so equal models give equal files.
+
+Where files must not be large, a model file is a directory NAME.nacm of parts, whose names in order are the
+order of their contents.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ import numpy as np
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig, canonical_json
 
+PART_BYTES = 12 << 20
 MAGIC = b"\x89NACM\r\n\x1a" + struct.pack("<II", 1, 0)
 ALIGN = 64
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -110,8 +114,7 @@ def read(path: Path, *, verify: bool = True) -> ModelFile:
         return ModelError(f"{path}: {why}; convert or fetch the model again")
 
     try:
-        with open(path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = _contents(path)
     except ValueError:
         raise bad("empty model file") from None
     except OSError as error:
@@ -153,11 +156,42 @@ def read(path: Path, *, verify: bool = True) -> ModelFile:
 def fingerprint(path: Path) -> bytes:
     """The fingerprint that a model file states; b"" if it is not a model file."""
     try:
-        with open(path, "rb") as file:
+        with open(_parts(path)[0], "rb") as file:
             start = file.read(len(MAGIC) + 32)
-    except OSError:
+    except (OSError, IndexError):
         return b""
     return start[len(MAGIC) :] if start.startswith(MAGIC) else b""
+
+
+def split(path: Path, directory: Path) -> None:
+    """Store the model file `path` as the parts of a new directory."""
+    data = path.read_bytes()
+    directory.mkdir()
+    for i, start in enumerate(range(0, len(data), PART_BYTES)):
+        (directory / f"part{i:02}").write_bytes(data[start : start + PART_BYTES])
+
+
+def size(path: Path) -> int:
+    """Bytes of all parts."""
+    return sum(part.stat().st_size for part in _parts(path))
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.glob("part*")) if path.is_dir() else [path]
+
+
+def _contents(path: Path) -> mmap.mmap:
+    """The file mapped, or its parts joined in memory. ValueError if there is nothing."""
+    if not path.is_dir():
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    total = size(path)
+    if not total:
+        raise ValueError("no parts")
+    joined = mmap.mmap(-1, total)  # begins at a page like a mapped file: tensors are aligned
+    for part in _parts(path):
+        joined.write(part.read_bytes())
+    return joined
 
 
 def _view(data: mmap.mmap, start: int, size: int, entry: dict[str, object]) -> np.ndarray:
@@ -167,7 +201,9 @@ def _view(data: mmap.mmap, start: int, size: int, entry: dict[str, object]) -> n
     count = math.prod(shape)
     if min((*shape, offset)) < 0 or offset % ALIGN or offset + count * dtype.itemsize > size:
         raise ValueError("a tensor lies outside the file")
-    return np.frombuffer(data, dtype, count, start + offset).reshape(shape)
+    view = np.frombuffer(data, dtype, count, start + offset).reshape(shape)
+    view.flags.writeable = False
+    return view
 
 
 def _check_tensors(config: ExactConfig, tensors: Tensors) -> None:

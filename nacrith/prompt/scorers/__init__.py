@@ -63,9 +63,9 @@ def make(
     if name in LANGUAGE_MODEL:
         loaded: Any = model
         if model is None or isinstance(model, str):
-            from nacrith.models import load_model
+            from nacrith.models import load_model, store
 
-            loaded = load_model(model, threads=threads)
+            loaded = load_model(model or store.preferred(large=True), threads=threads)
         if name.startswith("attribution"):
             from nacrith.prompt.scorers.attribution import AttributionScorer
 

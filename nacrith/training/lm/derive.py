@@ -75,6 +75,7 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
             _fit(active, theirs - middle, weight, fitted[:, gathered.shape[-1] :])
         )
         ours = middle + layer.mlp["down_proj"](active)
+        _balance(layer)
         miss = ((theirs - ours) * weight).square().mean()
         log(f"layers {group}: {miss:.3f} of the stream's square is missed")
     return small
@@ -135,6 +136,31 @@ def _take_neurons(layer: Layer, members: Sequence[Layer], stream: Tensor) -> Non
     layer.mlp["gate_proj"].weight.copy_(gate)
     layer.mlp["up_proj"].weight.copy_(up)
     layer.mlp["down_proj"].weight.copy_(down.T)
+
+
+def _balance(layer: Layer) -> None:
+    """Move scale between matrices so that each pair that is multiplied has equal norms: queries and keys,
+    values and outputs, ups and downs. The same function; but Adam moves every weight as far, so that a small
+    matrix before a large one would be destroyed before the other has learnt anything."""
+    shape = layer.shape
+    size, share = shape.head_dim, shape.heads // shape.kv_heads
+    q, k, v, o = (layer.self_attn[f"{n}_proj"].weight for n in "qkvo")
+    for g in range(shape.kv_heads):
+        mine, keys = slice(g * share * size, (g + 1) * share * size), slice(g * size, (g + 1) * size)
+        even = _root_mean_square(q[mine]) / _root_mean_square(k[keys])
+        q[mine] /= even.sqrt()
+        k[keys] *= even.sqrt()
+        even = _root_mean_square(o[:, mine]) / _root_mean_square(v[keys])
+        o[:, mine] /= even.sqrt()
+        v[keys] *= even.sqrt()
+    up, down = layer.mlp["up_proj"].weight, layer.mlp["down_proj"].weight
+    even = (down.norm(dim=0) / up.norm(dim=1).clamp_min(1e-12)).clamp_min(1e-12)
+    up *= even.sqrt()[:, None]
+    down /= even.sqrt()
+
+
+def _root_mean_square(x: Tensor) -> Tensor:
+    return x.square().mean().sqrt()
 
 
 def _fit(features: Tensor, target: Tensor, weight: Tensor, start: Tensor) -> Tensor:

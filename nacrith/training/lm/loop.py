@@ -3,7 +3,7 @@
 The rate rises, stays, and falls linearly to nothing over the last part of the steps (Hagele et al. 2024);
 until the fall begins the number of steps may be changed, so that a run can be given what time there is. With
 a teacher the loss is the cross-entropy against its whole distribution (Hinton et al. 2015), mixed with that
-of the text.
+of the text, in those windows that the teacher predicts better.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def train(
         model.quantise(step >= recipe.steps * (1 - recipe.rounded))
         for part in parts:
             for group in part.param_groups:
-                group["lr"] = recipe.rate_at(step)
+                group["lr"] = recipe.rate_at(step) * group["scale"]
         for rows in batch.to(device, non_blocking=True).split(recipe.at_once):
             with half:
                 loss = _loss(model, teacher, rows, recipe.distil) * (len(rows) / recipe.count)
@@ -111,16 +111,23 @@ def train(
 
 
 def _loss(model: Llama, teacher: Llama | None, rows: Tensor, distil: float) -> Tensor:
+    """Of the teacher's distribution only in windows that it predicts better than the model does."""
     if teacher is None or not distil:
         return model.loss(rows)
+    wanted = rows[:, 1:].flatten()
     with torch.no_grad():
-        wanted = functional.softmax(teacher.logits(teacher(rows[:, :-1])).float(), -1)
-    logits = model.logits(model(rows[:, :-1])).float()
-    soft = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(0, 1))
-    if distil == 1.0:
-        return soft
-    hard = functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-    return distil * soft + (1 - distil) * hard
+        opinion = teacher.logits(teacher(rows[:, :-1])).float().flatten(0, 1)
+        theirs = _by_window(functional.cross_entropy(opinion, wanted, reduction="none"), rows)
+        opinion = functional.softmax(opinion, -1)
+    logits = model.logits(model(rows[:, :-1])).float().flatten(0, 1)
+    hard = _by_window(functional.cross_entropy(logits, wanted, reduction="none"), rows)
+    soft = _by_window(functional.cross_entropy(logits, opinion, reduction="none"), rows)
+    weight = torch.where(theirs < hard.detach(), distil, 0.0)
+    return (weight * soft + (1 - weight) * hard).mean()
+
+
+def _by_window(losses: Tensor, rows: Tensor) -> Tensor:
+    return losses.view(len(rows), -1).mean(1)
 
 
 def has_bfloat16(device: torch.device) -> bool:

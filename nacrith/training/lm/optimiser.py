@@ -23,7 +23,7 @@ _LIKE_ADAM = 0.2  # root mean square of an AdamW update, in units of the rate
 class Muon(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not read by mypy
     """For matrices only."""
 
-    def __init__(self, parameters: Iterable[Tensor], rate: float, decay: float) -> None:
+    def __init__(self, parameters: Iterable[Any], rate: float, decay: float) -> None:
         super().__init__(list(parameters), {"lr": rate, "weight_decay": decay})
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -56,13 +56,32 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return x.T if tall else x
 
 
+USUAL = 0.05
+"""Root mean square of the entries of a matrix that is trained at the plain rate."""
+
+
 def optimisers(model: Any, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
-    """What trains the model. Gains of the norms are not decayed, nor is the embedding."""
-    layers = [p for p in model.layers.parameters() if p.ndim == 2]
-    inside = {id(p) for p in layers}
-    rest = [p for p in model.parameters() if id(p) not in inside]
-    groups = [{"params": rest, "weight_decay": 0.0}]
-    if not muon:
-        groups.append({"params": layers, "weight_decay": decay})
-    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
-    return [adam, Muon(layers, rate, decay)] if muon else [adam]
+    """What trains the model. Each weight's rate is in proportion to its root mean square at the start, kept
+    as "scale" of its group: Adam moves every entry as far, and the matrices of one model differ in size by
+    a factor of a hundred. Gains of the norms are not decayed, nor is the embedding."""
+    inside = {id(p) for p in model.layers.parameters() if p.ndim == 2}
+    groups = [
+        {
+            "params": [weight],
+            "weight_decay": decay if id(weight) in inside else 0.0,
+            "scale": _scale(weight),
+        }
+        for weight in model.parameters()
+        if not (muon and id(weight) in inside)
+    ]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
+    if muon:
+        layers = [p for p in model.layers.parameters() if p.ndim == 2]
+        groups = [{"params": [p], "weight_decay": decay, "scale": _scale(p)} for p in layers]
+        found.append(Muon(groups, rate, decay))
+    return found
+
+
+def _scale(weight: Tensor) -> float:
+    size = float(weight.detach().square().mean().sqrt())
+    return size / USUAL if weight.ndim == 2 else size
