@@ -1,4 +1,4 @@
-"""The default model, from the package that carries it: conversion, its pinned fingerprint, a message."""
+"""SmolLM2-135M, from the package that carries it: conversion, its pinned fingerprint, a message."""
 
 import importlib.util
 

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from nacrith.errors import ModelError
 from nacrith.models.tokenizer import ByteTokenizer
-from nacrith.training.lm.llama import Layer, Llama, rotation
+from nacrith.training.lm.llama import Layer, Llama, Shape, rotation
 from nacrith.training.lm.vocabulary import START_ID
 
 RIDGE = 0.02
@@ -51,7 +51,7 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
 
     ids: (sequences, tokens) to fit on, some ten thousand tokens in all.
     """
-    small = Llama(replace(large.shape, layers=len(groups), ffn=ffn))
+    small = Llama(smaller(large.shape, groups, ffn, ids.shape[1]))
     small.embed_tokens.load_state_dict(large.embed_tokens.state_dict())
     small.norm.load_state_dict(large.norm.state_dict())
     turn = rotation(large.shape, ids.shape[1], ids.device)
@@ -75,10 +75,16 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
             _fit(active, theirs - middle, weight, fitted[:, gathered.shape[-1] :])
         )
         ours = middle + layer.mlp["down_proj"](active)
-        _balance(layer)
+        balance(layer)
         miss = ((theirs - ours) * weight).square().mean()
         log(f"layers {group}: {miss:.3f} of the stream's square is missed")
     return small
+
+
+def smaller(shape: Shape, groups: Sequence[Sequence[int]], ffn: int, length: int) -> Shape:
+    """Of the derived model. length: of the windows that it is made and trained on: it looks back twice as far
+    at most, since what the large model knew of more distant text is lost (bench.blocks)."""
+    return replace(shape, layers=len(groups), ffn=ffn, max_context=min(shape.max_context, 2 * length))
 
 
 def grouping(large: int, small: int) -> list[list[int]]:
@@ -138,7 +144,8 @@ def _take_neurons(layer: Layer, members: Sequence[Layer], stream: Tensor) -> Non
     layer.mlp["down_proj"].weight.copy_(down.T)
 
 
-def _balance(layer: Layer) -> None:
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def balance(layer: Layer) -> None:
     """Move scale between matrices so that each pair that is multiplied has equal norms: queries and keys,
     values and outputs, ups and downs. The same function; but Adam moves every weight as far, so that a small
     matrix before a large one would be destroyed before the other has learnt anything."""

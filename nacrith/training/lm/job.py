@@ -18,7 +18,7 @@ from nacrith.errors import NacrithError
 from nacrith.models.tokenizer import ByteTokenizer
 from nacrith.training.corpus import Document, documents
 from nacrith.training.lm import checkpoint, export
-from nacrith.training.lm.derive import derive, grouping, with_vocabulary
+from nacrith.training.lm.derive import derive, grouping, smaller, with_vocabulary
 from nacrith.training.lm.llama import Llama, Shape
 from nacrith.training.lm.loop import Log, Recipe, bits_per_byte, report, train
 from nacrith.training.lm.tokens import read_store, validation, write_store
@@ -81,7 +81,7 @@ def run(job: Job, log: Log) -> Trained:
     job.work.mkdir(parents=True, exist_ok=True)
     found = [d for root in job.data for d in documents(root, job.leave_out)]
     taught, held = split(found, job.held_out)
-    model, tokenizer, teacher = _begin(job, taught, log)
+    model, tokenizer, teacher = begin(job, taught, log)
     store = job.work / "tokens.npy"
     if not store.exists():
         counts = write_store(store, taught, tokenizer, model.shape.start)
@@ -110,7 +110,7 @@ def split(found: Sequence[Document], one_in: int) -> tuple[list[Document], list[
     return [d for d in found if id(d) not in out], held
 
 
-def _begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteTokenizer, Llama | None]:
+def begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteTokenizer, Llama | None]:
     """The model to train, its tokenizer, and its teacher if the recipe has one."""
     device = torch.device(job.device)
     tokenizer = _vocabulary(job, taught) if job.vocab else None
@@ -137,7 +137,7 @@ def _begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteT
     groups = grouping(large.shape.layers, job.layers or large.shape.layers)
     ffn = job.ffn or large.shape.ffn
     if begun.exists():
-        small = Llama(replace(large.shape, layers=len(groups), ffn=ffn)).to(device)
+        small = Llama(smaller(large.shape, groups, ffn, job.recipe.length)).to(device)
         small.load_state_dict(torch.load(begun, weights_only=True, map_location=device))
     else:
         small = derive(

@@ -91,7 +91,7 @@ def train(
                 group["lr"] = recipe.rate_at(step) * group["scale"]
         for rows in batch.to(device, non_blocking=True).split(recipe.at_once):
             with half:
-                loss = _loss(model, teacher, rows, recipe.distil) * (len(rows) / recipe.count)
+                loss = loss_of(model, teacher, rows, recipe.distil) * (len(rows) / recipe.count)
             loss.backward()
             total += loss.detach().item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -110,7 +110,7 @@ def train(
     model.quantise(recipe.rounded > 0)
 
 
-def _loss(model: Llama, teacher: Llama | None, rows: Tensor, distil: float) -> Tensor:
+def loss_of(model: Llama, teacher: Llama | None, rows: Tensor, distil: float) -> Tensor:
     """Of the teacher's distribution only in windows that it predicts better than the model does."""
     if teacher is None or not distil:
         return model.loss(rows)

@@ -59,6 +59,9 @@ def orthogonal(matrix: Tensor) -> Tensor:
 USUAL = 0.05
 """Root mean square of the entries of a matrix that is trained at the plain rate."""
 
+_SMALLEST = 0.02
+"""What counts at least: matrices that write into the stream are begun from nothing with less, to grow."""
+
 
 def optimisers(model: Any, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
     """What trains the model. Each weight's rate is in proportion to its root mean square at the start, kept
@@ -84,4 +87,4 @@ def optimisers(model: Any, rate: float, decay: float, muon: bool) -> list[torch.
 
 def _scale(weight: Tensor) -> float:
     size = float(weight.detach().square().mean().sqrt())
-    return size / USUAL if weight.ndim == 2 else size
+    return max(size, _SMALLEST) / USUAL if weight.ndim == 2 else size
