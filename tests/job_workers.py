@@ -24,13 +24,13 @@ def start(tell: Tell) -> Work:
         order = path.read_text()
         first_time = not path.with_suffix(".begun").exists()
         path.with_suffix(".begun").touch()
-        if order == "poison" or (order == "die once" and first_time):
+        if order in ("meet", "poison those who meet"):  # goes on only when two of these are in hand
+            while len(list(path.parent.glob("meet*.begun"))) < 2:
+                time.sleep(0.01)
+        if order.startswith("poison") or (order == "die once" and first_time):
             os.kill(os.getpid(), signal.SIGKILL)
         if order == "fail":
             return Outcome("it says fail")
-        if order == "meet":  # returns only when another worker has one of these in hand as well
-            while len(list(path.parent.glob("meet*.begun"))) < 2:
-                time.sleep(0.01)
         while order == "never end":
             time.sleep(0.05)
             progress(1)

@@ -137,7 +137,8 @@ def test_bundles() -> None:
 
 def a_bundle_ends(executor: Executor, directory: Path) -> None:
     """Its jobs are at work side by side; if one kills the worker, the others are done all the same."""
-    together = {"meet1": "meet", "meet2": "meet", "bad": "fail", "poison": "poison", "x": "", "y": ""}
+    poison = "poison those who meet"
+    together = {"meet1": "meet", "meet2": "meet", "bad": "fail", "poison": poison, "x": "", "y": ""}
     events = list(executor.run([jobs(directory, together)]))
     errors = {e.job.file: e.outcome.error for e in events if isinstance(e, Finished)}
     assert sum(isinstance(event, Finished) for event in events) == len(together)
