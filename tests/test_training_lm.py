@@ -23,6 +23,7 @@ from nacrith.models.exact.convert import convert
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.safetensors_source import read_safetensors
 from nacrith.models.protocol import LOGIT_BITS
+from nacrith.models.store import find as find_model
 from nacrith.models.tokenizer import ByteTokenizer
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
@@ -190,6 +191,12 @@ def test_a_model_file_is_a_beginning_too(tmp_path: Path) -> None:
             assert np.allclose(tensor, again.tensors[name], rtol=1e-6)
         else:
             assert np.array_equal(tensor, again.tensors[name])
+
+
+def test_the_default_model_is_a_beginning() -> None:
+    source = checkpoint.open_source(find_model(None))
+    assert checkpoint.load(source).shape.parameters() <= 40_000_000
+    assert checkpoint.tokenizer_of(source).vocab_size == source.tensor("embed_tokens").shape[0]
 
 
 def test_muon_makes_updates_orthogonal() -> None:

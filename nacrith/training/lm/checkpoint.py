@@ -27,11 +27,9 @@ _MATRICES = {"self_attn.o_proj": "o", "mlp.down_proj": "down"}
 
 def open_source(path: Path) -> LlamaSource:
     """The float weights of a model that is a file or a directory here."""
-    if path.is_dir():
-        return read_safetensors(path)
-    if modelfile.fingerprint(path):
+    if modelfile.fingerprint(path):  # which may be a directory of parts
         return from_exact(modelfile.read(path))
-    return read_gguf(path)
+    return read_safetensors(path) if path.is_dir() else read_gguf(path)
 
 
 def from_exact(file: ModelFile) -> LlamaSource:
