@@ -1,6 +1,6 @@
 """What a model that was trained on one's own kind of data brings on files that it has not seen.
 
-    python -m bench.trained MODEL.nacm FILE... [-1 .. -9] [--model M] [--out DIR]
+    python -m bench.trained MODEL.nacm FILE... [-1 .. -9] [--model M] [--dictionary FILE] [--out DIR]
 
 MODEL is what `nacrith train` made of other files of the kind; the files are compressed with it and with the
 model that it was begun from (the default model, or M), and by xz -9e and zstd with a dictionary of 112,640
@@ -11,13 +11,13 @@ decompressed and compared. Saves `trained.md` in DIR (default bench/results).
 from __future__ import annotations
 
 import argparse
-import lzma
 from pathlib import Path
 
 import zstandard
 
 import nacrith
 from bench.common import RESULTS, machine, markdown_table, write_atomic
+from bench.peers import PEERS
 from nacrith.models.protocol import LanguageModel
 
 
@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     level = options.level or nacrith.COMPRESSION_LEVEL_DEFAULT
     contents = {path.name: path.read_bytes() for path in options.files}
-    columns = {"xz -9e": [len(lzma.compress(d, preset=9 | lzma.PRESET_EXTREME)) for d in contents.values()]}
+    _, xz, _ = PEERS["xz -9e"].load()
+    columns = {"xz -9e": [len(xz(d)) for d in contents.values()]}
     if options.dictionary:
         known = zstandard.ZstdCompressionDict(options.dictionary.read_bytes())
         coder = zstandard.ZstdCompressor(level=22, dict_data=known)

@@ -129,9 +129,10 @@ def test_the_package_brings_the_default_model(cache: Path) -> None:
     card = (path.parent / "README.md").read_text()
     assert file.fingerprint.hex() in card
     assert store.find_by_fingerprint(file.fingerprint[:4], "") == path
+    assert store.find(str(path)) == path
     assert modelfile.size(path) <= 40_000_000
     assert all(part.stat().st_size <= 16 << 20 for part in path.iterdir())
-    with pytest.raises(ModelError, match="exact engine alone"):
+    with pytest.raises(ModelMissingError, match="exact engine alone"):
         store.find_source(store.DEFAULT_MODEL)
     assert not cache.exists()
 

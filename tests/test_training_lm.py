@@ -335,7 +335,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
 
 def test_training_learns_and_a_teacher_helps(store: Any, tmp_path: Path) -> None:
     rows = next(batches(store, 0, 24, 8, seed=9))
-    recipe = replace(SMALL, steps=40, count=8, at_once=4, rate=7.5e-3, rounded=0.25)
+    recipe = replace(SMALL, steps=80, count=8, at_once=4, rate=7.5e-3, rounded=0.25)
     model = small()
     before = model.loss(rows).item()
     train(model, store, recipe, tmp_path / "a", log=lambda line: None)

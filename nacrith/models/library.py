@@ -6,6 +6,7 @@ that are kept or incomplete, and never converts anything.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,7 @@ class Entry:
 
 def entries() -> Iterator[Entry]:
     """Everything that is here: what the package brings, models in order of name, downloads."""
-    for name, path in sorted(store.EMBEDDED.items()):
-        yield _embedded(name, path)
+    yield from map(_embedded, store.EMBEDDED.values())
     for path in store.cached():
         yield _model(path)
     for download in downloads.kept(store.cache_directory()):
@@ -67,7 +67,7 @@ def select(text: str) -> list[Entry]:
     """What goes by `text`, models before downloads; ModelMissingError if nothing does."""
     reference = store.HUB_MODELS.get(text) or Reference.parse(text)
     if text in store.EMBEDDED:
-        return [_embedded(text, store.EMBEDDED[text])]
+        return [_embedded(store.EMBEDDED[text])]
     found = [_model(path) for path in store.in_cache(text)]
     for download in downloads.kept(store.cache_directory()):
         if download.is_called(reference):
@@ -115,18 +115,17 @@ def remove(entry: Entry) -> None:
     records.forget(store.cache_directory(), entry.path)
 
 
-def _embedded(name: str, path: Path) -> Entry:
-    file = modelfile.read(path, verify=False)
-    licence = file.info.get("licence", "")
-    return Entry(
-        "embedded", name, path, file.fingerprint.hex(), modelfile.size(path), "part of nacrith", licence
-    )
+def _embedded(path: Path) -> Entry:
+    entry = _model(path)
+    if entry.kind == "damaged":
+        return entry
+    return dataclasses.replace(entry, kind="embedded", source="part of nacrith")
 
 
 def _model(path: Path) -> Entry:
     name = store.name_of(path)
     used = records.last_used(store.cache_directory(), path)
-    size = path.stat().st_size
+    size = modelfile.size(path)
     try:
         file = modelfile.read(path, verify=False)
     except ModelError as error:

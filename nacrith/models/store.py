@@ -88,7 +88,8 @@ def _find(name: str) -> Path:
     # os.path, since what pathlib asks raises for a name that no file can have.
     looks_like_path = os.sep in name or name.endswith((SUFFIX, ".gguf")) or os.path.isdir(name)
     if looks_like_path and os.path.exists(name):
-        return path if path.is_file() and path.suffix == SUFFIX else convert(path)
+        whole = path.is_file() or modelfile.fingerprint(path)  # a directory of parts has one too
+        return path if whole and path.suffix == SUFFIX else convert(path)
     if name in EMBEDDED:
         return EMBEDDED[name]
     found = in_cache(name)
@@ -121,9 +122,10 @@ def is_here(name: str) -> bool:
     if in_cache(name):
         return True
     try:
-        return _carried(name, CARRIERS[name]).exists() and importlib.util.find_spec("gguf") is not None
+        _carried(name, CARRIERS[name])
     except ModelMissingError:
         return False
+    return importlib.util.find_spec("gguf") is not None
 
 
 def in_cache(name: str) -> list[Path]:
@@ -315,7 +317,7 @@ def find_source(name: str) -> Path:
     if os.path.exists(name):
         return Path(name)
     if name in EMBEDDED:
-        raise ModelError(
+        raise ModelMissingError(
             f"{name}: is made for the exact engine alone; give another model with -m, such as {LARGE_MODEL}"
         )
     for download in downloads.kept(cache_directory()):

@@ -68,21 +68,18 @@ def optimisers(model: Any, rate: float, decay: float, muon: bool) -> list[torch.
     as "scale" of its group: Adam moves every entry as far, and the matrices of one model differ in size by
     a factor of a hundred. Gains of the norms are not decayed, nor is the embedding."""
     inside = {id(p) for p in model.layers.parameters() if p.ndim == 2}
-    groups = [
-        {
-            "params": [weight],
-            "weight_decay": decay if id(weight) in inside else 0.0,
-            "scale": _scale(weight),
-        }
-        for weight in model.parameters()
-        if not (muon and id(weight) in inside)
-    ]
-    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
+    matrices: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    for weight in model.parameters():
+        chosen, own_decay = (matrices, decay) if id(weight) in inside else (rest, 0.0)
+        chosen.append({"params": [weight], "weight_decay": own_decay, "scale": _scale(weight)})
     if muon:
-        layers = [p for p in model.layers.parameters() if p.ndim == 2]
-        groups = [{"params": [p], "weight_decay": decay, "scale": _scale(p)} for p in layers]
-        found.append(Muon(groups, rate, decay))
-    return found
+        return [_adam(rest, rate), Muon(matrices, rate, decay)]
+    return [_adam(rest + matrices, rate)]
+
+
+def _adam(groups: list[dict[str, Any]], rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
 def _scale(weight: Tensor) -> float:
