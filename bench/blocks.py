@@ -1,6 +1,6 @@
 """Bits per byte against block size and window: what independent blocks cost, what a longer memory gains.
 
-    python -m bench.blocks FILE... [--head N] [--window 2048 4096 ...] [--set 1] [--sizes 4096 ...]
+    python -m bench.blocks FILE... [--head N] [--window 512 1024 ...] [--set 1] [--sizes 4096 ...]
 
 For each file, window and block size: the bytes of all payloads, the loss against the first line of that
 file, the number of blocks, seconds to encode. Blocks are cut as an archive's are. Use files that no
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="bits per byte against block size")
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--head", type=int)
-    parser.add_argument("--window", type=int, nargs="+", default=[2048])
+    parser.add_argument("--window", type=int, nargs="+", help="default: the model's longest")
     parser.add_argument("--set", type=int, default=1, help="predictor set (0: the model alone)")
     parser.add_argument("--capacity", type=int, default=16, help="log2, of the n-grams")
     parser.add_argument("--model")
@@ -35,7 +35,7 @@ def main() -> None:
     for path in args.files:
         data = path.read_bytes()[: args.head]
         best = None
-        for window in args.window:
+        for window in args.window or [model.max_context]:
             codec = ModelCodec(model, CodingParams(window, args.set, args.capacity if args.set else 0))
             for size in sizes:
                 begin = time.perf_counter()

@@ -18,6 +18,7 @@ from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from small_models import TINY, TINY_HF, tiny
 
 from nacrith.models import store
+from nacrith.models.exact import modelfile
 
 # Long enough that the model's entry in the long form pays.
 PROSE = (ROOT / "README.md").read_bytes()[10:900]
@@ -234,6 +235,17 @@ def test_removal_of_what_could_be_several(here: Here) -> None:
     assert len(here.listed()) == 2
     assert here.models("rm", "-f", tiny().fingerprint.hex()[:8]).code == 0
     assert here.models("rm", "-f", "x").code == 0
+
+
+def test_a_model_in_parts_is_removed_with_its_directory(here: Here) -> None:
+    here.cache.mkdir(exist_ok=True)
+    modelfile.split(TINY, here.cache / "y.nacm")
+    assert here.models("rm", "-f", "y") == Result(0, b"", "")
+    assert not (here.cache / "y.nacm").exists()
+    modelfile.split(TINY, here.cache / "y.nacm")
+    (here.cache / "y.nacm" / "notes").write_text("not ours")
+    assert here.models("rm", "-f", "y").said("y.nacm: cannot remove it")
+    assert {p.name for p in (here.cache / "y.nacm").iterdir()} == {"notes", "part00"}
 
 
 @pytest.mark.parametrize(

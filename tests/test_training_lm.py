@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from small_models import DATA, TINY, TINY_HF, tiny
 
 from nacrith.cli.console import ERROR, MODEL, OK
-from nacrith.errors import ModelError, NacrithError
+from nacrith.errors import NacrithError
 from nacrith.models.exact import modelfile
 from nacrith.models.exact.convert import convert
 from nacrith.models.exact.model import ExactModel
@@ -31,7 +31,6 @@ pytest.importorskip("safetensors", reason="safetensors is not installed: pip ins
 
 from nacrith.training.corpus import Document, documents  # noqa: E402
 from nacrith.training.lm import checkpoint, export  # noqa: E402
-from nacrith.training.lm.derive import balance, derive, grouping, with_vocabulary  # noqa: E402
 from nacrith.training.lm.job import split  # noqa: E402
 from nacrith.training.lm.llama import Llama, Shape, rounded  # noqa: E402
 from nacrith.training.lm.loop import Recipe, bits_per_byte, loss_of, train  # noqa: E402
@@ -206,7 +205,7 @@ def test_muon_makes_updates_orthogonal() -> None:
         assert values.max() < 1.3
 
 
-# Derivation.
+# The loop.
 
 
 @pytest.mark.parametrize("muon", [False, True])
@@ -228,35 +227,6 @@ def test_rates_are_in_proportion_to_the_weights(muon: bool) -> None:
     assert 99 < moved[1] / moved[0] < 101
 
 
-def test_balanced_matrices_are_the_same_function() -> None:
-    source = read_safetensors(TINY_HF)
-    large, own = checkpoint.load(source), checkpoint.tokenizer_of(source)
-    ids = torch.tensor([list(own.encode(TEXTS[0])[i : i + 64]) for i in range(0, 512, 64)])
-    made = derive(large, [[0], [1, 2]], 96, ids, lambda line: None)
-    for layer in made.layers:
-        up, down = layer.mlp["up_proj"].weight, layer.mlp["down_proj"].weight
-        assert torch.allclose(up.norm(dim=1), down.norm(dim=0), rtol=1e-3)
-        d, share = layer.shape.head_dim, layer.shape.heads // layer.shape.kv_heads
-        for g in range(layer.shape.kv_heads):
-            keys, mine = slice(g * d, (g + 1) * d), slice(g * share * d, (g + 1) * share * d)
-            q, k, v, o = (layer.self_attn[f"{n}_proj"].weight for n in "qkvo")
-            for a, b in ((q[mine], k[keys]), (o[:, mine], v[keys])):
-                assert torch.allclose(a.square().mean(), b.square().mean(), rtol=1e-3)
-    uneven = Llama(made.shape)
-    uneven.load_state_dict(made.state_dict())
-    layer = uneven.layers[0]
-    with torch.no_grad():
-        layer.mlp["up_proj"].weight[7] *= 50
-        layer.mlp["down_proj"].weight[:, 7] /= 50
-        layer.self_attn["v_proj"].weight *= 0.01
-        layer.self_attn["o_proj"].weight *= 100
-        balance(layer)
-    assert torch.allclose(uneven(ids), made(ids), atol=1e-3)
-    assert torch.allclose(
-        layer.self_attn["v_proj"].weight, made.layers[0].self_attn["v_proj"].weight, rtol=1e-3
-    )
-
-
 def test_a_teacher_that_predicts_worse_is_not_listened_to(store: Any) -> None:
     rows = next(batches(store, 0, 24, 2, 1))
     model, bad = small(), small(seed=2)
@@ -265,48 +235,6 @@ def test_a_teacher_that_predicts_worse_is_not_listened_to(store: Any) -> None:
     assert bad.loss(rows) > model.loss(rows)
     assert torch.allclose(loss_of(model, bad, rows, 1.0), model.loss(rows))
     assert not torch.allclose(loss_of(bad, model, rows, 1.0), bad.loss(rows))
-
-
-def test_a_model_derived_without_loss_is_the_model() -> None:
-    source = read_safetensors(TINY_HF)
-    large, own = checkpoint.load(source), checkpoint.tokenizer_of(source)
-    ids = torch.tensor([list(own.encode(t)[i : i + 64]) for t in TEXTS for i in range(0, 1024, 64)])
-    same = derive(large, [[0], [1], [2]], large.shape.ffn, ids, lambda line: None)
-    assert abs(same.loss(ids).item() / large.loss(ids).item() - 1) < 1e-3
-
-
-def test_regression_repairs_what_was_cut_away() -> None:
-    source = read_safetensors(TINY_HF)
-    large, own = checkpoint.load(source), checkpoint.tokenizer_of(source)
-    ids = torch.tensor([list(own.encode(t)[i : i + 64]) for t in TEXTS for i in range(0, 1024, 64)])
-    fitted = derive(large, [[0], [1, 2]], 96, ids, lambda line: None)
-    cut = Llama(replace(large.shape, layers=2))
-    cut.load_state_dict({k: v for k, v in large.state_dict().items() if not k.startswith("layers.2")})
-    assert large.loss(ids) < fitted.loss(ids) < cut.loss(ids)
-
-
-def test_tokens_are_taken_over_by_their_bytes(tokenizer: ByteTokenizer) -> None:
-    source = read_safetensors(TINY_HF)
-    large, own = checkpoint.load(source), checkpoint.tokenizer_of(source)
-    table = with_vocabulary(large, own, tokenizer).embed_tokens.weight
-    for i in range(1, 400):
-        theirs = list(own.encode(tokenizer.decode([i])))
-        assert torch.allclose(table[i], large.embed_tokens.weight[theirs].mean(0))
-    assert torch.equal(table[0], large.embed_tokens.weight[source.bos_id])
-
-
-@given(st.integers(1, 60), st.data())
-def test_every_layer_is_in_one_group(large: int, data: st.DataObject) -> None:
-    small = data.draw(st.integers(1, large))
-    groups = grouping(large, small)
-    assert len(groups) == small
-    assert all(groups)
-    assert [i for g in groups for i in g] == list(range(large))
-    with pytest.raises(ModelError, match="cannot become"):
-        grouping(large, large + 1)
-
-
-# The loop.
 
 
 @pytest.mark.parametrize("muon", [False, True])

@@ -49,6 +49,13 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--held-out", metavar="N", type=click.IntRange(2), default=100, help="One document in N.")
 @click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus not to read.")
+@click.option(
+    "--times",
+    metavar="KIND N",
+    type=(str, click.IntRange(0)),
+    multiple=True,
+    help="Documents of this kind come N times in a pass.",
+)
 @click.option("--work", metavar="DIR", type=_PATH, help="State, to go on from; kept. Default: temporary.")
 @click.option("--gguf", metavar="FILE", type=_PATH, help="Write this GGUF file too.")
 @click.option("--safetensors", metavar="DIR", type=_PATH, help="Write this directory too.")
@@ -137,6 +144,7 @@ def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, opti
         heads=heads,
         kv_heads=max(k for k in range(1, heads + 1) if heads % k == 0 and k <= max(1, heads // 2)),
         leave_out=options["leave_out"],
+        times=dict(options["times"]),
         held_out=options["held_out"],
         steps=options["steps"],
         recipe=recipe,

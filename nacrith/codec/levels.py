@@ -31,15 +31,15 @@ class Level:
 
 
 LEVELS = {
-    1: Level(window=512, lanes=32, smallest=12288, largest=32768, capacity=12),
+    1: Level(window=512, lanes=32, smallest=16384, largest=32768, capacity=12),
     2: Level(window=768, lanes=32, smallest=16384, largest=32768, capacity=12),
-    3: Level(window=1024, lanes=32, smallest=16384, largest=65536, capacity=13),
-    4: Level(window=1024, lanes=16, smallest=24576, largest=65536, capacity=13),
-    5: Level(window=2048, lanes=16, smallest=24576, largest=131072, capacity=13),
-    6: Level(window=2048, lanes=16, smallest=32768, largest=131072, capacity=13),
-    7: Level(window=2048, lanes=12, smallest=40960, largest=262144, capacity=14),
-    8: Level(window=2048, lanes=8, smallest=49152, largest=524288, capacity=15, large=True),
-    9: Level(window=2048, lanes=4, smallest=65536, largest=1048576, capacity=16, large=True),
+    3: Level(window=1024, lanes=32, smallest=24576, largest=65536, capacity=13),
+    4: Level(window=1024, lanes=16, smallest=32768, largest=65536, capacity=13),
+    5: Level(window=2048, lanes=16, smallest=49152, largest=131072, capacity=13),
+    6: Level(window=2048, lanes=8, smallest=65536, largest=131072, capacity=13),
+    7: Level(window=2048, lanes=4, smallest=131072, largest=524288, capacity=15),
+    8: Level(window=2048, lanes=4, smallest=98304, largest=524288, capacity=15, large=True),
+    9: Level(window=2048, lanes=2, smallest=131072, largest=1048576, capacity=16, large=True),
 }
 
 

@@ -107,7 +107,7 @@ def remove(entry: Entry) -> None:
         raise ModelError("is part of nacrith and goes with it")
     assert entry.path is not None
     try:
-        entry.path.unlink()
+        modelfile.remove(entry.path)
     except OSError as error:
         raise ModelError(
             f"{entry.path}: cannot remove it ({error.strerror}); check the permissions"

@@ -18,6 +18,7 @@ order of their contents.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -174,6 +175,18 @@ def split(path: Path, directory: Path) -> None:
 def size(path: Path) -> int:
     """Bytes of all parts."""
     return sum(part.stat().st_size for part in _parts(path))
+
+
+def remove(path: Path) -> None:
+    """Delete the file, or its parts and their directory; OSError, and nothing deleted, if that holds
+    anything else."""
+    parts = _parts(path)
+    if path.is_dir() and len(parts) < len(list(path.iterdir())):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+    for part in parts:
+        part.unlink()
+    if path.is_dir():
+        path.rmdir()
 
 
 def _parts(path: Path) -> list[Path]:

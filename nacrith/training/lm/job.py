@@ -8,7 +8,7 @@ interrupted run goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,8 +39,9 @@ class Job:
 
     base: path of the model to begin from, None for nothing. layers, ffn, vocab: of a smaller model, to be
     derived from the base or begun from nothing; None: the base's. width, heads, kv_heads: of one begun from
-    nothing. leave_out: sources of the corpus not to read. held_out: one document in this many is not trained
-    on. steps: None for PASSES over the data.
+    nothing. leave_out: sources of the corpus not to read. times: how often documents of a kind come in a
+    pass, 1 unless it says otherwise. held_out: one document in this many is not trained on. steps: None for
+    PASSES over the data.
     """
 
     data: Sequence[Path]
@@ -54,6 +55,7 @@ class Job:
     heads: int = 8
     kv_heads: int = 4
     leave_out: Collection[str] = ()
+    times: Mapping[str, int] = field(default_factory=dict)
     held_out: int = 100
     steps: int | None = None
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=0))
@@ -84,7 +86,8 @@ def run(job: Job, log: Log) -> Trained:
     model, tokenizer, teacher = begin(job, taught, log)
     store = job.work / "tokens.npy"
     if not store.exists():
-        counts = write_store(store, taught, tokenizer, model.shape.start)
+        weighted = (d for d in taught for _ in range(job.times.get(d.kind, 1)))
+        counts = write_store(store, weighted, tokenizer, model.shape.start)
         log(f"tokens to train on: {sum(counts.values()):,} ({json.dumps(counts)})")
     samples = validation(held, tokenizer, _SAMPLE_TOKENS, _SAMPLES)
     del found, taught, held

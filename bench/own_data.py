@@ -1,11 +1,11 @@
 """What a model that was trained on one's own kind of data brings on files that it has not seen.
 
-    python -m bench.trained MODEL.nacm FILE... [-1 .. -9] [--model M] [--dictionary FILE] [--out DIR]
+    python -m bench.own_data MODEL.nacm FILE... [-1 .. -9] [--model M] [--dictionary FILE] [--out DIR]
 
 MODEL is what `nacrith train` made of other files of the kind; the files are compressed with it and with the
 model that it was begun from (the default model, or M), and by xz -9e and zstd with a dictionary of 112,640
 bytes that `--dictionary` names, if it does (made by `zstd --train` of the same files). Every archive is
-decompressed and compared. Saves `trained.md` in DIR (default bench/results).
+decompressed and compared. Saves `own_data.md` in DIR (default bench/results).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nacrith.models.protocol import LanguageModel
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.trained", description=(__doc__ or "").split("\n")[0]
+        prog="python -m bench.own_data", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("trained", metavar="MODEL.nacm")
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"# A model of one's own, on files that it has not seen\n\nBytes at -{level}; {machine()}.\n\n"
         + markdown_table(["file", "bytes", *columns], rows)
     )
-    write_atomic(options.out / "trained.md", text)
+    write_atomic(options.out / "own_data.md", text)
     print(text)
     return 0
 
