@@ -1,6 +1,6 @@
 """What each part of the ensemble is worth: sizes with it and without it, on the same rows of the model.
 
-    python -m bench.ablation FILE... [--head N] [--variants NAME ...] [--window 2048] [--out DIR]
+    python -m bench.ablation FILE... [--head N] [--variants NAME ...] [--window N] [--out DIR]
 
 Every file is one block. The model runs once; each variant codes the same rows. `alone` is the model
 without predictors, and gains are in per cent against it; `full` is what an archive holds; `no X` is full
@@ -162,12 +162,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="what each part of the ensemble is worth")
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--head", type=int)
-    parser.add_argument("--window", type=int, default=2048)
+    parser.add_argument("--window", type=int, help="default: the model's longest, up to 2048")
     parser.add_argument("--variants", nargs="+")
     parser.add_argument("--model")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     model = load_model(args.model)
+    window = args.window or min(2048, model.max_context)
     makers = variants(model.vocab_size)
     chosen = list(dict.fromkeys(["alone", "full", *(args.variants or makers)]))
     path = args.out / "ablation.json"
@@ -177,7 +178,7 @@ def main() -> None:
         name = "/".join(file.parts[-2:])
         data, _ = strip_crlf(content)
         ids = list(model.tokenizer.encode(data))
-        session = model.session(1, args.window)
+        session = model.session(1, window)
         running = {key: makers[key]() for key in chosen}
         bits = dict.fromkeys(chosen, 0.0)
         inputs = [model.bos_id, *ids]
@@ -191,7 +192,7 @@ def main() -> None:
             "file": name,
             "bytes": len(content),
             "tokens": len(ids),
-            "window": args.window,
+            "window": window,
             "model": model.name,
             "xz": len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)),
             "sizes": {key: round(value / 8, 1) for key, value in bits.items()},

@@ -1,6 +1,6 @@
 """What exact inference costs: bits per byte of the exact engine against the float model it came from.
 
-    python -m bench.quality GGUF --data DIR [--head N] [--window 2048] [--stride 2048] [--files ...]
+    python -m bench.quality GGUF --data DIR [--head N] [--window N] [--stride N] [--files ...]
 
 Both models score the same tokens in the same windows: each window is a start token and the next tokens,
 and of each window only what the window before did not score counts (stride < window gives every token
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get(DATA_VARIABLE))
     parser.add_argument("--files", nargs="+", default=FILES)
     parser.add_argument("--head", type=int)
-    parser.add_argument("--window", type=int, default=2048)
-    parser.add_argument("--stride", type=int, default=2048)
+    parser.add_argument("--window", type=int, help="default: the model's longest, up to 2048")
+    parser.add_argument("--stride", type=int, help="default: the window")
     parser.add_argument("--threads", type=int, help="of the exact engine")
     parser.add_argument("--out", type=Path, default=RESULTS / "quality.json")
     args = parser.parse_args()
@@ -70,6 +70,8 @@ def main() -> None:
         parser.error(f"give --data or set {DATA_VARIABLE}")
     reference = FloatLlama(read_gguf(args.gguf))
     model = ExactModel(convert(args.gguf, again=True), threads=args.threads)
+    window = args.window or min(2048, model.max_context)
+    stride = args.stride or window
     results = []
     print(f"{'file':30} {'bytes':>8} {'tokens':>7} {'float bpb':>9} {'exact bpb':>9} {'loss':>8} {'s':>6}")
     for spec in args.files:
@@ -82,7 +84,7 @@ def main() -> None:
         ids = list(model.tokenizer.encode(data))
         begin_time = time.perf_counter()
         totals = np.zeros(2)
-        for begin, scored, end in windows(len(ids), args.window, args.stride):
+        for begin, scored, end in windows(len(ids), window, stride):
             row = [model.bos_id, *ids[begin:end]]
             skip = scored - begin
             totals += (
@@ -102,8 +104,8 @@ def main() -> None:
     args.out.parent.mkdir(exist_ok=True)
     record = {
         "model": args.gguf.name,
-        "window": args.window,
-        "stride": args.stride,
+        "window": window,
+        "stride": stride,
         "rows": results,
     }
     args.out.write_text(json.dumps(record, indent=1) + "\n")

@@ -103,7 +103,8 @@ def clocked(work: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, float]
 
 
 def coder(model: ExactModel, number: int, **how: Any) -> ModelCodec:
-    return ModelCodec(model, CodingParams(LEVEL.window, number, LEVEL.capacity if number else 0), **how)
+    window = min(LEVEL.window, model.max_context)
+    return ModelCodec(model, CodingParams(window, number, LEVEL.capacity if number else 0), **how)
 
 
 def coding(model: ExactModel, files: dict[str, bytes], lanes: int, rounds: int) -> str:

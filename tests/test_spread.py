@@ -163,6 +163,24 @@ def test_the_file_after_a_death_has_new_workers(two_gpus: Settings) -> None:
     assert spread(engines.encoder(two_gpus)).encode(BLOCKS[:1]) == tiny().encode(BLOCKS[:1])
 
 
+def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where content is long enough and there are cores: much of the time goes to Python, which has one."""
+    monkeypatch.setenv("NACRITH_BACKEND", "numpy")
+    settings = Settings(Console(), level=1, model=TINY, model_is_default=False, threads=2)
+    for alone, size in ((settings, 65_535), (settings, None), (replace(settings, threads=1), 1 << 20)):
+        assert not isinstance(engines.encoder(alone, size), SpreadCodec)
+    try:
+        codec = spread(engines.encoder(settings, 65_536))
+        payloads = codec.encode(BLOCKS)
+        assert payloads == tiny().encode(BLOCKS)
+        back = spread(engines.decoder(settings, codec.id, 65_536))
+        assert back.decode([(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]) == BLOCKS
+        monkeypatch.setenv("NACRITH_BACKEND", "native")
+        assert not isinstance(engines.encoder(settings, 1 << 20), SpreadCodec)
+    finally:
+        engines.forget_workers()
+
+
 FAKE_GPUS = """\
 import sys
 from nacrith.cli import main

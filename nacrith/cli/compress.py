@@ -69,7 +69,7 @@ def _compress(settings: Settings, name: str) -> None:
             if settings.remove and not isinstance(output, AtomicFile):
                 raise CommandError(f"--rm needs a file to write to, not {output.name}")
             counted = CountedOutput(output)
-            codec = encoder(settings)
+            codec = encoder(settings, source.size)
             settings.console.note(f"model {codec.id.model_name}, level {settings.level}", name)
             writer = ArchiveWriter(
                 counted,
@@ -124,8 +124,9 @@ def _verify(archive: str, source: Input, settings: Settings) -> None:
 
     settings.console.note("decoding again before the source is removed", source.path or STDIN)
     source.file.seek(0)
+    size = source.size
     with explained(f"cannot read {archive} back"), open(archive, "rb") as file:
-        for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id)):
+        for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id, size)):
             if source.file.read(len(piece)) != piece:
                 raise CommandError("the archive does not give the file back; the source is kept")
         if source.file.read(1):

@@ -69,13 +69,13 @@ def _decompress(settings: Settings, name: str) -> None:
         if settings.remove:
             source.check_removable(settings.force)
         place = open_output(target, source.status, force=settings.force, archive=False)
-        total = content_size(source) if settings.console.progress else None
+        total = content_size(source)
         with place as output, ProgressBar(settings.console, name, total) as bar:
             if settings.remove and not isinstance(output, AtomicFile):
                 raise CommandError(f"--rm needs a file to write to, not {output.name}")
             reader = ArchiveReader(
                 source.file,
-                lambda codec_id: decoder(settings, codec_id),
+                lambda codec_id: decoder(settings, codec_id, total),
                 max_size=settings.max_size,
                 progress=bar,
             )

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from nacrith.codec.spread import SpreadCodec
 
 _spread: tuple[object, SpreadCodec] | None = None
-"""What was spread over GPUs last, and how; kept for the next file."""
+"""What content was spread over last, and how; kept for the next file."""
+
+_SHARE = 1 << 15
+"""Bytes of content that are worth a process more where numpy computes."""
 
 
 def content_size(source: Input) -> int | None:
@@ -41,13 +44,13 @@ def content_size(source: Input) -> int | None:
         source.file.seek(0)
 
 
-def encoder(settings: Settings) -> BlockCodec:
-    """The codec to compress with."""
+def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
+    """The codec to compress with. size: of the content, if it is known."""
     show_log(settings.console)
 
     def encoding(model: str | None) -> BlockCodec:
         return _running(
-            partial(loaded.for_encoding, settings.level, model, backend=settings.backend), settings
+            partial(loaded.for_encoding, settings.level, model, backend=settings.backend), settings, size
         )
 
     try:
@@ -59,13 +62,18 @@ def encoder(settings: Settings) -> BlockCodec:
     return encoding(None)
 
 
-def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
-    """The codec that an archive names."""
+def decoder(settings: Settings, codec_id: CodecId, size: int | None = None) -> BlockCodec:
+    """The codec that an archive names. size: of the content, if it is known."""
+    from nacrith.codec.params import CodingParams
+
     show_log(settings.console)
+    if CodingParams.from_bytes(codec_id.params).binding:
+        size = None  # to threads too, which are not to be shared out
 
     def decoding(model: str | None) -> BlockCodec:
         backend, force = settings.backend, settings.force_backend
-        return _running(partial(loaded.for_decoding, codec_id, model, backend=backend, force=force), settings)
+        how = partial(loaded.for_decoding, codec_id, model, backend=backend, force=force)
+        return _running(how, settings, size)
 
     if settings.model is not None and settings.model_is_default:
         try:
@@ -76,25 +84,40 @@ def decoder(settings: Settings, codec_id: CodecId) -> BlockCodec:
     return decoding(settings.model)
 
 
-def _running(how: partial[ModelCodec], settings: Settings) -> BlockCodec:
-    """The codec that `how` makes, in this process, or over the GPUs that --device names."""
+def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> BlockCodec:
+    """The codec that `how` makes: in this process, over the GPUs that --device names, or, where numpy
+    computes and much of the work is Python's, over processes on the cores."""
     global _spread
-    if settings.device is None:
-        return how(threads=settings.threads)
     if settings.device == "cpu":
         os.environ["NACRITH_DEVICE"] = "cpu"
+    on_cores = settings.device in (None, "cpu")
+    workers = _core_workers(settings, size) if on_cores else 0
+    if on_cores and workers < 2:
         return how(threads=settings.threads)
     from nacrith.codec.spread import SpreadCodec
 
-    key = (how.func, how.args, how.keywords, settings.device, settings.threads)
+    key = (how.func, how.args, how.keywords, settings.device, settings.threads, workers)
     if _spread is None or _spread[0] != key or not _spread[1].usable:
         forget_workers()
-        found = devices.gpus(settings.device, os.environ)
-        environments = devices.on_gpus(found, settings.threads or devices.cores())
+        threads = settings.threads or devices.cores()
+        if on_cores:
+            environments = [{**e, "NACRITH_BACKEND": "numpy"} for e in devices.on_cores(workers, threads)]
+        else:
+            environments = devices.on_gpus(devices.gpus(settings.device or "", os.environ), threads)
         codec = SpreadCodec(partial(_in_worker, how), environments)
         signals.before_death.add(codec.stop)
         _spread = key, codec
     return _spread[1]
+
+
+def _core_workers(settings: Settings, size: int | None) -> int:
+    """How many processes content of this size is worth."""
+    from nacrith.codec.params import EXACT
+    from nacrith.models.exact import backends
+
+    if size is None or settings.backend not in (None, EXACT) or backends.backend() != "numpy":
+        return 1
+    return devices.core_workers(settings.threads or devices.cores(), size // _SHARE)
 
 
 def forget_workers() -> None:

@@ -68,7 +68,9 @@ def _test(settings: Settings, name: str) -> tuple[int, float]:
     from nacrith.archive import ArchiveReader
 
     with open_input(name, archive=True) as source:
-        total = content_size(source) if settings.console.progress else None
+        total = content_size(source)
         with ProgressBar(settings.console, name, total) as bar:
-            reader = ArchiveReader(source.file, lambda codec_id: decoder(settings, codec_id), progress=bar)
+            reader = ArchiveReader(
+                source.file, lambda codec_id: decoder(settings, codec_id, total), progress=bar
+            )
             return sum(len(piece) for piece in reader), bar.elapsed
