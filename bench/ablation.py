@@ -87,7 +87,7 @@ class RecyclingForMatch(Cascade):
     """The model's best token after the last occurrence of the present token, instead of the match."""
 
     def __init__(self, vocab_size: int) -> None:
-        super().__init__(vocab_size, CAPACITY, load())
+        super().__init__(vocab_size, CAPACITY, load(1))
         self.match = _Follower(vocab_size)  # type: ignore[assignment]
 
     def counts(self, logits: Logits) -> F32:
@@ -141,7 +141,7 @@ class Skip(Cascade):
 
 def variants(vocab: int) -> dict[str, Callable[[], Variant]]:
     def cascade(**off: bool) -> Callable[[], Variant]:
-        return lambda: Coded(Cascade(vocab, CAPACITY, load(), Switches(**off)))
+        return lambda: Coded(Cascade(vocab, CAPACITY, load(1), Switches(**off)))
 
     return {
         "alone": lambda: Coded(predictors.make(0, vocab, CAPACITY)),
@@ -150,9 +150,9 @@ def variants(vocab: int) -> dict[str, Callable[[], Variant]]:
         "no n-grams": cascade(ngram=False),
         "no match": cascade(match=False),
         "no correction": cascade(correction=False),
-        "one set": lambda: Coded(OneSet(vocab, CAPACITY, load())),
+        "one set": lambda: Coded(OneSet(vocab, CAPACITY, load(1))),
         "recycling": lambda: Coded(RecyclingForMatch(vocab)),
-        "skip": lambda: Coded(Skip(vocab, CAPACITY, load())),
+        "skip": lambda: Coded(Skip(vocab, CAPACITY, load(1))),
         "nacrith": lambda: Published(NacrithEnsemble(vocab, skip=True), vocab),
         "nacrith, no skip": lambda: Published(NacrithEnsemble(vocab, skip=False), vocab),
     }

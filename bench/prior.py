@@ -1,4 +1,4 @@
-"""Fits the prior of predictor set 1: what the ensemble's tables say before they have seen anything.
+"""Fits the prior of a set of predictors: what the tables beside a model say before they have seen anything.
 
     python -m bench.prior SHARD.jsonl.xz [--documents 4] [--bytes 16000] [--out FILE] [--model M]
 
@@ -72,7 +72,7 @@ def learnt(ensemble: Cascade, confidence: int) -> Prior:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="fit the prior of predictor set 1")
+    parser = argparse.ArgumentParser(description="fit the prior of a set of predictors")
     parser.add_argument("shard", type=Path)
     parser.add_argument("--documents", type=int, default=4, help="of each kind")
     parser.add_argument("--bytes", type=int, default=16000, help="of each document")

@@ -34,7 +34,11 @@ def model():
     return load_model(str(TINY), threads=1)
 
 
-@pytest.fixture(scope="module", params=[CodingParams(64), CodingParams(64, 1, 8)], ids=["set 0", "set 1"])
+@pytest.fixture(
+    scope="module",
+    params=[CodingParams(64), CodingParams(64, 1, 8), CodingParams(64, 2, 8)],
+    ids=["set 0", "set 1", "set 2"],
+)
 def codec(model, request):
     return ModelCodec(model, request.param)
 
@@ -207,9 +211,9 @@ def test_line_ends(data):
     assert strip_crlf(mixed)[1] == (b"\n" in mixed)
 
 
-@given(st.integers(16, 1 << 16), st.one_of(st.none(), st.integers(8, 20)))
-def test_params_round_trip(window, capacity):
-    params = CodingParams(window) if capacity is None else CodingParams(window, 1, capacity)
+@given(st.integers(16, 1 << 16), st.one_of(st.none(), st.integers(8, 20)), st.integers(1, 2))
+def test_params_round_trip(window, capacity, number):
+    params = CodingParams(window) if capacity is None else CodingParams(window, number, capacity)
     assert CodingParams.from_bytes(params.to_bytes()) == params
 
 

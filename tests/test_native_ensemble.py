@@ -98,7 +98,7 @@ def test_every_count_of_every_step(kernels, vocab, n, capacity, kind, fresh, fit
     ids = sequence(rng, n, vocab, fresh)
     rows = mixed_rows(rng, ids, vocab) if kind == "mixed" else rows_for(rng, ids, vocab, kind)
     cut = data.draw(st.integers(0, n))
-    assert_equal(vocab, capacity, load() if fitted else formula(), ids, rows, kernels, cut=cut)
+    assert_equal(vocab, capacity, load(1) if fitted else formula(), ids, rows, kernels, cut=cut)
 
 
 @needs_library
@@ -111,7 +111,7 @@ def test_long_blocks(kernels, fresh):
     ids = sequence(rng, 3000, vocab, fresh)
     followers = {b for a, b in zip(ids.tolist(), ids[1:].tolist(), strict=False) if a == 0}
     assert len(followers) > 16
-    assert_equal(vocab, 1 << 8, load(), ids, mixed_rows(rng, ids, vocab), kernels, cut=1500)
+    assert_equal(vocab, 1 << 8, load(1), ids, mixed_rows(rng, ids, vocab), kernels, cut=1500)
 
 
 @needs_library
@@ -120,7 +120,7 @@ def test_a_cycle_that_the_match_follows(kernels):
     rng = np.random.default_rng(1)
     ids = np.tile(rng.integers(0, 100, 90).astype(np.int32), 6)
     ids[400] = 7
-    assert_equal(100, 1 << 8, load(), ids, rows_for(rng, ids, 100, "random"), kernels, cut=270)
+    assert_equal(100, 1 << 8, load(1), ids, rows_for(rng, ids, 100, "random"), kernels, cut=270)
 
 
 @needs_library
@@ -129,7 +129,7 @@ def test_a_large_vocabulary(kernels):
     vocab = 49_152
     rng = np.random.default_rng(2)
     ids = sequence(rng, 60, vocab, 0.1)
-    assert_equal(vocab, 1 << 13, load(), ids, mixed_rows(rng, ids, vocab), kernels, cut=30)
+    assert_equal(vocab, 1 << 13, load(1), ids, mixed_rows(rng, ids, vocab), kernels, cut=30)
 
 
 @needs_library
@@ -138,7 +138,7 @@ def test_a_large_vocabulary(kernels):
 def test_any_size_of_vocabulary(kernels, vocab):
     rng = np.random.default_rng(vocab)
     ids = rng.integers(0, vocab, 12 if vocab < 2000 else 3).astype(np.int32)
-    assert_equal(vocab, 3, load(), ids, mixed_rows(rng, ids, vocab), kernels)
+    assert_equal(vocab, 3, load(1), ids, mixed_rows(rng, ids, vocab), kernels)
 
 
 @needs_library
@@ -162,7 +162,7 @@ def test_intervals_are_counts_and_updates():
     vocab, rng = 80, np.random.default_rng(9)
     ids = sequence(rng, 400, vocab, 0.2)
     rows = mixed_rows(rng, ids, vocab)
-    steps, runs = (NativeEnsemble(1, vocab, 50, load()) for _ in range(2))
+    steps, runs = (NativeEnsemble(1, vocab, 50, load(1)) for _ in range(2))
     one_by_one = []
     for row, token in zip(rows, ids.tolist(), strict=True):
         one_by_one.append(cdf.interval(steps.counts(row), token))
@@ -179,7 +179,7 @@ def test_counts_asked_for_twice_change_nothing():
     vocab, rng = 30, np.random.default_rng(3)
     ids = sequence(rng, 50, vocab, 0.2)
     rows = rows_for(rng, ids, vocab, "random")
-    once, twice = (NativeEnsemble(1, vocab, 50, load()) for _ in range(2))
+    once, twice = (NativeEnsemble(1, vocab, 50, load(1)) for _ in range(2))
     for row, token in zip(rows, ids.tolist(), strict=True):
         twice.counts(row[::-1])
         assert np.array_equal(twice.counts(row).copy(), once.counts(row))
@@ -196,9 +196,9 @@ def test_rows_beyond_the_bias_stay_in_range(kernels):
     rows[1::2, 7] = MOST
     ids = np.repeat(np.int32(4), 40)
     if kernels:
-        assert_equal(vocab, 50, load(), ids, rows, kernels)
+        assert_equal(vocab, 50, load(1), ids, rows, kernels)
         return
-    ensemble = Cascade(vocab, 50, load())
+    ensemble = Cascade(vocab, 50, load(1))
     for row in rows:
         counts = ensemble.counts(row)
         if row[4] == MOST:
@@ -214,7 +214,7 @@ def test_different_ensembles_in_several_threads():
     got = []
 
     def run() -> None:
-        got.append(NativeEnsemble(1, vocab, 64, load()).intervals(rows, ids))
+        got.append(NativeEnsemble(1, vocab, 64, load(1)).intervals(rows, ids))
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -235,10 +235,10 @@ def test_wrong_arguments():
         (1, 20, 0, "capacity"),
     ]:
         with pytest.raises(ValueError, match=why):
-            NativeEnsemble(number, vocab, capacity, load())
+            NativeEnsemble(number, vocab, capacity, load(1))
     with pytest.raises(ValueError, match="no kernels called abacus"):
         NativeEnsemble(0, 20, 9, None, "abacus")
-    ensemble = NativeEnsemble(1, 20, 9, load())
+    ensemble = NativeEnsemble(1, 20, 9, load(1))
     with pytest.raises(ValueError, match="token 20 is outside"):
         ensemble.update(20)
     ensemble.counts(row)
@@ -251,7 +251,7 @@ def test_wrong_arguments():
             ensemble.intervals(np.zeros((2, 20), np.int32), tokens)
     ensemble.counts(row)  # still of use
     for bad in (MOST + 1, -MOST - 1):
-        broken = NativeEnsemble(1, 20, 9, load())
+        broken = NativeEnsemble(1, 20, 9, load(1))
         with pytest.raises(ValueError, match=r"beyond 2\^30"):
             broken.counts(np.where(np.arange(20) == 13, np.int32(bad), row))
         with pytest.raises(ValueError, match="an earlier call"):
@@ -260,12 +260,12 @@ def test_wrong_arguments():
 
 @needs_library
 def test_a_token_needs_counts_that_it_came_under():
-    ensemble = NativeEnsemble(1, 20, 9, load())
+    ensemble = NativeEnsemble(1, 20, 9, load(1))
     row = np.zeros(20, np.int32)
     ensemble.update(3)
     with pytest.raises(ValueError, match="no counts were given"):
         ensemble.counts(row)
-    other = NativeEnsemble(1, 20, 9, load())
+    other = NativeEnsemble(1, 20, 9, load(1))
     other.intervals(row[None], [1])
     other.update(1)
     with pytest.raises(ValueError, match="no counts were given"):
@@ -295,15 +295,15 @@ def test_arrays_are_checked_before_a_call():
 
 @needs_library
 def test_tables_that_are_not_those_of_the_set(monkeypatch):
-    cut = load().to_bytes()[:-1]
+    cut = load(1).to_bytes()[:-1]
     monkeypatch.setattr(Prior, "to_bytes", lambda self: cut)
     with pytest.raises(ValueError, match=f"the prior has {len(cut)} bytes"):
-        NativeEnsemble(1, 20, 9, load())
+        NativeEnsemble(1, 20, 9, load(1))
     sure = bytearray(cut + b"\0")
     sure[2 * 5008] = 128
     monkeypatch.setattr(Prior, "to_bytes", lambda self: bytes(sure))
     with pytest.raises(ValueError, match="too many observations"):
-        NativeEnsemble(1, 20, 9, load())
+        NativeEnsemble(1, 20, 9, load(1))
     with pytest.raises(ValueError, match="tables of log2 and exp2"):
         native.load().create_ensemble(1, 20, 9, np.zeros((2, 1024), np.int64), cut + b"\0", None)
 

@@ -1,7 +1,7 @@
 """The codec's record in an archive: every parameter that changes the coded bits.
 
 Layout (formats/coding-v1.md): version byte, predictor byte, window as a LEB128 varint. The predictor
-byte holds the set's number below and, for set 1, log2 of the n-grams' capacity less 8 above. Sets are
+byte holds the set's number below and, for sets 1 and 2, log2 of the n-grams' capacity less 8 above. Sets are
 known by number here, so that `info` needs no predictors. Version 2 goes on with the binding of a model
 that computes in floats.
 """
@@ -23,6 +23,9 @@ EXACT = "exact"
 
 MAX_WINDOW = 1 << 16
 
+SETS = (1, 2)
+"""Of predictors, beside 0, which is the model alone."""
+
 CAPACITY = range(8, 21)
 """log2 of the contexts that the n-grams keep of an order in one generation."""
 
@@ -32,7 +35,7 @@ _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
 @dataclass(frozen=True)
 class CodingParams:
     """window: tokens that the model attends to. predictors: the set that stands beside the model.
-    capacity: log2, of set 1's n-grams; 0 for set 0. binding: what else the rows of a model in floats depend
+    capacity: log2, of the n-grams; 0 for set 0. binding: what else the rows of a model in floats depend
     on (models.bound); empty for exact ones."""
 
     window: int
@@ -58,7 +61,7 @@ class CodingParams:
         predictors, capacity = data[1] & 15, (data[1] >> 4) + CAPACITY.start
         if data[1] == 0:
             capacity = 0
-        elif predictors != 1 or capacity not in CAPACITY:
+        elif predictors not in SETS or capacity not in CAPACITY:
             raise UnsupportedFormatError(
                 f"the archive uses predictors {data[1]:#04x}, which this nacrith lacks: update nacrith"
             )

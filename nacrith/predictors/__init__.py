@@ -2,8 +2,8 @@
 
 An `Ensemble` joins the predictors of one block with the model's distribution. Everything here obeys
 nacrith.arith, since its results decide coded bits. `make` makes the ensembles that an archive's
-parameters can ask for: set 0 is the model alone, set 1 the cascade; in native code where the engine of
-exact models is native, with the same results.
+parameters can ask for: set 0 is the model alone, sets 1 and 2 the cascade with two priors; in native code
+where the engine of exact models is native, with the same results.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ModelAlone(StepByStep):
 
 
 def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
-    """A fresh ensemble for one block. number: the set, 0 or 1. capacity: contexts of an order in one
+    """A fresh ensemble for one block. number: the set, 0 to 2. capacity: contexts of an order in one
     generation of the n-grams."""
     # here, not above: whoever only reads an archive's parameters waits for none of it
     from nacrith.predictors.prior import load
@@ -35,13 +35,13 @@ def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
         from nacrith.models.exact import backends
         from nacrith.predictors.native import NativeEnsemble
 
-        prior = load() if number else None
-        return NativeEnsemble(number, vocab_size, capacity, prior, backends.kernels())
+        prior = load(number) if number else None
+        return NativeEnsemble(min(number, 1), vocab_size, capacity, prior, backends.kernels())
     if number == 0:
         return ModelAlone()
     from nacrith.predictors.cascade import Cascade
 
-    return Cascade(vocab_size, capacity, load())
+    return Cascade(vocab_size, capacity, load(number))
 
 
 def _native() -> bool:

@@ -42,7 +42,7 @@ _LENGTHS = (6, 8, 12, 16, 24, 31)
 
 @dataclass(frozen=True)
 class Switches:
-    """Which parts are at work. An archive's set 1 has all of them; others are for measuring."""
+    """Which parts are at work. An archive's sets have all of them; others are for measuring."""
 
     bias: bool = True
     ngram: bool = True
@@ -64,7 +64,7 @@ class _Question:
 
 
 class Cascade(StepByStep):
-    """Set 1 for one block. capacity: of the n-grams' generations."""
+    """Set 1 or 2 for one block, by its prior. capacity: of the n-grams' generations."""
 
     def __init__(
         self, vocab_size: int, capacity: int, prior: Prior, switches: Switches | None = None

@@ -24,7 +24,8 @@ def _tables() -> np.ndarray:
 
 
 class NativeEnsemble:
-    """Set `number` for one block. capacity: of the n-grams' generations. prior: None for set 0.
+    """The ensemble of one block. number: 0 for the model alone, 1 for the cascade with `prior`. capacity: of
+    the n-grams' generations.
 
     kernels: a name out of `native.load().kernels()`, or None for the best. Results do not depend on it.
     After an error the ensemble is of no more use.

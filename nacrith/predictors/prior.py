@@ -1,7 +1,8 @@
 """What the ensemble knows before it has seen anything.
 
 Every block starts from the same tables: state maps, weights of the mixer, corrections. `formula` gives
-them by rule; `load` reads those that were fitted on ordinary text by bench/prior.py and are part of set 1.
+them by rule; `load` reads those that were fitted on ordinary text by bench/prior.py and are what sets 1 and 2
+differ in: how far the predictors are to be trusted beside a model depends on how much that knows itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ SETS = (8 * 2, (ngram.ORDERS + 1) * 3, 8 * 2)
 CONTEXTS = ((ngram.ORDERS + 1) * 2 * 8, 4 * 2 * 4)
 """Contexts of each correction."""
 
-FILE = "set1.prior"
+FILES = {1: "set1.prior", 2: "set2.prior"}
+"""Of each set: fitted beside SmolLM2-135M, and beside the embedded model."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Prior:
 
 
 @cache
-def load() -> Prior:
-    return Prior.from_bytes(resources.files("nacrith.predictors").joinpath(FILE).read_bytes())
+def load(number: int) -> Prior:
+    """Of set 1 or 2."""
+    return Prior.from_bytes(resources.files("nacrith.predictors").joinpath(FILES[number]).read_bytes())
 
 
 def formula() -> Prior:

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
@@ -43,6 +45,11 @@ class ExactModel:
     @property
     def bos_id(self) -> int:
         return self.file.config.bos_id
+
+    @property
+    def weights(self) -> int:
+        """How many int8 weights there are."""
+        return sum(t.size for t in self.file.tensors.values() if t.dtype == np.int8)
 
     @property
     def max_context(self) -> int:
