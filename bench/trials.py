@@ -9,7 +9,8 @@ out, by kind. The vocabulary, the tokens and the derived start are made once in 
 may run side by side with `--threads 1`, each being as slow as the others.
 
 derived: from the start that `nacrith train` derives of M (default SmolLM2-135M). distil: the same, with M as
-the teacher. scratch: from nothing, with a rate 25 times as high.
+the teacher. muon: the same as derived, its matrices trained by Muon. scratch: from nothing, with a rate 25 times
+as high.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from nacrith.training.lm import job, loop, optimiser
 from nacrith.training.lm.llama import Llama
 from nacrith.training.lm.tokens import batches, read_store, validation, write_store
 
-TRIALS = ("derived", "distil", "scratch")
+TRIALS = ("derived", "distil", "muon", "scratch")
 SCRATCH_RATE = 25
 LEAVE_OUT = ("dotnet/csharplang", "libsdl-org/sdlwiki")
 
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         def log(line: str, name: str = name) -> None:
             print(f"{name}: {line}", file=sys.stderr, flush=True)
 
-        recipe = replace(shared.recipe, distil=1.0 if name == "distil" else 0.0)
+        recipe = replace(shared.recipe, distil=float(name == "distil"), muon=name == "muon")
         base = shared.base
         if name == "scratch":
             recipe, base = replace(recipe, rate=SCRATCH_RATE * recipe.rate), None

@@ -60,7 +60,11 @@ def test_refused(entry, model):
 
 @pytest.mark.parametrize(
     ("name", "params"),
-    [("good/model-short.nac", CodingParams(64)), ("good/model-cascade.nac", CodingParams(512, 1, 13))],
+    [
+        ("good/model-short.nac", CodingParams(64)),
+        ("good/model-cascade.nac", CodingParams(512, 1, 13)),
+        ("good/model-cascade-2.nac", CodingParams(512, 2, 13)),
+    ],
 )
 def test_encoder_still_writes_these_bytes(model, name, params):
     """The payload of a short archive, made again (the container may choose other blocks one day)."""
