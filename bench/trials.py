@@ -9,8 +9,8 @@ out, by kind. The vocabulary, the tokens and the derived start are made once in 
 may run side by side with `--threads 1`, each being as slow as the others.
 
 derived: from the start that `nacrith train` derives of M (default SmolLM2-135M). distil: the same, with M as
-the teacher. muon: the same as derived, its matrices trained by Muon. scratch: from nothing, with a rate 25 times
-as high.
+the teacher. muon: the same as derived, its matrices trained by Muon. scratch: from nothing, with a rate 25
+times as high.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ Cost = Callable[[Sequence[Coded]], int]
 def encode_super_block(
     data: bytes,
     codec: BlockCodec | None,
-    block_bytes: Callable[[int], int],
+    block_bytes: Callable[[bytes], int],
     cost: Cost,
     progress: Progress | None = None,
 ) -> list[Coded]:
@@ -87,11 +87,11 @@ def _worth_a_model(content: bytes, plain: Coded) -> bool:
 
 
 def _model_blocks(
-    parts: list[tuple[bytes, bool]], tried: list[bool], block_bytes: Callable[[int], int]
+    parts: list[tuple[bytes, bool]], tried: list[bool], block_bytes: Callable[[bytes], int]
 ) -> list[list[bytes]]:
     """For each segment the contents of its model blocks; none where the model is not tried."""
-    size = sum(len(part) for (part, _), yes in zip(parts, tried, strict=True) if yes)
-    target = max(MIN_TARGET, block_bytes(size)) if size else MIN_TARGET
+    text = b"".join(part for (part, _), yes in zip(parts, tried, strict=True) if yes)
+    target = max(MIN_TARGET, block_bytes(text)) if text else MIN_TARGET
     return [segment.cut(part, target) if yes else [] for (part, _), yes in zip(parts, tried, strict=True)]
 
 

@@ -46,7 +46,7 @@ class ArchiveWriter:
     """Writes one stream to `fileobj`, which stays open.
 
     codec: codes blocks of text with a model; None for the fallback codecs alone.
-    block_bytes: target length of model blocks, given the bytes of text in a super-block.
+    block_bytes: target length of model blocks, given the text of a super-block.
     metadata: written where it does not make a small archive larger than content + 64 bytes.
     progress: told of content bytes that are done.
 
@@ -59,7 +59,7 @@ class ArchiveWriter:
         fileobj: Writable,
         codec: BlockCodec | None,
         *,
-        block_bytes: Callable[[int], int],
+        block_bytes: Callable[[bytes], int],
         metadata: Metadata | None = None,
         progress: Progress | None = None,
     ) -> None:
