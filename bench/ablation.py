@@ -27,11 +27,12 @@ from bench.common import RESULTS, machine, markdown_table, write_atomic, write_j
 from bench.nacrith_ensemble import NacrithEnsemble
 from nacrith import predictors
 from nacrith.arith import F32
+from nacrith.codec import predictor_set
 from nacrith.codec.text import strip_crlf
 from nacrith.coder.cdf import TOTAL
 from nacrith.models import load_model
 from nacrith.predictors.cascade import Cascade, Switches
-from nacrith.predictors.prior import load
+from nacrith.predictors.prior import Prior, load
 from nacrith.predictors.protocol import Logits
 from nacrith.predictors.recycling import Recycling
 
@@ -86,8 +87,8 @@ class OneSet(Cascade):
 class RecyclingForMatch(Cascade):
     """The model's best token after the last occurrence of the present token, instead of the match."""
 
-    def __init__(self, vocab_size: int) -> None:
-        super().__init__(vocab_size, CAPACITY, load(1))
+    def __init__(self, vocab_size: int, prior: Prior) -> None:
+        super().__init__(vocab_size, CAPACITY, prior)
         self.match = _Follower(vocab_size)  # type: ignore[assignment]
 
     def counts(self, logits: Logits) -> F32:
@@ -139,20 +140,23 @@ class Skip(Cascade):
         super().update(token)
 
 
-def variants(vocab: int) -> dict[str, Callable[[], Variant]]:
+def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:
+    """number: the set of predictors that archives hold."""
+    prior = load(number)
+
     def cascade(**off: bool) -> Callable[[], Variant]:
-        return lambda: Coded(Cascade(vocab, CAPACITY, load(1), Switches(**off)))
+        return lambda: Coded(Cascade(vocab, CAPACITY, prior, Switches(**off)))
 
     return {
         "alone": lambda: Coded(predictors.make(0, vocab, CAPACITY)),
-        "full": lambda: Coded(predictors.make(1, vocab, CAPACITY)),
+        "full": lambda: Coded(predictors.make(number, vocab, CAPACITY)),
         "no bias": cascade(bias=False),
         "no n-grams": cascade(ngram=False),
         "no match": cascade(match=False),
         "no correction": cascade(correction=False),
-        "one set": lambda: Coded(OneSet(vocab, CAPACITY, load(1))),
-        "recycling": lambda: Coded(RecyclingForMatch(vocab)),
-        "skip": lambda: Coded(Skip(vocab, CAPACITY, load(1))),
+        "one set": lambda: Coded(OneSet(vocab, CAPACITY, prior)),
+        "recycling": lambda: Coded(RecyclingForMatch(vocab, prior)),
+        "skip": lambda: Coded(Skip(vocab, CAPACITY, prior)),
         "nacrith": lambda: Published(NacrithEnsemble(vocab, skip=True), vocab),
         "nacrith, no skip": lambda: Published(NacrithEnsemble(vocab, skip=False), vocab),
     }
@@ -169,7 +173,7 @@ def main() -> None:
     args = parser.parse_args()
     model = load_model(args.model)
     window = args.window or min(2048, model.max_context)
-    makers = variants(model.vocab_size)
+    makers = variants(model.vocab_size, predictor_set(model))
     chosen = list(dict.fromkeys(["alone", "full", *(args.variants or makers)]))
     path = args.out / "ablation.json"
     result = json.loads(path.read_text()) if path.exists() else {"machine": machine(), "rows": []}

@@ -1,6 +1,6 @@
 """Bits per byte against block size and window: what independent blocks cost, what a longer memory gains.
 
-    python -m bench.blocks FILE... [--head N] [--window 512 1024 ...] [--set 1] [--sizes 4096 ...]
+    python -m bench.blocks FILE... [--head N] [--window 512 1024 ...] [--set N] [--sizes 4096 ...]
 
 For each file, window and block size: the bytes of all payloads, the loss against the first line of that
 file, the number of blocks, seconds to encode. Blocks are cut as an archive's are. Use files that no
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from nacrith.archive.segment import cut
+from nacrith.codec import predictor_set
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.models import load_model
@@ -24,19 +25,20 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--head", type=int)
     parser.add_argument("--window", type=int, nargs="+", help="default: the model's longest")
-    parser.add_argument("--set", type=int, default=1, help="predictor set (0: the model alone)")
+    parser.add_argument("--set", type=int, help="predictor set (0: the model alone; default: the model's)")
     parser.add_argument("--capacity", type=int, default=16, help="log2, of the n-grams")
     parser.add_argument("--model")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 8192, 16384, 32768, 65536, 131072])
     args = parser.parse_args()
     model = load_model(args.model)
+    number = predictor_set(model) if args.set is None else args.set
     sizes = sorted(args.sizes, reverse=True)
     print("file                     window    block blocks    bytes     bpb    loss      s")
     for path in args.files:
         data = path.read_bytes()[: args.head]
         best = None
         for window in args.window or [model.max_context]:
-            codec = ModelCodec(model, CodingParams(window, args.set, args.capacity if args.set else 0))
+            codec = ModelCodec(model, CodingParams(window, number, args.capacity if number else 0))
             for size in sizes:
                 begin = time.perf_counter()
                 blocks = cut(data, size)

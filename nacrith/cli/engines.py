@@ -115,9 +115,10 @@ def _core_workers(settings: Settings, size: int | None) -> int:
     from nacrith.codec.params import EXACT
     from nacrith.models.exact import backends
 
-    if size is None or settings.backend not in (None, EXACT) or backends.backend() != "numpy":
+    if size is None or settings.backend not in (None, EXACT):
         return 1
-    return devices.core_workers(settings.threads or devices.cores(), size // _SHARE)
+    workers = devices.core_workers(settings.threads or devices.cores(), size // _SHARE)
+    return workers if workers > 1 and backends.backend() == "numpy" else 1
 
 
 def forget_workers() -> None:

@@ -21,7 +21,7 @@ _log = logging.getLogger("nacrith")
 _LARGE = 1 << 26
 """Weights of a model that knows so much that predictors are trusted less beside it."""
 
-__all__ = ["default_model", "for_decoding", "for_encoding"]
+__all__ = ["default_model", "for_decoding", "for_encoding", "predictor_set"]
 
 # numpy and the model come with the first call, so that `nacrith.codec.levels` alone is light.
 
@@ -49,11 +49,11 @@ def for_encoding(
         model = load_model(model or default_model(level, backend), threads=threads, backend=backend)
     chosen = LEVELS[level]
     window = min(chosen.window, model.max_context)
-    return ModelCodec(model, CodingParams(window, _predictors(model), chosen.capacity, binding_of(model)))
+    return ModelCodec(model, CodingParams(window, predictor_set(model), chosen.capacity, binding_of(model)))
 
 
-def _predictors(model: LanguageModel) -> int:
-    """The set whose prior was fitted beside a model of that size."""
+def predictor_set(model: LanguageModel) -> int:
+    """The set of predictors whose prior was fitted beside a model of that size."""
     from nacrith.models.exact.model import ExactModel
 
     return 2 if isinstance(model, ExactModel) and model.weights < _LARGE else 1
