@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from bench import common
+from nacrith import native
+from nacrith.cores import usable_cores
 from nacrith.errors import ModelError
-from nacrith.models.exact import modelfile, native
+from nacrith.models.exact import modelfile
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
@@ -80,7 +81,7 @@ def decode(engine: Any, ids: list[int], lanes: int, seconds: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.engine", description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--context", type=int, default=256, help="tokens of the prefill")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, at least")

@@ -34,9 +34,10 @@ import torch
 from bench import engine
 from bench.common import RESULTS, ROOT, machine, markdown_table
 from nacrith.coder.cdf import counts
+from nacrith.cores import usable_cores
 from nacrith.errors import ModelError
 from nacrith.models import load_model, store
-from nacrith.models.exact.model import ExactModel, usable_cores
+from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import ROLLBACK, NumpyEngine

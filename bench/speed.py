@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -49,6 +48,7 @@ from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import DecodePort, EncodePort
+from nacrith.cores import usable_cores
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
 
@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--head", type=int)
     parser.add_argument("--lanes", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--model")
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--llama", nargs="+", default=[sys.executable], metavar="PYTHON")

@@ -2,9 +2,9 @@
 #include <new>
 #include <string>
 
-#include "engine.hpp"
-#include "ensemble.hpp"
-#include "variants.hpp"
+#include "engine/session.hpp"
+#include "engine/variants.hpp"
+#include "learner/ensemble.hpp"
 
 using nacrith::Engine;
 using nacrith::Ensemble;
@@ -69,7 +69,7 @@ const Kernels &named(const char *name) {
 
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 4; }
+int32_t nacrith_abi_version(void) { return 5; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 

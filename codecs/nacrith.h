@@ -3,7 +3,8 @@
  * Handles are opaque, every function that can fail returns 0 or one of the codes below, and
  * nacrith_last_error() then says why, for the calling thread. Nothing is thrown across this border.
  * Sessions of one engine may be used from several threads: their calls take turns. One session or
- * ensemble, and the destruction of anything, is the caller's to serialise.
+ * ensemble, and the destruction of anything, is the caller's to serialise. After a fork the child may use
+ * every object that no call was running for.
  */
 #ifndef NACRITH_H
 #define NACRITH_H
@@ -48,6 +49,9 @@ typedef nacrith_object nacrith_engine, nacrith_session, nacrith_ensemble;
 /* Raised by every change of this header. */
 NACRITH_API int32_t nacrith_abi_version(void);
 
+/* A hash of the sources that the library was built from (fingerprint.cmake), in hexadecimal. */
+NACRITH_API const char *nacrith_sources(void);
+
 /* Why the last call of this thread failed; valid until its next one. */
 NACRITH_API const char *nacrith_last_error(void);
 
@@ -58,7 +62,8 @@ NACRITH_API const char *nacrith_kernels(int32_t index);
 /* Frees an object; NULL is none. Its sessions may outlive an engine. */
 NACRITH_API void nacrith_destroy(nacrith_object *object);
 
-/* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1. */
+/* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1: at most that many; fewer run where
+ * the system lets no more be made. */
 NACRITH_API int32_t nacrith_engine_create(const nacrith_config *config, const nacrith_tensor *tensors,
                                           int64_t tensor_count, const char *kernels, int32_t threads,
                                           nacrith_engine **out);

@@ -1,14 +1,56 @@
-"""Fixtures that several test modules share: a fake hub, and a cache for what is pulled from it."""
+"""What several test modules share: which engine is tested, a fake hub, a cache for what is pulled from it.
+
+Whether the native engine must be there is a matter of NACRITH_EXPECT_NATIVE: 1, as .ci/run sets it, or 0. If
+it is not set, the engine must be there where an installed nacrith has one. Where it must be and is not, no
+test runs: most would pass, and say nothing about the engine that users have.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub
 
+import nacrith
+from nacrith.errors import ModelError
 from nacrith.models import hub
+from nacrith.native import loader
+
+
+def native_engine() -> tuple[Path | None, str]:
+    """The library that the tests use, or else why there is none."""
+    try:
+        return loader.load().path, ""
+    except ModelError as error:
+        return None, str(error)
+
+
+def native_is_expected() -> bool:
+    asked = os.environ.get("NACRITH_EXPECT_NATIVE")
+    if asked not in (None, "", "0", "1"):
+        raise pytest.UsageError(f"NACRITH_EXPECT_NATIVE={asked}: write 1 or 0")
+    return asked == "1" if asked else any(path.is_file() for _, path in loader.installed(sys.path))
+
+
+def pytest_configure() -> None:
+    library, why = native_engine()
+    if library is None and native_is_expected():
+        raise pytest.UsageError(
+            f"the native engine is expected and absent: {why}. NACRITH_EXPECT_NATIVE=0 tests without it"
+        )
+
+
+def pytest_report_header() -> list[str]:
+    library, why = native_engine()
+    kernels = f" ({', '.join(loader.load().kernels())})" if library else ""
+    return [
+        f"nacrith {nacrith.__version__} of {Path(nacrith.__file__).parent}",
+        f"native engine: {f'{library}{kernels}' if library else f'none, its tests are skipped: {why}'}",
+    ]
 
 
 @pytest.fixture

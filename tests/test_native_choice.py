@@ -14,11 +14,14 @@ from small_models import TINY, engine, tokens
 from test_native import KERNELS, each_kernels, needs_library
 
 import nacrith
+from nacrith import native
 from nacrith.errors import ModelError
-from nacrith.models.exact import backends, native
+from nacrith.models.exact import backends
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
+from nacrith.native import abi, learner
+from nacrith.native import engine as calls
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_numpy_runs_where_there_is_no_library_and_says_so_once(fresh_backend, ca
         assert type(model.engine) is NumpyEngine
     assert [r.getMessage() for r in caplog.records if "slower" in r.getMessage()] == [
         f"running on numpy, which is several times slower: {tmp_path / 'none.so'}: there is no native"
-        " engine; install nacrith again where there is a C++ compiler, or use NACRITH_BACKEND=numpy"
+        " engine, though NACRITH_NATIVE_LIB names it; correct or unset that, or use NACRITH_BACKEND=numpy"
     ]
 
 
@@ -79,8 +82,8 @@ def test_asking_for_native_without_it_is_an_error(fresh_backend, tmp_path, file,
 
 @needs_library
 def test_a_library_of_another_version_is_refused(fresh_backend):
-    there = native.ABI_VERSION
-    fresh_backend.setattr(native, "ABI_VERSION", there + 1)
+    there = abi.VERSION
+    fresh_backend.setattr(abi, "VERSION", there + 1)
     with pytest.raises(ModelError, match=f"interface version {there}, not {there + 1}"):
         native.load()
 
@@ -97,10 +100,10 @@ def test_another_backend_is_an_error(fresh_backend, asked):
 def test_the_environment_chooses_kernels(fresh_backend, kernels):
     fresh_backend.setenv("NACRITH_BACKEND", f"native:{kernels}")
     used = []
-    create = native.Library.create_engine
-    fresh_backend.setattr(native.Library, "create_engine", lambda *a: used.append(a[3]) or create(*a))
-    ensemble = native.Library.create_ensemble
-    fresh_backend.setattr(native.Library, "create_ensemble", lambda *a: used.append(a[6]) or ensemble(*a))
+    for part, place in ((calls, 5), (learner, 6)):
+        create = part.create
+        noted = lambda *a, place=place, create=create: used.append(a[place]) or create(*a)  # noqa: E731
+        fresh_backend.setattr(part, "create", noted)
     assert nacrith.backend == "native"
     small = nacrith.compress(b"some text", model=str(TINY))
     assert nacrith.decompress(small, model=str(TINY)) == b"some text"

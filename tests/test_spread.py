@@ -15,6 +15,7 @@ import pytest
 from backend_checks import TEXT as PROSE
 from clirunner import environment, nacrith
 from job_workers import SHOWN
+from test_native import needs_library
 
 from nacrith import codec as codecs
 from nacrith.archive.blockcodec import BlockCodec
@@ -175,10 +176,16 @@ def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) ->
         assert payloads == tiny().encode(BLOCKS)
         back = spread(engines.decoder(settings, codec.id, 65_536))
         assert back.decode([(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]) == BLOCKS
-        monkeypatch.setenv("NACRITH_BACKEND", "native")
-        assert not isinstance(engines.encoder(settings, 1 << 20), SpreadCodec)
     finally:
         engines.forget_workers()
+
+
+@needs_library
+def test_the_native_engine_computes_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has threads of its own."""
+    monkeypatch.setenv("NACRITH_BACKEND", "native")
+    settings = Settings(Console(), level=1, model=TINY, model_is_default=False, threads=2)
+    assert not isinstance(engines.encoder(settings, 1 << 20), SpreadCodec)
 
 
 FAKE_GPUS = """\

@@ -22,6 +22,7 @@ from nacrith.models.exact.native_engine import NativeEngine, NativeSession
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.exact.tree import Tree
 from nacrith.models.protocol import Session
+from nacrith.native import engine as calls
 
 try:
     import torch
@@ -283,21 +284,21 @@ def test_the_library_refuses_what_would_lead_beyond_its_arrays():
     counts = np.array([2])
     for depths in ([1, 0], [0, 2], [0, -1]):
         with pytest.raises(ValueError, match="the depths of lane 0 are those of no tree"):
-            library.extend(handle, counts, ids, rows, np.array(depths))
+            calls.extend(library, handle, counts, ids, rows, np.array(depths))
     for wrong in (np.zeros(3, np.int64), np.zeros(2, np.int32), np.zeros(4, np.int64)[::2]):
         with pytest.raises(ValueError, match="array"):
-            library.extend(handle, counts, ids, rows, wrong)
+            calls.extend(library, handle, counts, ids, rows, wrong)
     with pytest.raises(ValueError, match="a path of 1 tokens in a tree of depth 0"):
-        library.keep(handle, 0, np.array([0]))
-    library.extend(handle, counts, ids, rows, np.array([0, 0]))
+        calls.keep(library, handle, 0, np.array([0]))
+    calls.extend(library, handle, counts, ids, rows, np.array([0, 0]))
     for path, why in [([0, 1], "a path of 2 tokens"), ([2], "no row 2"), ([-1], "no row -1")]:
         with pytest.raises(ValueError, match=why):
-            library.keep(handle, 0, np.array(path))
+            calls.keep(library, handle, 0, np.array(path))
     with pytest.raises(ValueError, match="array"):
-        library.keep(handle, 0, np.zeros(1, np.int32))
+        calls.keep(library, handle, 0, np.zeros(1, np.int32))
     for lane in (-1, 1):
         with pytest.raises(ValueError, match=f"no lane {lane}"):
-            library.keep(handle, lane, np.array([0]))
+            calls.keep(library, handle, lane, np.array([0]))
         with pytest.raises(ValueError, match=f"no lane {lane}"):
             made.keep(lane, [])
     assert made.lengths == (0,)

@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "../variants.hpp"
+#include "engine/variants.hpp"
 
 namespace {
 

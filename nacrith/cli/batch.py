@@ -32,6 +32,7 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import explained
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.cores import usable_cores
 from nacrith.jobs import devices
 from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
 from nacrith.jobs.plan import Job, Plan, plan, shard
@@ -195,7 +196,7 @@ class _Batch:
             return RayExecutor(start, workers=workers, gpus=on_gpus, threads=settings.threads, files=files)
         from nacrith.jobs.local import LocalExecutor
 
-        threads = settings.threads or devices.cores()
+        threads = settings.threads or usable_cores()
         if on_gpus:
             chosen = devices.gpus(device, os.environ)[: min(files, workers or files)]
             return LocalExecutor(start, devices.on_gpus(chosen, threads))

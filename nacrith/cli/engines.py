@@ -18,6 +18,7 @@ from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
+from nacrith.cores import usable_cores
 from nacrith.errors import ModelError, NacrithError
 from nacrith.jobs import devices
 
@@ -99,7 +100,7 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
     key = (how.func, how.args, how.keywords, settings.device, settings.threads, workers)
     if _spread is None or _spread[0] != key or not _spread[1].usable:
         forget_workers()
-        threads = settings.threads or devices.cores()
+        threads = settings.threads or usable_cores()
         if on_cores:
             environments = [{**e, "NACRITH_BACKEND": "numpy"} for e in devices.on_cores(workers, threads)]
         else:
@@ -117,7 +118,7 @@ def _core_workers(settings: Settings, size: int | None) -> int:
 
     if size is None or settings.backend not in (None, EXACT):
         return 1
-    workers = devices.core_workers(settings.threads or devices.cores(), size // _SHARE)
+    workers = devices.core_workers(settings.threads or usable_cores(), size // _SHARE)
     return workers if workers > 1 and backends.backend() == "numpy" else 1
 
 

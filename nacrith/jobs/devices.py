@@ -7,7 +7,6 @@ changes the bytes that are made.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -22,11 +21,6 @@ ON_GPU = {"NACRITH_BACKEND": "torch", "NACRITH_DEVICE": "cuda:0"}
 
 _COUNT = "import torch; print(torch.cuda.device_count())"
 _GROUP = 4  # cores that a worker makes good use of, where there are many
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def core_workers(threads: int, files: int) -> int:

@@ -20,9 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nacrith.cores import usable_cores
 from nacrith.errors import ModelError, ModelMismatchError
 from nacrith.models import records, store
-from nacrith.models.exact.model import usable_cores
 from nacrith.models.protocol import LanguageModel
 
 if TYPE_CHECKING:

@@ -46,8 +46,9 @@ def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
 
 def _native() -> bool:
     """Whether ensembles run in native code: as the engine does, and beside torch if they can."""
+    from nacrith import native
     from nacrith.errors import ModelError
-    from nacrith.models.exact import backends, native
+    from nacrith.models.exact import backends
 
     name = backends.backend()
     if name == "torch":

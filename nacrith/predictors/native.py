@@ -1,6 +1,6 @@
 """The ensembles in native code: what `ModelAlone` and `Cascade` do, with the same integers, faster.
 
-codecs/ holds the arithmetic (ensemble.cpp, cascade.cpp, ngram.cpp); the Python classes are the reference.
+codecs/ holds the arithmetic (learner/); the Python classes are the reference.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from functools import cache
 
 import numpy as np
 
-from nacrith import scratch
+from nacrith import native, scratch
 from nacrith.arith import F32
-from nacrith.models.exact import native
+from nacrith.native import learner
 from nacrith.predictors.fixed import exp_table, lg_table
 from nacrith.predictors.prior import Prior
 from nacrith.predictors.protocol import Intervals, Logits
@@ -37,7 +37,7 @@ class NativeEnsemble:
         self._library = native.load()
         self._vocab_size = vocab_size
         data = b"" if prior is None else prior.to_bytes()
-        self._handle = self._library.create_ensemble(number, vocab_size, capacity, _tables(), data, kernels)
+        self._handle = learner.create(self._library, number, vocab_size, capacity, _tables(), data, kernels)
         self._came = -1  # a token to be learnt from, with the next call
         native.release_with(self, self._library, self._handle)
 
@@ -45,7 +45,7 @@ class NativeEnsemble:
         """As coder.cdf.counts: integers (V,) of at least 1 that sum to TOTAL. Scratch memory."""
         c: F32 = scratch.empty("counts", self._vocab_size)
         row = np.ascontiguousarray(logits)
-        self._library.ensemble_counts(self._handle, self._vocab_size, self._came, row, c)
+        learner.counts(self._library, self._handle, self._vocab_size, self._came, row, c)
         self._came = -1
         return c
 
@@ -63,6 +63,10 @@ class NativeEnsemble:
             return np.empty(0, np.uint32), np.empty(0, np.uint32)
         if self._came >= 0:
             self.counts(rows[0])  # for what it learns; counts change nothing
-        return self._library.ensemble_encode(
-            self._handle, self._vocab_size, np.ascontiguousarray(rows), np.array(tokens, np.int32)
+        return learner.encode(
+            self._library,
+            self._handle,
+            self._vocab_size,
+            np.ascontiguousarray(rows),
+            np.array(tokens, np.int32),
         )

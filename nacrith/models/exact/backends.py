@@ -12,8 +12,8 @@ import os
 from functools import cache
 from typing import Protocol
 
+from nacrith import native
 from nacrith.errors import ModelError
-from nacrith.models.exact import native
 from nacrith.models.exact.config import ExactConfig
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from nacrith.cores import usable_cores
 from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
@@ -81,10 +81,3 @@ class ExactModel:
         if not 2 * SINKS <= window <= self.max_context:
             raise ValueError(f"window {window} is not within {2 * SINKS}..{self.max_context}")
         return self.engine.session(lanes, window)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nacrith.models.exact import native
+from nacrith import native
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.tree import NONE, Tree, plant
 from nacrith.models.protocol import Logits
+from nacrith.native import abi, engine
 
 BATCH = 256
 """Most rows of one pass through the layers: enough to be bound by arithmetic, not by memory."""
@@ -31,7 +32,11 @@ class NativeEngine:
         self.library = native.load()
         # the library reads some of these as long as it lives
         self._tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
-        self.handle = self.library.create_engine(file.config, self._tensors, kernels, threads)
+        config = file.config
+        sizes = {name: int(getattr(config, name)) for name in abi.SIZES}
+        self.handle = engine.create(
+            self.library, sizes, config.act_limits, config.rms_eps, self._tensors, kernels, threads
+        )
         native.release_with(self, self.library, self.handle, self._tensors)
 
     def session(self, lanes: int, window: int) -> NativeSession:
@@ -42,22 +47,22 @@ class NativeSession:
     """Lanes over one engine; implements models.protocol.Session."""
 
     def __init__(
-        self, engine: NativeEngine, lanes: int, window: int, *, rollback: int = ROLLBACK, batch: int = BATCH
+        self, made: NativeEngine, lanes: int, window: int, *, rollback: int = ROLLBACK, batch: int = BATCH
     ) -> None:
-        self.engine = engine
+        self.engine = made
         self.window = window
         self._lengths = [0] * lanes
         self._trees = [NONE] * lanes  # that wait for `keep`
-        self._library = engine.library
-        self._handle = self._library.create_session(engine.handle, lanes, window, rollback, batch)
-        native.release_with(self, self._library, self._handle, engine)
+        self._library = made.library
+        self._handle = engine.create_session(self._library, made.handle, lanes, window, rollback, batch)
+        native.release_with(self, self._library, self._handle, made)
 
     @property
     def lengths(self) -> Sequence[int]:
         return tuple(self._lengths)
 
     def rollback(self, lane: int, length: int) -> None:
-        self._library.rollback(self._handle, lane, length)
+        engine.rollback(self._library, self._handle, lane, length)
         self._lengths[lane] = length
         self._trees[lane] = NONE
 
@@ -75,7 +80,7 @@ class NativeSession:
     def keep(self, lane: int, path: Sequence[int]) -> None:
         if not 0 <= lane < len(self._lengths):
             raise ValueError(f"there is no lane {lane}")
-        self._library.keep(self._handle, lane, self._trees[lane].path(lane, path))
+        engine.keep(self._library, self._handle, lane, self._trees[lane].path(lane, path))
         self._lengths[lane] += len(path)
         self._trees[lane] = NONE
 
@@ -90,7 +95,7 @@ class NativeSession:
         begins = [0, *ends[:-1]]
         for begin, end, lane in zip(begins, ends, tokens, strict=True):
             ids[begin:end] = lane
-        self._library.extend(self._handle, counts, ids, rows, depths)
+        engine.extend(self._library, self._handle, counts, ids, rows, depths)
         if depths is None:
             self._lengths = (counts + self._lengths).tolist()
         self._trees = [new if len(t) else old for old, new, t in zip(self._trees, trees, tokens, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nacrith.cores import usable_cores
 from nacrith.prompt.encoder import load_words
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import Passage
@@ -37,6 +37,6 @@ class WordScorer:
         sentences = [p.words[a:b] for p, places in zip(passages, read, strict=True) for a, b in places]
         shares = [sentences[i : i + _SHARE] for i in range(0, len(sentences), _SHARE)]
         # One thread for each product: these are small, and what they round must not depend on `threads`.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads or usable_cores()) as pool:
             found = chain.from_iterable(pool.map(self.encoder.score_words, shares))
         return [np.concatenate([np.empty(0), *(next(found) for _ in places)]) for places in read]

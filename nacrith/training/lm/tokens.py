@@ -21,8 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nacrith.cores import usable_cores
 from nacrith.errors import NacrithError
-from nacrith.models.exact.model import usable_cores
 from nacrith.models.tokenizer import ByteTokenizer
 from nacrith.training.corpus import Document
 

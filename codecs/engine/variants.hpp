@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels.hpp"
+#include "engine/kernels.hpp"
 
 namespace nacrith {
 

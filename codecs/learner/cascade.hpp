@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "fixed.hpp"
-#include "ngram.hpp"
+#include "learner/fixed.hpp"
+#include "learner/ngram.hpp"
 
 namespace nacrith {
 

@@ -1,5 +1,9 @@
 // Dispatch by processor; see variants.hpp.
-#include "variants.hpp"
+#include "engine/variants.hpp"
+
+#include <mutex>
+
+#include "engine/fork.hpp"
 
 #ifdef NACRITH_AMX
 #include <cpuid.h>
@@ -59,6 +63,7 @@ bool faithful(const Kernels &kernels) {
 }
 
 const std::vector<const Kernels *> &trusted_kernels() {
+    const std::lock_guard<std::mutex> lock(fork_lock());
     static const std::vector<const Kernels *> trusted = [] {
         std::vector<const Kernels *> found;
         for (const Kernels *kernels : runnable_kernels())

@@ -1,5 +1,5 @@
 // Token n-grams; see ngram.hpp.
-#include "ngram.hpp"
+#include "learner/ngram.hpp"
 
 #include <algorithm>
 #include <stdexcept>

@@ -1,5 +1,5 @@
 // Questions and what is learnt from the answers; see cascade.hpp.
-#include "cascade.hpp"
+#include "learner/cascade.hpp"
 
 #include <algorithm>
 #include <stdexcept>

@@ -4,9 +4,11 @@
 // section 4 of formats/arithmetic-v1.md for what is computed.
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
-#include "engine.hpp"
+#include "engine/session.hpp"
 
 namespace nacrith {
 namespace {
@@ -44,7 +46,7 @@ Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, 
     sink_query_ = Buffer<int16_t>(batch * queries);
     factor_ = Buffer<float>(batch * c.heads);
     sink_factor_ = Buffer<float>(batch * c.heads);
-    scratch_.resize(static_cast<size_t>(engine_->pool.threads()));
+    scratch_.resize(static_cast<size_t>(engine_->threads));
     for (Scratch &s : scratch_) s.row = Buffer<float>(widest);
 }
 
@@ -54,23 +56,73 @@ Lane &Session::lane_at(int64_t index) {
     return lanes_[static_cast<size_t>(index)];
 }
 
-void Session::rollback(int64_t lane, int64_t length) { lane_at(lane).truncate(lane, length); }
+// What stops halfway, with an error or because this is a child that was forked meanwhile, leaves lanes that
+// nobody knows: they are not to be used again. An argument error comes before any change.
+template <class Body>
+void Session::whole(const Body &body) {
+    if (halfway_)
+        throw std::runtime_error("an earlier call of this session did not end: it failed, or the process was"
+                                 " forked while it ran");
+    halfway_ = true;
+    try {
+        body();
+    } catch (const std::invalid_argument &) {
+        halfway_ = false;
+        throw;
+    }
+    halfway_ = false;
+}
 
-void Session::keep(int64_t lane, const int64_t *path, int64_t count) { lane_at(lane).keep(path, count); }
+void Session::rollback(int64_t lane, int64_t length) {
+    whole([&] { lane_at(lane).truncate(lane, length); });
+}
+
+void Session::keep(int64_t lane, const int64_t *path, int64_t count) {
+    whole([&] { lane_at(lane).keep(path, count); });
+}
 
 void Session::extend(const int64_t *counts, const int32_t *ids, const int64_t *depths, int32_t *rows) {
-    const std::lock_guard<std::mutex> lock(engine_->busy);
+    const auto turn = engine_->turn();
+    whole([&] {
+        check(counts, ids, depths);
+        std::vector<int64_t> next;  // token of each lane that comes next
+        int64_t total = 0;
+        for (size_t i = 0; i < lanes_.size(); i++) {
+            next.push_back(total);
+            total += counts[i];
+        }
+        const std::vector<int64_t> first = next;
+        for (;;) {
+            int64_t active = 0;
+            for (size_t i = 0; i < lanes_.size(); i++) active += next[i] < first[i] + counts[i];
+            if (active == 0) return;
+            const int64_t share = std::max<int64_t>(1, batch_ / active);
+            std::vector<Piece> pieces;
+            begin_pass();
+            for (size_t i = 0; i < lanes_.size() && rows_ < batch_; i++) {
+                const int64_t count = std::min(share, first[i] + counts[i] - next[i]);
+                if (count) gather(static_cast<int64_t>(i), next[i], count, first[i], ids, depths, rows, pieces);
+                next[i] += count;
+            }
+            pass(pieces);
+            for (const Piece &piece : pieces)
+                if (!depths) lanes_[piece.lane].advance(piece.count);
+        }
+    });
+}
+
+// Throws std::invalid_argument, or makes room for the trees if there are depths.
+void Session::check(const int64_t *counts, const int32_t *ids, const int64_t *depths) {
     const int64_t vocab = engine_->config.vocab, limit = engine_->limit();
-    const int64_t lanes = static_cast<int64_t>(lanes_.size());
-    std::vector<int64_t> next(lanes_.size()), end(lanes_.size()), levels(lanes_.size());
+    std::vector<int64_t> levels(lanes_.size());
     int64_t total = 0;
-    for (int64_t i = 0; i < lanes; i++) {
+    for (size_t i = 0; i < lanes_.size(); i++) {
         if (counts[i] < 0) throw std::invalid_argument("a negative number of tokens");
-        next[i] = total;
-        end[i] = total += counts[i];
+        const int64_t first = total;
+        total += counts[i];
         levels[i] = depths ? 0 : counts[i];
-        for (int64_t t = next[i]; depths && t < end[i]; t++) {
-            if (depths[t] < 0 || depths[t] > (t == next[i] ? 0 : depths[t - 1] + 1))
+        for (int64_t t = first; depths && t < total; t++) {
+            if (depths[t] < 0 || depths[t] > (t == first ? 0 : depths[t - 1] + 1))
                 throw std::invalid_argument("the depths of lane " + std::to_string(i) + " are those of no tree");
             levels[i] = std::max(levels[i], depths[t] + 1);
         }
@@ -80,42 +132,36 @@ void Session::extend(const int64_t *counts, const int32_t *ids, const int64_t *d
     for (int64_t i = 0; i < total; i++)
         if (ids[i] < 0 || ids[i] >= vocab)
             throw std::invalid_argument("token " + std::to_string(ids[i]) + " is outside the vocabulary");
-    for (int64_t i = 0; depths && i < lanes; i++)
+    for (size_t i = 0; depths && i < lanes_.size(); i++)
         if (counts[i]) lanes_[i].plant(counts[i], levels[i]);
-    for (;;) {
-        int64_t active = 0;
-        for (int64_t i = 0; i < lanes; i++) active += next[i] < end[i];
-        if (active == 0) return;
-        const int64_t share = std::max<int64_t>(1, batch_ / active);
-        std::vector<Piece> pieces;
-        rows_ = 0;
-        ids_.clear();
-        out_.clear();
-        lane_of_.clear();
-        position_.clear();
-        slot_.clear();
-        home_.clear();
-        for (int64_t i = 0; i < lanes && rows_ < batch_; i++) {
-            Lane &lane = lanes_[i];
-            const int64_t begin = next[i], tree = end[i] - counts[i];
-            next[i] += std::min(share, end[i] - begin);
-            if (!depths && begin < next[i]) lane.reserve(next[i] - begin);
-            for (int64_t t = begin; t < next[i]; t++) {
-                const int64_t position = lane.length() + (depths ? depths[t] : t - begin);
-                if (t == begin || position != position_.back() + 1) pieces.push_back({i, 0, rows_, position});
-                pieces.back().count++;
-                ids_.push_back(ids[t]);
-                out_.push_back(rows + t * vocab);
-                lane_of_.push_back(i);
-                position_.push_back(position);
-                slot_.push_back(lane.slot(position));
-                home_.push_back(depths ? lane.home(t - tree, position) : slot_.back());
-                rows_++;
-            }
-        }
-        pass(pieces);
-        for (const Piece &piece : pieces)
-            if (!depths) lanes_[piece.lane].advance(piece.count);
+}
+
+void Session::begin_pass() {
+    rows_ = 0;
+    ids_.clear();
+    out_.clear();
+    lane_of_.clear();
+    position_.clear();
+    slot_.clear();
+    home_.clear();
+}
+
+// Rows of the pass for tokens begin .. begin + count - 1, of lane `index`, whose own begin at `first`.
+void Session::gather(int64_t index, int64_t begin, int64_t count, int64_t first, const int32_t *ids,
+                     const int64_t *depths, int32_t *rows, std::vector<Piece> &pieces) {
+    Lane &lane = lanes_[index];
+    if (!depths) lane.reserve(count);
+    for (int64_t t = begin; t < begin + count; t++) {
+        const int64_t position = lane.length() + (depths ? depths[t] : t - begin);
+        if (t == begin || position != position_.back() + 1) pieces.push_back({index, 0, rows_, position});
+        pieces.back().count++;
+        ids_.push_back(ids[t]);
+        out_.push_back(rows + t * engine_->config.vocab);
+        lane_of_.push_back(index);
+        position_.push_back(position);
+        slot_.push_back(lane.slot(position));
+        home_.push_back(depths ? lane.home(t - first, position) : slot_.back());
+        rows_++;
     }
 }
 
@@ -161,7 +207,7 @@ void Session::plan(const std::vector<Piece> &pieces) {
         scratch_planes_ = most_planes + most_planes / 2;
         for (Scratch &s : scratch_) s.planes = Buffer<uint8_t>(scratch_planes_);
     }
-    engine_->pool.pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t stop, int) {
+    engine_->pool().pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t stop, int) {
         for (int64_t r = begin; r < stop; r++)
             engine_->rotation(position_[r], cos_.data() + r * half, sin_.data() + r * half);
     });
@@ -180,7 +226,7 @@ std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &tas
 template <class Make>
 Quantised Session::quantised(int64_t width, const Make &make) {
     const int64_t stride = even(width);
-    engine_->pool.pieces(rows_, kStep, [&](int64_t begin, int64_t end, int thread) {
+    engine_->pool().pieces(rows_, kStep, [&](int64_t begin, int64_t end, int thread) {
         for (int64_t r = begin; r < end; r++) {
             int16_t *q = q_.data() + r * stride;
             q[stride - 1] = 0;  // the padding of an odd width
@@ -193,7 +239,7 @@ Quantised Session::quantised(int64_t width, const Make &make) {
 
 void Session::embed() {
     const nacrith_config &c = engine_->config;
-    engine_->pool.pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t end, int) {
+    engine_->pool().pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t end, int) {
         for (int64_t r = begin; r < end; r++) {
             const int64_t id = ids_[r];
             const int8_t *q = engine_->embed_q + id * c.width;
@@ -276,13 +322,13 @@ void Session::store(int64_t layer, int64_t row) {
 void Session::attention(int64_t layer, const std::vector<Piece> &pieces) {
     Engine &e = *engine_;
     const int64_t kv_heads = e.config.kv_heads;
-    e.pool.pieces(rows_, kStep, [&](int64_t begin, int64_t end, int) {
+    e.pool().pieces(rows_, kStep, [&](int64_t begin, int64_t end, int) {
         for (int64_t r = begin; r < end; r++) store(layer, r);
     });
     for (const Piece &piece : pieces)
         for (int64_t head = 0; !moves(piece) && head < kv_heads; head++)
             lanes_[piece.lane].carry_maximum(layer * kv_heads + head, piece.first, piece.count);
-    e.pool.run(static_cast<int64_t>(runs_.size()), [&](int64_t i, int thread) {
+    e.pool().run(static_cast<int64_t>(runs_.size()), [&](int64_t i, int thread) {
         for (int64_t t = runs_[i].first; t < runs_[i].second; t++) {
             const Piece &piece = pieces[tasks_[t].piece];
             if (moves(piece)) settle(layer, piece, tasks_[t]);

@@ -186,7 +186,7 @@ void linear(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64
     }
 }
 
-#include "attention.inl"
+#include "engine/attention.inl"
 
 constexpr int64_t kSpan = 96;  // elements of at most 2^24 whose sum stays within 31 bits
 

@@ -1,7 +1,10 @@
-// Keys and values of one lane; see engine.hpp.
-#include <cstring>
+// Keys and values of one lane; see lane.hpp.
+#include "engine/lane.hpp"
 
-#include "engine.hpp"
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
 namespace nacrith {
 namespace {

@@ -1,7 +1,8 @@
 // From rows to counts, and the bias head; see ensemble.hpp.
-#include "ensemble.hpp"
+#include "learner/ensemble.hpp"
 
 #include <cmath>
+#include <stdexcept>
 #include <string>
 
 namespace nacrith {

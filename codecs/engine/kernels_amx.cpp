@@ -18,13 +18,13 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels.hpp"
+#include "engine/kernels.hpp"
 
 namespace nacrith {
 namespace {
 
-#include "block_vnni.inl"
-#include "kernels.inl"
+#include "engine/block_vnni.inl"
+#include "engine/kernels.inl"
 
 constexpr int64_t kFew = 4;        // rows that AVX-512 multiplies as fast, by the throughputs in the manuals
 constexpr int64_t kTileRows = 16;  // of activations

@@ -6,13 +6,13 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels.hpp"
+#include "engine/kernels.hpp"
 
 namespace nacrith {
 namespace {
 
-#include "block_vnni.inl"
-#include "kernels.inl"
+#include "engine/block_vnni.inl"
+#include "engine/kernels.inl"
 
 }  // namespace
 

@@ -16,18 +16,19 @@ namespace nacrith {
 
 class Pool {
 public:
+    // The caller of `run` and up to threads - 1 workers: as many as the system lets us have.
     explicit Pool(int threads);
     ~Pool();
     Pool(const Pool &) = delete;
     Pool &operator=(const Pool &) = delete;
 
-    int threads() const { return threads_; }
+    int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
     // task(index, thread) for index = 0 .. count - 1 < 2^20, thread < threads(); returns when all are
-    // done. Tasks must not throw. One caller at a time.
+    // done. Tasks must not throw. One caller at a time, in the process that made the pool (fork.hpp).
     template <class Task>
     void run(int64_t count, const Task &task) {
-        if (count <= 1 || workers_.empty() || !own_process()) {
+        if (count <= 1 || workers_.empty()) {
             for (int64_t i = 0; i < count; i++) task(i, 0);
             return;
         }
@@ -50,11 +51,8 @@ private:
     void start(int64_t count, const void *context, Call call);
     bool help(int thread);
     void work(int thread);
-    bool own_process() const;  // threads do not survive a fork: the child works alone
 
-    const int threads_;
-    const int64_t process_;
-    std::vector<std::thread> workers_;
+    const int spins_;  // before a thread that waits goes to sleep
     std::atomic<const void *> context_{nullptr};
     std::atomic<Call> call_{nullptr};
     // generation (24 bits), count (20), next index (20) in one word: a task is claimed by compare and
@@ -62,9 +60,11 @@ private:
     std::atomic<uint64_t> state_{0};
     std::atomic<int64_t> done_{0};
     std::atomic<bool> stop_{false};
-    std::atomic<int> asleep_{0};
+    std::atomic<int> asleep_{0};         // workers
+    std::atomic<bool> waiting_{false};  // the caller, asleep
     std::mutex mutex_;
-    std::condition_variable wake_;
+    std::condition_variable wake_, finished_;
+    std::vector<std::thread> workers_;
 };
 
 }  // namespace nacrith

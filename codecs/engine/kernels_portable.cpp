@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels.hpp"
+#include "engine/kernels.hpp"
 
 namespace nacrith {
 namespace {
@@ -28,7 +28,7 @@ void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int
     }
 }
 
-#include "kernels.inl"
+#include "engine/kernels.inl"
 
 }  // namespace
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels.hpp"
+#include "engine/kernels.hpp"
 
 namespace nacrith {
 namespace {
@@ -53,7 +53,7 @@ void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int
     block_rows(std::make_integer_sequence<int, M>(), w, pairs, q, stride, acc);
 }
 
-#include "kernels.inl"
+#include "engine/kernels.inl"
 
 }  // namespace
 

@@ -5,8 +5,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "cascade.hpp"
-#include "engine.hpp"
+#include "engine/buffer.hpp"
+#include "engine/kernels.hpp"
+#include "learner/cascade.hpp"
 
 namespace nacrith {
 

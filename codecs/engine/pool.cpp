@@ -1,9 +1,8 @@
 // See pool.hpp.
-#include "pool.hpp"
+#include "engine/pool.hpp"
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
+#include <exception>
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -12,15 +11,7 @@ namespace nacrith {
 namespace {
 
 constexpr uint64_t kField = (uint64_t{1} << 20) - 1;
-constexpr int kSpins = 4000;  // some tens of microseconds
-
-int64_t process_id() {
-#if defined(__unix__) || defined(__APPLE__)
-    return getpid();
-#else
-    return 0;
-#endif
-}
+constexpr int kSpins = 4000;  // 50 to 200 microseconds
 
 void relax() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -31,18 +22,21 @@ void relax() {
 }
 
 bool has_tasks(uint64_t state) { return (state & kField) < (state >> 20 & kField); }
+int64_t tasks(uint64_t state) { return static_cast<int64_t>(state >> 20 & kField); }
 
 }  // namespace
 
-Pool::Pool(int threads) : threads_(threads), process_(process_id()) {
-    for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+// With more threads than processors, who spins keeps the one that is waited for from running.
+Pool::Pool(int threads) : spins_(threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kSpins : 0) {
+    workers_.reserve(static_cast<size_t>(threads - 1));
+    try {
+        for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+    } catch (const std::exception &) {
+        // A limit on threads or no memory for a stack: those that run are enough, and so are none.
+    }
 }
 
 Pool::~Pool() {
-    if (!own_process()) {
-        for (std::thread &t : workers_) t.detach();
-        return;
-    }
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         stop_ = true;
@@ -50,8 +44,6 @@ Pool::~Pool() {
     wake_.notify_all();
     for (std::thread &t : workers_) t.join();
 }
-
-bool Pool::own_process() const { return process_ == process_id(); }
 
 void Pool::start(int64_t count, const void *context, Call call) {
     context_ = context;
@@ -65,12 +57,14 @@ void Pool::start(int64_t count, const void *context, Call call) {
     }
     while (help(0)) {
     }
-    for (int spins = 0; done_ < count; spins++) {
-        if (spins < kSpins)
-            relax();
-        else
-            std::this_thread::yield();
+    for (int spins = 0; spins < spins_; spins++) {
+        if (done_ == count) return;
+        relax();
     }
+    std::unique_lock<std::mutex> lock(mutex_);
+    waiting_ = true;
+    finished_.wait(lock, [this, count] { return done_ == count; });
+    waiting_ = false;
 }
 
 // Runs one task if one is left.
@@ -79,7 +73,10 @@ bool Pool::help(int thread) {
     while (has_tasks(state)) {
         if (state_.compare_exchange_weak(state, state + 1)) {
             call_.load()(context_, static_cast<int64_t>(state & kField), thread);
-            done_++;
+            if (++done_ == tasks(state) && waiting_) {  // in this order; the caller sets, then reads
+                const std::lock_guard<std::mutex> lock(mutex_);
+                finished_.notify_one();
+            }
             return true;
         }
     }
@@ -91,7 +88,7 @@ void Pool::work(int thread) {
     while (!stop_) {
         if (help(thread)) {
             idle = 0;
-        } else if (++idle < kSpins) {
+        } else if (++idle < spins_) {
             relax();
         } else {
             std::unique_lock<std::mutex> lock(mutex_);

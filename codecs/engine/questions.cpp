@@ -7,7 +7,7 @@
 #include <cmath>
 #include <string>
 
-#include "variants.hpp"
+#include "engine/variants.hpp"
 
 namespace nacrith {
 namespace {

@@ -1,10 +1,13 @@
 // Loading: tensors are checked against the configuration and packed for the kernels.
-#include "engine.hpp"
+#include "engine/engine.hpp"
 
 #include <atomic>
 #include <cfloat>
 #include <cstdlib>
 #include <cstring>
+#include <string>
+
+#include "engine/fork.hpp"
 
 static_assert(FLT_EVAL_METHOD == 0, "float operations must round to float");
 
@@ -41,8 +44,8 @@ void check(const nacrith_config &c) {
 
 }  // namespace
 
-Engine::Engine(const nacrith_config &c, const nacrith_tensor *tensors, int64_t count, const Kernels &k, int threads)
-    : config((check(c), c)), kernels(k), pool(threads) {
+Engine::Engine(const nacrith_config &c, const nacrith_tensor *tensors, int64_t count, const Kernels &k, int most)
+    : config((check(c), c)), kernels(k), threads(most), crew_(std::make_unique<Crew>(most)), generation_(generation()) {
     const auto get = [&](const std::string &name, int64_t bytes) { return find(tensors, count, name, bytes); };
     const auto floats = [&](const std::string &name, int64_t n) {
         return static_cast<const float *>(get(name, n * 4));
@@ -69,6 +72,22 @@ Engine::Engine(const nacrith_config &c, const nacrith_tensor *tensors, int64_t c
     head = weights(c.tied_head ? "embed" : "head", c.vocab, c.width, c.limit_head);
 }
 
+Engine::~Engine() {
+    if (generation_ != generation()) static_cast<void>(crew_.release());  // its threads cannot be joined here
+}
+
+std::unique_lock<std::mutex> Engine::turn() {
+    {
+        const std::lock_guard<std::mutex> lock(fork_lock());
+        if (generation_ != generation()) {
+            static_cast<void>(crew_.release());  // for ever: no thread is left that could unlock or join it
+            crew_ = std::make_unique<Crew>(threads);
+            generation_ = generation();
+        }
+    }
+    return std::unique_lock<std::mutex>(crew_->busy);
+}
+
 Weights Engine::pack(const void *q, const void *s, int64_t rows, int64_t columns, int64_t limit) {
     const int64_t tiles = (rows + kTile - 1) / kTile, pairs = (columns + 1) / 2;
     Weights w;
@@ -77,7 +96,7 @@ Weights Engine::pack(const void *q, const void *s, int64_t rows, int64_t columns
     w.scales = Buffer<float>(tiles * kTile);
     std::memcpy(w.scales.data(), s, static_cast<size_t>(rows) * 4);
     std::atomic<bool> wide{false};
-    pool.pieces(tiles, 64, [&](int64_t begin, int64_t end, int) {
+    pool().pieces(tiles, 64, [&](int64_t begin, int64_t end, int) {
         for (int64_t tile = begin; tile < end; tile++) {
             const int64_t first = tile * kTile, valid = first + kTile < rows ? kTile : rows - first;
             const int8_t *from = static_cast<const int8_t *>(q) + first * columns;
@@ -111,8 +130,8 @@ void Engine::rotation(int64_t position, float *cos, float *sin) const {
 void Engine::linear(const Weights &weights, Quantised x, int64_t count, const Output &out) {
     const Matrix &m = weights.matrix;
     const int64_t tiles = (m.rows + kTile - 1) / kTile;
-    const int64_t parts = pool.threads() == 1 ? 1 : 4 * pool.threads();
-    pool.pieces(tiles, (tiles + parts - 1) / parts, [&](int64_t begin, int64_t end, int) {
+    const int64_t parts = pool().threads() == 1 ? 1 : 4 * pool().threads();
+    pool().pieces(tiles, (tiles + parts - 1) / parts, [&](int64_t begin, int64_t end, int) {
         kernels.linear(m, begin, end, x, count, out);
     });
 }

@@ -1,0 +1,78 @@
+// The engine: weights of one model, packed for the kernels, and the threads that multiply them. See nacrith.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <vector>
+
+#include "engine/buffer.hpp"
+#include "engine/kernels.hpp"
+#include "engine/pool.hpp"
+#include "nacrith.h"
+
+namespace nacrith {
+
+struct ModelError : std::runtime_error {
+    using runtime_error::runtime_error;
+};
+
+struct Weights {
+    Buffer<int8_t> packed;
+    Buffer<float> scales;
+    Matrix matrix{};
+    int32_t limit = 0;  // of its quantised input
+};
+
+struct Layer {
+    const float *attn_norm, *mlp_norm;
+    Weights qkv, o, mlp, down;
+};
+
+constexpr int64_t kFine = 256;  // positions of the fine rotation table
+
+// The threads of an engine, and the lock of whoever uses them.
+struct Crew {
+    explicit Crew(int threads) : pool(threads) {}
+
+    std::mutex busy;
+    Pool pool;
+};
+
+struct Engine {
+    Engine(const nacrith_config &config, const nacrith_tensor *tensors, int64_t count, const Kernels &kernels,
+           int threads);
+    ~Engine();
+    Engine(const Engine &) = delete;
+    Engine &operator=(const Engine &) = delete;
+
+    nacrith_config config;
+    const Kernels &kernels;
+    const int threads;  // at most that many; the pool has what the system grants
+    const int8_t *embed_q;
+    const float *embed_s, *final_norm;
+    const double *fine, *coarse;  // (2, kFine, half), (2, coarse_count, half)
+    int64_t coarse_count;
+    std::vector<Layer> layers;
+    Weights head;
+
+    int64_t limit() const { return kFine * coarse_count; }  // most tokens of a lane
+    int64_t group() const { return config.heads / config.kv_heads; }
+    // cos and sin (head_dim / 2 each) of a position below limit()
+    void rotation(int64_t position, float *cos, float *sin) const;
+    // packed weights times rows, on all threads
+    void linear(const Weights &weights, Quantised x, int64_t count, const Output &out);
+
+    // Waits until no other session uses the threads; until the lock goes, pool() is the caller's.
+    std::unique_lock<std::mutex> turn();
+    Pool &pool() { return crew_->pool; }
+
+private:
+    std::unique_ptr<Crew> crew_;
+    uint64_t generation_;  // that the crew belongs to (fork.hpp)
+
+    Weights pack(const void *q, const void *s, int64_t rows, int64_t columns, int64_t limit);
+};
+
+}  // namespace nacrith

@@ -1,0 +1,75 @@
+// Keys and values of one lane of a session.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/buffer.hpp"
+#include "engine/kernels.hpp"
+#include "nacrith.h"
+
+namespace nacrith {
+
+// Keys and values of one lane, packed as the kernels want them (kernels.hpp, HeadCache).
+//
+// Positions below kSinks keep slots 0 .. 3 for ever; position p beyond them has slot 16 + p - 4 - base.
+// When the slots run out, the newest `keep` positions move to the front by whole tiles and base grows;
+// keys are stored as rotated for their own position, so nothing is computed anew.
+//
+// The rows of a tree behind the end take turns in the slots of their positions, branch by branch; what
+// they put there is stored in a slot of their own as well, their home, behind those of all positions
+// that the tree reaches (nacrith/models/exact/tree.py says why). A tree without branches has no homes.
+class Lane {
+public:
+    Lane(const nacrith_config &config, int64_t window, int64_t rollback, int64_t batch);
+
+    int64_t length() const { return length_; }
+    int64_t slot(int64_t position) const {
+        return position < kSinks ? position : kTile + position - kSinks - base_;
+    }
+    HeadCache head(int64_t section) const;  // section = layer * kv_heads + head
+    // Room for `count` further positions; what lies behind the end may be lost.
+    void reserve(int64_t count);
+    void advance(int64_t count) {
+        length_ += count;
+        tree_ = {};
+    }
+    // Room for a tree of `rows` rows that reaches `levels` positions, in place of any other.
+    void plant(int64_t rows, int64_t levels);
+    int64_t home(int64_t row, int64_t position) const;
+    void keep(const int64_t *path, int64_t count);
+    // std::invalid_argument if older tokens would be needed than the lane holds.
+    void truncate(int64_t index, int64_t length);
+    // One head's key or value of `dim` integers in [-127, 127].
+    void store_key(int64_t section, int64_t slot, const int16_t *q, float scale);
+    void store_value(int64_t section, int64_t slot, const int16_t *q, float scale);
+    // A key and value from slot to slot.
+    void copy(int64_t section, int64_t from, int64_t to);
+    // Fills v_max for `count` positions from `first` on, whose values are stored.
+    void carry_maximum(int64_t section, int64_t first, int64_t count);
+
+private:
+    struct Tree {
+        int64_t rows = 0, levels = 0;
+        bool branches() const { return rows > levels; }
+    };
+
+    void compact();
+    void grow(int64_t slots);
+    int8_t *key(int64_t section, int64_t slot) const {  // of pairs, 2 * kTile apart
+        return k_.data() + section * k_bytes() + slot / kTile * dim_ * kTile + slot % kTile * 2;
+    }
+    int8_t *value(int64_t section, int64_t slot, int64_t d) const {
+        return v_.data() + section * v_bytes() + d / kTile * slots_ * kTile + slot / 2 * 2 * kTile +
+               d % kTile * 2 + slot % 2;
+    }
+    int64_t k_bytes() const { return slots_ * dim_; }
+    int64_t v_bytes() const { return slots_ * kTile * dim_tiles_; }
+
+    int64_t sections_, dim_, dim_tiles_, window_, keep_, most_;
+    int64_t length_ = 0, base_ = 0, slots_ = 0;
+    Tree tree_;
+    Buffer<int8_t> k_, v_;
+    Buffer<float> k_scale_, v_scale_, v_max_;
+};
+
+}  // namespace nacrith
