@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "": {"errors", "archive", "codec", "models"},
     "integrations": {""},
-    "jobs": {"errors", "cores"},
+    "jobs": {"errors"},
     "prompt": {"errors", "cores", "models"},
     "training": {"arith", "cores", "errors", "models", "prompt.encoder", "prompt.segment", "prompt.scorers"},
     "cli": {
