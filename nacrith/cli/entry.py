@@ -18,7 +18,7 @@ import click
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import compress, decompress, info, signals, verify
+from nacrith.cli import blas, compress, decompress, info, signals, verify
 from nacrith.cli.console import ERROR, OK, Console, describe_os_error
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
@@ -178,6 +178,7 @@ def main(
     """
     guard_standard_streams()
     signals.install()
+    blas.limit_threads()
     code = ERROR
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments), command, name)
