@@ -20,9 +20,10 @@ MAX_LINES = 400
 # package: the Python API. A dotted entry allows that module only.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "stateful": set(),
     "scratch": set(),
     "arith": {"scratch"},
-    "archive": {"errors"},
+    "archive": {"errors", "stateful"},
     "coder": {"errors", "scratch", "arith"},
     "models": {"errors", "scratch", "arith", "coder"},
     "predictors": {"errors", "scratch", "arith", "coder", "models"},
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "predictors",
     },
-    "": {"errors", "archive", "codec", "models"},
+    "": {"errors", "stateful", "archive", "codec", "models"},
     "integrations": {""},
     "jobs": {"errors"},
     "prompt": {"errors", "models"},

@@ -1,15 +1,18 @@
 """`ArchiveReader`: verified content out, front to back from a pipe, or from anywhere in a file.
 
-Payload checks are compared before anything is decoded, content checks before anything is handed
-out. No more than one group (16 MiB of content) is held in memory, whatever an archive claims.
+A block's payload check is compared before it is decoded, its content check before it is handed out, and
+what comes before a damaged block is handed out before the damage is raised. No more than one group (16 MiB
+of content) is held in memory, whatever an archive claims, and besides what a caller asks to keep.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from zlib import crc32
 
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
@@ -28,7 +31,8 @@ from nacrith.archive.wire import (
     read_magic,
     u32,
 )
-from nacrith.errors import CorruptError
+from nacrith.errors import CorruptError, TruncatedError
+from nacrith.stateful import Stateful
 
 FindCodec = Callable[[CodecId], BlockCodec]
 
@@ -46,7 +50,45 @@ class Damage:
     error: CorruptError
 
 
-class ArchiveReader:
+@dataclass(slots=True)
+class _Job:
+    """A block to decode. at: where it begins in the content of the archive. key: where its payload begins in
+    the archive. payload: None where there is nothing to decode. content: None before it is decoded."""
+
+    block: Block
+    at: int
+    key: int
+    payload: bytes | None = None
+    content: bytes | CorruptError | None = None
+
+
+class _Recent:
+    """The contents of blocks decoded last, by their keys; `most` bytes of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._contents: OrderedDict[int, bytes] = OrderedDict()
+
+    def get(self, key: int) -> bytes | None:
+        content = self._contents.get(key)
+        if content is not None:
+            self._contents.move_to_end(key)
+        return content
+
+    def put(self, key: int, content: bytes) -> None:
+        if len(content) > self._most or key in self._contents:
+            return
+        self._contents[key] = content
+        self._size += len(content)
+        while self._size > self._most:
+            self._size -= len(self._contents.popitem(last=False)[1])
+
+
+_MANY_CODECS = 8  # held at a time; every stream may name another
+
+
+class ArchiveReader(Stateful):
     """Reads the streams of an archive from where `fileobj` stands, as one content.
 
     Iterating gives the content in order, in verified pieces, and checks the whole-content hash at
@@ -60,6 +102,7 @@ class ArchiveReader:
         which is then left out; all that can be verified is still handed out.
     streams: how many streams to read; None for all, and then other bytes behind them are an error.
     progress: told of content bytes that are decoded.
+    keep: bytes of decoded blocks that are kept, so that going back a little decodes nothing again.
 
     Not thread-safe.
     """
@@ -73,14 +116,15 @@ class ArchiveReader:
         damaged: Callable[[Damage], None] | None = None,
         streams: int | None = None,
         progress: Progress | None = None,
+        keep: int = 0,
     ) -> None:
         self._source = Source(fileobj)
-        self._find_codec = find_codec
+        self._codec = lru_cache(_MANY_CODECS)(find_codec)
+        self._recent = _Recent(keep)
         self._max_size = max_size
         self._damaged = damaged
         self._streams = streams
         self._progress = progress
-        self._codecs: dict[tuple[bytes, bytes], BlockCodec] = {}
         self._known_layout: Layout | None = None
         self._intact = True  # no damage reported since this was last set
 
@@ -105,7 +149,7 @@ class ArchiveReader:
                     self._intact = True
                 elif isinstance(record, ShortHead):
                     check_limit(at + record.content_size, self._max_size)
-                    yield from self._short(record, at)
+                    yield from self._short(record, at, start)
                     at += record.content_size
                 elif isinstance(record, GroupHead):
                     check_limit(at + record.content_size, self._max_size)
@@ -126,7 +170,7 @@ class ArchiveReader:
         check_limit(layout.size, self._max_size)
         self._intact = True
         digest = hashlib.blake2b(digest_size=HASH_SIZE)
-        for extent in layout.extents:
+        for extent in layout.extents():
             try:
                 for piece in self._extent(extent, 0, extent.content_size):
                     digest.update(piece)
@@ -144,6 +188,11 @@ class ArchiveReader:
         self._damaged(Damage(offset, size, error))
 
     # --- from anywhere ----------------------------------------------------------------------------
+
+    @property
+    def seekable(self) -> bool:
+        """Whether the archive can be read from anywhere."""
+        return self._source.seekable
 
     @property
     def size(self) -> int:
@@ -181,18 +230,21 @@ class ArchiveReader:
         return self._known_layout
 
     def _range(self, low: int, high: int) -> Iterator[bytes]:
-        for extent in self._layout().extents:
+        for extent in self._layout().extents(low, high):
             start = extent.content_offset
-            if start < high and low < start + extent.content_size:
-                yield from self._extent(extent, max(0, low - start), high - start)
+            yield from self._extent(extent, max(0, low - start), high - start)
 
     def _extent(self, extent: Extent, low: int, high: int) -> Iterator[bytes]:
         """Content bytes low..high of a group or short stream."""
         source = self._source
         source.seek(extent.offset)
         if extent.short:
-            read_magic(source, first=True)
-            for piece in self._short(parse_short(source), extent.content_offset):
+            content = self._recent.get(extent.offset)
+            pieces: Iterable[bytes] = [content] if content is not None else []
+            if content is None:
+                read_magic(source, first=True)
+                pieces = self._short(parse_short(source), extent.content_offset, extent.offset)
+            for piece in pieces:
                 yield piece[low:high]
             return
         head = self._head_at(extent.offset)
@@ -221,31 +273,32 @@ class ArchiveReader:
 
     # --- blocks -----------------------------------------------------------------------------------
 
-    def _codec(self, codec: CodecId) -> BlockCodec:
-        key = (codec.fingerprint, codec.params)
-        if key not in self._codecs:
-            self._codecs[key] = self._find_codec(codec)
-        return self._codecs[key]
-
-    def _short(self, head: ShortHead, at: int) -> Iterator[bytes]:
+    def _short(self, head: ShortHead, at: int, key: int) -> Iterator[bytes]:
         """The content of a short stream, whose payload comes next; nothing if it is damaged."""
         try:
             payload = self._source.read(head.payload_size, "the payload of a short stream")
             check = self._source.read(SHORT_CHECK, "the check of a short stream")
-            if head.codec is None:
-                content = _decode_plain(head.kind, payload, head.content_size)
-            else:
-                codec = self._codec(head.codec)
-                (content,) = codec.decode([(payload, head.content_size)])
-            if len(content) != head.content_size or check != u32(head.check(payload, content)):
-                raise CorruptError(
-                    f"content offset {at}: the short stream does not match its check; it is damaged"
-                )
+            try:
+                content = self._short_content(head, payload)
+                if len(content) != head.content_size or check != u32(head.check(payload, content)):
+                    raise CorruptError("it does not match its check; it is damaged")
+            except CorruptError as error:
+                raise CorruptError(f"content offset {at}: short stream: {error}") from error
         except CorruptError as error:
             self._report(at, head.content_size, error)
             return
-        self._tell(len(content))
+        self._recent.put(key, content)
         yield content
+
+    def _short_content(self, head: ShortHead, payload: bytes) -> bytes:
+        """Not checked yet."""
+        if head.codec is not None:
+            codec = self._codec(head.codec)
+            (content,) = codec.decode([(payload, head.content_size)], self._progress)
+            return content
+        content = _decode_plain(head.kind, payload, head.content_size)
+        self._tell(len(content))
+        return content
 
     def _tell(self, size: int) -> None:
         if self._progress is not None:
@@ -258,80 +311,92 @@ class ArchiveReader:
 
         Their payloads come next in the source. at: content offset of the group in the archive.
         """
-        loaded = [self._load(block, at + start) for start, block in blocks]
-        decoded = self._decoded([block for _, block in blocks], loaded, codec)
-        for (start, block), content in zip(blocks, decoded, strict=True):
-            if isinstance(content, bytes) and (
-                len(content) != block.content_size or crc32(content) != block.content_crc
-            ):
-                content = CorruptError(
-                    f"content offset {at + start}: {block.kind_name} block of"
-                    f" {block.content_size} bytes does not decode to what its check says"
-                )
-            if isinstance(content, CorruptError):
-                self._report(at + start, block.content_size, content)
+        jobs = self._jobs(blocks, at)
+        begun: deque[_Job] = deque()  # loaded, or decoded together with one before
+        while True:
+            if not begun:
+                following = next(jobs, None)
+                if following is None:
+                    return
+                begun.append(following)
+            job = begun[0]
+            if job.content is None:
+                self._decode(begun, jobs, codec)
+            begun.popleft()
+            if isinstance(job.content, CorruptError):
+                self._report(job.at, job.block.content_size, job.content)
+            elif job.content is not None:
+                yield job.at - at, job.content
+
+    def _jobs(self, blocks: list[tuple[int, Block]], at: int) -> Iterator[_Job]:
+        """Each with its verified payload, with what is known of its content, or with its damage."""
+        for start, block in blocks:
+            job = _Job(block, at + start, self._source.offset)
+            job.content = self._recent.get(job.key)
+            try:
+                if job.content is not None:
+                    self._source.skip(block.payload_size, "the payload of a block")
+                else:
+                    job.payload = self._source.read(block.payload_size, "the payload of a block")
+                    if crc32(job.payload) != block.payload_crc:
+                        job.content = _damage(job, "its payload is damaged (checksum mismatch)")
+            except TruncatedError as error:
+                job.content = error
+            yield job
+
+    def _decode(self, begun: deque[_Job], jobs: Iterator[_Job], codec: BlockCodec | None) -> None:
+        """The content of the first of `begun`; model blocks as many at a time as the codec has lanes, with
+        those of `jobs` that come next."""
+        job = begun[0]
+        if job.block.kind != MODEL:
+            assert job.payload is not None
+            try:
+                content = _decode_plain(job.block.kind, job.payload, job.block.content_size)
+            except CorruptError as error:
+                job.content = _damage(job, str(error))
             else:
-                yield start, content
+                self._tell(len(content))
+                self._settle(job, content)
+        elif codec is None:
+            job.content = _damage(job, "its stream has no codec")
+        else:
+            batch = [job for job in begun if job.content is None and job.block.kind == MODEL]
+            while len(batch) < codec.lanes and (more := next(jobs, None)) is not None:
+                begun.append(more)
+                if more.content is None and more.block.kind == MODEL:
+                    batch.append(more)
+            self._decode_batch(batch, codec)
 
-    def _load(self, block: Block, at: int) -> bytes | CorruptError:
-        """A verified payload; damage is raised, or returned if it is to be passed over."""
+    def _decode_batch(self, batch: list[_Job], codec: BlockCodec) -> None:
+        """Model blocks together; if one cannot be decoded, one by one."""
+        coded = [(job.payload or b"", job.block.content_size) for job in batch]
         try:
-            payload = self._source.read(block.payload_size, "the payload of a block")
-            if crc32(payload) != block.payload_crc:
-                raise CorruptError(
-                    f"content offset {at}: the payload of a {block.kind_name} block of"
-                    f" {block.content_size} bytes is damaged (checksum mismatch)"
-                )
-        except CorruptError as error:
-            if self._damaged is None:
-                raise
-            return error
-        return payload
-
-    def _decoded(
-        self, blocks: list[Block], loaded: list[bytes | CorruptError], codec: BlockCodec | None
-    ) -> Iterator[bytes | CorruptError]:
-        """Content of each block in order, model blocks as many at a time as the codec has lanes."""
-        ready: dict[int, bytes | CorruptError] = {}
-        for i, (block, payload) in enumerate(zip(blocks, loaded, strict=True)):
-            if isinstance(payload, CorruptError):
-                yield payload
-            elif block.kind != MODEL:
-                yield self._fallback(block, payload)
-            elif codec is None:
-                yield CorruptError("a model-coded block has no codec in its stream")
-            else:
-                if i not in ready:
-                    batch: dict[int, tuple[bytes, int]] = {}
-                    for j in range(i, len(blocks)):
-                        coded = loaded[j]
-                        if blocks[j].kind == MODEL and isinstance(coded, bytes):
-                            batch[j] = coded, blocks[j].content_size
-                        if len(batch) >= max(1, codec.lanes):
-                            break
-                    ready = self._batch(batch, codec)
-                yield ready.pop(i)
-
-    def _fallback(self, block: Block, payload: bytes) -> bytes | CorruptError:
-        try:
-            content = _decode_plain(block.kind, payload, block.content_size)
-        except CorruptError as error:
-            return error
-        self._tell(len(content))
-        return content
-
-    def _batch(
-        self, batch: dict[int, tuple[bytes, int]], codec: BlockCodec
-    ) -> dict[int, bytes | CorruptError]:
-        """Contents of model blocks; if one cannot be decoded, they are tried one by one."""
-        try:
-            contents = codec.decode(list(batch.values()), self._progress)
+            contents = codec.decode(coded, self._progress)
         except CorruptError as error:
             if len(batch) == 1:
-                return dict.fromkeys(batch, error)
-            alone = [self._batch({i: coded}, codec) for i, coded in batch.items()]
-            return {i: content for one in alone for i, content in one.items()}
-        return dict(zip(batch, contents, strict=True))
+                batch[0].content = _damage(batch[0], str(error))
+                return
+            for job in batch:
+                self._decode_batch([job], codec)
+            return
+        for job, content in zip(batch, contents, strict=True):
+            self._settle(job, content)
+
+    def _settle(self, job: _Job, content: bytes) -> None:
+        """Verify what was decoded, and keep it."""
+        job.payload = None
+        if len(content) != job.block.content_size or crc32(content) != job.block.content_crc:
+            job.content = _damage(job, "it does not decode to what its check says")
+        else:
+            job.content = content
+            self._recent.put(job.key, content)
+
+
+def _damage(job: _Job, why: str) -> CorruptError:
+    block = job.block
+    return CorruptError(
+        f"content offset {job.at}: {block.kind_name} block of {block.content_size} bytes: {why}"
+    )
 
 
 def _overlapping(head: GroupHead, low: int, high: int) -> tuple[int, list[tuple[int, Block]]]:
