@@ -9,8 +9,10 @@ or give each thread a model of its own (`load_model`).
 from __future__ import annotations
 
 import builtins
+import codecs
 import io
 import os
+from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, overload
 
 from nacrith.file import NacrithFile
@@ -124,13 +126,31 @@ def open(
 
     file: a path, or a binary file object, which stays open when this one is closed.
     level: for writing only. encoding, errors, newline: for text only, as in `io.TextIOWrapper`.
+
+    No file is opened, and none emptied, before all of this has been found to be right. Leaving a `with`
+    block by an exception leaves an incomplete archive.
     """
     text = "t" in mode
     if text and "b" in mode:
         raise ValueError(f"mode {mode!r} is text and binary at once")
     if not text and (encoding, errors, newline) != (None, None, None):
         raise ValueError("encoding, errors and newline are for text modes")
+    if text:
+        io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if it does not like them
+        codecs.lookup_error(errors or "strict")
     binary = NacrithFile(file, mode.replace("t", ""), level=level, model=model, threads=threads)
-    if not text:
-        return binary
-    return io.TextIOWrapper(binary, encoding, errors, newline)
+    return _Text(binary, encoding, errors, newline) if text else binary
+
+
+class _Text(io.TextIOWrapper):
+    """Text over a `NacrithFile`, which it tells of an exception that leaves the `with` block."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and isinstance(self.buffer, NacrithFile):
+            self.buffer.abandon()
+        super().__exit__(kind, value, trace)

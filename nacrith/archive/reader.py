@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from zlib import crc32
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.blockcodec import BlockCodec, Progress
+from nacrith.archive.blocks import BlockDecoder, FindCodec
 from nacrith.archive.layout import Extent, Layout, find_layout, layout_by_index
 from nacrith.archive.records import Block, GroupHead, Metadata, ShortHead, parse_group
 from nacrith.archive.records import parse_short_head as parse_short
-from nacrith.archive.scan import SHORT_CHECK, walk
+from nacrith.archive.scan import walk
 from nacrith.archive.wire import (
     HASH_SIZE,
     MODEL,
@@ -29,12 +28,9 @@ from nacrith.archive.wire import (
     Source,
     check_limit,
     read_magic,
-    u32,
 )
-from nacrith.errors import CorruptError, TruncatedError
+from nacrith.errors import CorruptError
 from nacrith.stateful import Stateful
-
-FindCodec = Callable[[CodecId], BlockCodec]
 
 
 @dataclass(frozen=True)
@@ -48,41 +44,6 @@ class Damage:
     offset: int
     size: int | None
     error: CorruptError
-
-
-@dataclass(slots=True)
-class _Job:
-    """A block to decode. at: where it begins in the content of the archive. key: where its payload begins in
-    the archive. payload: None where there is nothing to decode. content: None before it is decoded."""
-
-    block: Block
-    at: int
-    key: int
-    payload: bytes | None = None
-    content: bytes | CorruptError | None = None
-
-
-class _Recent:
-    """The contents of blocks decoded last, by their keys; `most` bytes of them."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-        self._contents: OrderedDict[int, bytes] = OrderedDict()
-
-    def get(self, key: int) -> bytes | None:
-        content = self._contents.get(key)
-        if content is not None:
-            self._contents.move_to_end(key)
-        return content
-
-    def put(self, key: int, content: bytes) -> None:
-        if len(content) > self._most or key in self._contents:
-            return
-        self._contents[key] = content
-        self._size += len(content)
-        while self._size > self._most:
-            self._size -= len(self._contents.popitem(last=False)[1])
 
 
 _MANY_CODECS = 8  # held at a time; every stream may name another
@@ -120,11 +81,10 @@ class ArchiveReader(Stateful):
     ) -> None:
         self._source = Source(fileobj)
         self._codec = lru_cache(_MANY_CODECS)(find_codec)
-        self._recent = _Recent(keep)
+        self._blocks = BlockDecoder(self._source, keep, progress)
         self._max_size = max_size
         self._damaged = damaged
         self._streams = streams
-        self._progress = progress
         self._known_layout: Layout | None = None
         self._intact = True  # no damage reported since this was last set
 
@@ -156,7 +116,7 @@ class ArchiveReader(Stateful):
                     if record.codec is not None:
                         codec = self._codec(record.codec)
                     _, blocks = _overlapping(record, 0, record.content_size)
-                    for _, piece in self._pieces(blocks, at, codec):
+                    for _, piece in self._verified(blocks, at, codec):
                         digest.update(piece)
                         yield piece
                     at += record.content_size
@@ -239,12 +199,11 @@ class ArchiveReader(Stateful):
         source = self._source
         source.seek(extent.offset)
         if extent.short:
-            content = self._recent.get(extent.offset)
-            pieces: Iterable[bytes] = [content] if content is not None else []
-            if content is None:
-                read_magic(source, first=True)
-                pieces = self._short(parse_short(source), extent.content_offset, extent.offset)
-            for piece in pieces:
+            if (kept := self._blocks.kept(extent.offset)) is not None:
+                yield kept[low:high]
+                return
+            read_magic(source, first=True)
+            for piece in self._short(parse_short(source), extent.content_offset, extent.offset):
                 yield piece[low:high]
             return
         head = self._head_at(extent.offset)
@@ -255,8 +214,29 @@ class ArchiveReader(Stateful):
         if any(block.kind == MODEL for _, block in blocks):
             codec = self._codec_of(extent)
         source.seek(extent.offset + head.size + skipped)
-        for start, piece in self._pieces(blocks, extent.content_offset, codec):
+        for at, piece in self._verified(blocks, extent.content_offset, codec):
+            start = at - extent.content_offset
             yield piece[max(0, low - start) : high - start]
+
+    # --- what is verified is handed out, what is damaged reported ---------------------------------
+
+    def _verified(
+        self, blocks: list[tuple[int, Block]], at: int, codec: BlockCodec | None
+    ) -> Iterator[tuple[int, bytes]]:
+        """(content offset in the archive, content) of blocks of the group that begins at `at`."""
+        for start, block, content in self._blocks.group(blocks, at, codec):
+            if isinstance(content, CorruptError):
+                self._report(start, block.content_size, content)
+            else:
+                yield start, content
+
+    def _short(self, head: ShortHead, at: int, key: int) -> Iterator[bytes]:
+        try:
+            content = self._blocks.short(head, at, key, self._codec)
+        except CorruptError as error:
+            self._report(at, head.content_size, error)
+        else:
+            yield content
 
     def _head_at(self, offset: int) -> GroupHead:
         self._source.seek(offset)
@@ -270,133 +250,6 @@ class ArchiveReader(Stateful):
             return None
         head = self._head_at(extent.codec_offset)
         return None if head.codec is None else self._codec(head.codec)
-
-    # --- blocks -----------------------------------------------------------------------------------
-
-    def _short(self, head: ShortHead, at: int, key: int) -> Iterator[bytes]:
-        """The content of a short stream, whose payload comes next; nothing if it is damaged."""
-        try:
-            payload = self._source.read(head.payload_size, "the payload of a short stream")
-            check = self._source.read(SHORT_CHECK, "the check of a short stream")
-            try:
-                content = self._short_content(head, payload)
-                if len(content) != head.content_size or check != u32(head.check(payload, content)):
-                    raise CorruptError("it does not match its check; it is damaged")
-            except CorruptError as error:
-                raise CorruptError(f"content offset {at}: short stream: {error}") from error
-        except CorruptError as error:
-            self._report(at, head.content_size, error)
-            return
-        self._recent.put(key, content)
-        yield content
-
-    def _short_content(self, head: ShortHead, payload: bytes) -> bytes:
-        """Not checked yet."""
-        if head.codec is not None:
-            codec = self._codec(head.codec)
-            (content,) = codec.decode([(payload, head.content_size)], self._progress)
-            return content
-        content = _decode_plain(head.kind, payload, head.content_size)
-        self._tell(len(content))
-        return content
-
-    def _tell(self, size: int) -> None:
-        if self._progress is not None:
-            self._progress(size)
-
-    def _pieces(
-        self, blocks: list[tuple[int, Block]], at: int, codec: BlockCodec | None
-    ) -> Iterator[tuple[int, bytes]]:
-        """(content offset within the group, content) of those blocks that can be verified.
-
-        Their payloads come next in the source. at: content offset of the group in the archive.
-        """
-        jobs = self._jobs(blocks, at)
-        begun: deque[_Job] = deque()  # loaded, or decoded together with one before
-        while True:
-            if not begun:
-                following = next(jobs, None)
-                if following is None:
-                    return
-                begun.append(following)
-            job = begun[0]
-            if job.content is None:
-                self._decode(begun, jobs, codec)
-            begun.popleft()
-            if isinstance(job.content, CorruptError):
-                self._report(job.at, job.block.content_size, job.content)
-            elif job.content is not None:
-                yield job.at - at, job.content
-
-    def _jobs(self, blocks: list[tuple[int, Block]], at: int) -> Iterator[_Job]:
-        """Each with its verified payload, with what is known of its content, or with its damage."""
-        for start, block in blocks:
-            job = _Job(block, at + start, self._source.offset)
-            job.content = self._recent.get(job.key)
-            try:
-                if job.content is not None:
-                    self._source.skip(block.payload_size, "the payload of a block")
-                else:
-                    job.payload = self._source.read(block.payload_size, "the payload of a block")
-                    if crc32(job.payload) != block.payload_crc:
-                        job.content = _damage(job, "its payload is damaged (checksum mismatch)")
-            except TruncatedError as error:
-                job.content = error
-            yield job
-
-    def _decode(self, begun: deque[_Job], jobs: Iterator[_Job], codec: BlockCodec | None) -> None:
-        """The content of the first of `begun`; model blocks as many at a time as the codec has lanes, with
-        those of `jobs` that come next."""
-        job = begun[0]
-        if job.block.kind != MODEL:
-            assert job.payload is not None
-            try:
-                content = _decode_plain(job.block.kind, job.payload, job.block.content_size)
-            except CorruptError as error:
-                job.content = _damage(job, str(error))
-            else:
-                self._tell(len(content))
-                self._settle(job, content)
-        elif codec is None:
-            job.content = _damage(job, "its stream has no codec")
-        else:
-            batch = [job for job in begun if job.content is None and job.block.kind == MODEL]
-            while len(batch) < codec.lanes and (more := next(jobs, None)) is not None:
-                begun.append(more)
-                if more.content is None and more.block.kind == MODEL:
-                    batch.append(more)
-            self._decode_batch(batch, codec)
-
-    def _decode_batch(self, batch: list[_Job], codec: BlockCodec) -> None:
-        """Model blocks together; if one cannot be decoded, one by one."""
-        coded = [(job.payload or b"", job.block.content_size) for job in batch]
-        try:
-            contents = codec.decode(coded, self._progress)
-        except CorruptError as error:
-            if len(batch) == 1:
-                batch[0].content = _damage(batch[0], str(error))
-                return
-            for job in batch:
-                self._decode_batch([job], codec)
-            return
-        for job, content in zip(batch, contents, strict=True):
-            self._settle(job, content)
-
-    def _settle(self, job: _Job, content: bytes) -> None:
-        """Verify what was decoded, and keep it."""
-        job.payload = None
-        if len(content) != job.block.content_size or crc32(content) != job.block.content_crc:
-            job.content = _damage(job, "it does not decode to what its check says")
-        else:
-            job.content = content
-            self._recent.put(job.key, content)
-
-
-def _damage(job: _Job, why: str) -> CorruptError:
-    block = job.block
-    return CorruptError(
-        f"content offset {job.at}: {block.kind_name} block of {block.content_size} bytes: {why}"
-    )
 
 
 def _overlapping(head: GroupHead, low: int, high: int) -> tuple[int, list[tuple[int, Block]]]:
@@ -413,10 +266,3 @@ def _overlapping(head: GroupHead, low: int, high: int) -> tuple[int, list[tuple[
             skipped += block.payload_size
         start += block.content_size
     return skipped, found
-
-
-def _decode_plain(kind: int, payload: bytes, size: int) -> bytes:
-    # Here, for the libraries take a while to import, and `info` and `--help` need none of them.
-    from nacrith.archive import fallback
-
-    return fallback.decode(kind, payload, size)

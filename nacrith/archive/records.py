@@ -47,7 +47,6 @@ from nacrith.archive.wire import (
 )
 from nacrith.errors import CorruptError, UnsupportedFormatError
 
-
 MTIMES = range(-(1 << 63), 1 << 63)
 """Times that a stream can state, in nanoseconds since 1970: until the year 2262."""
 
