@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from nacrith.models.protocol import LanguageModel
 
 
+def checked_level(level: int | None) -> int:
+    """The level, None for the default; TypeError or ValueError if it is none."""
+    if level is None:
+        return levels.DEFAULT_LEVEL
+    if not isinstance(level, int):
+        raise TypeError(f"level is an int or None, not {type(level).__name__}")
+    if not levels.MIN_LEVEL <= level <= levels.MAX_LEVEL:
+        raise ValueError(f"level {level} is not from {levels.MIN_LEVEL} to {levels.MAX_LEVEL}")
+    return level
+
+
 def archive_writer(
     level: int | None,
     model: str | LanguageModel | None,
@@ -33,7 +44,7 @@ def archive_writer(
 ) -> Callable[[Writable], ArchiveWriter]:
     """Makes a writer of `level` (None: the default) into a file. What can be wrong with these is wrong here,
     before there is a file."""
-    chosen = levels.checked(levels.DEFAULT_LEVEL if level is None else level)
+    chosen = checked_level(level)
     codec = loaded.for_encoding(chosen, model, threads)
     return functools.partial(
         ArchiveWriter,

@@ -44,15 +44,6 @@ LEVELS = {
 }
 
 
-def checked(level: int) -> int:
-    """The level, if it is one."""
-    if not isinstance(level, int):
-        raise TypeError(f"level is an int or None, not {type(level).__name__}")
-    if not MIN_LEVEL <= level <= MAX_LEVEL:
-        raise ValueError(f"level {level} is not from {MIN_LEVEL} to {MAX_LEVEL}")
-    return level
-
-
 FOREIGN = 0.01
 """Share of bytes beyond ASCII from which on text counts as one that the models know little of (English has
 0.1 %, German 2 %): predictors must learn it, for which they need long blocks."""
