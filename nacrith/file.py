@@ -27,7 +27,7 @@ _MODES = {"r": "rb", "rb": "rb", "w": "wb", "wb": "wb", "x": "xb", "xb": "xb"}
 
 _BUFFER = 1 << 16  # content bytes that are copied ahead of the reader
 _PART = 1 << 20  # content bytes that are asked for at a time, whatever `read` is asked for
-_KEEP = 1 << 24  # content bytes of decoded blocks that are kept for going back
+_KEEP = (1 << 24) + (1 << 20)  # bytes of decoded blocks kept for going back: the largest is of 16 MiB
 
 
 class NacrithFile(Stateful, io.BufferedIOBase):

@@ -278,6 +278,28 @@ def test_decoders_of_any_payload(kind: int, payload: bytes, size: int, spliced: 
         assert len(fallback.decode(kind, payload, size)) == size
 
 
+def test_blocks_before_a_damaged_one_are_handed_out() -> None:
+    """Also where all are in one group, and would be decoded at a time."""
+    archive = bytearray(ARCHIVES["full"])
+    third = coded(*MIXED[1][1], CODEC)[1]
+    archive[archive.index(third, starts_of(archive)[1]) + 8] ^= 1
+    got = []
+    with pytest.raises(CorruptError, match=r"content offset \d+: model block of"):
+        got.extend(ArchiveReader(io.BytesIO(archive), lambda _: CODEC))
+    assert b"".join(got) == content_of(MIXED[:1]) + MIXED[1][0][1]
+
+
+def test_what_the_codec_refuses_has_a_place_too() -> None:
+    class Refusing(FakeCodec):
+        def decode(self, blocks, progress=None):  # type: ignore[no-untyped-def]
+            raise CorruptError("refused")
+
+    with pytest.raises(CorruptError, match=r"content offset 9: model block of \d+ bytes: refused"):
+        list(ArchiveReader(io.BytesIO(ARCHIVES["full"]), lambda _: Refusing()))
+    with pytest.raises(CorruptError, match="content offset 0: short stream: refused"):
+        list(ArchiveReader(io.BytesIO(SHORT["model"]), lambda _: Refusing()))
+
+
 # --- keeping what can be kept ---------------------------------------------------------------------
 
 

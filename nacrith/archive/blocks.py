@@ -23,6 +23,9 @@ Decoded = tuple[int, Block, bytes | CorruptError]
 """(content offset in the archive, block, verified content or what is wrong with it)."""
 
 
+_ENTRY = 256  # bytes that an entry of a dictionary takes besides its content
+
+
 @dataclass(slots=True)
 class _Job:
     """A block to decode. at: where it begins in the content of the archive. key: where its payload begins in
@@ -36,7 +39,7 @@ class _Job:
 
 
 class _Recent:
-    """The contents of blocks decoded last, by their keys; `most` bytes of them."""
+    """The contents of blocks decoded last, by their keys; `most` bytes of them and what holds them."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -50,12 +53,12 @@ class _Recent:
         return content
 
     def put(self, key: int, content: bytes) -> None:
-        if len(content) > self._most or key in self._contents:
+        if len(content) + _ENTRY > self._most or key in self._contents:
             return
         self._contents[key] = content
-        self._size += len(content)
+        self._size += len(content) + _ENTRY
         while self._size > self._most:
-            self._size -= len(self._contents.popitem(last=False)[1])
+            self._size -= len(self._contents.popitem(last=False)[1]) + _ENTRY
 
 
 class BlockDecoder:
