@@ -56,23 +56,25 @@ def decompress(
     model: None finds the model that the archive names; `ModelMissingError` if it is not at hand.
     max_size: raise `NacrithError` rather than make more bytes than this.
     """
-    file = io.BytesIO(memoryview(data))
+    file = io.BytesIO(memoryview(data).tobytes())
     return b"".join(read_archive(file, model=model, threads=threads, max_size=max_size))
 
 
 def info(source: Data | Path | BinaryIO) -> list[StreamInfo]:
     """What the streams of an archive are made of. Needs no model.
 
-    source: the archive's bytes (bytes, bytearray, memoryview), its path, or a seekable binary file.
+    source: the archive's bytes (any buffer), its path, or a binary file.
     """
     from nacrith.archive import scan
 
-    if isinstance(source, bytes | bytearray | memoryview):
-        return scan(io.BytesIO(source))
     if isinstance(source, str | os.PathLike):
         with builtins.open(source, "rb") as file:
             return scan(file)
-    return scan(source)
+    try:
+        view = memoryview(source)  # type: ignore[arg-type]
+    except TypeError:
+        return scan(source)  # type: ignore[arg-type]
+    return scan(io.BytesIO(view.tobytes()))
 
 
 @overload

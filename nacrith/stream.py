@@ -17,13 +17,14 @@ from nacrith.archive.scan import SHORT_CHECK, Walker
 from nacrith.archive.wire import Readable, Source, Writable
 from nacrith.codec import levels
 from nacrith.errors import NacrithError, TruncatedError
-from nacrith.models.exact.model import usable_cores
 from nacrith.stateful import Stateful
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from nacrith.models.protocol import LanguageModel
+
+MAX_THREADS = 1024
 
 
 def checked_level(level: int | None) -> int:
@@ -37,6 +38,15 @@ def checked_level(level: int | None) -> int:
     return level
 
 
+def _check_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if not isinstance(threads, int):
+        raise TypeError(f"threads is an int or None, not {type(threads).__name__}")
+    if not 0 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads {threads} is not from 1 to {MAX_THREADS}")
+
+
 def archive_writer(
     level: int | None,
     model: str | LanguageModel | None,
@@ -44,7 +54,10 @@ def archive_writer(
 ) -> Callable[[Writable], ArchiveWriter]:
     """Makes a writer of `level` (None: the default) into a file. What can be wrong with these is wrong here,
     before there is a file."""
+    from nacrith.models.exact.model import usable_cores
+
     chosen = checked_level(level)
+    _check_threads(threads)
     codec = loaded.for_encoding(chosen, model, threads)
     return functools.partial(
         ArchiveWriter,
@@ -63,6 +76,7 @@ def read_archive(
     keep: int = 0,
 ) -> ArchiveReader:
     """A reader of `file` that finds its model by itself where `model` is None."""
+    _check_threads(threads)
     find = functools.partial(loaded.for_decoding, model=model, threads=threads)
     return ArchiveReader(file, find, max_size=max_size, keep=keep)
 
@@ -178,6 +192,7 @@ class Decompressor(Stateful):
         max_size: int | None = None,
         threads: int | None = None,
     ) -> None:
+        _check_threads(threads)
         self._feed = _Feed()
         find = functools.partial(loaded.for_decoding, model=model, threads=threads)
         self._pieces = iter(ArchiveReader(self._feed, find, max_size=max_size, streams=1))

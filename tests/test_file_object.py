@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import io
 import itertools
 import os
@@ -34,6 +35,8 @@ def descriptors() -> int:
         ("wb", {"model": "no-such-model"}),
         ("wb", {"level": 17}),
         ("wb", {"level": "6"}),
+        ("wb", {"threads": 5000}),
+        ("wb", {"threads": "2"}),
         ("w+", {}),
         ("wbt", {}),
         ("wb", {"encoding": "utf-8"}),
@@ -256,6 +259,15 @@ def test_of_a_raw_object_little_is_asked(mode: str) -> None:
     with nacrith.open(out, "wb", **TINY) as written:
         written.write(TEXT)
     assert nacrith.decompress(out.data, model=str(MODEL)) == TEXT
+
+
+def test_any_buffer_is_an_archive() -> None:
+    archive = pack(TEXT, None)
+    twice = bytes(byte for pair in zip(archive, archive, strict=True) for byte in pair)
+    for data in (memoryview(twice)[::2], array.array("B", archive), bytearray(archive)):
+        assert nacrith.decompress(data) == TEXT  # type: ignore[arg-type]
+        assert nacrith.info(data)[0].content_size == len(TEXT)  # type: ignore[arg-type]
+        assert nacrith.Decompressor().decompress(data) == TEXT
 
 
 def test_reads_of_any_size() -> None:
