@@ -138,10 +138,14 @@ def open(
     if not text and (encoding, errors, newline) != (None, None, None):
         raise ValueError("encoding, errors and newline are for text modes")
     if text:
-        io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if it does not like them
+        tried = io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if it does not like them
         codecs.lookup_error(errors or "strict")
     binary = NacrithFile(file, mode.replace("t", ""), level=level, model=model, threads=threads)
-    return _Text(binary, encoding, errors, newline) if text else binary
+    if not text:
+        return binary
+    if binary.writable() and codecs.lookup(tried.encoding).name in ("utf-16", "utf-32"):
+        binary.write("".encode(tried.encoding))  # the mark, which io leaves out where it cannot seek
+    return _Text(binary, encoding, errors, newline)
 
 
 class _Text(io.TextIOWrapper):

@@ -25,8 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arith": {"scratch"},
     "archive": {"errors", "stateful"},
     "coder": {"errors", "scratch", "arith"},
-    "models": {"errors", "scratch", "arith", "coder"},
-    "predictors": {"errors", "scratch", "arith", "coder", "models"},
+    "models": {"errors", "stateful", "scratch", "arith", "coder"},
+    "predictors": {"errors", "stateful", "scratch", "arith", "coder", "models"},
     "codec": {
         "errors",
         "scratch",

@@ -13,6 +13,7 @@ from archive_fakes import pack
 from clirunner import MODEL, TEXT
 
 import nacrith
+from nacrith import predictors
 from nacrith.archive import ArchiveReader, ArchiveWriter
 
 LEVEL = {"level": 2, "model": str(MODEL)}
@@ -32,6 +33,16 @@ MAKERS: dict[str, Callable[[], Any]] = {
 def test_no_copy_shares_state(make: Callable[[], Any], copied: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match="cannot"):
         copied(make())
+
+
+@pytest.mark.skipif(nacrith.backend != "native", reason="the native core is not built")
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_no_copy_shares_a_native_handle(copied: Callable[[Any], Any]) -> None:
+    """The original would free it."""
+    model: Any = nacrith.load_model(str(MODEL))
+    for made in (model.engine, model.session(1, 64), predictors.make(2, model.vocab_size, 256)):
+        with pytest.raises(TypeError, match="cannot copy or pickle a Native"):
+            copied(made)
 
 
 def test_what_has_no_state_can_be_copied() -> None:
