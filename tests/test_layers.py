@@ -20,14 +20,15 @@ MAX_LINES = 400
 # package: the Python API. A dotted entry allows that module only.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "stateful": set(),
     "scratch": set(),
     "cores": set(),
     "native": {"errors"},
     "arith": {"scratch"},
-    "archive": {"errors", "cores"},
+    "archive": {"errors", "stateful", "cores"},
     "coder": {"errors", "scratch", "arith"},
-    "models": {"errors", "scratch", "cores", "native", "arith", "coder"},
-    "predictors": {"errors", "scratch", "native", "arith", "coder", "models"},
+    "models": {"errors", "stateful", "scratch", "cores", "native", "arith", "coder"},
+    "predictors": {"errors", "stateful", "scratch", "native", "arith", "coder", "models"},
     "codec": {
         "errors",
         "scratch",
@@ -37,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "predictors",
     },
-    "": {"errors", "archive", "codec", "models"},
+    "": {"errors", "stateful", "archive", "codec", "models"},
     "integrations": {""},
     "jobs": {"errors"},
     "prompt": {"errors", "cores", "models"},

@@ -212,8 +212,14 @@ def _work(job: Job, codecs: _Codecs, decompress: bool, progress: Progress) -> Ou
 def _compress(source: _HashedInput, output: _Hashed, codecs: _Codecs, progress: Progress) -> None:
     from nacrith.archive import ArchiveWriter
 
-    level = codecs.settings.level
-    writer = ArchiveWriter(output, codecs.to_encode(), block_bytes=block_bytes(level), progress=progress)
+    settings = codecs.settings
+    writer = ArchiveWriter(
+        output,
+        codecs.to_encode(),
+        block_bytes=block_bytes(settings.level),
+        progress=progress,
+        threads=settings.threads or 1,
+    )
     for chunk in chunks(source):
         writer.write(chunk)
     writer.close()

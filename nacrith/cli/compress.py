@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from nacrith.archive import Metadata
+from nacrith.archive.records import MTIMES
 from nacrith.archive.wire import Readable
 from nacrith.cli.console import CommandError, SkippedError, run_each
 from nacrith.cli.engines import decoder, encoder
@@ -31,6 +32,7 @@ from nacrith.cli.options import (
 from nacrith.cli.outputs import AtomicFile, CountedOutput, explained, open_output
 from nacrith.cli.progress import ProgressBar, duration
 from nacrith.codec.levels import block_bytes
+from nacrith.jobs import devices
 
 SUFFIX = ".nac"
 _CHUNK = 1 << 20  # bytes read at a time
@@ -75,8 +77,9 @@ def _compress(settings: Settings, name: str) -> None:
                 counted,
                 codec,
                 block_bytes=block_bytes(settings.level),
-                metadata=_metadata(source) if settings.store_name else None,
+                metadata=_metadata(source, settings) if settings.store_name else None,
                 progress=bar,
+                threads=settings.threads or devices.cores(),
             )
             size = 0
             for chunk in chunks(source.file):
@@ -102,12 +105,16 @@ def _target(settings: Settings, source: Input) -> str | None:
     return source.path + SUFFIX
 
 
-def _metadata(source: Input) -> Metadata | None:
+def _metadata(source: Input, settings: Settings) -> Metadata | None:
     if source.path is None:
         return None
+    mtime: int | None = source.status.st_mtime_ns
+    if mtime not in MTIMES:
+        settings.console.warning("its time of modification is beyond 2262 and is not stored", source.path)
+        mtime = None
     return Metadata(
         name=os.path.basename(source.path),
-        mtime_ns=source.status.st_mtime_ns,
+        mtime_ns=mtime,
         mode=stat.S_IMODE(source.status.st_mode),
     )
 

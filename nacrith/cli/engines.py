@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
-from nacrith.archive.scan import scan
+from nacrith.archive.scan import each_stream
 from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
@@ -38,7 +38,7 @@ def content_size(source: Input) -> int | None:
     if not source.regular:
         return None
     try:
-        return sum(stream.content_size for stream in scan(source.file))
+        return sum(stream.content_size for stream in each_stream(source.file))
     except NacrithError:
         return None  # whoever reads it will say what is wrong
     finally:

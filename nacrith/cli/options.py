@@ -164,7 +164,7 @@ max_size_option = click.option(
 partial_option = click.option(
     "--keep-partial",
     is_flag=True,
-    help="Of a damaged archive, keep what comes before the damage as NAME.partial.",
+    help="Of a damaged archive, keep what can be verified as NAME.partial, and say what is missing.",
 )
 json_option = click.option("--json", is_flag=True, help="One JSON object a line.")
 name_option = click.option(

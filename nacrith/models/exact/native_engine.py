@@ -16,12 +16,13 @@ from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.tree import NONE, Tree, plant
 from nacrith.models.protocol import Logits
 from nacrith.native import abi, engine
+from nacrith.stateful import Stateful
 
 BATCH = 256
 """Most rows of one pass through the layers: enough to be bound by arithmetic, not by memory."""
 
 
-class NativeEngine:
+class NativeEngine(Stateful):
     """Weights of one model, packed for the processor. Stateless: sessions hold the lanes.
 
     kernels: a name out of `native.load().kernels()`, or None for the best. Results do not depend on it.
@@ -47,7 +48,7 @@ class NativeEngine:
         return NativeSession(self, lanes, window)
 
 
-class NativeSession:
+class NativeSession(Stateful):
     """Lanes over one engine; implements models.protocol.Session."""
 
     def __init__(
