@@ -19,12 +19,15 @@ class JsonError(NacrithError, ValueError):
     """Text that is not JSON, or JSON that is not read."""
 
 
-def parse(text: str | bytes | bytearray, *, finite: bool = True) -> Any:
+def parse(text: str | bytes | bytearray, *, finite: bool = True, unique: bool = False) -> Any:
     """The value that `text` stands for, bytes in UTF-8, 16 or 32. JsonError if there is none.
 
-    finite: refuse numbers that are infinite as a float, and NaN. Strings may hold lone surrogates.
+    finite: refuse numbers that are infinite as a float, and NaN. unique: refuse an object with two values
+    for a key, of which the last would count. Strings may hold lone surrogates.
     """
     hooks: dict[str, Any] = {"parse_float": _float, "parse_constant": _refuse} if finite else {}
+    if unique:
+        hooks["object_pairs_hook"] = _object
     try:
         return json.loads(text, **hooks)
     except JsonError:
@@ -40,6 +43,13 @@ def parse(text: str | bytes | bytearray, *, finite: bool = True) -> Any:
 def _float(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise JsonError(f"an object has a key twice, one of {', '.join(map(repr, made))}"[:200])
+    return made
 
 
 def _refuse(text: str) -> NoReturn:

@@ -186,6 +186,21 @@ def test_another_file_is_no_manifest(content: str, tmp_path: Path) -> None:
     assert path.read_text() == content
 
 
+@pytest.mark.parametrize(
+    "line", ['{"file": ' + "[" * 200_000, '{"size": ' + "9" * 5000 + "}", '{"size": 1e999}']
+)
+def test_json_that_is_not_read_is_a_damaged_line(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_text(f"{json.dumps(done())}\n{line}\n")
+    manifest = Manifest(str(path))
+    manifest.close()
+    assert manifest.damaged == 1
+    assert manifest.record(Job("f", "o"))
+    path.write_text(line + "\n")
+    with pytest.raises(ManifestError, match="no manifest"):
+        Manifest(str(path))
+
+
 @pytest.mark.parametrize("mode", ["compress", "decompress"])
 def test_done_is_believed_only_if_both_files_bear_it_out(mode: str, tmp_path: Path) -> None:
     source, target = tmp_path / "f", tmp_path / "o"

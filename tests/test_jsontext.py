@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import sys
+from pathlib import Path
 
 import pytest
 
 from nacrith.errors import NacrithError
 from nacrith.jsontext import JsonError, parse
 
+PACKAGE = Path(__file__).resolve().parent.parent / "nacrith"
 DEEP = 200_000  # far beyond any limit of recursion, in 400 KB
 
 
@@ -54,6 +57,25 @@ def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
         parse("1")
 
 
+def test_keys_may_have_to_be_unique() -> None:
+    assert parse('{"a": 1, "a": 2}') == {"a": 2}
+    assert parse('[{"a": 1}, {"a": 2}]', unique=True) == [{"a": 1}, {"a": 2}]
+    with pytest.raises(JsonError, match="twice, one of 'b', 'a'"):
+        parse('[{"b": 0, "a": 1, "a": 2}]', unique=True)
+
+
 def test_numbers_may_be_left_to_the_caller() -> None:
     assert parse("[1e999, -Infinity]", finite=False) == [math.inf, -math.inf]
     assert math.isnan(parse("NaN", finite=False))
+
+
+@pytest.mark.parametrize("part", ["cli", "jobs", "prompt", "training"])
+def test_nothing_else_reads_json(part: str) -> None:
+    """Of these parts of the package; text that they wrote themselves may have been changed since."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in (PACKAGE / part).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"json.load", "json.loads"}
+    ]
+    assert not found

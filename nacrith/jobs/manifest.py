@@ -17,6 +17,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from nacrith import jsontext
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
 
@@ -100,7 +101,7 @@ class Manifest:
 
 def _parsed(line: bytes) -> Record | None:
     with contextlib.suppress(ValueError):
-        record = json.loads(line)
+        record = jsontext.parse(line)
         names = ("file", "output", "status")
         if isinstance(record, dict) and all(isinstance(record.get(name), str) for name in names):
             return record
