@@ -134,7 +134,7 @@ def test_the_way_back_goes_on_after_a_damaged_archive(copy: Path) -> None:
 
 def test_shards_divide_the_work(copy: Path) -> None:
     shutil.rmtree(copy / "out")
-    for part, extra in (("0/2", {}), ("slurm", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"})):
+    for part, extra in (("0/2", {}), ("slurm", slurm(1, 2))):
         into = ["--output-dir", "out", "--manifest", f"{part[0]}.jsonl"]
         assert nacrith("batch", *into, "--shard", part, "in", cwd=copy, **extra).code == OK
     first, second = ({r["file"] for r in records(copy / f"{name}.jsonl")} for name in "0s")
@@ -143,6 +143,26 @@ def test_shards_divide_the_work(copy: Path) -> None:
     assert first.isdisjoint(second)
     assert first | second == set(FILES)
     assert nacrith("batch", *INTO, "--shard", "2/2", "in", cwd=copy).said("--shard 2/2", "counts from 0")
+
+
+def slurm(task: int, count: int) -> dict[str, str]:
+    """What SLURM sets in a task of an array of tasks 0 to count - 1."""
+    told = {"ID": task, "COUNT": count, "MIN": 0, "MAX": count - 1}
+    return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()}
+
+
+def test_the_first_tasks_of_an_array_submitted_again(copy: Path) -> None:
+    """They look like a whole one; the manifest tells that they are not."""
+    into = ["batch", "--output-dir", "out", "--manifest", "task.jsonl", "in"]
+    assert nacrith(*into, "--shard", "slurm", cwd=copy, **slurm(0, 3)).code == OK
+    before = records(copy / "task.jsonl")
+    assert before
+    assert {record["shard"] for record in before} == {"0/3"}
+    again = nacrith(*into, "--shard", "slurm", cwd=copy, **slurm(0, 2))
+    assert again.code == ERROR
+    assert again.said("has 2 tasks", "shard 0/3", "--shard slurm/3")
+    assert nacrith(*into, "--shard", "slurm/3", cwd=copy, **slurm(0, 2)) == Result(OK, b"", "")
+    assert records(copy / "task.jsonl") == before
 
 
 def test_what_ends_a_batch_before_any_work(copy: Path) -> None:

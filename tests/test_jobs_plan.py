@@ -128,18 +128,37 @@ def test_a_shard_stays_what_it_was() -> None:
     [
         ("0/1", {}, Shard(0, 1)),
         ("2/3", {"SLURM_ARRAY_TASK_ID": "0"}, Shard(2, 3)),
-        ("slurm", {"ID": "3", "COUNT": "4"}, Shard(3, 4)),
-        ("slurm", {"ID": "7", "COUNT": "3", "MIN": "1", "STEP": "3"}, Shard(2, 3)),
+        ("slurm", {"ID": "3", "COUNT": "4", "MIN": "0", "MAX": "3"}, Shard(3, 4, guessed=True)),
+        ("slurm/10", {"ID": "3", "COUNT": "2", "MIN": "3", "MAX": "7"}, Shard(3, 10)),
+        ("slurm/10", {"ID": "0", "COUNT": "1", "MIN": "0", "MAX": "0"}, Shard(0, 10)),
     ],
 )
 def test_shard_is_read(text: str, environment: dict[str, str], expected: Shard) -> None:
     assert shard(text, {f"SLURM_ARRAY_TASK_{k}": v for k, v in environment.items()}) == expected
 
 
-@pytest.mark.parametrize("text", ["3/3", "1", "a/b", "-1/3", "1/0", "/", "slurm"])
+@pytest.mark.parametrize(
+    "text", ["3/3", "1", "a/b", "-1/3", "1/0", "/", "slurm", "slurm/", "slurm/5", "/slurm", "0/" + "9" * 5000]
+)
 def test_bad_shards(text: str) -> None:
     with pytest.raises(PlanError, match="shard"):
         shard(text, {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "3"})
+
+
+@pytest.mark.parametrize(
+    ("again", "minimum", "maximum", "count"),
+    [((5,), 5, 5, 1), ((3, 7), 3, 7, 2), ((3, 4), 3, 4, 2), ((0, 2), 0, 2, 2), ((1, 2, 3), 1, 3, 3)],
+)
+def test_an_array_submitted_again_in_part(
+    again: tuple[int, ...], minimum: int, maximum: int, count: int
+) -> None:
+    """Its tasks have the shards that they had, or none."""
+    for task in again:
+        told = {"ID": task, "COUNT": count, "MIN": minimum, "MAX": maximum, "STEP": 1}
+        environment = {f"SLURM_ARRAY_TASK_{k}": str(v) for k, v in told.items()}
+        assert shard("slurm/10", environment) == Shard(task, 10)
+        with pytest.raises(PlanError, match="slurm/n, n being"):
+            shard("slurm", environment)
 
 
 # --- manifest ---------------------------------------------------------------------------------------

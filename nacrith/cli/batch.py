@@ -34,7 +34,7 @@ from nacrith.cli.outputs import explained
 from nacrith.cli.progress import ProgressBar, duration
 from nacrith.jobs import devices
 from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
-from nacrith.jobs.plan import Job, Plan, plan, shard
+from nacrith.jobs.plan import Job, Plan, PlanError, Shard, plan, shard
 from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said, bundled
 
 SMALL_FILE, SMALL_ARCHIVE = 1 << 16, 1 << 14
@@ -61,7 +61,7 @@ _FILLS_LANES = 16
 )
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Workers (default: by cores).")
 @click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
-@click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm: that of the array task.")
+@click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm/N: that of the array task.")
 @level_options
 @max_size_option
 @model_option
@@ -87,6 +87,7 @@ class _Batch:
         self._options = options
         self._decompress: bool = options["decompress"]
         self._failed = 0
+        self._part: Shard | None = None
         # What must be the same for an earlier result to count.
         self._how: dict[str, Any] = {"mode": "decompress" if self._decompress else "compress"}
         if not self._decompress:
@@ -94,13 +95,15 @@ class _Batch:
 
     def run(self) -> int:
         console, options = self._settings.console, self._options
-        part = None if options["shard"] is None else shard(options["shard"], os.environ)
+        if options["shard"] is not None:
+            self._part = shard(options["shard"], os.environ)
         planned = plan(self._paths, options["output_dir"], self._rename, options["manifest"])
-        jobs = planned.jobs if part is None else part.of(planned.jobs)
+        jobs = planned.jobs if self._part is None else self._part.of(planned.jobs)
         path = options["manifest"]
         with explained(f"cannot open the manifest {path}"):
             manifest = Manifest(path)
         try:
+            self._check_part(manifest)
             if manifest.damaged:
                 console.warning(f"{manifest.damaged} damaged lines are ignored", path)
             for job in jobs:
@@ -112,6 +115,17 @@ class _Batch:
         finally:
             manifest.close()
         return self._end(planned, len(jobs))
+
+    def _check_part(self, manifest: Manifest) -> None:
+        """An array that looks whole may be the first tasks of a longer one."""
+        part = self._part
+        others = {text for text in manifest.shards if part and text.partition("/")[2] != str(part.count)}
+        if part and part.guessed and others:
+            other = min(others)
+            raise PlanError(
+                f"--shard slurm: this array has {part.count} tasks, and {manifest.path} has files of shard"
+                f" {other}; write --shard slurm/{other.partition('/')[2]} if it is a part of that array"
+            )
 
     def _rename(self, name: str) -> str | None:
         archive = name.endswith(SUFFIX)
@@ -214,6 +228,7 @@ class _Batch:
             "output_size": None if failed else outcome.output_size,
             "sha256": outcome.sha256 or None,
             "archive_sha256": outcome.archive_sha256 or None,
+            "shard": None if self._part is None else str(self._part),
             **self._how,
         }
         with explained(f"cannot write the manifest {manifest.path}"):
