@@ -25,8 +25,8 @@ DONE, FAILED = "done", "failed"
 
 Record = dict[str, Any]
 """A line: file, output, status ("done" or "failed"), error (null if done), seconds, size (bytes of the
-input), output_size, sha256 (of the content), archive_sha256, shard ("i/n" or null), and the settings: mode, level,
-model. Of a file that failed sizes and hashes are null."""
+input), output_size, sha256 (of the content), archive_sha256, shard ("i/n", or null), and the settings:
+mode, level, model. Of a file that failed sizes and hashes are null."""
 
 
 class ManifestError(NacrithError):
