@@ -12,9 +12,9 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
+from nacrith import atomic
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
 from nacrith.cli import signals
 from nacrith.cli.compress import chunks
@@ -22,7 +22,7 @@ from nacrith.cli.console import CommandError, Console, describe_os_error
 from nacrith.cli.engines import decoder, encoder
 from nacrith.cli.inputs import Input, open_input
 from nacrith.cli.options import Settings
-from nacrith.cli.outputs import AtomicFile, explained, left_behind
+from nacrith.cli.outputs import AtomicFile, explained
 from nacrith.codec.levels import block_bytes
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
@@ -137,9 +137,7 @@ class _Codecs:
 
 def remove_temporary(job: Job, pid: int) -> None:
     """Remove what the worker `pid`, which was killed, has left of the output."""
-    for path in left_behind(job.target, pid):
-        with suppress(OSError):
-            os.unlink(path)
+    atomic.collect(job.target)
 
 
 class _Hashed:

@@ -89,8 +89,10 @@ def _decompress(settings: Settings, name: str) -> None:
                     kept = output.commit_partial(source.status if source.regular else None)
                     raise CorruptError(f"{error}; the first {size:,} bytes are in {kept}") from error
                 raise
-            output.commit(source.status if source.regular else None)
+            remark = output.commit(source.status if source.regular else None)
             settings.console.summary(f"{size:,} bytes ({duration(bar.elapsed)})", name)
+        if remark:
+            settings.console.warning(remark, name)
         if settings.remove:
             source.remove()
 
