@@ -16,7 +16,7 @@ from nacrith.jobs.manifest import Manifest, ManifestError, file_hash, is_done
 from nacrith.jobs.plan import Job, Plan, PlanError, Shard, kept_path, plan, shard
 
 
-def rename(name: str) -> str | None:
+def rename(name: str, path: str) -> str | None:
     return None if name.endswith(".z") else name + ".z"
 
 
@@ -51,6 +51,7 @@ def test_a_directory_largest_first_without_outputs_and_manifest(tree: Path) -> N
     assert [job.size for job in made.jobs] == [9, 4, 3]
     assert all(os.path.isabs(job.source) and os.path.isabs(job.target) for job in made.jobs)
     assert made.skipped == []
+    assert made.left_out == ["a/b/old.z"]
     assert problems(made) == {}
 
 
@@ -76,6 +77,7 @@ def test_what_is_skipped_and_what_is_a_problem(tree: Path) -> None:
     os.symlink("..", tree / "a" / "b" / "up")
     made = plan(["a", "a/b/old.z", "none", "no*ne", "a/fifo"], "o", rename)
     assert made.skipped == ["a/b/old.z"]
+    assert made.left_out == ["a/out/x.txt.z"]
     assert len(outputs(made)) == 3
     assert set(problems(made)) == {"none", "no*ne", "a/fifo", "a/dangling"}
 
@@ -90,7 +92,7 @@ def test_an_output_that_is_an_input(tree: Path) -> None:
     (tree / "y").touch()
     (tree / "y.z").touch()
     with pytest.raises(PlanError, match=r"would overwrite y\.z"):
-        plan(["y", "y.z"], ".", lambda name: name + ".z")
+        plan(["y", "y.z"], ".", lambda name, path: name + ".z")
 
 
 @pytest.mark.parametrize(

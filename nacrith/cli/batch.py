@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,8 @@ import click
 from nacrith.cli import signals
 from nacrith.cli.batch_work import BatchStart, remove_temporary
 from nacrith.cli.compress import SUFFIX
-from nacrith.cli.console import ERROR, OK, WARNING
+from nacrith.cli.console import ERROR, OK, WARNING, CommandError, shown
+from nacrith.cli.inputs import open_input
 from nacrith.cli.options import (
     Settings,
     backend_option,
@@ -27,11 +29,13 @@ from nacrith.cli.options import (
     max_size_option,
     message_options,
     model_option,
+    name_option,
     settings,
     threads_option,
 )
 from nacrith.cli.outputs import explained
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.cli.stored import restored_path, stored_in
 from nacrith.jobs import devices
 from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
 from nacrith.jobs.plan import Job, Plan, PlanError, Shard, plan, shard
@@ -45,7 +49,7 @@ _FILLS_LANES = 16
 
 
 @click.command("batch", short_help="Many files, over many workers.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--output-dir", metavar="DIR", required=True, help="Where the outputs go.")
 @click.option(
     "--manifest", metavar="FILE", required=True, help="Record of all files, JSON lines; to resume by."
@@ -63,6 +67,7 @@ _FILLS_LANES = 16
 @click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
 @click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm/N: that of the array task.")
 @level_options
+@name_option
 @max_size_option
 @model_option
 @backend_option
@@ -89,7 +94,10 @@ class _Batch:
         self._failed = 0
         self._part: Shard | None = None
         # What must be the same for an earlier result to count.
-        self._how: dict[str, Any] = {"mode": "decompress" if self._decompress else "compress"}
+        self._how: dict[str, Any] = {
+            "mode": "decompress" if self._decompress else "compress",
+            "name": True if settings.store_name else None,  # as of the records that say nothing of it
+        }
         if not self._decompress:
             self._how |= {"level": settings.level, "model": settings.model, "backend": settings.backend}
 
@@ -127,11 +135,18 @@ class _Batch:
                 f" {other}; write --shard slurm/{other.partition('/')[2]} if it is a part of that array"
             )
 
-    def _rename(self, name: str) -> str | None:
+    def _rename(self, name: str, path: str) -> str | None:
         archive = name.endswith(SUFFIX)
         if not self._decompress:
             return None if archive and not self._options["force"] else name + SUFFIX
-        return name.removesuffix(SUFFIX) if archive and os.path.basename(name) != SUFFIX else None
+        if not archive or os.path.basename(name) == SUFFIX:
+            return None
+        stem = name.removesuffix(SUFFIX)
+        if self._settings.store_name and os.path.isfile(path):
+            # Whoever decompresses it says what is wrong with it.
+            with suppress(OSError, CommandError), open_input(path, archive=True) as source:
+                stem = restored_path(stem, stored_in(source))
+        return stem
 
     def _todo(self, jobs: list[Job], manifest: Manifest) -> list[Job]:
         """The jobs that are not done yet. Their outputs are replaced if the manifest has them as ours."""
@@ -196,6 +211,7 @@ class _Batch:
             max_size=settings.max_size,
             backend=settings.backend,
             force_backend=settings.force_backend,
+            store_name=settings.store_name,
             verbosity=settings.console.verbosity,
             own_process=not ray,
         )
@@ -242,10 +258,21 @@ class _Batch:
 
     def _end(self, planned: Plan, count: int) -> int:
         console = self._settings.console
+        has = "has not" if self._decompress else "already has"
         for path in planned.skipped:
-            has = "has not" if self._decompress else "already has"
             console.warning(f"{has} the suffix {SUFFIX}, skipped", path)
+        for path in planned.left_out:
+            console.note(f"{has} the suffix {SUFFIX}, left out", path)
+        if planned.left_out:
+            console.warning(self._left_out(planned.left_out))
         if self._failed:
             console.error(f"{self._failed} of {count} files failed; run again to try them once more")
             return ERROR
-        return WARNING if planned.skipped else OK
+        return WARNING if planned.skipped or planned.left_out else OK
+
+    def _left_out(self, paths: Sequence[str]) -> str:
+        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
+        has = "without" if self._decompress else "with"
+        otherwise = "" if self._decompress else ", -f compresses them again"
+        example = f"such as {shown(paths[0])}; -v names all{otherwise}"
+        return f"{count} found {has} the suffix {SUFFIX} left out, {example}"

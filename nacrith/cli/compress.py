@@ -75,7 +75,7 @@ def _compress(settings: Settings, name: str) -> None:
                 counted,
                 codec,
                 block_bytes=block_bytes(settings.level),
-                metadata=_metadata(source) if settings.store_name else None,
+                metadata=metadata_of(source) if settings.store_name else None,
                 progress=bar,
             )
             size = 0
@@ -107,7 +107,8 @@ def _target(settings: Settings, source: Input) -> str | None:
     return source.path + SUFFIX
 
 
-def _metadata(source: Input) -> Metadata | None:
+def metadata_of(source: Input) -> Metadata | None:
+    """What -N stores."""
     if source.path is None:
         return None
     return Metadata(

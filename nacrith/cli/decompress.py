@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from nacrith.archive import Metadata
 from nacrith.cli.compress import SUFFIX
 from nacrith.cli.console import CommandError, SkippedError, run_each
 from nacrith.cli.engines import content_size, decoder
@@ -25,6 +26,7 @@ from nacrith.cli.options import (
     max_size_option,
     message_options,
     model_option,
+    name_option,
     output_options,
     partial_option,
     settings,
@@ -33,12 +35,14 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import AtomicFile, open_output
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.cli.stored import restored_path, restored_status, stored_in
 from nacrith.errors import CorruptError
 
 
 @click.command("decompress", short_help="Decompress files (-d).")
 @files_argument
 @output_options
+@name_option
 @max_size_option
 @partial_option
 @model_option
@@ -65,7 +69,9 @@ def _decompress(settings: Settings, name: str) -> None:
     from nacrith.archive import ArchiveReader
 
     with open_input(name, archive=True) as source:
-        target = _target(settings, source)
+        stored = stored_in(source) if settings.store_name else Metadata()
+        target = _target(settings, source, stored)
+        status = restored_status(source.status, stored) if source.regular else None
         if settings.remove:
             source.check_removable(settings.force)
         place = open_output(target, source.status, force=settings.force, archive=False)
@@ -86,10 +92,10 @@ def _decompress(settings: Settings, name: str) -> None:
                     output.write(piece)
             except CorruptError as error:
                 if settings.keep_partial and size and isinstance(output, AtomicFile):
-                    kept = output.commit_partial(source.status if source.regular else None)
+                    kept = output.commit_partial(status)
                     raise CorruptError(f"{error}; the first {size:,} bytes are in {kept}") from error
                 raise
-            remark = output.commit(source.status if source.regular else None)
+            remark = output.commit(status)
             settings.console.summary(f"{size:,} bytes ({duration(bar.elapsed)})", name)
         if remark:
             settings.console.warning(remark, name)
@@ -97,11 +103,11 @@ def _decompress(settings: Settings, name: str) -> None:
             source.remove()
 
 
-def _target(settings: Settings, source: Input) -> str | None:
-    """The name without its suffix. The name stored in the archive is never used for it."""
+def _target(settings: Settings, source: Input, stored: Metadata) -> str | None:
+    """The name without its suffix, or the one that is stored (-N)."""
     if settings.output is not None or settings.stdout or source.path is None:
         return settings.output
     stem, suffix = os.path.splitext(source.path)
     if suffix != SUFFIX:
         raise SkippedError(f"has not the suffix {SUFFIX}, skipped; say where to with -o FILE or -c")
-    return stem
+    return restored_path(stem, stored)

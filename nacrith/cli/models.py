@@ -110,7 +110,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
 
 
 @command.command("convert")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path())
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--name", metavar="NAME", help="Call it so (one source only).")
 @click.option("-f", "--force", is_flag=True, help="Convert even what has been converted before.")
 @message_options

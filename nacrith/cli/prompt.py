@@ -42,7 +42,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
 
 
 @click.command("prompt", short_help="Shorten prompts for language models (lossy).")
-@click.argument("files", metavar="[FILE|-]...", nargs=-1, type=click.Path())
+@click.argument("files", metavar="[FILE|-]...", nargs=-1)
 @click.option("--rate", type=click.FloatRange(0, 1), help="Fraction of the tokens to keep (default: 0.5).")
 @click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
 @click.option("--threshold", metavar="X", type=float, help="Drop what scores less, in the scorer's unit.")

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 
 from nacrith.errors import NacrithError
 
-Rename = Callable[[str], str | None]
-"""The name of an output for the path of an input; None for an input that is not to be taken."""
+Rename = Callable[[str, str], str | None]
+"""The path of an output below its directory, for the path of an input below it and as it was given; None for
+an input that is not to be taken."""
 
 
 class PlanError(NacrithError):
@@ -47,10 +48,12 @@ class Job:
 
 @dataclass
 class Plan:
-    """jobs: largest first. skipped: files that were named but have the wrong kind of name."""
+    """jobs: largest first. skipped: files that were named but have the wrong kind of name; left_out:
+    likewise, and found in a directory or by a pattern."""
 
     jobs: list[Job] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | None = None) -> Plan:
@@ -64,8 +67,11 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
     ours = None if manifest is None else os.path.realpath(manifest)
     for path, named, problem in _find(paths, os.path.realpath(directory)):
         kept = kept_path(path)
-        renamed = rename(kept)
-        if not named and (renamed is None or os.path.realpath(path) == ours):
+        renamed = rename(kept, path)
+        if not named and os.path.realpath(path) == ours:
+            continue
+        if renamed is None and not (problem and (named or os.path.isdir(path))):
+            (made.skipped if named else made.left_out).append(path)
             continue
         size = 0
         if not problem:
@@ -73,11 +79,8 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
                 size = os.stat(path).st_size
             except OSError as error:
                 problem = _reason(error)
-        if problem:
+        if problem or renamed is None:
             problems.setdefault(path, Job(path, kept=kept, problem=problem))
-            continue
-        if renamed is None:
-            made.skipped.append(path)
             continue
         output = os.path.join(directory, renamed)
         job = Job(path, output, os.path.abspath(path), os.path.abspath(output), kept, size)
@@ -94,6 +97,7 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
                 f"the output of {job.file} would overwrite {sources[job.target].file}, which is an input;"
                 " choose another output directory"
             )
+    made.left_out = sorted({*made.left_out} - {*made.skipped})
     made.jobs = sorted([*by_target.values(), *problems.values()], key=lambda job: (-job.size, job.file))
     return made
 
