@@ -166,7 +166,7 @@ class _Batch:
 
         def die() -> None:
             for died in executor.stop():
-                remove_temporary(died.job, died.pid)
+                remove_temporary(died.job)
 
         signals.install()  # Ray has handlers of its own, which would leave temporary files
         signals.before_death.add(die)
@@ -184,7 +184,7 @@ class _Batch:
                         counted[event.job.source] = counted.get(event.job.source, 0) + event.count
                         bar(event.count)
                     elif isinstance(event, Died):
-                        remove_temporary(event.job, event.pid)
+                        remove_temporary(event.job)
                         bar(-counted.pop(event.job.source, 0))
                     elif isinstance(event, Finished):
                         done += 1

@@ -142,8 +142,8 @@ class _Codecs:
             return self._made[key]
 
 
-def remove_temporary(job: Job, pid: int) -> None:
-    """Remove what the worker `pid`, which was killed, has left of the output."""
+def remove_temporary(job: Job) -> None:
+    """Remove what a worker that was killed has left of the output: nobody has a lock on it any more."""
     atomic.collect(job.target)
 
 
