@@ -68,6 +68,42 @@ def test_chat(scorer: str) -> None:
     assert without_texts(result["messages"]) == without_texts(CHAT)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("[" * 200_000 + "]" * 200_000, "nested too deeply"),
+        ('{"a": ' * 200_000 + "1" + "}" * 200_000, "nested too deeply"),
+        ("[" + "9" * 5000 + "]", "digits"),
+        ('{"messages": [{"role": "tool", "content": "a b"}], "messages": []}', "'messages'"),
+        ('[{"role": "tool", "content": ["a b"], "content": "c"}]', "'content'"),
+    ],
+    ids=["array", "object", "number", "two lists", "two contents"],
+)
+@pytest.mark.parametrize("kind", ["json", "chat"])
+def test_hostile_json(source: str, words: str, kind: str) -> None:
+    with pytest.raises(PromptError, match=f"not JSON .*{words}"):
+        PromptCompressor("random").compress(source, kind=kind)
+
+
+def test_numbers_of_any_kind_go_through() -> None:
+    source = f'{{"a": [1e999, NaN, -Infinity], "text": "{LONG}"}}'
+    assert PromptCompressor("random").compress(source, kind="json", rate=0.4).text.startswith(source[:40])
+    (short,) = compress_messages([{"role": "tool", "content": LONG, "n": 1e999}], PromptCompressor("random"))
+    assert short["n"] == float("inf")
+
+
+def test_messages_that_are_no_json() -> None:
+    for bad in ({"x": object()}, {"x": float}, endless()):
+        with pytest.raises(PromptError, match="cannot be written as JSON"):
+            compress_messages([{"role": "tool", "content": LONG, **bad}], PromptCompressor("random"))
+
+
+def endless() -> dict[str, Any]:
+    inner: list[Any] = []
+    inner.append(inner)
+    return {"x": inner}
+
+
 def test_chat_rates_by_role() -> None:
     short = compress_messages(
         CHAT, PromptCompressor("random"), rates={"tool": 0.2, "assist*": 1.0, "system": 0.5}

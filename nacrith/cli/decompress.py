@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nacrith.archive import Metadata
 from nacrith.cli.compress import SUFFIX
 from nacrith.cli.console import CommandError, SkippedError, run_each
 from nacrith.cli.engines import content_size, decoder
@@ -26,6 +27,7 @@ from nacrith.cli.options import (
     max_size_option,
     message_options,
     model_option,
+    name_option,
     output_options,
     partial_option,
     settings,
@@ -34,6 +36,7 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import AtomicFile, open_output
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.cli.stored import restored_path, restored_status, stored_in
 from nacrith.errors import CorruptError
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ _LISTED = 5  # damaged stretches that a message names
 @click.command("decompress", short_help="Decompress files (-d).")
 @files_argument
 @output_options
+@name_option
 @max_size_option
 @partial_option
 @model_option
@@ -70,7 +74,9 @@ def _decompress(settings: Settings, name: str) -> None:
     from nacrith.archive import ArchiveReader
 
     with open_input(name, archive=True) as source:
-        target = _target(settings, source)
+        stored = stored_in(source) if settings.store_name else Metadata()
+        target = _target(settings, source, stored)
+        status = restored_status(source.status, stored) if source.regular else None
         if settings.remove:
             source.check_removable(settings.force)
         place = open_output(target, source.status, force=settings.force, archive=False)
@@ -91,7 +97,6 @@ def _decompress(settings: Settings, name: str) -> None:
             for piece in reader:
                 size += len(piece)
                 output.write(piece)
-            status = source.status if source.regular else None
             if damages.count:
                 kept = ""
                 if size and isinstance(output, AtomicFile):
@@ -99,8 +104,10 @@ def _decompress(settings: Settings, name: str) -> None:
                         f"; the {size:,} bytes that could be verified are in {output.commit_partial(status)}"
                     )
                 raise CorruptError(f"{damages}{kept}")
-            output.commit(status)
+            remark = output.commit(status)
             settings.console.summary(f"{size:,} bytes ({duration(bar.elapsed)})", name)
+        if remark:
+            settings.console.warning(remark, name)
         if settings.remove:
             source.remove()
 
@@ -129,11 +136,11 @@ class _Damages:
         return f"{self._first[0].error}; missing of the content: {', '.join(missing)}"
 
 
-def _target(settings: Settings, source: Input) -> str | None:
-    """The name without its suffix. The name stored in the archive is never used for it."""
+def _target(settings: Settings, source: Input, stored: Metadata) -> str | None:
+    """The name without its suffix, or the one that is stored (-N)."""
     if settings.output is not None or settings.stdout or source.path is None:
         return settings.output
     stem, suffix = os.path.splitext(source.path)
     if suffix != SUFFIX:
         raise SkippedError(f"has not the suffix {SUFFIX}, skipped; say where to with -o FILE or -c")
-    return stem
+    return restored_path(stem, stored)

@@ -37,12 +37,13 @@ def content_size(source: Input) -> int | None:
     """Content bytes of the archive, for the progress bar, where a file can be looked through."""
     if not source.regular:
         return None
+    start = source.file.tell()  # of standard input, others may have read the head
     try:
         return sum(stream.content_size for stream in each_stream(source.file))
     except NacrithError:
         return None  # whoever reads it will say what is wrong
     finally:
-        source.file.seek(0)
+        source.file.seek(start)
 
 
 def encoder(settings: Settings, size: int | None = None) -> BlockCodec:

@@ -168,9 +168,9 @@ partial_option = click.option(
 )
 json_option = click.option("--json", is_flag=True, help="One JSON object a line.")
 name_option = click.option(
-    "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time in the archive."
+    "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time; with -d restore them."
 )
-files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1, type=click.Path())
+files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1)
 
 
 def output_options(function: Function) -> Function:

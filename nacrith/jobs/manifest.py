@@ -17,6 +17,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from nacrith import jsontext
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
 
@@ -24,8 +25,8 @@ DONE, FAILED = "done", "failed"
 
 Record = dict[str, Any]
 """A line: file, output, status ("done" or "failed"), error (null if done), seconds, size (bytes of the
-input), output_size, sha256 (of the content), archive_sha256, and the settings: mode, level, model. Of
-a file that failed sizes and hashes are null."""
+input), output_size, sha256 (of the content), archive_sha256, shard ("i/n", or null), and the settings:
+mode, level, model. Of a file that failed sizes and hashes are null."""
 
 
 class ManifestError(NacrithError):
@@ -40,6 +41,8 @@ class Manifest:
         self.damaged = 0  # lines that could not be read; the files that they were about are done again
         self._last: dict[tuple[str, str], Record] = {}
         self._made: set[str] = set()
+        self.shards: set[str] = set()
+        """Of which files are on record, as "i/n"."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
             if stat.S_ISREG(os.fstat(self._file).st_mode):
@@ -66,6 +69,8 @@ class Manifest:
 
     def _take(self, record: Record) -> None:
         self._last[record["file"], record["output"]] = record
+        if isinstance(record.get("shard"), str):
+            self.shards.add(record["shard"])
         if record["status"] == DONE:
             self._made.add(record["output"])
 
@@ -100,7 +105,7 @@ class Manifest:
 
 def _parsed(line: bytes) -> Record | None:
     with contextlib.suppress(ValueError):
-        record = json.loads(line)
+        record = jsontext.parse(line)
         names = ("file", "output", "status")
         if isinstance(record, dict) and all(isinstance(record.get(name), str) for name in names):
             return record

@@ -133,6 +133,9 @@ class SteppingModel:
     def prepare(self) -> None:
         """All has been loaded."""
 
+    def verify_source(self) -> None:
+        """Nothing: all that is encoded has been decoded again, and is bound to this machine anyway."""
+
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
         """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
         plan = Plan.of(self.max_context if window is None else window, self.max_context)

@@ -65,8 +65,11 @@ def cache_directory() -> Path:
     explicit = os.environ.get("NACRITH_MODEL_DIR")
     if explicit:
         return Path(explicit)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nacrith" / "models"
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no HOME, and a user that the system does not know: nothing is there, nor can be
+        base = Path(os.devnull)
+    return base / "nacrith" / "models"
 
 
 def cached() -> Iterator[Path]:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from nacrith import jsontext
 from nacrith.errors import ModelError
 
 F32 = npt.NDArray[np.float32]
@@ -179,7 +180,7 @@ def _read(data: bytes, name: str) -> WordEncoder:
     try:
         with np.load(BytesIO(data), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-        header = json.loads(arrays["header"].tobytes())
+        header = jsontext.parse(arrays["header"].tobytes())
         if header["format"] != FORMAT:
             raise ModelError(
                 f"{name}: format {header['format']}, not {FORMAT}: it needs another version of nacrith"

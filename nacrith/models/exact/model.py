@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nacrith.cores import usable_cores
+from nacrith.errors import ModelError
 from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
@@ -74,6 +75,10 @@ class ExactModel:
             engine = pool.submit(lambda: self.engine)
             _ = self.tokenizer
             engine.result()
+
+    def verify_source(self) -> None:
+        if modelfile.read(self.file.path).fingerprint != self.fingerprint:
+            raise ModelError(f"{self.file.path}: holds another model than when it was loaded; run again")
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """Fresh lanes; ValueError for a window outside 2 * SINKS .. max_context."""
