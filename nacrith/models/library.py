@@ -127,7 +127,7 @@ def _model(path: Path) -> Entry:
     used = records.last_used(store.cache_directory(), path)
     size = modelfile.size(path)
     try:
-        file = modelfile.read(path, verify=False)
+        file = modelfile.describe(path)
     except ModelError as error:
         return Entry("damaged", name, path, "", size, str(error), last_used=used)
     info = file.info

@@ -151,7 +151,7 @@ def in_cache(name: str) -> list[Path]:
 def pulled_as(path: Path, reference: Reference) -> bool:
     """Whether a model file was made of what `reference` names."""
     try:
-        origin = Reference.parse(modelfile.read(path, verify=False).info.get("source", ""))
+        origin = Reference.parse(modelfile.describe(path).info.get("source", ""))
     except ModelError:
         return False
     return origin is not None and origin.is_called(reference)
@@ -239,7 +239,7 @@ def _serves(path: Path, name: str | None, info: Mapping[str, str] | None) -> boo
     """Whether a model file goes by `name` and tells what it should of itself."""
     if name is not None and name_of(path) != slug(name):
         return False
-    return info is None or info.items() <= modelfile.read(path, verify=False).info.items()
+    return info is None or info.items() <= modelfile.describe(path).info.items()
 
 
 def convert_download(download: Download, name: str | None = None) -> Path:

@@ -105,7 +105,8 @@ class Library:
     def create_engine(
         self, config: ExactConfig, tensors: dict[str, np.ndarray], kernels: str | None, threads: int
     ) -> int:
-        """A handle. The arrays must be contiguous, and live as long as the engine."""
+        """A handle. The arrays must be contiguous. Those of `embed`, gains and rotation tables must live as
+        long as the engine; the matrices and their scales are copied."""
         sizes = {name: int(getattr(config, name)) for name in _SIZES}
         limits = {f"limit_{kind}": limit for kind, limit in config.act_limits.items()}
         table = (_Tensor * len(tensors))()

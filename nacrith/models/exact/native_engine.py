@@ -29,10 +29,11 @@ class NativeEngine:
     def __init__(self, file: ModelFile, threads: int = 1, kernels: str | None = None) -> None:
         self.config = file.config
         self.library = native.load()
-        # the library reads some of these as long as it lives
-        self._tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
-        self.handle = self.library.create_engine(file.config, self._tensors, kernels, threads)
-        native.release_with(self, self.library, self.handle, self._tensors)
+        tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
+        self.handle = self.library.create_engine(file.config, tensors, kernels, threads)
+        # Matrices are packed into the library's memory, with their scales; it reads the rest where it is.
+        read = {n: a for n, a in tensors.items() if n.startswith("embed.") or not n.endswith((".q", ".s"))}
+        native.release_with(self, self.library, self.handle, read)
 
     def session(self, lanes: int, window: int) -> NativeSession:
         return NativeSession(self, lanes, window)
