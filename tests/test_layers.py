@@ -21,11 +21,12 @@ MAX_LINES = 400
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "jsontext": {"errors"},
+    "atomic": set(),
     "scratch": set(),
     "arith": {"scratch"},
     "archive": {"errors"},
     "coder": {"errors", "scratch", "arith"},
-    "models": {"errors", "jsontext", "scratch", "arith", "coder"},
+    "models": {"errors", "atomic", "jsontext", "scratch", "arith", "coder"},
     "predictors": {"errors", "scratch", "arith", "coder", "models"},
     "codec": {
         "errors",
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         "",
         "errors",
+        "atomic",
         "jsontext",
         "archive",
         "coder",
