@@ -12,6 +12,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+
 if TYPE_CHECKING:
     from _typeshed import StrPath
 
@@ -27,6 +29,16 @@ def open_regular(path: StrPath) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def read_array(path: StrPath, offset: int, size: int) -> np.ndarray:
+    """`size` bytes of a regular file from `offset`. OSError if it ends before."""
+    array = np.empty(size, np.uint8)
+    with open_regular(path) as file:
+        file.seek(offset)
+        if file.readinto(array.data) < size:  # type: ignore[attr-defined]
+            raise OSError(errno.EIO, "it is cut short", os.fspath(path))
+    return array
 
 
 def read_regular(path: StrPath) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile, rope
-from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig
+from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig, check_shape
 from nacrith.models.exact.ops import INT8_MAX, quantise
 from nacrith.models.tokenizer import ByteTokenizer
 
@@ -49,6 +49,8 @@ class LlamaSource:
     tensor: name -> float32 array (out, in) in the Hugging Face layout and naming without "model."
         and ".weight" ("layers.0.self_attn.q_proj", ...); KeyError if absent.
     rope_factors: divisors of the rotation frequencies (position interpolation, Llama 3), or None.
+
+    ModelError for a description that no engine runs.
     """
 
     layers: int
@@ -65,6 +67,10 @@ class LlamaSource:
     tensor: Callable[[str], F32]
     info: Mapping[str, str]
     rope_factors: list[float] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        check_shape(self)
+        rope.check(self.head_dim // 2, self.rope_theta, self.rope_factors)
 
 
 def convert(source: LlamaSource, path: Path, *, name: str | None = None, positions: int = POSITIONS) -> bytes:

@@ -142,13 +142,15 @@ def read(path: Path) -> ModelFile:
     """All of a model file, its fingerprint computed again. ModelError names what is wrong."""
     with _opened(path) as source:
         found, digest = _describe(path, source)
+        data = _aligned_memory(source.size - source.at)
+        source.fill(data, digest)
+        data.flags.writeable = False
         tensors: Tensors = {}
+        at = 0
         for name, (dtype, shape) in found.table.items():
-            data = _aligned_memory(math.prod(shape) * DTYPES[dtype].itemsize)
-            source.fill(data, digest)
-            source.fill(np.empty(-data.size % ALIGN, np.uint8), digest)
-            tensors[name] = data.view(DTYPES[dtype]).reshape(shape)
-            tensors[name].flags.writeable = False
+            size = math.prod(shape) * DTYPES[dtype].itemsize
+            tensors[name] = data[at : at + size].view(DTYPES[dtype]).reshape(shape)
+            at += _aligned(size)
         if digest.digest() != found.fingerprint:
             raise ValueError("the contents do not match the fingerprint")
         check_values(found.config, tensors)

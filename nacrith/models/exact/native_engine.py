@@ -30,9 +30,12 @@ class NativeEngine:
         self.config = file.config
         self.library = native.load()
         tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
-        self.handle = self.library.create_engine(file.config, tensors, kernels, threads)
-        # Matrices are packed into the library's memory, with their scales; it reads the rest where it is.
-        read = {n: a for n, a in tensors.items() if n.startswith("embed.") or not n.endswith((".q", ".s"))}
+        # Matrices are packed into the library's memory, with their scales. The rest it reads where it is, as
+        # long as it lives: copies, so that the file's memory can go.
+        read = {
+            n: a.copy() for n, a in tensors.items() if n.startswith("embed.") or not n.endswith((".q", ".s"))
+        }
+        self.handle = self.library.create_engine(file.config, {**tensors, **read}, kernels, threads)
         native.release_with(self, self.library, self.handle, read)
 
     def session(self, lanes: int, window: int) -> NativeSession:
