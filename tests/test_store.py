@@ -250,7 +250,7 @@ def test_verification(cache: Path, source: Path) -> None:
         library.verify(next(cached_entries()))
     data = bytearray(known.read_bytes())
     data[-1] ^= 1
-    known.unlink()  # it may still be mapped
+    known.unlink()
     path.write_bytes(data)
     with pytest.raises(ModelError, match="fingerprint"):
         library.verify(next(cached_entries()))
@@ -260,16 +260,6 @@ def test_verification(cache: Path, source: Path) -> None:
     assert entry.kind == "damaged"
     with pytest.raises(ModelError, match=path.name):
         library.verify(entry)
-
-
-def test_temporaries_of_a_killed_conversion_go(cache: Path) -> None:
-    cache.mkdir()
-    mine = [cache / f".x-{os.getpid()}.nacm", cache / f"..x-{os.getpid()}.nacm.abc"]
-    others = [cache / ".x-1.nacm", cache / f"x-{os.getpid()}.nacm"]
-    for path in mine + others:
-        path.write_bytes(b"")
-    store.discard_temporaries()
-    assert sorted(cache.iterdir()) == sorted(others)
 
 
 def test_foreign_files_are_no_downloads(cache: Path) -> None:

@@ -134,23 +134,14 @@ def _in_worker(how: partial[ModelCodec]) -> BlockCodec:
     return how(threads=int(os.environ["NACRITH_THREADS"]))
 
 
-def discard_conversion() -> None:
-    """Remove the model file that this process is writing, if it is; for when a signal ends it."""
-    store = sys.modules.get("nacrith.models.store")
-    if store is not None:
-        store.discard_temporaries()
-
-
 def show_log(console: Console) -> None:
-    """Show the library's messages (a model is being converted, once) to the user, and be ready for the
-    user's impatience."""
+    """Show the library's messages (a model is being converted, once) to the user."""
     import logging
 
     class Relay(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             console.warning(record.getMessage())
 
-    signals.before_death.add(discard_conversion)
     log = logging.getLogger("nacrith")
     log.setLevel(logging.INFO)
     log.handlers[:] = [Relay()]

@@ -73,10 +73,18 @@ class LlamaSource:
         rope.check(self.head_dim // 2, self.rope_theta, self.rope_factors)
 
 
-def convert(source: LlamaSource, path: Path, *, name: str | None = None, positions: int = POSITIONS) -> bytes:
+def convert(
+    source: LlamaSource,
+    path: Path,
+    *,
+    name: str | None = None,
+    positions: int = POSITIONS,
+    named: Callable[[bytes], Path] | None = None,
+) -> bytes:
     """Write the exact model of `source` to `path`; returns its fingerprint.
 
-    name: replaces the source's own. positions: the length that a lane can reach.
+    name: replaces the source's own. positions: the length that a lane can reach. named: see
+    `modelfile.write`.
     """
     tensors: modelfile.Tensors = {}
 
@@ -143,7 +151,7 @@ def convert(source: LlamaSource, path: Path, *, name: str | None = None, positio
         act_limits=ACT_LIMITS,
     )
     info = {**source.info, **({"name": name} if name else {})}
-    return modelfile.write(path, config, tensors, info)
+    return modelfile.write(path, config, tensors, info, named=named)
 
 
 def _is_tied(source: LlamaSource, embed: F32) -> bool:

@@ -24,19 +24,18 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import json
 import math
 import os
 import struct
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig, canonical_json
 from nacrith.models.exact.tensors import DTYPES, Kind, Tensors, check_table, check_values
@@ -58,6 +57,9 @@ class Stamp(NamedTuple):
 
     parts: tuple[tuple[int, ...], ...]
     settled: bool
+
+
+_UNREAD = Stamp((), False)  # of a model that comes from no file
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ModelFile:
     fingerprint: bytes
     info: dict[str, str]
     path: Path
-    stamp: Stamp = Stamp((), False)
+    stamp: Stamp = _UNREAD
 
     @property
     def name(self) -> str:
@@ -99,9 +101,20 @@ class ModelFile:
         return dataclasses.replace(self, tensors={"tokenizer": self.tensors["tokenizer"]})
 
 
-def write(path: Path, config: ExactConfig, tensors: Tensors, info: dict[str, str]) -> bytes:
-    """Write a model file atomically (temporary file, fsync, rename); returns the fingerprint. ModelError for
-    floats that no reader would take."""
+def write(
+    path: Path,
+    config: ExactConfig,
+    tensors: Tensors,
+    info: dict[str, str],
+    *,
+    named: Callable[[bytes], Path] | None = None,
+) -> bytes:
+    """Write a model file, which appears whole or not at all; returns the fingerprint.
+
+    named: gives, of the fingerprint, the path in the directory of `path` where it shall appear instead.
+    ModelError for floats that no reader would take.
+    """
+    check_values(config, tensors)
     table: dict[str, dict[str, object]] = {}
     offset = 0
     arrays = {}
@@ -111,30 +124,24 @@ def write(path: Path, config: ExactConfig, tensors: Tensors, info: dict[str, str
         table[name] = {"dtype": dtype, "shape": list(array.shape), "offset": offset}
         arrays[name] = array
         offset = _aligned(offset + array.nbytes)
-    check_values(config, arrays)
     header = canonical_json({"config": config.to_json(), "tensors": table, "data_bytes": offset})
     info_json = canonical_json(info)
     digest = hashlib.sha256(header)
-    start = len(MAGIC) + 32 + 8 + len(header) + len(info_json)
+    start = _PREFIX + len(header) + len(info_json)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(MAGIC + bytes(32) + struct.pack("<II", len(header), len(info_json)))
-            file.write(header + info_json + bytes(_aligned(start) - start))
-            for array in arrays.values():
-                for part in (array.reshape(-1).view(np.uint8).data, bytes(-array.nbytes % ALIGN)):
-                    digest.update(part)
-                    file.write(part)
-            file.seek(len(MAGIC))
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with atomic.Unfinished(path) as new:
+        file = new.file
+        file.write(MAGIC + bytes(32) + struct.pack("<II", len(header), len(info_json)))
+        file.write(header + info_json + bytes(_aligned(start) - start))
+        for array in arrays.values():
+            for part in (array.reshape(-1).view(np.uint8).data, bytes(-array.nbytes % ALIGN)):
+                digest.update(part)
+                file.write(part)
+        file.seek(len(MAGIC))
+        file.write(digest.digest())
+        file.flush()
+        atomic.sync_file(file.fileno())
+        new.publish(path if named is None else named(digest.digest()))
     return digest.digest()
 
 
@@ -190,8 +197,8 @@ def _describe(path: Path, source: _Source) -> tuple[Description, hashlib._Hash]:
     header, info = source.take(header_size), source.take(info_size)
     source.take(start - source.at)
     try:
-        fields = json.loads(header)
-        texts = {str(k): str(v) for k, v in json.loads(info).items()}
+        fields = jsontext.parse(header)
+        texts = {str(k): str(v) for k, v in jsontext.parse(info).items()}
         size = int(fields["data_bytes"])
         if start + size != source.size:
             raise ModelError(f"{source.size} bytes long, not {start + size}")
