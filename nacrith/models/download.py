@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from nacrith.errors import ModelError
 from nacrith.models import hub as hub_module
-from nacrith.models.hub import NETWORK_ERRORS, Hub
+from nacrith.models.hub import NETWORK_ERRORS, Hub, TooSlowError
 from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
 
 _CHUNK = 1 << 20  # bytes
@@ -45,13 +45,15 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
 def _complete(
     hub: Hub, origin: Reference, file: HubFile, out: BinaryIO, progress: Callable[[int], None]
 ) -> None:
-    """Append what `out` lacks. Gives up after `hub.ATTEMPTS` tries that got no further than before."""
+    """Append what `out` lacks. Gives up after `hub.ATTEMPTS` tries that got no further than before, or only
+    at a pace that is none."""
     have = _size(out)
     if have > file.size:
         have = out.truncate(0)
     progress(have)
     furthest, failures, reason = have, 0, "the connection ended"
     while have < file.size:
+        slow = False
         try:
             with hub.open(origin, file.path, have) as response:
                 fits = _continues(response.status, response.headers.get("Content-Range"), have, file)
@@ -61,14 +63,15 @@ def _complete(
                     have = 0
                 if response.status != 200 and not fits:
                     raise ConnectionError(f"the server answers {response.status} and not the part asked for")
-                while have < file.size and (chunk := response.read(min(_CHUNK, file.size - have))):
+                while have < file.size and (chunk := response.read1(min(_CHUNK, file.size - have))):
                     with _written(Path(out.name)):
                         out.write(chunk)
                     have += len(chunk)
                     progress(len(chunk))
         except NETWORK_ERRORS as error:
             reason = str(error) or type(error).__name__
-        failures = 0 if have > furthest else failures + 1
+            slow = isinstance(error, TooSlowError)
+        failures = 0 if have > furthest and not slow else failures + 1
         furthest = max(have, furthest)
         if have < file.size and failures:
             if failures == hub_module.ATTEMPTS:

@@ -8,9 +8,10 @@ kills the process.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 
-def open_regular(path: StrPath) -> BinaryIO:
+def open_regular(path: StrPath) -> io.BufferedReader:
     """A regular file, to be read. OSError for anything else."""
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO opens at once
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-        return os.fdopen(descriptor, "rb")
+        return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
@@ -36,7 +37,7 @@ def read_array(path: StrPath, offset: int, size: int) -> np.ndarray:
     array = np.empty(size, np.uint8)
     with open_regular(path) as file:
         file.seek(offset)
-        if file.readinto(array.data) < size:  # type: ignore[attr-defined]
+        if file.readinto(array.data) < size:
             raise OSError(errno.EIO, "it is cut short", os.fspath(path))
     return array
 

@@ -17,6 +17,7 @@ from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile, rope
 from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig, check_shape
 from nacrith.models.exact.ops import INT8_MAX, quantise
+from nacrith.models.exact.tensors import Tensors
 from nacrith.models.tokenizer import ByteTokenizer
 
 ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
@@ -86,7 +87,7 @@ def convert(
     name: replaces the source's own. positions: the length that a lane can reach. named: see
     `modelfile.write`.
     """
-    tensors: modelfile.Tensors = {}
+    tensors: Tensors = {}
 
     def raw(name: str) -> F32:
         try:

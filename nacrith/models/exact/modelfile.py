@@ -24,6 +24,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import io
 import math
 import os
 import struct
@@ -31,7 +32,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -272,7 +273,7 @@ def _parts(path: Path) -> list[Path]:
 class _Source:
     """The parts of a model file, read one after the other."""
 
-    def __init__(self, files: list[BinaryIO]) -> None:
+    def __init__(self, files: list[io.BufferedReader]) -> None:
         self._files = files
         stats = [os.fstat(file.fileno()) for file in files]
         newest = max((max(s.st_mtime, s.st_ctime) for s in stats), default=0.0)
@@ -289,15 +290,15 @@ class _Source:
         return data.tobytes()
 
     def fill(self, array: np.ndarray, digest: hashlib._Hash | None = None) -> None:
-        """Read as many bytes as `array` holds, and hash them. ValueError if there are not so many."""
-        view = memoryview(array)
+        """Read as many bytes as `array` (of uint8) holds, and hash them. ValueError if there are not so many."""
+        view = array.data
         for begin in range(0, len(view), _CHUNK):
             chunk = view[begin : begin + _CHUNK]
             done = 0
             while done < len(chunk):
                 if not self._files:
                     raise ValueError("it was cut short while it was read")
-                count = self._files[0].readinto(chunk[done:])  # type: ignore[attr-defined]
+                count = self._files[0].readinto(chunk[done:])
                 if not count:
                     self._files.pop(0)
                 done += count
