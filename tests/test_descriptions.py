@@ -160,7 +160,7 @@ def test_floats_with_which_no_engine_computes(tmp_path: Path, name: str, value: 
     tensors = with_tokenizer()
     tensors[name] = tensors[name].copy()
     tensors[name][-1] = value
-    with pytest.raises(ModelError, match="tensor (embed|layers.0.(qkv|mlp(_norm)?)|final_norm)"):
+    with pytest.raises(ModelError, match=r"tensor (embed|layers\.0\.(qkv|mlp(_norm)?)|final_norm)"):
         modelfile.write(tmp_path / "m.nacm", model.config, tensors, {})
     assert not (tmp_path / "m.nacm").exists()
     header = header_with()

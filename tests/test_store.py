@@ -20,7 +20,6 @@ from nacrith.models import library, records, store
 from nacrith.models.exact import convert as convert_module
 from nacrith.models.exact import modelfile
 
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -345,7 +344,7 @@ def test_a_source_that_changes_while_it_is_converted(
 def test_others_may_read_what_the_umask_lets_them(cache: Path, source: Path) -> None:
     before = os.umask(0o027)
     try:
-        path = store.convert(source)
+        store.convert(source)
     finally:
         os.umask(before)
     files = [p for p in cache.rglob("*") if p.is_file()]

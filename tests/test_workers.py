@@ -1,4 +1,4 @@
-"""Threads of engines where threads are trouble: none to be had, at the interpreter's end, in a forked child."""
+"""Threads of engines where there is trouble: none to be had, the interpreter's end, a forked child."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def _forget() -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_while_another_thread_loads_a_model() -> None:
-    with loaded._lock:  # as the thread has it that does not exist in the child
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            assert pool.apply_async(_forget).get(timeout=30)
+    # The lock as the thread has it that does not exist in the child.
+    with loaded._lock, multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_forget).get(timeout=30)
 
 
 USE = """

@@ -7,7 +7,6 @@ given and the default (for decoding: the model that the archive names) is taken.
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from nacrith import atomic
 from nacrith.errors import ModelError
 from nacrith.models import hub as hub_module
 from nacrith.models.hub import NETWORK_ERRORS, Hub, TooSlowError
@@ -38,7 +39,7 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
                 " it is removed: run the same command again; if it persists, check HF_ENDPOINT and the proxy"
             )
         with _written(partial):
-            os.fsync(out.fileno())
+            atomic.sync_file(out.fileno())
             os.replace(partial, target)
 
 
@@ -113,17 +114,29 @@ def _locked(partial: Path) -> Iterator[BinaryIO]:
         partial.parent.mkdir(parents=True, exist_ok=True)
         out = open(partial, "ab")  # noqa: SIM115 - closed below; not within, where errors are the disk's
     with out:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Whoever had the lock may have renamed or removed what was opened here.
-                mine = os.path.samestat(os.fstat(out.fileno()), os.stat(partial))
-            except OSError:
-                mine = False
-            if not mine:
-                raise ModelError(
-                    f"{partial}: another process is fetching this file; wait for it, then run again"
-                )
+        if not (_lock(out) and _is_at(out, partial)):
+            raise ModelError(f"{partial}: another process is fetching this file; wait for it, then run again")
         yield out
+
+
+def _lock(out: BinaryIO) -> bool:
+    """False if another has it. Where files cannot be locked, two may mix what they write: the hash tells."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _is_at(out: BinaryIO, partial: Path) -> bool:
+    """Whoever had the lock may have renamed or removed what was opened here."""
+    try:
+        return os.path.samestat(os.fstat(out.fileno()), os.stat(partial))
+    except OSError:
+        return False

@@ -125,7 +125,10 @@ def _embedded(path: Path) -> Entry:
 def _model(path: Path) -> Entry:
     name = store.name_of(path)
     used = records.last_used(store.cache_directory(), path)
-    size = modelfile.size(path)
+    try:
+        size = modelfile.size(path)
+    except OSError:  # a link to nothing, say
+        size = 0
     try:
         file = modelfile.describe(path)
     except ModelError as error:

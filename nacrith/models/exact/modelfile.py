@@ -31,6 +31,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig, canonical_json
 from nacrith.models.exact.tensors import DTYPES, Kind, Tensors, check_table, check_values
+from nacrith.models.exact.workers import Workers
 from nacrith.models.files import open_regular
 
 PART_BYTES = 12 << 20
@@ -275,6 +277,7 @@ class _Source:
 
     def __init__(self, files: list[io.BufferedReader]) -> None:
         self._files = files
+        self._workers = Workers(2)
         stats = [os.fstat(file.fileno()) for file in files]
         newest = max((max(s.st_mtime, s.st_ctime) for s in stats), default=0.0)
         self.stamp = Stamp(
@@ -290,21 +293,29 @@ class _Source:
         return data.tobytes()
 
     def fill(self, array: np.ndarray, digest: hashlib._Hash | None = None) -> None:
-        """Read as many bytes as `array` (of uint8) holds, and hash them. ValueError if there are not so many."""
-        view = array.data
+        """Read as many bytes as `array` (of uint8) holds, and hash them. ValueError if there are not so
+        many."""
+        view, read = array.data, array.data[:0]
         for begin in range(0, len(view), _CHUNK):
             chunk = view[begin : begin + _CHUNK]
-            done = 0
-            while done < len(chunk):
-                if not self._files:
-                    raise ValueError("it was cut short while it was read")
-                count = self._files[0].readinto(chunk[done:])
-                if not count:
-                    self._files.pop(0)
-                done += count
-            if digest is not None:
-                digest.update(chunk)
+            if digest is None or begin == 0:
+                self._read(chunk)
+            else:  # hash what has come while more comes
+                self._workers.run([partial(digest.update, read), partial(self._read, chunk)])
+            read = chunk
+        if digest is not None:
+            digest.update(read)
         self.at += len(view)
+
+    def _read(self, chunk: memoryview) -> None:
+        done = 0
+        while done < len(chunk):
+            if not self._files:
+                raise ValueError("it was cut short while it was read")
+            count = self._files[0].readinto(chunk[done:])
+            if not count:
+                self._files.pop(0)
+            done += count
 
 
 @contextlib.contextmanager
