@@ -78,7 +78,7 @@ class _Crew:
     def __init__(self, size: int) -> None:
         self.process = os.getpid()
         self._calls: SimpleQueue[_Batch | None] = SimpleQueue()
-        with suppress(RuntimeError):  # as many as the system gives
+        with suppress(RuntimeError, MemoryError):  # as many as the system gives
             for _ in range(size):
                 threading.Thread(target=_serve, args=(self._calls,), name="nacrith", daemon=True).start()
         weakref.finalize(self, _dismiss, self._calls, size).atexit = False
