@@ -69,7 +69,7 @@ def test_numbers_may_be_left_to_the_caller() -> None:
     assert math.isnan(parse("NaN", finite=False))
 
 
-@pytest.mark.parametrize("part", ["cli", "jobs", "prompt", "training"])
+@pytest.mark.parametrize("part", ["cli", "jobs", "models", "prompt", "training"])
 def test_nothing_else_reads_json(part: str) -> None:
     """Of these parts of the package; text that they wrote themselves may have been changed since."""
     found = [

@@ -7,7 +7,6 @@ given and the default (for decoding: the model that the archive names) is taken.
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -136,23 +135,14 @@ def _in_worker(how: partial[ModelCodec]) -> BlockCodec:
     return how(threads=int(os.environ["NACRITH_THREADS"]))
 
 
-def discard_conversion() -> None:
-    """Remove the model file that this process is writing, if it is; for when a signal ends it."""
-    store = sys.modules.get("nacrith.models.store")
-    if store is not None:
-        store.discard_temporaries()
-
-
 def show_log(console: Console) -> None:
-    """Show the library's messages (a model is being converted, once) to the user, and be ready for the
-    user's impatience."""
+    """Show the library's messages (a model is being converted, once) to the user."""
     import logging
 
     class Relay(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             console.warning(record.getMessage())
 
-    signals.before_death.add(discard_conversion)
     log = logging.getLogger("nacrith")
     log.setLevel(logging.INFO)
     log.handlers[:] = [Relay()]

@@ -65,7 +65,7 @@ def list_command(**options: Any) -> int:
             headed = True
         print_line(_row(_cells(entry)))
         if console.verbosity > 0 and entry.path is not None:
-            print_line(f"    {printable(str(entry.path))}, {entry.licence or 'licence unknown'}")
+            print_line(f"    {printable(str(entry.path))}, {printable(entry.licence or 'licence unknown')}")
 
     for entry in library.entries():
         show(entry)
