@@ -59,7 +59,9 @@ def wordpiece(vocabulary: Sequence[str]) -> Tokenizer:
 
 def pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[int], list[int]]]:
     """Of each sentence, given as words, the ids of its pieces and the number of the word of each."""
-    for found in tokenizer.encode_batch(list(sentences), is_pretokenized=True, add_special_tokens=False):
+    for sentence in sentences:
+        # Not `encode_batch`: that one starts threads, which cannot always be had and do not survive a fork.
+        found = tokenizer.encode(list(sentence), is_pretokenized=True, add_special_tokens=False)
         ids: list[int] = []
         words: list[int] = []
         for number, word in zip(found.ids, found.word_ids, strict=True):
