@@ -206,7 +206,7 @@ def test_model_that_is_overwritten_meanwhile(
 class Stranger:
     """A codec whose name would set a terminal's title."""
 
-    id = CodecId(bytes(32), CodingParams().to_bytes(), "\x1b]0;gotcha\x07")
+    id = CodecId(bytes(32), CodingParams(512).to_bytes(), "\x1b]0;gotcha\x07")
     lanes = 1
 
     def encode(self, blocks: list[bytes], progress: object = None) -> list[bytes]:
