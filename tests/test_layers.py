@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "": {"errors", "archive", "codec", "models"},
     "integrations": {""},
-    "jobs": {"errors"},
+    "jobs": {"errors", "atomic"},
     "prompt": {"errors", "models"},
     "training": {"arith", "errors", "models", "prompt.encoder", "prompt.segment", "prompt.scorers"},
     "cli": {
