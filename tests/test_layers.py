@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": {"errors", "archive", "codec", "models"},
     "integrations": {""},
     "jobs": {"errors", "atomic"},
-    "prompt": {"errors", "models"},
+    "prompt": {"errors", "atomic", "models"},
     "training": {"arith", "errors", "models", "prompt.encoder", "prompt.segment", "prompt.scorers"},
     "cli": {
         "",

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from nacrith import atomic
 from nacrith.errors import ModelError
 
 F32 = npt.NDArray[np.float32]
@@ -93,7 +94,7 @@ def write_model(
     out["vocabulary"] = np.frombuffer("\n".join(vocabulary).encode(), np.uint8)
     made = BytesIO()
     np.savez(made, allow_pickle=False, **out)
-    path.write_bytes(made.getvalue())
+    atomic.write(path, made.getvalue())
 
 
 class WordEncoder:
