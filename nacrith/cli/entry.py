@@ -209,7 +209,10 @@ def _run(arguments: list[str], command: click.Command, name: str) -> int:
 
 
 def _use_patient_streams() -> None:
-    """What is printed by others (--help, say) goes the way of all output."""
+    """What others print (--help, say) goes the way of all output, and answers are waited for."""
+    if sys.stdin is not None:
+        stdin = io.BufferedReader(PatientFile(0, closefd=False))
+        sys.stdin = io.TextIOWrapper(stdin, sys.stdin.encoding, sys.stdin.errors)
     if sys.stdout is not None:
         sys.stdout = io.TextIOWrapper(StandardOutput(), sys.stdout.encoding, sys.stdout.errors)
     if sys.stderr is not None:

@@ -209,10 +209,12 @@ def _only_one_name(name: str | None, models: Sequence[str]) -> None:
 def _report(console: Console, path: Path, asked: str, remark: str = "") -> None:
     """The line that ends a pull or a conversion: where the model is now, and what to call it."""
     from nacrith.models.exact import modelfile
+    from nacrith.models.store import SUFFIX
 
-    fingerprint = modelfile.fingerprint(path).hex()[:16]
     if console.verbosity >= 0:
-        what = f"fingerprint {fingerprint}" if fingerprint else "not converted"
+        what = "not converted"
+        if path.suffix == SUFFIX:
+            what = f"fingerprint {modelfile.read(path, verify=False).fingerprint.hex()[:16]}"
         print_line(f"{printable(asked)}: {printable(str(path))} ({what}{remark})")
 
 

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
-from nacrith import jsontext
+from nacrith import atomic, jsontext
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
 
@@ -78,11 +78,7 @@ class Manifest:
         written = os.write(self._file, line)
         if written < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a pipe or a device has no disk
-                raise
+        atomic.sync_file(self._file)
 
     def _read(self) -> None:
         with open(self.path, "rb") as file:
