@@ -54,7 +54,7 @@ def archive_writer(
 ) -> Callable[[Writable], ArchiveWriter]:
     """Makes a writer of `level` (None: the default) into a file. What can be wrong with these is wrong here,
     before there is a file."""
-    from nacrith.models.exact.model import usable_cores
+    from nacrith.cores import usable_cores
 
     chosen = checked_level(level)
     _check_threads(threads)

@@ -235,10 +235,10 @@ def _compress(
 ) -> None:
     from nacrith.archive import ArchiveWriter
 
-    settings = codecs.settings
+    settings, codec = codecs.settings, codecs.to_encode()
     writer = ArchiveWriter(
         output,
-        codecs.to_encode(),
+        codec,
         block_bytes=block_bytes(settings.level),
         metadata=metadata,
         progress=progress,

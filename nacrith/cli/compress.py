@@ -32,7 +32,7 @@ from nacrith.cli.options import (
 from nacrith.cli.outputs import AtomicFile, CountedOutput, explained, open_output
 from nacrith.cli.progress import ProgressBar, duration
 from nacrith.codec.levels import block_bytes
-from nacrith.jobs import devices
+from nacrith.cores import usable_cores
 
 SUFFIX = ".nac"
 _CHUNK = 1 << 20  # bytes read at a time
@@ -79,7 +79,7 @@ def _compress(settings: Settings, name: str) -> None:
                 block_bytes=block_bytes(settings.level),
                 metadata=metadata_of(source, settings) if settings.store_name else None,
                 progress=bar,
-                threads=settings.threads or devices.cores(),
+                threads=settings.threads or usable_cores(),
             )
             size = 0
             for chunk in chunks(source.file):

@@ -214,7 +214,7 @@ def _report(console: Console, path: Path, asked: str, remark: str = "") -> None:
     if console.verbosity >= 0:
         what = "not converted"
         if path.suffix == SUFFIX:
-            what = f"fingerprint {modelfile.read(path, verify=False).fingerprint.hex()[:16]}"
+            what = f"fingerprint {modelfile.describe(path).fingerprint.hex()[:16]}"
         print_line(f"{printable(asked)}: {printable(str(path))} ({what}{remark})")
 
 
