@@ -124,6 +124,16 @@ def test_environment_variables_are_in_one_table() -> None:
             assert named - {"NACRITH_NATIVE", "NACRITH_CHECK"} <= ours, "a variable that the table lacks"
 
 
+def test_options_that_are_named_exist() -> None:
+    known = {
+        part for page in commands.pages() for names, _ in page.options for part in re.split(r"[ ,/]+", names)
+    }
+    known |= {f"-{level}" for level in range(1, 10)}
+    for path in [ROOT / "README.md", *PAGES]:
+        named = re.findall(r"`(--?[\w-]+)[^`]*`", path.read_text(encoding="utf-8"))
+        assert set(named) <= known, relative(path)
+
+
 def test_readme_is_short() -> None:
     assert README.count("\n") <= 150
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _ctypes
 import logging
+import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from nacrith.models.exact import backends, native
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -139,3 +143,14 @@ def test_all_kernels_for_this_processor_are_there():
     else:
         pytest.skip(f"no list of the instructions of {machine} on {sys.platform}")
     assert want == KERNELS
+
+
+def test_the_source_tree_says_that_it_is_one() -> None:
+    """In a clone, Python imports the source tree and not the nacrith that is installed."""
+    if (ROOT / "nacrith" / "_native").exists():
+        pytest.skip("this tree has a native library of its own")
+    script = "import nacrith; print(nacrith.backend, nacrith.__file__)"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("NACRITH_")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.stdout.split() == ["numpy", str(ROOT / "nacrith" / "__init__.py")]
+    assert f"imported from the source tree {ROOT}: run Python in another directory" in done.stderr

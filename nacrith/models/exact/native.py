@@ -246,11 +246,20 @@ def load() -> Library:
     named = os.environ.get("NACRITH_NATIVE_LIB")
     path = Path(named) if named else _PACKAGED / _NAMES.get(sys.platform, "libnacrith_native.so")
     if not path.is_file():
-        raise ModelError(
-            f"{path}: there is no native engine; install nacrith again where there is a C++ compiler,"
-            " or use NACRITH_BACKEND=numpy"
-        )
+        raise ModelError(f"{path}: there is no native engine; {_cure(bool(named))}")
     try:
         return Library(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot load the native engine: {error}; install nacrith again") from None
+
+
+def _cure(named: bool) -> str:
+    """What to do where the library is missing. Python imports the source tree, which has none, wherever that
+    is the current directory, even if a complete nacrith is installed; so that case gets its own words."""
+    root = _PACKAGED.parent.parent
+    if not named and (root / "codecs" / "CMakeLists.txt").is_file():
+        return (
+            f"nacrith was imported from the source tree {root}: run Python in another directory to use the"
+            " nacrith that is installed, or run: pip install -e . there, or use NACRITH_BACKEND=numpy"
+        )
+    return "install nacrith again where there is a C++ compiler, or use NACRITH_BACKEND=numpy"
