@@ -83,7 +83,7 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
 
 def smaller(shape: Shape, groups: Sequence[Sequence[int]], ffn: int, length: int) -> Shape:
     """Of the derived model. length: of the windows that it is made and trained on: it looks back twice as far
-    at most, since what the large model knew of more distant text is lost (bench.blocks)."""
+    at most, since what the large model knew of more distant text is lost (bench.coding.blocks)."""
     return replace(shape, layers=len(groups), ffn=ffn, max_context=min(shape.max_context, 2 * length))
 
 
