@@ -17,7 +17,7 @@ from fake_hub import FakeHub
 
 import nacrith
 from nacrith.errors import ModelError
-from nacrith.models import hub
+from nacrith.models.hub import client as hub
 from nacrith.native import loader
 
 

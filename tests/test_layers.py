@@ -26,6 +26,7 @@ LOW: dict[str, set[str]] = {
     "jsontext": {"errors"},
     "arith": {"scratch"},
     "native": {"errors"},
+    "workers": set(),
 }
 
 # What the modules of each other part may import of nacrith, besides their own part and LOW. "" is the top of

@@ -14,7 +14,7 @@ from small_models import TINY, engine, tokens
 
 from nacrith import loaded
 from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.workers import Workers
+from nacrith.workers import Workers
 
 ROOT = Path(__file__).parent.parent
 

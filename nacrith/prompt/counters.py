@@ -58,7 +58,7 @@ def _from_path(path: Path) -> Counter:
         return _tokenizers_file(file)
     if file.suffix == ".gguf" and file.is_file():
         return _gguf(file)
-    from nacrith.models.tokenizer import ByteTokenizer
+    from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
     return _from_object(ByteTokenizer.from_definition(_definition(str(path))))
 
@@ -97,8 +97,8 @@ def _tokenizers_file(file: Path) -> Counter:
 
 def _gguf(file: Path) -> Counter:
     """The tokenizer of any GGUF with byte-level BPE, whether or not the exact engine runs its model."""
-    from nacrith.models.gguf_metadata import read_metadata
-    from nacrith.models.tokenizer_import import from_gguf_fields
+    from nacrith.models.sources.gguf_metadata import read_metadata
+    from nacrith.models.tokenizer.importers import from_gguf_fields
 
     try:
         fields = read_metadata(file)

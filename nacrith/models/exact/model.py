@@ -12,9 +12,9 @@ from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.rope import LOW
-from nacrith.models.exact.workers import Workers
 from nacrith.models.protocol import Session
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
+from nacrith.workers import Workers
 
 
 class ExactModel:

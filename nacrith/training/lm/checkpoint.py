@@ -14,11 +14,11 @@ import torch
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.convert import LlamaSource
-from nacrith.models.exact.gguf_source import read_gguf
+from nacrith.models.exact.conversion import LlamaSource
 from nacrith.models.exact.modelfile import ModelFile
-from nacrith.models.exact.safetensors_source import read_safetensors
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.sources.gguf import read_gguf
+from nacrith.models.sources.safetensors import read_safetensors
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.lm.llama import Llama, Shape
 
 _KINDS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "mlp_norm"}

@@ -28,9 +28,9 @@ from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
 from nacrith.models.exact import rope
 from nacrith.models.exact.config import MAX_HEAD_DIM, MAX_POSITIONS, MAX_SIZE, real, whole
-from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
+from nacrith.models.exact.conversion import LAYER_TENSORS, LlamaSource
 from nacrith.models.files import open_regular, read_array, read_regular
-from nacrith.models.tokenizer_import import from_tokenizer_json
+from nacrith.models.tokenizer.importers import from_tokenizer_json
 
 _HEADER_MAX = 1 << 24  # bytes, for some 100,000 tensors; the format allows 100 MB
 _DIMENSIONS = 8

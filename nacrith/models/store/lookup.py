@@ -2,7 +2,7 @@
 
 The cache is `$NACRITH_MODEL_DIR`, else `$XDG_CACHE_HOME/nacrith/models`, else
 `~/.cache/nacrith/models`; a file there is named NAME-<first 16 hex digits of its fingerprint>.nacm.
-Nothing is ever downloaded here: that is `pull.py`, and only when asked for.
+Nothing is ever downloaded here: that is `hub.pull`, and only when asked for.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from nacrith import atomic
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import downloads, records
-from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
-from nacrith.models.reference import Reference
+from nacrith.models.store import downloads, records
+from nacrith.models.store.downloads import Download
+from nacrith.models.store.reference import Reference
 
 _log = logging.getLogger("nacrith")
 
@@ -31,7 +31,7 @@ DEFAULT_MODEL = "nacrith-36m"
 LARGE_MODEL = "smollm2-135m"
 """Slower, and better: what the highest levels take where it is installed, and floating-point backends."""
 
-EMBEDDED = {DEFAULT_MODEL: Path(__file__).parent / "weights" / f"{DEFAULT_MODEL}{SUFFIX}"}
+EMBEDDED = {DEFAULT_MODEL: Path(__file__).parent.parent / "weights" / f"{DEFAULT_MODEL}{SUFFIX}"}
 """Models that are part of this package, each as a directory of parts."""
 
 
@@ -259,17 +259,17 @@ def convert_download(download: Download, name: str | None = None) -> Path:
 
 
 def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
-    from nacrith.models.exact.convert import convert as convert_source
+    from nacrith.models.exact.conversion import convert as convert_source
 
     _log.info("converting %s for exact inference (once; half a minute for 135M parameters)", source.name)
     _collect()
     before = records.digest(cache_directory(), source)
     if source.is_dir():
-        from nacrith.models.exact.safetensors_source import read_safetensors
+        from nacrith.models.sources.safetensors import read_safetensors
 
         llama = read_safetensors(source)
     else:
-        from nacrith.models.exact.gguf_source import read_gguf
+        from nacrith.models.sources.gguf import read_gguf
 
         llama = read_gguf(source)
     llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})

@@ -18,7 +18,7 @@ from nacrith.models.exact import modelfile, rope
 from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig, check_shape
 from nacrith.models.exact.ops import INT8_MAX, quantise
 from nacrith.models.exact.tensors import Tensors
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
 

@@ -14,10 +14,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nacrith.errors import ModelError
-from nacrith.models import download, downloads, store
-from nacrith.models.downloads import Download
-from nacrith.models.hub import Hub, Revision, offline, require_network
-from nacrith.models.reference import Reference
+from nacrith.models import store
+from nacrith.models.hub import transfer
+from nacrith.models.hub.client import Hub, Revision, offline, require_network
+from nacrith.models.store import downloads
+from nacrith.models.store.downloads import Download
+from nacrith.models.store.reference import Reference
 
 MAX_SIZE = 64 << 30
 """Bytes that a model may take unless told otherwise."""
@@ -155,11 +157,11 @@ def _download(hub: Hub, got: Download, progress: Callable[[int], None], *, check
     for number, file in enumerate(got.files):
         if check and got.origin.file is None and number == len(_DESCRIPTION):
             _check_supported(got)
-        download.fetch(hub, got.origin, file, got.folder / got.local(file.path), progress)
+        transfer.fetch(hub, got.origin, file, got.folder / got.local(file.path), progress)
 
 
 def _check_supported(got: Download) -> None:
-    from nacrith.models.exact.safetensors_source import check_supported
+    from nacrith.models.sources.safetensors import check_supported
 
     try:
         check_supported(got.folder)

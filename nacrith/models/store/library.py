@@ -1,6 +1,6 @@
 """What is in the model cache, for people: list, select, verify, remove.
 
-`store.py` finds the one model that is to be run; this module also sees damaged files and downloads
+`lookup.py` finds the one model that is to be run; this module also sees damaged files and downloads
 that are kept or incomplete, and never converts anything.
 """
 
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import downloads, records, store
-from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
-from nacrith.models.reference import Reference
+from nacrith.models.store import downloads, records
+from nacrith.models.store import lookup as store
+from nacrith.models.store.downloads import Download
+from nacrith.models.store.reference import Reference
 
 
 @dataclass(frozen=True)

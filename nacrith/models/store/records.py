@@ -4,7 +4,7 @@ Kept in `.records` in the cache, one small file for a fact, so that processes ne
 
     seen-KEY       the hash of a source; KEY: hash of its files' paths, sizes, times and inodes
     source-HASH    JSON: the converted model's file name and fingerprint
-    tried-KEY      empty; a backend ran in a child process and did not crash (see probe.py)
+    tried-KEY      empty; a backend ran in a child process and did not crash (see floats/trial.py)
     lock-HASH      empty; a process converts that source now
     used-NAME      empty; its time is when the model file NAME was last asked for
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from nacrith import atomic, jsontext
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.convert import CONVERSION
+from nacrith.models.exact.conversion import CONVERSION
 from nacrith.models.files import open_regular
 
 _log = logging.getLogger("nacrith")
