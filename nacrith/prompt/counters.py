@@ -9,7 +9,8 @@ are not counted. Nothing is downloaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,29 @@ def _tokenizers_file(file: Path) -> Counter:
 
     if not file.is_file():
         raise PromptError(f"{file}: no such tokenizer file; a directory needs a tokenizer.json")
-    try:
+    with _library_errors(f"{file}: not a tokenizer of the tokenizers library"):
         library = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
-        raise PromptError(f"{file}: not a tokenizer of the tokenizers library ({error})") from None
-    library.no_truncation()
-    library.no_padding()
-    return lambda text: len(library.encode(text, add_special_tokens=False).ids)
+        library.no_truncation()
+        library.no_padding()
+
+    def count(text: str) -> int:
+        with _library_errors(f"{file}: the tokenizer fails on this text"):
+            return len(library.encode(text, add_special_tokens=False).ids)
+
+    return count
+
+
+@contextmanager
+def _library_errors(what: str) -> Iterator[None]:
+    """PromptError for whatever the tokenizers library raises, its panics included."""
+    from nacrith.models.tokenizer.byte_bpe import library_message
+
+    try:
+        yield
+    except BaseException as error:
+        if (said := library_message(error)) is None:
+            raise
+        raise PromptError(f"{what} ({said})") from None
 
 
 def _gguf(file: Path) -> Counter:

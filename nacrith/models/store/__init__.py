@@ -1,6 +1,10 @@
-"""Where models are found on this machine: by name, by path, by fingerprint; and the model cache."""
+"""Models on this machine: which one a name, a path or a fingerprint stands for, and the model cache.
 
-from nacrith.models.store.lookup import (
+Other rooms use the names below; `library` and `downloads` are for commands that manage the cache.
+"""
+
+from nacrith.models.store.cache import cache_directory, in_cache, name_of
+from nacrith.models.store.catalogue import (
     CARRIERS,
     DEFAULT_MODEL,
     EMBEDDED,
@@ -8,19 +12,16 @@ from nacrith.models.store.lookup import (
     LARGE_MODEL,
     NAME_MAX,
     SUFFIX,
-    cache_directory,
-    cached,
-    convert,
-    convert_download,
+    slug,
+)
+from nacrith.models.store.conversions import Weights, convert, convert_weights
+from nacrith.models.store.lookup import (
     find,
     find_by_fingerprint,
     find_source,
     find_source_by_fingerprint,
-    in_cache,
-    is_here,
-    name_of,
+    look_up,
     preferred,
-    slug,
 )
 
 __all__ = [
@@ -31,16 +32,16 @@ __all__ = [
     "LARGE_MODEL",
     "NAME_MAX",
     "SUFFIX",
+    "Weights",
     "cache_directory",
-    "cached",
     "convert",
-    "convert_download",
+    "convert_weights",
     "find",
     "find_by_fingerprint",
     "find_source",
     "find_source_by_fingerprint",
     "in_cache",
-    "is_here",
+    "look_up",
     "name_of",
     "preferred",
     "slug",

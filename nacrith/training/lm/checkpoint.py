@@ -16,8 +16,7 @@ from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
 from nacrith.models.exact.conversion import LlamaSource
 from nacrith.models.exact.modelfile import ModelFile
-from nacrith.models.sources.gguf import read_gguf
-from nacrith.models.sources.safetensors import read_safetensors
+from nacrith.models.sources import registry
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.lm.llama import Llama, Shape
 
@@ -29,7 +28,7 @@ def open_source(path: Path) -> LlamaSource:
     """The float weights of a model that is a file or a directory here."""
     if modelfile.fingerprint(path):  # which may be a directory of parts
         return from_exact(modelfile.read(path))
-    return read_safetensors(path) if path.is_dir() else read_gguf(path)
+    return registry.read(path)
 
 
 def from_exact(file: ModelFile) -> LlamaSource:
