@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacrith.errors import ModelError
-from nacrith.models import tokenizer as module
-from nacrith.models.tokenizer import BYTE_TO_SYMBOL, ByteTokenizer, token_bytes
-from nacrith.models.tokenizer_import import (
+from nacrith.models.tokenizer import byte_bpe as module
+from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL, ByteTokenizer, token_bytes
+from nacrith.models.tokenizer.importers import (
     GPT2,
     PRE_TOKENIZERS,
     from_gguf_fields,
@@ -311,7 +311,7 @@ def test_ids_of_tokenizer_json_are_bounded() -> None:
 def test_fork_after_use_is_silent_and_agrees() -> None:
     script = (
         "import os, sys\n"
-        "from nacrith.models.tokenizer import ByteTokenizer\n"
+        "from nacrith.models.tokenizer.byte_bpe import ByteTokenizer\n"
         "tokenizer = ByteTokenizer.from_definition(sys.stdin.buffer.read())\n"
         "ids = tokenizer.encode(b'the ' * 1000)\n"
         "child = os.fork()\n"

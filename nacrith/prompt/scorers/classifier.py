@@ -19,8 +19,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models.hub import offline, require_network
-from nacrith.models.reference import Reference
+from nacrith.models.hub.client import offline, require_network
+from nacrith.models.store.reference import Reference
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 

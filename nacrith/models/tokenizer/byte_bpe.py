@@ -21,7 +21,6 @@ import json
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 from tokenizers import Regex
@@ -32,6 +31,7 @@ from tokenizers.pre_tokenizers import Sequence as Steps
 
 from nacrith import jsontext
 from nacrith.errors import ModelError
+from nacrith.lazy import lazy
 
 DEFINITION_FORMAT = 1
 PIECE = 1 << 16  # bytes handed to the library at a time: bounds its memory
@@ -145,7 +145,7 @@ class ByteTokenizer:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ModelError(f"damaged tokenizer definition ({error}): convert the model again") from error
 
-    @cached_property
+    @lazy
     def definition(self) -> bytes:
         """Canonical JSON of all that this tokenizer is; equal bytes if and only if equal tokens."""
         vocab, merges, patterns, special, whole_words = self._fields
@@ -247,13 +247,22 @@ def _make_library(
 
 
 def _of_library(error: BaseException, what: str) -> BaseException:
-    """Our error for one of the library, which raises bare Exceptions, and where it did not expect trouble
-    (a regular expression that backtracks without end) panics, which is a BaseException; else `error`."""
+    """A ModelError for an error of the library; any other error as it is."""
+    if (said := library_message(error)) is None:
+        return error
+    advice = "" if isinstance(error, Exception) else ", or use another model"
+    return ModelError(f"{what} ({said}): check its source{advice}")
+
+
+def library_message(error: BaseException) -> str | None:
+    """What an error of the tokenizers library says; None for an error that is not the library's.
+
+    The library raises bare Exceptions. Where its Rust code panics (on a regular expression that backtracks
+    without end, for example) it raises a BaseException that no `except Exception` catches.
+    """
     if isinstance(error, Exception) and not isinstance(error, MemoryError | RecursionError):
-        return ModelError(f"{what} ({error}): check its source")
-    if type(error).__module__ == "pyo3_runtime":
-        return ModelError(f"{what} ({str(error)[:200]}): check its source, or use another model")
-    return error
+        return str(error)
+    return str(error)[:200] if type(error).__module__ == "pyo3_runtime" else None
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

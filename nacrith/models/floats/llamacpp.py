@@ -1,7 +1,7 @@
 """GGUF models by llama.cpp, through the functions that llama-cpp-python documents; implements LanguageModel.
 
-For architectures and sizes that the exact engine does not run. Not portable: see `bound` for what an
-archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
+For architectures and sizes that the exact engine does not run. Not portable: see `binding` for what an
+archive is bound to, `session` for the plan by which rows are computed. Fixed here, and part of that plan:
 keys and values in f16, no flash attention, physical batches of 512, no repacked weights (which on CPUs only
 bring other kernels for the same numbers, those for AMX among them). Chosen: how many sequences a context has,
 whose next tokens are computed in one batch.
@@ -21,10 +21,10 @@ import numpy as np
 
 from nacrith.arith import F32
 from nacrith.errors import ModelError
-from nacrith.models import bound, stepping
-from nacrith.models.exact.gguf_source import start_token, tokenizer_of
-from nacrith.models.gguf_metadata import read_metadata
-from nacrith.models.stepping import Plan, SteppingModel
+from nacrith.models.floats import binding, session
+from nacrith.models.floats.session import Plan, SteppingModel
+from nacrith.models.sources.gguf import start_token, tokenizer_of
+from nacrith.models.sources.gguf_metadata import read_metadata
 
 LEAST_VERSION = "0.3.16"
 
@@ -60,8 +60,8 @@ def _listen(level: int, text: bytes, _: object) -> None:
 class LlamaCppModel(SteppingModel):
     """A GGUF file that llama.cpp has loaded. The context of a lane takes memory of its own."""
 
-    def __init__(self, path: Path, settings: bound.Settings) -> None:
-        build = bound.build("llama.cpp")
+    def __init__(self, path: Path, settings: binding.Settings) -> None:
+        build = binding.build("llama.cpp")
         missing = [name for name in _NEEDED if not hasattr(llama_cpp, name)]
         if missing:
             raise ModelError(
@@ -74,19 +74,19 @@ class LlamaCppModel(SteppingModel):
                 f"NACRITH_LANES={self.lanes}: llama.cpp has 1 to {llama_cpp.llama_max_parallel_sequences()}"
             )
         self.name = path.stem.encode()[:64].decode(errors="ignore")
-        self.fingerprint = bound.fingerprint(path)
+        self.fingerprint = binding.fingerprint(path)
         fields = read_metadata(path)
         self.bos_id, self._definition = start_token(path, fields), tokenizer_of(path, fields)
         self.path, self._threads = path, settings.threads
         layers = _gpu_layers(settings)
         self.binding: Mapping[str, str] = {
             **build,
-            "cpu": bound.cpu_name(),
+            "cpu": binding.cpu_name(),
             "device": "gpu" if layers else "cpu",
             "threads": str(settings.threads),
             "plan": "step/512/f16",
             **({"lanes": str(self.lanes)} if self.lanes > 1 else {}),
-            **({"gpu": bound.gpu_name(), "gpu-layers": _count(layers)} if layers else {}),
+            **({"gpu": binding.gpu_name(), "gpu-layers": _count(layers)} if layers else {}),
         }
         llama_cpp.llama_log_set(_listen, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
@@ -103,7 +103,7 @@ class LlamaCppModel(SteppingModel):
         self.max_context = llama_cpp.llama_model_n_ctx_train(self._model)
         vocab = llama_cpp.llama_model_get_vocab(self._model)
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(vocab)
-        stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
+        session.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
 
     def _context(self, plan: Plan) -> _LlamaContext:
         params = llama_cpp.llama_context_default_params()
@@ -128,7 +128,7 @@ class LlamaCppModel(SteppingModel):
 
 
 class _LlamaContext:
-    """One llama_context with a sequence for each place; implements stepping.Context.
+    """One llama_context with a sequence for each place; implements session.Context.
 
     model: kept alive as long as the context is.
     """
@@ -180,7 +180,7 @@ def _free(context: Any, batch: Any, model: LlamaCppModel) -> None:
     llama_cpp.llama_free(context)
 
 
-def _gpu_layers(settings: bound.Settings) -> int:
+def _gpu_layers(settings: binding.Settings) -> int:
     """Layers on the GPU: -1 for all."""
     if settings.device == "cpu" or settings.gpu_layers == 0:
         return 0

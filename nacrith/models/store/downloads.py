@@ -17,7 +17,7 @@ from pathlib import Path
 from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
 from nacrith.models.files import read_regular
-from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
+from nacrith.models.store.reference import PARTIAL, HubFile, Reference, hash_of
 
 _MANIFEST = "nacrith.json"
 

@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from nacrith import atomic
 from nacrith.errors import ModelError
-from nacrith.models import hub as hub_module
-from nacrith.models.hub import NETWORK_ERRORS, Hub, TooSlowError
-from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
+from nacrith.models.hub import client
+from nacrith.models.hub.client import NETWORK_ERRORS, Hub, TooSlowError
+from nacrith.models.store.reference import PARTIAL, HubFile, Reference, hash_of
 
 _CHUNK = 1 << 20  # bytes
 
@@ -75,12 +75,12 @@ def _complete(
         failures = 0 if have > furthest and not slow else failures + 1
         furthest = max(have, furthest)
         if have < file.size and failures:
-            if failures == hub_module.ATTEMPTS:
+            if failures == client.ATTEMPTS:
                 raise ModelError(
                     f"{origin.repo}: {file.path}: stopped at {have:,} of {file.size:,} bytes"
                     f" ({reason}); run the same command again: it goes on from there"
                 )
-            hub_module.pause(failures - 1)
+            client.pause(failures - 1)
     with _written(Path(out.name)):
         out.flush()
 

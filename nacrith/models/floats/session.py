@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -25,10 +24,11 @@ import numpy as np
 from nacrith.arith import F32
 from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
-from nacrith.models import bound
+from nacrith.lazy import lazy
 from nacrith.models.exact.tree import I64, NONE, Tree, TreeSession
+from nacrith.models.floats import binding
 from nacrith.models.protocol import LOGIT_BITS, Logits, Tokenizer
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 MAX_LENGTH = 1 << 30
 """Tokens that a lane can hold: a bound for the codec's sake, memory ends before."""
@@ -130,7 +130,7 @@ class SteppingModel:
     _definition: bytes
     """Of the tokenizer."""
 
-    @cached_property
+    @lazy
     def tokenizer(self) -> ByteTokenizer:
         return ByteTokenizer.from_definition(self._definition)
 
@@ -138,7 +138,7 @@ class SteppingModel:
         """All has been loaded."""
 
     def verify_source(self) -> None:
-        if self.path is not None and bound.fingerprint(self.path) != self.fingerprint:
+        if self.path is not None and binding.fingerprint(self.path) != self.fingerprint:
             raise ModelError(
                 f"{self.path}: has been changed since the model was loaded; run the command again"
             )
@@ -158,7 +158,7 @@ class _Row:
     def __init__(self, start: Callable[[], Context], places: int) -> None:
         self._start, self._places = start, places
 
-    @cached_property
+    @lazy
     def context(self) -> Context:
         return self._start()
 

@@ -20,10 +20,11 @@ from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
 from nacrith.models.exact import rope
 from nacrith.models.exact.config import MAX_HEAD_DIM, MAX_POSITIONS, MAX_SIZE, real, whole
-from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
+from nacrith.models.exact.conversion import LAYER_TENSORS, LlamaSource
 from nacrith.models.files import read_array
-from nacrith.models.gguf_metadata import Tensor, read_header
-from nacrith.models.tokenizer_import import from_gguf_fields
+from nacrith.models.sources.gguf_metadata import Tensor, read_header
+from nacrith.models.sources.kind import SourceKind
+from nacrith.models.tokenizer.importers import from_gguf_fields
 
 LAYER_NAMES = dict(
     zip(
@@ -207,3 +208,12 @@ def _unpermute(rows: F32, heads: int) -> F32:
     out, width = rows.shape
     split = rows.reshape(heads, out // heads // 2, 2, width)
     return split.swapaxes(1, 2).reshape(out, width)
+
+
+KIND = SourceKind(
+    name=".gguf",
+    suffix=".gguf",
+    matches=lambda path: path.suffix == ".gguf" and not path.is_dir(),
+    files=lambda path: [path],
+    read=read_gguf,
+)

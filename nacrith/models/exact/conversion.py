@@ -18,7 +18,7 @@ from nacrith.models.exact import modelfile, rope
 from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig, check_shape
 from nacrith.models.exact.ops import INT8_MAX, quantise
 from nacrith.models.exact.tensors import Tensors
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
 
@@ -87,59 +87,29 @@ def convert(
     name: replaces the source's own. positions: the length that a lane can reach. named: see
     `modelfile.write`.
     """
-    tensors: Tensors = {}
-
-    def raw(name: str) -> F32:
-        try:
-            return np.asarray(source.tensor(name), dtype=np.float32)
-        except KeyError:
-            raise ModelError(f"the source model has no tensor {name}: not a Llama architecture?") from None
-
-    def get(name: str, *shape: int) -> F32:
-        array = raw(name)
-        if array.shape != shape:
-            raise ModelError(f"tensor {name} has shape {array.shape}, not {shape}")
-        if not np.isfinite(array).all():
-            raise ModelError(f"tensor {name} holds values that are not finite")
-        return array
-
-    def put(name: str, weights: F32) -> None:
-        q, scale = quantise(weights, INT8_MAX)
-        tensors[f"{name}.q"] = q.astype(np.int8)
-        tensors[f"{name}.s"] = scale[:, 0]
-
-    width, heads = source.width, source.heads * source.head_dim
-    kv = source.kv_heads * source.head_dim
-    vocab = len(raw("embed_tokens"))
+    vocab = len(_raw(source, "embed_tokens"))
     needed = ByteTokenizer.from_definition(source.tokenizer).vocab_size
     if needed > vocab:
         raise ModelError(
             f"the tokenizer has {needed} tokens and the model rows for {vocab}: they do not belong"
             " together, or the model has no token to spare for bytes without one"
         )
-    embed = get("embed_tokens", vocab, width)
-    put("embed", embed)
+    tensors: Tensors = {}
+    embed = _get(source, "embed_tokens", vocab, source.width)
+    _put(tensors, "embed", embed)
     tied = _is_tied(source, embed)
     if not tied:
-        put("head", get("lm_head", vocab, width))
-    for i in range(source.layers):
-        a, m = f"layers.{i}.self_attn", f"layers.{i}.mlp"
-        parts = [get(f"{a}.q_proj", heads, width), *(get(f"{a}.{n}_proj", kv, width) for n in "kv")]
-        put(f"layers.{i}.qkv", np.concatenate(parts))
-        put(f"layers.{i}.o", get(f"{a}.o_proj", width, heads))
-        gate_up = [get(f"{m}.{n}_proj", source.ffn, width) for n in ("gate", "up")]
-        put(f"layers.{i}.mlp", np.concatenate(gate_up))
-        put(f"layers.{i}.down", get(f"{m}.down_proj", width, source.ffn))
-        tensors[f"layers.{i}.attn_norm"] = get(f"layers.{i}.input_layernorm", width)
-        tensors[f"layers.{i}.mlp_norm"] = get(f"layers.{i}.post_attention_layernorm", width)
-    tensors["final_norm"] = get("norm", width)
+        _put(tensors, "head", _get(source, "lm_head", vocab, source.width))
+    for layer in range(source.layers):
+        _convert_layer(source, layer, tensors)
+    tensors["final_norm"] = _get(source, "norm", source.width)
     freqs = rope.frequencies(source.head_dim // 2, source.rope_theta, source.rope_factors)
     tables = rope.tables(freqs, positions)
     tensors["rope.fine"], tensors["rope.coarse"] = tables.fine, tables.coarse
     tensors["tokenizer"] = np.frombuffer(source.tokenizer, dtype=np.uint8)
     config = ExactConfig(
         layers=source.layers,
-        width=width,
+        width=source.width,
         heads=source.heads,
         kv_heads=source.kv_heads,
         head_dim=source.head_dim,
@@ -153,6 +123,48 @@ def convert(
     )
     info = {**source.info, **({"name": name} if name else {})}
     return modelfile.write(path, config, tensors, info, named=named)
+
+
+def _convert_layer(source: LlamaSource, layer: int, tensors: Tensors) -> None:
+    """Add the tensors of one layer."""
+    width, heads, kv = source.width, source.heads * source.head_dim, source.kv_heads * source.head_dim
+    at = f"layers.{layer}"
+    a, m = f"{at}.self_attn", f"{at}.mlp"
+    qkv = [
+        _get(source, f"{a}.q_proj", heads, width),
+        *(_get(source, f"{a}.{n}_proj", kv, width) for n in "kv"),
+    ]
+    _put(tensors, f"{at}.qkv", np.concatenate(qkv))
+    _put(tensors, f"{at}.o", _get(source, f"{a}.o_proj", width, heads))
+    gate_up = [_get(source, f"{m}.{n}_proj", source.ffn, width) for n in ("gate", "up")]
+    _put(tensors, f"{at}.mlp", np.concatenate(gate_up))
+    _put(tensors, f"{at}.down", _get(source, f"{m}.down_proj", width, source.ffn))
+    tensors[f"{at}.attn_norm"] = _get(source, f"{at}.input_layernorm", width)
+    tensors[f"{at}.mlp_norm"] = _get(source, f"{at}.post_attention_layernorm", width)
+
+
+def _raw(source: LlamaSource, name: str) -> F32:
+    try:
+        return np.asarray(source.tensor(name), dtype=np.float32)
+    except KeyError:
+        raise ModelError(f"the source model has no tensor {name}: not a Llama architecture?") from None
+
+
+def _get(source: LlamaSource, name: str, *shape: int) -> F32:
+    """A tensor of the source; ModelError if it has another shape or holds values that are not finite."""
+    array = _raw(source, name)
+    if array.shape != shape:
+        raise ModelError(f"tensor {name} has shape {array.shape}, not {shape}")
+    if not np.isfinite(array).all():
+        raise ModelError(f"tensor {name} holds values that are not finite")
+    return array
+
+
+def _put(tensors: Tensors, name: str, weights: F32) -> None:
+    """Add a matrix in int8 (NAME.q), with one scale for each row (NAME.s)."""
+    q, scale = quantise(weights, INT8_MAX)
+    tensors[f"{name}.q"] = q.astype(np.int8)
+    tensors[f"{name}.s"] = scale[:, 0]
 
 
 def _is_tied(source: LlamaSource, embed: F32) -> bool:

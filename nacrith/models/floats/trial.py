@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nacrith.errors import ModelError
-from nacrith.models import records, store
-from nacrith.models.bound import Settings
+from nacrith.models import store
+from nacrith.models.floats.binding import Settings
+from nacrith.models.store import records
 
 PATIENCE = 1800.0  # seconds; a large model takes minutes to read from a slow disk
 
@@ -73,7 +74,7 @@ def _key(facts: Sequence[object]) -> str:
 
 
 def _command(backend: str, path: Path, settings: Settings) -> list[str]:
-    code = "from nacrith.models.floats import child; child()"
+    code = "from nacrith.models.floats.opening import child; child()"
     return [sys.executable, "-c", code, backend, str(path), json.dumps(dataclasses.asdict(settings))]
 
 

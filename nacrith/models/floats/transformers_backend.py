@@ -1,11 +1,11 @@
 """Any causal language model in a directory by transformers and torch; implements LanguageModel.
 
-For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `bound` for what
-an archive is bound to, `stepping` for the plan by which rows are computed. Fixed here, and part of that plan:
-plain attention ("eager"), batches of 512 where a context begins again. Chosen: a cache of keys and values
-that grows, or one that is allocated for a whole context ("static"), whose memory is known beforehand and
-whose free places are masked. Either way all layers keep all tokens of a context, sliding windows are a matter
-of masks, and so any roll-back works. Only safetensors are read and no code of a model's own is run.
+For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `binding` for
+what an archive is bound to, `session` for the plan by which rows are computed. Fixed here, and part of that
+plan: plain attention ("eager"), batches of 512 where a context begins again. Chosen: a cache of keys and
+values that grows, or one that is allocated for a whole context ("static"), whose memory is known beforehand
+and whose free places are masked. Either way all layers keep all tokens of a context, sliding windows are a
+matter of masks, and so any roll-back works. Only safetensors are read and no code of a model's own is run.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from transformers.utils import logging as chatter
 
 from nacrith.arith import F32
 from nacrith.errors import ModelError
-from nacrith.models import bound, stepping
-from nacrith.models.bound import CACHES, STATIC
-from nacrith.models.exact.safetensors_source import start_and_tokenizer
 from nacrith.models.exact.torch_engine import find_device
-from nacrith.models.stepping import Plan, SteppingModel
+from nacrith.models.floats import binding, session
+from nacrith.models.floats.binding import CACHES, STATIC
+from nacrith.models.floats.session import Plan, SteppingModel
+from nacrith.models.sources.safetensors import start_and_tokenizer
 
 _BATCH = 512
 _DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
@@ -36,7 +36,7 @@ _CONTEXT = 2048  # where a model does not say what it was made for
 class TransformersModel(SteppingModel):
     """A model directory that transformers has loaded."""
 
-    def __init__(self, path: Path, settings: bound.Settings) -> None:
+    def __init__(self, path: Path, settings: binding.Settings) -> None:
         if settings.dtype not in _DTYPES:
             raise ModelError(f"NACRITH_DTYPE={settings.dtype}: use one of {', '.join(_DTYPES)}")
         if settings.cache not in CACHES:
@@ -48,19 +48,19 @@ class TransformersModel(SteppingModel):
                 " NACRITH_KV_CACHE=dynamic, or pip install -U transformers"
             )
         self.name = path.resolve().name.encode()[:64].decode(errors="ignore")
-        self.path, self.fingerprint = path, bound.fingerprint(path)
+        self.path, self.fingerprint = path, binding.fingerprint(path)
         self.bos_id, self._definition = start_and_tokenizer(path)
         self.device = find_device(settings.device)
         self.threads = settings.threads
-        place = {"cpu": bound.cpu_name()}
+        place = {"cpu": binding.cpu_name()}
         if self.device.type == "cuda":
-            place = {"gpu": bound.printable(torch.cuda.get_device_name(self.device))}
+            place = {"gpu": binding.printable(torch.cuda.get_device_name(self.device))}
         self.binding: Mapping[str, str] = {
-            **bound.build("transformers"),
+            **binding.build("transformers"),
             **place,
             "device": self.device.type,
             "dtype": settings.dtype,
-            "matmul": bound.printable(torch.get_float32_matmul_precision()),
+            "matmul": binding.printable(torch.get_float32_matmul_precision()),
             "threads": str(settings.threads),
             "plan": "step/512/eager",
             **({"cache": STATIC} if self.static else {}),
@@ -76,7 +76,7 @@ class TransformersModel(SteppingModel):
         config = self.network.config.get_text_config()
         self.max_context = int(getattr(config, "max_position_embeddings", None) or _CONTEXT)
         self.vocab_size = int(config.vocab_size)
-        stepping.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
+        session.check_model(path, self.vocab_size, self.max_context, self.bos_id, self.tokenizer)
 
     def _context(self, plan: Plan) -> _TorchContext:
         return _TorchContext(self, plan.capacity)
@@ -90,7 +90,7 @@ class TransformersModel(SteppingModel):
 
 
 class _TorchContext:
-    """One sequence and its cache; implements stepping.Context with one place."""
+    """One sequence and its cache; implements session.Context with one place."""
 
     def __init__(self, model: TransformersModel, capacity: int) -> None:
         self._model, self._capacity = model, capacity

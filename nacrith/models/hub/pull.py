@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nacrith.errors import ModelError
-from nacrith.models import download, downloads, store
-from nacrith.models.downloads import Download
-from nacrith.models.hub import Hub, Revision, offline, require_network
-from nacrith.models.reference import Reference
+from nacrith.models import store
+from nacrith.models.hub import transfer
+from nacrith.models.hub.client import Hub, Revision, offline, require_network
+from nacrith.models.store import downloads
+from nacrith.models.store.downloads import Download
+from nacrith.models.store.reference import HubFile, Reference
 
 MAX_SIZE = 64 << 30
 """Bytes that a model may take unless told otherwise."""
@@ -54,13 +56,7 @@ def pull(
             raise ModelError(f"{text}: comes with a Python package; --name and --no-convert are not for it")
         cached = store.in_cache(text)
         return store.find(text), not cached
-    reference = store.HUB_MODELS.get(text) or Reference.parse(text)
-    if reference is None:
-        raise ModelError(
-            f"{text}: neither a known model ({', '.join([*store.CARRIERS, *store.HUB_MODELS])}) nor"
-            " OWNER/NAME[@REVISION][:FILE.gguf] on the hub; a file that is here already is converted by"
-            " nacrith models convert"
-        )
+    reference = _reference(text)
     if reference.pinned or offline():
         found = _at_hand(reference, name, keep_source)
         if found is not None:
@@ -75,26 +71,46 @@ def pull(
     if found is not None:
         return found, False
     files = tuple(hub.stat(origin, path) for path in paths)
-    total = sum(file.size for file in files)
-    if total > max_size:
-        raise ModelError(
-            f"{origin}: takes {total:,} bytes, more than the {max_size:,} that are allowed; allow it with"
-            " --max-size"
-        )
+    total = _total_size(origin, files, max_size)
     got = downloads.begin(store.cache_directory(), origin, files, revision.licence, keep=keep_source)
     with watch(origin.repo, total) as progress:
         _download(hub, got, progress, check=not keep_source)
-    if keep_source:
-        return got.content, True
+    return got.content if keep_source else _convert(got, name), True
+
+
+def _reference(text: str) -> Reference:
+    reference = store.HUB_MODELS.get(text) or Reference.parse(text)
+    if reference is None:
+        raise ModelError(
+            f"{text}: neither a known model ({', '.join([*store.CARRIERS, *store.HUB_MODELS])}) nor"
+            " OWNER/NAME[@REVISION][:FILE.gguf] on the hub; a file that is here already is converted by"
+            " nacrith models convert"
+        )
+    return reference
+
+
+def _total_size(origin: Reference, files: Sequence[HubFile], most: int) -> int:
+    """Bytes of all files; ModelError if that is more than `most`."""
+    total = sum(file.size for file in files)
+    if total > most:
+        raise ModelError(
+            f"{origin}: takes {total:,} bytes, more than the {most:,} that are allowed; allow it with"
+            " --max-size"
+        )
+    return total
+
+
+def _convert(got: Download, name: str | None) -> Path:
+    """Convert a download, and remove it unless it is to be kept."""
     try:
-        path = store.convert_download(got, name)
+        path = store.convert_weights(store.Weights.downloaded(got, name))
     except ModelError as error:
         raise ModelError(
-            f"{error} (the download is kept in {got.folder}; nacrith models rm {origin} removes it)"
+            f"{error} (the download is kept in {got.folder}; nacrith models rm {got.origin} removes it)"
         ) from None
     if not got.keep:
         got.remove()
-    return path, True
+    return path
 
 
 def _at_hand(reference: Reference, name: str | None, keep_source: bool) -> Path | None:
@@ -155,11 +171,11 @@ def _download(hub: Hub, got: Download, progress: Callable[[int], None], *, check
     for number, file in enumerate(got.files):
         if check and got.origin.file is None and number == len(_DESCRIPTION):
             _check_supported(got)
-        download.fetch(hub, got.origin, file, got.folder / got.local(file.path), progress)
+        transfer.fetch(hub, got.origin, file, got.folder / got.local(file.path), progress)
 
 
 def _check_supported(got: Download) -> None:
-    from nacrith.models.exact.safetensors_source import check_supported
+    from nacrith.models.sources.safetensors import check_supported
 
     try:
         check_supported(got.folder)

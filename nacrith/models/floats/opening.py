@@ -1,6 +1,6 @@
 """Models that compute in floats, run by llama.cpp or transformers: opening one.
 
-A backend is tried in a child process first (`probe`), since it may crash; what the child does with it is
+A backend is tried in a child process first (`trial`), since it may crash; what the child does with it is
 here as well.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from nacrith import jsontext
 from nacrith.errors import ModelError
-from nacrith.models import probe
-from nacrith.models.bound import BACKENDS, EXACT, NAMES, BoundModel, Settings, fingerprint, here
+from nacrith.models.floats import trial
+from nacrith.models.floats.binding import BACKENDS, EXACT, NAMES, BoundModel, Settings, fingerprint, here
 
 
 def require(backend: str) -> None:
@@ -44,10 +44,10 @@ def open_model(backend: str, path: Path, settings: Settings) -> BoundModel:
             f"{path}: not what {backend} runs; give a .gguf file to llama.cpp, a directory with"
             " safetensors to transformers"
         )
-    probe.check(backend, path, settings, _facts(backend, path, settings))
+    trial.check(backend, path, settings, _facts(backend, path, settings))
     model = load(backend, path, settings)
     # Whoever decodes will ask with the device that was found here.
-    probe.remember(_facts(backend, path, Settings.recorded(model.binding)))
+    trial.remember(_facts(backend, path, Settings.recorded(model.binding)))
     return model
 
 
@@ -60,10 +60,10 @@ def load(backend: str, path: Path, settings: Settings) -> BoundModel:
     """As `open_model`, without questions."""
     try:
         if backend == "llama.cpp":
-            from nacrith.models.llamacpp import LlamaCppModel
+            from nacrith.models.floats.llamacpp import LlamaCppModel
 
             return LlamaCppModel(path, settings)
-        from nacrith.models.transformers_backend import TransformersModel
+        from nacrith.models.floats.transformers_backend import TransformersModel
 
         return TransformersModel(path, settings)
     except (ImportError, OSError) as error:  # OSError: a library that does not load
@@ -72,7 +72,7 @@ def load(backend: str, path: Path, settings: Settings) -> BoundModel:
 
 def child() -> None:
     """What the child does: steps, a context that is full and begins again, steps."""
-    from nacrith.models.stepping import LEAST_WINDOW
+    from nacrith.models.floats.session import LEAST_WINDOW
 
     _leave_no_core()
     backend, path, settings = sys.argv[1:]

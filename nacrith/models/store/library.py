@@ -1,6 +1,6 @@
 """What is in the model cache, for people: list, select, verify, remove.
 
-`store.py` finds the one model that is to be run; this module also sees damaged files and downloads
+`lookup.py` finds the one model that is to be run; this module also sees damaged files and downloads
 that are kept or incomplete, and never converts anything.
 """
 
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import downloads, records, store
-from nacrith.models.downloads import Download
 from nacrith.models.exact import modelfile
-from nacrith.models.reference import Reference
+from nacrith.models.store import downloads, records
+from nacrith.models.store.cache import cache_directory, cached, in_cache, name_of
+from nacrith.models.store.catalogue import CARRIERS, EMBEDDED, HUB_MODELS, reference_of
+from nacrith.models.store.downloads import Download
 
 
 @dataclass(frozen=True)
@@ -46,34 +47,34 @@ class Entry:
 
 def entries() -> Iterator[Entry]:
     """Everything that is here: what the package brings, models in order of name, downloads."""
-    yield from map(_embedded, store.EMBEDDED.values())
-    for path in store.cached():
+    yield from map(_embedded, EMBEDDED.values())
+    for path in cached():
         yield _model(path)
-    for download in downloads.kept(store.cache_directory()):
+    for download in downloads.kept(cache_directory()):
         yield _download(download)
 
 
 def known() -> Iterator[Entry]:
     """The known names of which no model is here."""
-    for name, carrier in sorted(store.CARRIERS.items()):
-        if not store.in_cache(name):
+    for name, carrier in sorted(CARRIERS.items()):
+        if not in_cache(name):
             yield Entry("known", name, None, carrier.fingerprint, source=f"nacrith models pull {name}")
-    for name in sorted(store.HUB_MODELS):
-        if not store.in_cache(name):
+    for name in sorted(HUB_MODELS):
+        if not in_cache(name):
             yield Entry("known", name, source=f"nacrith models pull {name}")
 
 
 def select(text: str) -> list[Entry]:
     """What goes by `text`, models before downloads; ModelMissingError if nothing does."""
-    reference = store.HUB_MODELS.get(text) or Reference.parse(text)
-    if text in store.EMBEDDED:
-        return [_embedded(store.EMBEDDED[text])]
-    found = [_model(path) for path in store.in_cache(text)]
-    for download in downloads.kept(store.cache_directory()):
+    reference = reference_of(text)
+    if text in EMBEDDED:
+        return [_embedded(EMBEDDED[text])]
+    found = [_model(path) for path in in_cache(text)]
+    for download in downloads.kept(cache_directory()):
         if download.is_called(reference):
             found.append(_download(download))
     if not found:
-        if text in store.CARRIERS or reference is not None:
+        if text in CARRIERS or reference is not None:
             raise ModelMissingError(f"is not on this machine; run: nacrith models pull {text}")
         raise ModelMissingError("no model here is called so; nacrith models list shows those that are")
     return found
@@ -87,10 +88,10 @@ def verify(entry: Entry) -> None:
     assert entry.path is not None
     path = entry.path
     fingerprint = modelfile.read(path).fingerprint.hex()
-    name = store.name_of(path)
+    name = name_of(path)
     if path.stem not in (name, f"{name}-{fingerprint[:16]}"):
         raise ModelError(f"{path}: is the model {fingerprint[:16]}, not what its name says; rename it")
-    carrier = store.CARRIERS.get(name)
+    carrier = CARRIERS.get(name)
     if carrier is not None and fingerprint != carrier.fingerprint:
         raise ModelError(
             f"{path}: is another model than the {name} that all archives mean"
@@ -112,7 +113,7 @@ def remove(entry: Entry) -> None:
         raise ModelError(
             f"{entry.path}: cannot remove it ({error.strerror}); check the permissions"
         ) from None
-    records.forget(store.cache_directory(), entry.path)
+    records.forget(cache_directory(), entry.path)
 
 
 def _embedded(path: Path) -> Entry:
@@ -123,8 +124,8 @@ def _embedded(path: Path) -> Entry:
 
 
 def _model(path: Path) -> Entry:
-    name = store.name_of(path)
-    used = records.last_used(store.cache_directory(), path)
+    name = name_of(path)
+    used = records.last_used(cache_directory(), path)
     try:
         size = modelfile.size(path)
     except OSError:  # a link to nothing, say

@@ -28,9 +28,10 @@ from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
 from nacrith.models.exact import rope
 from nacrith.models.exact.config import MAX_HEAD_DIM, MAX_POSITIONS, MAX_SIZE, real, whole
-from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
+from nacrith.models.exact.conversion import LAYER_TENSORS, LlamaSource
 from nacrith.models.files import open_regular, read_array, read_regular
-from nacrith.models.tokenizer_import import from_tokenizer_json
+from nacrith.models.sources.kind import SourceKind
+from nacrith.models.tokenizer.importers import from_tokenizer_json
 
 _HEADER_MAX = 1 << 24  # bytes, for some 100,000 tensors; the format allows 100 MB
 _DIMENSIONS = 8
@@ -328,3 +329,17 @@ def _json_object(path: Path, data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path}: not a JSON object: fetch it again")
     return value
+
+
+def _files(directory: Path) -> list[Path]:
+    names = {"config.json", "tokenizer.json", _INDEX}
+    return sorted(p for p in directory.iterdir() if p.name in names or p.suffix == ".safetensors")
+
+
+KIND = SourceKind(
+    name="safetensors directories",
+    suffix="",
+    matches=Path.is_dir,
+    files=_files,
+    read=read_safetensors,
+)

@@ -2,7 +2,7 @@
 
 Its rows repeat only where everything is as it was: library, processor, device, threads, precision, plan.
 All of that is a model's *binding*, names and values that an archive records. Whoever decodes opens the
-model with the recorded settings (`floats`), and compares what cannot be chosen (`check_binding`).
+model with the recorded settings (`opening`), and compares what cannot be chosen (`check_binding`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError, ModelMismatchError
-from nacrith.models import records, store
+from nacrith.models import store
 from nacrith.models.protocol import LanguageModel
+from nacrith.models.store import records
 
 if TYPE_CHECKING:
     from _typeshed import StrPath

@@ -15,7 +15,7 @@ from typing import Any
 
 from nacrith import jsontext
 from nacrith.errors import ModelError
-from nacrith.models.tokenizer import (
+from nacrith.models.tokenizer.byte_bpe import (
     BYTE_TO_SYMBOL,
     MAX_VOCAB,
     ByteTokenizer,

@@ -4,7 +4,7 @@ Kept in `.records` in the cache, one small file for a fact, so that processes ne
 
     seen-KEY       the hash of a source; KEY: hash of its files' paths, sizes, times and inodes
     source-HASH    JSON: the converted model's file name and fingerprint
-    tried-KEY      empty; a backend ran in a child process and did not crash (see probe.py)
+    tried-KEY      empty; a backend ran in a child process and did not crash (see floats/trial.py)
     lock-HASH      empty; a process converts that source now
     used-NAME      empty; its time is when the model file NAME was last asked for
 
@@ -25,21 +25,14 @@ from pathlib import Path
 
 from nacrith import atomic, jsontext
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.convert import CONVERSION
+from nacrith.models.exact.conversion import CONVERSION
 from nacrith.models.files import open_regular
+from nacrith.models.sources import registry
 
 _log = logging.getLogger("nacrith")
 
 _FOLDER = ".records"
 _SETTLED = 2.0  # seconds after which a file's time would tell that it was written again
-
-
-def source_files(source: Path) -> list[Path]:
-    """The files of a source that conversion reads."""
-    if not source.is_dir():
-        return [source]
-    names = {"config.json", "tokenizer.json", "model.safetensors.index.json"}
-    return sorted(p for p in source.iterdir() if p.name in names or p.suffix == ".safetensors")
 
 
 def converted(cache: Path, source: Path) -> Path | None:
@@ -131,7 +124,7 @@ def forget(cache: Path, model: Path) -> None:
 def digest(cache: Path, source: Path) -> str:
     """SHA-256 over names and contents of a source's files. Read once: as long as times and inodes stay,
     what was found is recalled. OSError if a file cannot be read."""
-    files = source_files(source)
+    files = registry.files_of(source)
     stats = [(os.path.abspath(p), p.stat()) for p in files]
     key = [(n, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for n, s in stats]
     seen = cache / _FOLDER / f"seen-{hashlib.sha256(repr(key).encode()).hexdigest()}"

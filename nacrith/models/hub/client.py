@@ -27,7 +27,7 @@ from urllib.parse import quote, urlsplit
 
 from nacrith import jsontext
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models.reference import COMMIT, HubFile, Reference
+from nacrith.models.store.reference import COMMIT, HubFile, Reference
 
 ENDPOINT = "https://huggingface.co"
 TIMEOUT = 30.0  # seconds that a server may keep silent
