@@ -14,7 +14,7 @@ from nacrith.errors import ModelMissingError
 from nacrith.jobs.plan import Job
 from nacrith.jobs.pool import Outcome, Tell, Work
 
-SHOWN = ("CUDA_VISIBLE_DEVICES", "NACRITH_BACKEND", "NACRITH_DEVICE", "NACRITH_THREADS")
+SHOWN = ("CUDA_VISIBLE_DEVICES", "NACRITH_ENGINE", "NACRITH_DEVICE", "NACRITH_THREADS")
 
 
 def start(tell: Tell) -> Work:

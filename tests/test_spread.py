@@ -166,7 +166,7 @@ def test_the_file_after_a_death_has_new_workers(two_gpus: Settings) -> None:
 
 def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where content is long enough and there are cores: much of the time goes to Python, which has one."""
-    monkeypatch.setenv("NACRITH_BACKEND", "numpy")
+    monkeypatch.setenv("NACRITH_ENGINE", "numpy")
     settings = Settings(Console(), level=1, model=TINY, model_is_default=False, threads=2)
     for alone, size in ((settings, 65_535), (settings, None), (replace(settings, threads=1), 1 << 20)):
         assert not isinstance(engines.encoder(alone, size), SpreadCodec)
@@ -183,7 +183,7 @@ def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) ->
 @needs_library
 def test_the_native_engine_computes_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has threads of its own."""
-    monkeypatch.setenv("NACRITH_BACKEND", "native")
+    monkeypatch.setenv("NACRITH_ENGINE", "native")
     settings = Settings(Console(), level=1, model=TINY, model_is_default=False, threads=2)
     assert not isinstance(engines.encoder(settings, 1 << 20), SpreadCodec)
 

@@ -102,7 +102,7 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
         forget_workers()
         threads = settings.threads or usable_cores()
         if on_cores:
-            environments = [{**e, "NACRITH_BACKEND": "numpy"} for e in devices.on_cores(workers, threads)]
+            environments = [{**e, "NACRITH_ENGINE": "numpy"} for e in devices.on_cores(workers, threads)]
         else:
             environments = devices.on_gpus(devices.gpus(settings.device or "", os.environ), threads)
         codec = SpreadCodec(partial(_in_worker, how), environments)
@@ -114,12 +114,12 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
 def _core_workers(settings: Settings, size: int | None) -> int:
     """How many processes content of this size is worth."""
     from nacrith.codec.params import EXACT
-    from nacrith.models.exact import backends
+    from nacrith.models.exact import engines
 
     if size is None or settings.backend not in (None, EXACT):
         return 1
     workers = devices.core_workers(settings.threads or usable_cores(), size // _SHARE)
-    return workers if workers > 1 and backends.backend() == "numpy" else 1
+    return workers if workers > 1 and engines.engine() == "numpy" else 1
 
 
 def forget_workers() -> None:

@@ -16,7 +16,7 @@ from nacrith.errors import ModelError
 
 Environment = dict[str, str]
 
-ON_GPU = {"NACRITH_BACKEND": "torch", "NACRITH_DEVICE": "cuda:0"}
+ON_GPU = {"NACRITH_ENGINE": "torch", "NACRITH_DEVICE": "cuda:0"}
 """What a worker sees of its GPU: the only one."""
 
 _COUNT = "import torch; print(torch.cuda.device_count())"

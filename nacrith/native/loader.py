@@ -23,7 +23,7 @@ _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
 _INSIDE = Path("_native", _NAMES.get(sys.platform, "libnacrith_native.so"))  # the package
 _SOURCES = {".cpp", ".hpp", ".h", ".inl", ".txt", ".cmake"}
 
-_WAYS_OUT = "or name a library in NACRITH_NATIVE_LIB, or use NACRITH_BACKEND=numpy"
+_WAYS_OUT = "or name a library in NACRITH_NATIVE_LIB, or use NACRITH_ENGINE=numpy"
 
 
 @cache
@@ -36,7 +36,7 @@ def load() -> Library:
         if not Path(named).is_file():
             raise ModelError(
                 f"{named}: there is no native engine, though NACRITH_NATIVE_LIB names it; correct or unset"
-                " that, or use NACRITH_BACKEND=numpy"
+                " that, or use NACRITH_ENGINE=numpy"
             )
         return Library(Path(named))
     return find(_PACKAGE, sys.path)
@@ -52,7 +52,7 @@ def find(package: Path, path: list[str]) -> Library:
     if not (tree / "codecs" / "nacrith.h").is_file():
         raise ModelError(
             f"{own}: there is no native engine; install nacrith again where there is a C++ compiler,"
-            " or use NACRITH_BACKEND=numpy"
+            " or use NACRITH_ENGINE=numpy"
         )
     here = f"nacrith runs from the source tree {tree}, which has no native engine"
     version = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nacrith.cores import usable_cores
-from nacrith.models.exact import backends, modelfile
+from nacrith.models.exact import engines, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.rope import LOW
@@ -59,8 +59,8 @@ class ExactModel:
         return ByteTokenizer.from_definition(self.file.tokenizer_definition)
 
     @cached_property
-    def engine(self) -> backends.Engine:
-        engine = backends.create(self.file, self.threads)
+    def engine(self) -> engines.Engine:
+        engine = engines.create(self.file, self.threads)
         self.file = self.file.without_weights()  # the engine has them in its own form
         return engine
 
