@@ -18,9 +18,6 @@ from nacrith.errors import CorruptError, UnsupportedFormatError
 PORTABLE, BOUND = 1, 2
 """Versions: without a binding and with one."""
 
-EXACT = "exact"
-"""The backend of models that need no binding."""
-
 MAX_WINDOW = 1 << 16
 
 SETS = (1, 2)

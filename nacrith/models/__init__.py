@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nacrith.models import bound, floats, store
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.protocol import LanguageModel, Session, Tokenizer
+from nacrith.settings import EXACT
 
 __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by_fingerprint"]
 
@@ -23,7 +24,7 @@ def load_model(
 
     Raises ModelMissingError if it is not on this machine; nothing is downloaded.
     """
-    if backend in (None, bound.EXACT):
+    if backend in (None, EXACT):
         return ExactModel(store.find(name_or_path), threads=threads)
     source = store.find_source(name_or_path or store.LARGE_MODEL)
     return floats.open_model(str(backend), source, bound.Settings.of_environment(threads))

@@ -22,6 +22,7 @@ from pathlib import Path
 from nacrith.errors import ModelError
 from nacrith.models import records, store
 from nacrith.models.bound import Settings
+from nacrith.settings import child_environment
 
 PATIENCE = 1800.0  # seconds; a large model takes minutes to read from a slow disk
 
@@ -47,7 +48,7 @@ def check(backend: str, path: Path, settings: Settings, facts: Sequence[object])
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from nacrith import settings
 from nacrith.errors import ModelError
 from nacrith.models import download, downloads, store
 from nacrith.models.downloads import Download
-from nacrith.models.hub import Hub, Revision, offline, require_network
+from nacrith.models.hub import Hub, Revision, require_network
 from nacrith.models.reference import Reference
 
 MAX_SIZE = 64 << 30
@@ -61,7 +62,7 @@ def pull(
             " OWNER/NAME[@REVISION][:FILE.gguf] on the hub; a file that is here already is converted by"
             " nacrith models convert"
         )
-    if reference.pinned or offline():
+    if reference.pinned or settings.offline():
         found = _at_hand(reference, name, keep_source)
         if found is not None:
             return found, False

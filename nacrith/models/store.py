@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nacrith import atomic
+from nacrith import atomic, settings
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import downloads, records
 from nacrith.models.downloads import Download
@@ -63,14 +63,7 @@ NAME_MAX = 64  # bytes; what an archive's header has room for
 
 
 def cache_directory() -> Path:
-    explicit = os.environ.get("NACRITH_MODEL_DIR")
-    if explicit:
-        return Path(explicit)
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no HOME, and a user that the system does not know: nothing is there, nor can be
-        base = Path(os.devnull)
-    return base / "nacrith" / "models"
+    return settings.model_directory()
 
 
 def cached() -> Iterator[Path]:
@@ -193,7 +186,7 @@ def _find_by_fingerprint(fingerprint: bytes) -> Path | None:
     for name, carrier in CARRIERS.items():
         if bytes.fromhex(carrier.fingerprint).startswith(fingerprint):
             return _convert_carried(name, carrier)
-    chosen = os.environ.get("NACRITH_MODEL")
+    chosen = settings.model()
     if chosen:
         path = _find(chosen)
         if modelfile.fingerprint(path).startswith(fingerprint):
@@ -342,7 +335,7 @@ def find_source_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
     """As `find_source`, of the weights whose hash begins with these bytes. hint: the name an archive gives,
     for messages only."""
     sources = [d.content for d in downloads.kept(cache_directory()) if d.complete]
-    for name in [*CARRIERS, os.environ.get("NACRITH_MODEL") or ""]:
+    for name in [*CARRIERS, settings.model() or ""]:
         with contextlib.suppress(ModelMissingError):
             sources.append(find_source(name))
     for path in sources:

@@ -23,13 +23,14 @@ from transformers.utils import logging as chatter
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models import bound, stepping
-from nacrith.models.bound import CACHES, STATIC
+from nacrith.models.bound import STATIC
 from nacrith.models.exact.safetensors_source import start_and_tokenizer
 from nacrith.models.exact.torch_engine import find_device
 from nacrith.models.stepping import Plan, SteppingModel
+from nacrith.settings import CACHES, DTYPES
 
 _BATCH = 512
-_DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 _CONTEXT = 2048  # where a model does not say what it was made for
 
 

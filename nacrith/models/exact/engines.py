@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from functools import cache
 from typing import Protocol
 
-from nacrith import native
+from nacrith import native, settings
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.protocol import Session
-
-ENGINES = ("native", "numpy", "torch")
 
 log = logging.getLogger("nacrith")
 
@@ -58,10 +55,7 @@ def create(file: ModelFile, threads: int) -> Engine:
 
 def _choice() -> tuple[str, str | None]:
     """The engine, and the set of kernels if one is named."""
-    asked = os.environ.get("NACRITH_ENGINE") or ""
-    name, colon, kernels = asked.partition(":")
-    if asked and (name not in ENGINES or (colon and name != "native")):
-        raise ModelError(f"NACRITH_ENGINE={asked}: there is no such engine; use native, numpy or torch")
+    name, kernels = settings.engine()
     if name == "torch" and importlib.util.find_spec("torch") is None:
         raise _no_torch("it is not installed")
     if name in ("numpy", "torch"):
@@ -69,16 +63,16 @@ def _choice() -> tuple[str, str | None]:
     try:
         there = native.load().kernels()
     except ModelError as error:
-        if asked:
+        if name == "native":
             raise
         _warn_once(str(error))
         return "numpy", None
-    if colon and kernels not in there:
+    if kernels is not None and kernels not in there:
         raise ModelError(
-            f"NACRITH_ENGINE={asked}: there are no such kernels for this processor;"
+            f"NACRITH_ENGINE=native:{kernels}: there are no such kernels for this processor;"
             f" use {' or '.join(f'native:{k}' for k in there)}"
         )
-    return "native", kernels or None
+    return "native", kernels
 
 
 def _no_torch(why: str) -> ModelError:
