@@ -129,7 +129,7 @@ def main() -> None:
             child += ["--lanes", str(lanes), "--threads", str(args.threads), "--child", way, str(fifo)]
             child += ["--model", args.model] if args.model else []
             command = ["perf", "record", "-q", "-F", str(FREQUENCY), "-D", "-1", f"--control=fifo:{fifo}"]
-            environment = os.environ | {"NACRITH_BACKEND": engine}
+            environment = os.environ | {"NACRITH_ENGINE": engine}
             subprocess.run([*command, "-o", str(record), "--", *child], check=True, cwd=ROOT, env=environment)
             columns[f"{engine}: {way}, {lanes} lane{'s' * (lanes > 1)}"] = shares(record)
     names = [*dict.fromkeys(name for name, _, _ in PARTS), "other"]

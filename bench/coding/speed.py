@@ -298,7 +298,7 @@ def main() -> None:
     model = load_model(args.model, threads=args.threads)
     assert isinstance(model, ExactModel)
     files = {path.name: path.read_bytes()[: args.head] for path in args.files}
-    print(f"{model.name}, {nacrith.backend}\n")
+    print(f"{model.name}, {nacrith.engine}\n")
     parts = {
         "coding": lambda: coding(model, files, args.lanes, args.rounds),
         "drafts": lambda: drafts(model, files, args.rounds),

@@ -92,12 +92,12 @@ def fuzz(file: ModelFile, ours: Any, theirs: Any, rounds: int, seed: int = 1) ->
 
 def archives(file: Path, device: str, model: list[str], level: int, threads: int) -> dict[str, Any]:
     """Seconds of `nacrith` on the device and on the CPU; "differs" says what did, if anything."""
-    own = {k: v for k, v in os.environ.items() if k not in ("NACRITH_BACKEND", "NACRITH_DEVICE")}
+    own = {k: v for k, v in os.environ.items() if k not in ("NACRITH_ENGINE", "NACRITH_DEVICE")}
     options = {"cpu": ["-T", str(threads)], "device": ["-T", str(threads), "--device", device]}
     environments = {"cpu": own, "device": own}
     if device == "cpu":  # there, --device would leave the engine to be the native one
         options["device"] = options["cpu"]
-        environments["device"] = own | {"NACRITH_BACKEND": "torch", "NACRITH_DEVICE": "cpu"}
+        environments["device"] = own | {"NACRITH_ENGINE": "torch", "NACRITH_DEVICE": "cpu"}
     found: dict[str, Any] = {"file": file.name, "size": file.stat().st_size, "level": level, "differs": ""}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

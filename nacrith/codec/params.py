@@ -18,9 +18,6 @@ from nacrith.errors import CorruptError, UnsupportedFormatError
 PORTABLE, BOUND = 1, 2
 """Versions: without a binding and with one."""
 
-EXACT = "exact"
-"""The backend of models that need no binding."""
-
 MAX_WINDOW = 1 << 16
 
 SETS = (1, 2)
@@ -36,7 +33,7 @@ _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
 class CodingParams:
     """window: tokens that the model attends to. predictors: the set that stands beside the model.
     capacity: log2, of the n-grams; 0 for set 0. binding: what else the rows of a model in floats depend
-    on (models.bound); empty for exact ones."""
+    on (models.floats.binding); empty for exact ones."""
 
     window: int
     predictors: int = 0

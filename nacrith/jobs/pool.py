@@ -61,8 +61,9 @@ Called by several threads at a time if jobs are bundled."""
 
 Bundle = Sequence[Job]
 
-Start = Callable[[Tell], Work]
-"""Makes a worker ready, in its process. It and the jobs are pickled: a function or an object of a module."""
+Start = Callable[[Tell, int], Work]
+"""Prepares a worker, in its process, to use the given number of threads. It and the jobs are pickled: it must
+be a function or an object of a module."""
 
 
 @dataclass(frozen=True)

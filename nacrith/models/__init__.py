@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from nacrith.models import store
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.floats import opening
-from nacrith.models.floats.binding import EXACT, BoundModel, Settings, check_binding, here
+from nacrith.models.floats.binding import BoundModel, Settings, check_binding, here
 from nacrith.models.protocol import LanguageModel, Session, Tokenizer
+from nacrith.settings import EXACT
 
 __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by_fingerprint"]
 

@@ -87,7 +87,7 @@ def test_manifest_says_what_was_done(made: Path) -> None:
 def test_resumes(copy: Path) -> None:
     """Done again: an input that has changed, an output that has, one that is gone, and what failed."""
     before, known = everything(copy / "out"), len(records(copy / "m.jsonl"))
-    no_worker = nacrith("batch", *INTO, "in", cwd=copy, NACRITH_BACKEND="none")  # it could not load a model
+    no_worker = nacrith("batch", *INTO, "in", cwd=copy, NACRITH_ENGINE="none")  # it could not load a model
     assert no_worker == Result(OK, b"", "")
     (copy / "in/a.txt").write_bytes(TEXT[:30])
     (copy / "out/in/b.txt.nac").write_bytes(b"damaged")

@@ -41,7 +41,7 @@ def test_there_and_back(batch: bool, note: Path, tmp_path: Path) -> None:
     if batch:
         into = ["--output-dir", "packed", "--manifest", "m"]
         assert nacrith("batch", "-N", *into, "note.txt", cwd=tmp_path).code == OK
-        assert nacrith("batch", "-N", *into, "note.txt", cwd=tmp_path, NACRITH_BACKEND="none").code == OK
+        assert nacrith("batch", "-N", *into, "note.txt", cwd=tmp_path, NACRITH_ENGINE="none").code == OK
         os.rename(tmp_path / "packed/note.txt.nac", tmp_path / "other.nac")
     else:
         assert nacrith("-N", "note.txt", "-o", "other.nac", cwd=tmp_path).code == OK
@@ -55,7 +55,7 @@ def test_there_and_back(batch: bool, note: Path, tmp_path: Path) -> None:
     assert state(place / "other") == (TEXT, 0o600, 5)
     assert nacrith(*back, "-N", "other.nac", cwd=tmp_path).code == OK
     assert state(place / "note.txt") == before == (TEXT, MODE, TIME)
-    again = nacrith(*back, "-N", "other.nac", cwd=tmp_path, **({"NACRITH_BACKEND": "none"} if batch else {}))
+    again = nacrith(*back, "-N", "other.nac", cwd=tmp_path, **({"NACRITH_ENGINE": "none"} if batch else {}))
     assert again.code == (OK if batch else ERROR)  # that is, done already; or not to be overwritten
     assert batch or again.said("note.txt exists already")
 

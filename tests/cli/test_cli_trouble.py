@@ -141,7 +141,7 @@ def test_rm_has_nothing_to_remove_of_standard_input(tmp_path: Path, archive: byt
 
 
 def settings(**changes: object) -> Settings:
-    chosen = {"level": 1, "model": str(MODEL), "model_is_default": False, "threads": 1} | changes
+    chosen = {"level": 1, "model": str(MODEL), "model_required": True, "threads": 1} | changes
     return Settings(Console(-2), **chosen)  # type: ignore[arg-type]
 
 

@@ -168,7 +168,7 @@ def test_environment_is_a_default(
     assert (got.level, got.threads, got.model) == (3, 2, "some")
     got = _settings(["-8", "-T0", "-m", "other"])
     assert (got.level, got.threads, got.model) == (8, None, "other")
-    assert not got.model_is_default
+    assert got.model_required
 
 
 @pytest.mark.parametrize("value", ["", "0", "10", "-1", "nine", "5 ", "٣", "9" * 400])
@@ -180,7 +180,7 @@ def test_bad_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, value: str)
 def test_bad_environment_is_a_warning() -> None:
     done = nacrith("-c", stdin=b"x", NACRITH_LEVEL="fast", NACRITH_THREADS="-3")
     assert done.code == OK
-    assert done.said("NACRITH_LEVEL='fast'", "NACRITH_THREADS='-3'", "ignored")
+    assert done.said("NACRITH_LEVEL=fast: not a number from 1 to 9", "NACRITH_THREADS=-3", "ignored")
     assert nacrith("-qc", stdin=b"x", NACRITH_LEVEL="fast") == nacrith("-c", stdin=b"x")
 
 

@@ -13,12 +13,12 @@ from small_models import TINY
 
 from nacrith import codec
 from nacrith.archive.blockcodec import CodecId
-from nacrith.cli.options import BACKENDS
 from nacrith.codec.model_codec import ModelCodec, binding_of
-from nacrith.codec.params import EXACT, CodingParams
+from nacrith.codec.params import CodingParams
 from nacrith.codec.shared import SharedCodec
 from nacrith.errors import CorruptError, ModelError, ModelMismatchError, UnsupportedFormatError
 from nacrith.models.floats import binding as bound
+from nacrith.settings import BACKENDS, EXACT
 
 BLOCKS = [b"The old ferry left the harbour.\r\n" * 2, b"", b"\xff\0<|endoftext|>", b"gulls " * 20]
 BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}
@@ -137,9 +137,8 @@ def test_printable(value: str, text: str) -> None:
     assert bound.printable(value) == text
 
 
-def test_the_command_line_knows_all_backends() -> None:
-    assert BACKENDS == bound.NAMES
-    assert EXACT == bound.EXACT
+def test_what_each_backend_needs_is_known() -> None:
+    assert set(BACKENDS) == {EXACT, *bound.REQUIREMENTS}
 
 
 # --- who may decode ---

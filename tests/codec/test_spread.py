@@ -30,10 +30,16 @@ TINY = str(MODEL)
 TEXT = b"The old ferry left the harbour a little after nine, when the fog had lifted from the water. "
 BLOCKS = [TEXT * 4, b"", TEXT[:7], TEXT * 400, b"\r\n" * 9, TEXT[5:]] * 2
 
-tiny = partial(codecs.for_encoding, 1, TINY, 1)
+
+def tiny(threads: int = 1) -> BlockCodec:
+    return codecs.for_encoding(1, TINY, threads)
 
 
-def make_and_die() -> BlockCodec:
+def no_such_model(threads: int) -> BlockCodec:
+    return codecs.for_encoding(1, "no-such-model", threads)
+
+
+def make_and_die(threads: int) -> BlockCodec:
     os._exit(7)
 
 
@@ -41,6 +47,9 @@ class Odd:
     """Fails in a way that is not ours."""
 
     id, lanes = None, 1
+
+    def __init__(self, threads: int) -> None:
+        pass
 
     def encode(self, blocks: list[bytes], progress: object) -> list[bytes]:
         raise ZeroDivisionError("by zero")
@@ -51,11 +60,11 @@ class Shows:
 
     lanes = 1
 
-    def __init__(self) -> None:
-        self.id = os.environ["NACRITH_THREADS"]
+    def __init__(self, threads: int) -> None:
+        self.id = threads
 
     def encode(self, blocks: list[bytes], progress: object) -> list[bytes]:
-        return [" ".join(os.environ[name] for name in SHOWN).encode() for _ in blocks]
+        return [" ".join([*(os.environ[name] for name in SHOWN), str(self.id)]).encode() for _ in blocks]
 
 
 def test_the_bytes_are_those_of_one_process() -> None:
@@ -91,7 +100,7 @@ def test_a_worker_that_dies() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (partial(codecs.for_encoding, 1, "no-such-model", 1), ModelMissingError, "no-such-model"),
+        (no_such_model, ModelMissingError, "no-such-model"),
         (make_and_die, ModelError, "exit code 7"),
         (partial(int, "x"), ModelError, "ValueError"),
     ],
@@ -128,7 +137,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """What a command has that names two GPUs, which are made up: their workers run on cores."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(devices, "on_gpus", lambda gpus, threads: devices.on_cores(len(gpus), threads))
-    yield Settings(Console(), level=1, model=TINY, model_is_default=False, device="cuda:1,cuda:0")
+    yield Settings(Console(), level=1, model=TINY, model_required=True, device="cuda:1,cuda:0")
     engines.forget_workers()
 
 
@@ -166,8 +175,8 @@ def test_the_file_after_a_death_has_new_workers(two_gpus: Settings) -> None:
 
 def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where content is long enough and there are cores: much of the time goes to Python, which has one."""
-    monkeypatch.setenv("NACRITH_BACKEND", "numpy")
-    settings = Settings(Console(), level=1, model=TINY, model_is_default=False, threads=2)
+    monkeypatch.setenv("NACRITH_ENGINE", "numpy")
+    settings = Settings(Console(), level=1, model=TINY, model_required=True, threads=2)
     for alone, size in ((settings, 65_535), (settings, None), (replace(settings, threads=1), 1 << 20)):
         assert not isinstance(engines.encoder(alone, size), SpreadCodec)
     try:
@@ -183,8 +192,8 @@ def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) ->
 @needs_library
 def test_the_native_engine_computes_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has threads of its own."""
-    monkeypatch.setenv("NACRITH_BACKEND", "native")
-    settings = Settings(Console(), level=1, model=TINY, model_is_default=False, threads=2)
+    monkeypatch.setenv("NACRITH_ENGINE", "native")
+    settings = Settings(Console(), level=1, model=TINY, model_required=True, threads=2)
     assert not isinstance(engines.encoder(settings, 1 << 20), SpreadCodec)
 
 

@@ -15,6 +15,7 @@ from paths import ROOT
 
 import nacrith
 import nacrith.prompt
+from nacrith import settings
 from nacrith.cli.entry import LATER, group, main_filter
 
 DOCS = ROOT / "docs"
@@ -112,10 +113,11 @@ def test_short_help_of_commands_that_are_imported_later(name: str) -> None:
 
 
 def test_environment_variables_are_in_one_table() -> None:
-    sources = "".join(p.read_text() for p in (ROOT / "nacrith").rglob("*.py"))
     page = (DOCS / "pages" / "environment.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| `([A-Z_]+)` \|", page, re.M)
     assert len(table) == len(set(table))
+    assert {*table, *re.findall(r"`(SLURM_[A-Z_]+)`", page)} == set(settings.VARIABLES)
+    sources = "".join(p.read_text() for p in (ROOT / "nacrith").rglob("*.py"))
     ours = {name for name in table if name.startswith(("NACRITH_", "HF_"))}
     assert ours == set(re.findall(r"\b(?:NACRITH|HF)_[A-Z_]+", sources))
     for path in TEXTS:

@@ -19,13 +19,14 @@ MAX_LINES = 400
 # Low parts, which know nothing of compression: every other part may import them.
 LOW: dict[str, set[str]] = {
     "errors": set(),
+    "settings": {"errors"},
     "stateful": set(),
     "scratch": set(),
     "cores": set(),
     "atomic": set(),
     "jsontext": {"errors"},
     "arith": {"scratch"},
-    "native": {"errors"},
+    "native": {"errors", "settings"},
     "workers": set(),
     "lazy": set(),
 }
@@ -139,6 +140,18 @@ def commands(source: str) -> list[str]:
     return found
 
 
+def uses_of_environment(source: str) -> list[str]:
+    """Places that read or change environment variables, in whatever spelling."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = [node.attr] if isinstance(node, ast.Attribute) else []
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            names = [alias.name for alias in node.names]
+        for name in {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"} & set(names):
+            found.append(f"line {node.lineno}: {name}")
+    return found
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     found = breaches(module_name(path), path.read_text(), path.name == "__init__.py")
@@ -168,6 +181,34 @@ def test_file_is_short_and_says_what_it_is(path: Path) -> None:
 )
 def test_only_the_command_line_prints_and_exits(path: Path) -> None:
     assert not commands(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in SOURCES if part_of(module_name(p)) not in ("cli", "settings")],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
+)
+def test_only_settings_and_the_command_line_touch_the_environment(path: Path) -> None:
+    assert not uses_of_environment(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nos.environ['X']",
+        "import os\nos.getenv('X')",
+        "from os import environ",
+        "os.environ.update(a)",
+    ],
+)
+def test_uses_of_the_environment_are_found(source: str) -> None:
+    assert uses_of_environment(source)
+
+
+def test_native_code_reads_no_environment() -> None:
+    sources = [p for p in (ROOT / "codecs").rglob("*") if p.suffix in {".cpp", ".hpp", ".h", ".inl"}]
+    assert sources
+    assert not [p for p in sources if "getenv" in p.read_text()]
 
 
 def test_every_part_has_its_place() -> None:

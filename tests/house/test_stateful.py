@@ -35,7 +35,7 @@ def test_no_copy_shares_state(make: Callable[[], Any], copied: Callable[[Any], A
         copied(make())
 
 
-@pytest.mark.skipif(nacrith.backend != "native", reason="the native core is not built")
+@pytest.mark.skipif(nacrith.engine != "native", reason="the native core is not built")
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_no_copy_shares_a_native_handle(copied: Callable[[Any], Any]) -> None:
     """The original would free it."""

@@ -75,7 +75,7 @@ def test_local_workers_each_with_a_gpu(tmp_path: Path) -> None:
         if not outcome.error:
             of_worker.setdefault(outcome.archive_sha256, set()).add(outcome.sha256)
     expected = {
-        f"CUDA_VISIBLE_DEVICES={device} NACRITH_BACKEND=torch NACRITH_DEVICE=cuda:0 NACRITH_THREADS=1"
+        f"CUDA_VISIBLE_DEVICES={device} NACRITH_ENGINE=torch NACRITH_DEVICE=cuda:0 threads=1"
         for device in ("GPU-7f", "4")
     }
     assert all(len(shown) == 1 for shown in of_worker.values())
@@ -179,10 +179,10 @@ def cluster() -> Iterator[None]:
 @pytest.mark.filterwarnings("default")  # of Ray's own
 def test_ray_workers_each_with_a_gpu(cluster: None, tmp_path: Path) -> None:
     executor = RayExecutor(job_workers.start, workers=None, gpus=True, threads=None, files=9)
-    assert len(executor.environments) == 2
+    assert len(executor.resources) == 2
     outcomes = everything_ends_once(executor, tmp_path)
     assert {outcomes[name].sha256 for name in ("meet1", "meet2")} == {
-        f"CUDA_VISIBLE_DEVICES={device} NACRITH_BACKEND=torch NACRITH_DEVICE=cuda:0 NACRITH_THREADS=1"
+        f"CUDA_VISIBLE_DEVICES={device} NACRITH_ENGINE=torch NACRITH_DEVICE=cuda:0 threads=1"
         for device in "01"
     }
 

@@ -14,6 +14,7 @@ from nacrith.errors import ModelError
 from nacrith.jobs import devices
 from nacrith.jobs.manifest import Manifest, ManifestError, file_hash, is_done
 from nacrith.jobs.plan import Job, Plan, PlanError, Shard, kept_path, plan, shard
+from nacrith.settings import Resources
 
 
 def rename(name: str, path: str) -> str | None:
@@ -290,11 +291,10 @@ def test_workers_by_cores(threads: int, files: int, workers: int) -> None:
 
 @given(st.integers(1, 40), st.integers(1, 200))
 def test_threads_are_divided(workers: int, threads: int) -> None:
-    shares = [int(env["NACRITH_THREADS"]) for env in devices.on_cores(workers, threads)]
+    shares = [resources.threads for resources in devices.on_cores(workers, threads)]
     assert sum(shares) == max(threads, workers)
     assert max(shares) - min(shares) <= 1
 
 
 def test_cpu_hides_the_gpus() -> None:
-    (environment,) = devices.on_cores(1, 2, "cpu")
-    assert environment == {"NACRITH_THREADS": "2", "NACRITH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    assert devices.on_cores(1, 2, "cpu") == [Resources(2, device="cpu", visible_gpus="")]

@@ -9,7 +9,7 @@ import pytest
 
 import nacrith
 from nacrith.models import load_model, store
-from nacrith.models.exact import backends, modelfile
+from nacrith.models.exact import modelfile
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
@@ -35,7 +35,7 @@ def test_it_knows_more_than_english_prose(model: ExactModel, text: bytes, most: 
 
 
 def test_engines_agree(model: ExactModel) -> None:
-    if backends.backend() != "native":
+    if nacrith.engine != "native":
         pytest.skip("no native engine to compare with")
     tokens = [[model.bos_id, *model.tokenizer.encode(ENGLISH + GERMAN + JSON)]]
     file = modelfile.read(model.file.path)

@@ -33,14 +33,14 @@ def first_part(path: Path) -> Path:
     return path / "part00" if path.is_dir() else path
 
 
-@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("engine", ["numpy", "native"])
 @pytest.mark.parametrize("before", [True, False], ids=["engine made before", "engine made after"])
 def test_what_was_loaded_does_not_change(
-    path: Path, before: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+    path: Path, before: bool, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if backend == "native" and not os.environ.get("NACRITH_NATIVE_LIB"):
+    if engine == "native" and not os.environ.get("NACRITH_NATIVE_LIB"):
         pytest.skip("no native engine is named")
-    monkeypatch.setenv("NACRITH_BACKEND", backend)
+    monkeypatch.setenv("NACRITH_ENGINE", engine)
     ids = tokens(50)
     (want,) = ExactModel(TINY, threads=1).session().extend([ids])
     model = ExactModel(path, threads=1)

@@ -7,7 +7,7 @@ import pytest
 
 import nacrith
 from nacrith.models import load_model, store
-from nacrith.models.exact import backends, modelfile
+from nacrith.models.exact import modelfile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 
@@ -41,7 +41,7 @@ def test_a_message_costs_tens_of_bytes(model):
 
 
 def test_engines_agree_on_the_real_model(model):
-    if backends.backend() != "native":
+    if nacrith.engine != "native":
         pytest.skip("no native engine to compare with")
     tokens = [[model.bos_id, *model.tokenizer.encode(MESSAGE)]]
     file = modelfile.read(model.file.path)

@@ -352,11 +352,11 @@ def test_memory_that_runs_out_is_a_memory_error(monkeypatch):
 
 def test_archives_are_those_of_the_other_engines(monkeypatch):
     text = b"It was late in the autumn when the old doctor came back to the village." * 2
-    monkeypatch.setenv("NACRITH_BACKEND", "numpy")
+    monkeypatch.setenv("NACRITH_ENGINE", "numpy")
     want = nacrith.compress(text, model=ExactModel(TINY, threads=1))
-    monkeypatch.setenv("NACRITH_BACKEND", "torch")
+    monkeypatch.setenv("NACRITH_ENGINE", "torch")
     monkeypatch.setenv("NACRITH_DEVICE", "cpu")
-    assert nacrith.backend == "torch"
+    assert nacrith.engine == "torch"
     model = ExactModel(TINY, threads=1)
     assert type(model.engine) is TorchEngine
     assert model.engine.device == CPU

@@ -24,6 +24,7 @@ from nacrith.models.floats import opening as floats
 from nacrith.models.floats import trial as probe
 from nacrith.models.floats.session import Plan
 from nacrith.models.protocol import LOGIT_BITS
+from nacrith.settings import CACHES, STATIC
 
 WHY = "torch and transformers are not installed: pip install '.[hf]'"
 torch = pytest.importorskip("torch", reason=WHY, exc_type=ImportError)
@@ -74,7 +75,7 @@ def mistral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=bound.CACHES)
+@pytest.fixture(params=CACHES)
 def cache_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("NACRITH_KV_CACHE", request.param)
     return request.param
@@ -104,7 +105,7 @@ def test_rollback(mistral: Path, cache_kind: str) -> None:
 
 
 def test_blocks_come_back(gpt2: Path, mistral: Path, cache_kind: str) -> None:
-    for path in (mistral,) if cache_kind == bound.STATIC else (TINY_HF, gpt2):
+    for path in (mistral,) if cache_kind == STATIC else (TINY_HF, gpt2):
         checks.blocks_come_back(model(path), [checks.TEXT[:300], b"", bytes(range(256))])
 
 
@@ -116,14 +117,14 @@ def test_caches_agree_but_for_rounding(gpt2: Path, mistral: Path, monkeypatch: p
     ids = tokens(150, vocab=512)
     for path in (TINY_HF, gpt2, mistral):
         rows = []
-        for kind in bound.CACHES:
+        for kind in CACHES:
             monkeypatch.setenv("NACRITH_KV_CACHE", kind)
             rows.append(model(path).session(1, 32).extend([ids])[0])
         assert np.abs(rows[0] - rows[1]).max() < 0.02 * (1 << LOGIT_BITS)
 
 
 def test_a_static_cache_has_the_size_of_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
+    monkeypatch.setenv("NACRITH_KV_CACHE", STATIC)
     plan = Plan.of(32, 512)
     context = model()._context(plan)
     for tokens_held in (1, plan.capacity):
@@ -133,7 +134,7 @@ def test_a_static_cache_has_the_size_of_a_context(monkeypatch: pytest.MonkeyPatc
 
 def test_the_kind_of_cache_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     grown = model()
-    monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
+    monkeypatch.setenv("NACRITH_KV_CACHE", STATIC)
     static = model()
     assert "cache" not in grown.binding
     assert static.binding["cache"] == "static"
@@ -153,7 +154,7 @@ def test_a_version_with_other_static_caches(monkeypatch: pytest.MonkeyPatch) -> 
         def __init__(self, max_cache_len: int) -> None: ...
 
     monkeypatch.setattr("nacrith.models.floats.transformers_backend.StaticLayer", Other)
-    monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
+    monkeypatch.setenv("NACRITH_KV_CACHE", STATIC)
     with pytest.raises(ModelError, match="NACRITH_KV_CACHE=dynamic"):
         model()
 

@@ -179,10 +179,10 @@ atexit.register(lambda: logging.getLogger().warning("bye"))
 }
 
 
-@pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.parametrize("engine", ["numpy", "native"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_model_can_be_used_while_the_interpreter_shuts_down(ending: str, backend: str) -> None:
-    if backend == "native" and not os.environ.get("NACRITH_NATIVE_LIB"):
+def test_a_model_can_be_used_while_the_interpreter_shuts_down(ending: str, engine: str) -> None:
+    if engine == "native" and not os.environ.get("NACRITH_NATIVE_LIB"):
         pytest.skip("no native engine is named")
     done = subprocess.run(
         [sys.executable, "-c", USE + ENDINGS[ending], str(TINY)],
@@ -190,7 +190,7 @@ def test_a_model_can_be_used_while_the_interpreter_shuts_down(ending: str, backe
         text=True,
         timeout=60,
         cwd=ROOT,
-        env={**os.environ, "NACRITH_BACKEND": backend},
+        env={**os.environ, "NACRITH_ENGINE": engine},
     )
     assert done.stdout.splitlines() == ["used 512"] * (2 if "before" in ending else 1), done.stderr
     assert "Traceback" not in done.stderr

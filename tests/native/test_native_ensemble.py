@@ -15,7 +15,7 @@ from native_library import KERNELS, each_kernels, needs_library
 
 from nacrith import native, predictors
 from nacrith.coder import cdf
-from nacrith.models.exact import backends
+from nacrith.models.exact import engines
 from nacrith.native import learner
 from nacrith.predictors import ModelAlone
 from nacrith.predictors.cascade import Cascade
@@ -311,18 +311,18 @@ def test_tables_that_are_not_those_of_the_set(monkeypatch):
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize(
-    "backend",
+    "engine",
     ["numpy", pytest.param("native", marks=needs_library), pytest.param("torch", marks=needs_library)],
 )
-def test_the_backend_decides(monkeypatch, number, backend):
-    monkeypatch.setattr(backends, "backend", lambda: backend)
+def test_the_engine_decides(monkeypatch, number, engine):
+    monkeypatch.setattr(engines, "engine", lambda: engine)
     python = (ModelAlone, Cascade)[number]
     made = predictors.make(number, 20, 16)
-    assert type(made) is (python if backend == "numpy" else NativeEnsemble)
+    assert type(made) is (python if engine == "numpy" else NativeEnsemble)
 
 
 def test_python_beside_torch_where_there_is_no_library(monkeypatch, tmp_path):
-    monkeypatch.setattr(backends, "backend", lambda: "torch")
+    monkeypatch.setattr(engines, "engine", lambda: "torch")
     monkeypatch.setenv("NACRITH_NATIVE_LIB", str(tmp_path / "none.so"))
     native.load.cache_clear()
     try:

@@ -188,7 +188,7 @@ def test_a_fork_while_another_thread_uses_the_engine() -> None:
 @needs_library
 @needs_fork
 def test_a_fork_while_another_thread_compresses() -> None:
-    run(FORK_WHILE_IT_COMPRESSES, NACRITH_BACKEND="native")
+    run(FORK_WHILE_IT_COMPRESSES, NACRITH_ENGINE="native")
 
 
 @pytest.mark.skipif(CXX is None, reason="the pool alone is tried by a C++ program, which needs a compiler")

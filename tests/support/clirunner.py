@@ -66,9 +66,9 @@ def engine_settings() -> dict[str, str]:
     """The engine that we ourselves would use. The source tree has no library beside it, and running
     without one is a warning that the tests do not expect."""
     try:
-        return {"NACRITH_BACKEND": "native", "NACRITH_NATIVE_LIB": str(native.load().path.resolve())}
+        return {"NACRITH_ENGINE": "native", "NACRITH_NATIVE_LIB": str(native.load().path.resolve())}
     except ModelError:
-        return {"NACRITH_BACKEND": "numpy"}
+        return {"NACRITH_ENGINE": "numpy"}
 
 
 def nacrith(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **env: str) -> Result:

@@ -138,7 +138,7 @@ def _import_all() -> None:
     import nacrith.cli.models
     import nacrith.cli.prompt
     import nacrith.codec.model_codec
-    import nacrith.models.exact.backends
+    import nacrith.models.exact.engines
     import nacrith.models.sources.safetensors
     import nacrith.models.store.library
     import nacrith.prompt.report  # noqa: F401 - all of them are

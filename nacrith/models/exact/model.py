@@ -8,7 +8,7 @@ import numpy as np
 
 from nacrith.cores import usable_cores
 from nacrith.lazy import lazy
-from nacrith.models.exact import backends, modelfile
+from nacrith.models.exact import engines, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.rope import LOW
@@ -59,8 +59,8 @@ class ExactModel:
         return ByteTokenizer.from_definition(self.file.tokenizer_definition)
 
     @lazy
-    def engine(self) -> backends.Engine:
-        engine = backends.create(self.file, self.threads)
+    def engine(self) -> engines.Engine:
+        engine = engines.create(self.file, self.threads)
         # Stored before the weights go, which the engine holds in its own form: a process may fork in between.
         self.__dict__["engine"] = engine
         self.file = self.file.without_weights()

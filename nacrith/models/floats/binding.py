@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import re
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nacrith import settings
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError, ModelMismatchError
 from nacrith.models import store
@@ -29,13 +29,8 @@ from nacrith.models.store import records
 if TYPE_CHECKING:
     from _typeshed import StrPath
 
-EXACT = "exact"
-
 MAX_THREADS = 1024
 MAX_VERSION = 16  # characters of a package's version that are recorded
-
-DYNAMIC, STATIC = CACHES = ("dynamic", "static")
-"""Caches of keys and values: growing, or allocated for a whole context. Recorded if static."""
 
 
 class BoundModel(LanguageModel, Protocol):
@@ -54,21 +49,22 @@ class BoundModel(LanguageModel, Protocol):
 
 
 @dataclass(frozen=True)
-class Backend:
-    """module: what is imported. packages: by what name they are installed. extra: of ours."""
+class Requirement:
+    """The packages that a floating-point backend needs. module: imported. packages: names under which they
+    are installed. extra: of nacrith, that installs them."""
 
     module: str
     packages: tuple[str, ...]
     extra: str
 
 
-BACKENDS = {
-    "llama.cpp": Backend("llama_cpp", ("llama-cpp-python",), "llama"),
-    "transformers": Backend("transformers", ("torch", "transformers"), "hf"),
+REQUIREMENTS = {
+    "llama.cpp": Requirement("llama_cpp", ("llama-cpp-python",), "llama"),
+    "transformers": Requirement("transformers", ("torch", "transformers"), "hf"),
 }
 
-NAMES = (EXACT, *BACKENDS)
-"""What `load_model(backend=...)` and --backend take."""
+DYNAMIC, STATIC = settings.CACHES
+"""Only a static KV cache is recorded."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +83,13 @@ class Settings:
     @classmethod
     def of_environment(cls, threads: int | None) -> Settings:
         """threads: None for every core."""
-        numbers = {}
-        for name in ("NACRITH_GPU_LAYERS", "NACRITH_LANES"):
-            text = os.environ.get(name) or ""
-            if text and not re.fullmatch(r"\d{1,4}", text):
-                raise ModelError(f"{name}={text}: give a number")
-            numbers[name] = int(text) if text else None
         return cls(
             threads or usable_cores(),
-            os.environ.get("NACRITH_DEVICE") or "",
-            os.environ.get("NACRITH_DTYPE") or "float32",
-            numbers["NACRITH_GPU_LAYERS"],
-            os.environ.get("NACRITH_KV_CACHE") or DYNAMIC,
-            1 if numbers["NACRITH_LANES"] is None else numbers["NACRITH_LANES"],
+            settings.device(),
+            settings.dtype(),
+            settings.gpu_layers(),
+            settings.kv_cache(),
+            settings.lanes(),
         )
 
     @classmethod
@@ -137,7 +127,7 @@ def here(backend: str) -> dict[str, str]:
 @cache
 def build(backend: str) -> Mapping[str, str]:
     """Which build of a backend is installed, told without loading it."""
-    needs = BACKENDS[backend]
+    needs = REQUIREMENTS[backend]
     found = {"backend": backend}
     for package in needs.packages:
         try:
@@ -154,8 +144,8 @@ def _libraries(module: str) -> str:
     of one version differ."""
     spec = importlib.util.find_spec(module)
     folders: list[StrPath] = [Path(p) / "lib" for p in (spec and spec.submodule_search_locations) or ()]
-    if "LLAMA_CPP_LIB_PATH" in os.environ:  # the package's own variable
-        folders = [os.environ["LLAMA_CPP_LIB_PATH"]]
+    if named := settings.llama_cpp_libraries():
+        folders = [named]
     hashes = set()
     for path in (p for folder in folders for p in Path(folder).glob("*") if p.is_file()):
         with path.open("rb") as file:

@@ -16,14 +16,15 @@ from typing import Any
 from nacrith import jsontext
 from nacrith.errors import ModelError
 from nacrith.models.floats import trial
-from nacrith.models.floats.binding import BACKENDS, EXACT, NAMES, BoundModel, Settings, fingerprint, here
+from nacrith.models.floats.binding import REQUIREMENTS, BoundModel, Settings, fingerprint, here
+from nacrith.settings import BACKENDS, EXACT
 
 
 def require(backend: str) -> None:
     """ModelError if there is no such backend or it is not installed."""
-    needs = BACKENDS.get(backend)
+    needs = REQUIREMENTS.get(backend)
     if needs is None:
-        raise ModelError(f"there is no backend {backend!r}; use one of {', '.join(NAMES)}")
+        raise ModelError(f"there is no backend {backend!r}; use one of {', '.join(BACKENDS)}")
     if importlib.util.find_spec(needs.module) is None:
         raise ModelError(
             f'the backend {backend} is not installed; run: pip install "nacrith[{needs.extra}]", or use'

@@ -24,12 +24,13 @@ from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact.torch_engine import find_device
 from nacrith.models.floats import binding, session
-from nacrith.models.floats.binding import CACHES, STATIC
+from nacrith.models.floats.binding import STATIC
 from nacrith.models.floats.session import Plan, SteppingModel
 from nacrith.models.sources.safetensors import start_and_tokenizer
+from nacrith.settings import CACHES, DTYPES
 
 _BATCH = 512
-_DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 _CONTEXT = 2048  # where a model does not say what it was made for
 
 

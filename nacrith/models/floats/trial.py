@@ -23,6 +23,7 @@ from nacrith.errors import ModelError
 from nacrith.models import store
 from nacrith.models.floats.binding import Settings
 from nacrith.models.store import records
+from nacrith.settings import child_environment
 
 PATIENCE = 1800.0  # seconds; a large model takes minutes to read from a slow disk
 
@@ -48,7 +49,7 @@ def check(backend: str, path: Path, settings: Settings, facts: Sequence[object])
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:

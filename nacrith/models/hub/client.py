@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import os
 import re
 import socket
 import time
@@ -25,7 +24,7 @@ from email.message import Message
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from nacrith import jsontext
+from nacrith import jsontext, settings
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models.store.reference import COMMIT, HubFile, Reference
 
@@ -54,25 +53,15 @@ class Revision:
     licence: str
 
 
-def offline() -> str:
-    """The variable that forbids to use the network; "" if none does."""
-    for name in ("NACRITH_OFFLINE", "HF_HUB_OFFLINE"):
-        if os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}:
-            return name
-    return ""
-
-
 class Hub:
     """A hub's endpoint, and the token for it, as the environment has them."""
 
     def __init__(self) -> None:
-        self.endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+        self.endpoint = settings.hub_endpoint(ENDPOINT).rstrip("/")
         parts = urlsplit(self.endpoint)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ModelError(f"HF_ENDPOINT: {self.endpoint!r} is not an address; use {ENDPOINT}")
-        self._token = os.environ.get("HF_TOKEN", "").strip()
-        if not (self._token.isascii() and self._token.isprintable()):
-            raise ModelError("HF_TOKEN: holds characters that no token has; copy it again")
+        self._token = settings.hub_token()
         self._opener = urllib.request.build_opener(_Redirects, _Http, _Https)
 
     def revision(self, repo: str, revision: str) -> Revision:
@@ -326,7 +315,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def require_network(what: str) -> None:
     """ModelMissingError if the environment forbids to use the network."""
-    name = offline()
+    name = settings.offline()
     if name:
         raise ModelMissingError(
             f"{what}: not on this machine, and {name} forbids to fetch it: unset {name} and run the"

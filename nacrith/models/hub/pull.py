@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from nacrith import settings
 from nacrith.errors import ModelError
 from nacrith.models import store
 from nacrith.models.hub import transfer
-from nacrith.models.hub.client import Hub, Revision, offline, require_network
+from nacrith.models.hub.client import Hub, Revision, require_network
 from nacrith.models.store import downloads
 from nacrith.models.store.downloads import Download
 from nacrith.models.store.reference import HubFile, Reference
@@ -57,7 +58,7 @@ def pull(
         cached = store.in_cache(text)
         return store.find(text), not cached
     reference = _reference(text)
-    if reference.pinned or offline():
+    if reference.pinned or settings.offline():
         found = _at_hand(reference, name, keep_source)
         if found is not None:
             return found, False

@@ -6,11 +6,11 @@ a model file there is named NAME-<first 16 hex digits of its fingerprint>.nacm.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from nacrith import settings
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
 from nacrith.models.store.catalogue import CARRIERS, HUB_MODELS, SUFFIX, reference_of
@@ -19,14 +19,7 @@ from nacrith.models.store.reference import Reference
 
 def cache_directory() -> Path:
     """Where the cache is, whether or not the directory exists."""
-    explicit = os.environ.get("NACRITH_MODEL_DIR")
-    if explicit:
-        return Path(explicit)
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no HOME and a user that the system does not know: a place that can hold nothing
-        base = Path(os.devnull)
-    return base / "nacrith" / "models"
+    return settings.model_directory()
 
 
 def cached() -> Iterator[Path]:

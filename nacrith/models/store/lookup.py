@@ -11,6 +11,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from nacrith import settings
 from nacrith.errors import ModelMissingError
 from nacrith.models.exact import modelfile
 from nacrith.models.sources import registry
@@ -94,7 +95,7 @@ def _find_by_fingerprint(fingerprint: bytes) -> Path | None:
     for name, carrier in CARRIERS.items():
         if bytes.fromhex(carrier.fingerprint).startswith(fingerprint):
             return convert_weights(_carried_weights(name))
-    chosen = os.environ.get("NACRITH_MODEL")
+    chosen = settings.model()
     if chosen:
         path = _ready(look_up(chosen))
         if modelfile.fingerprint(path).startswith(fingerprint):
@@ -175,7 +176,7 @@ def find_source_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
     """As `find_source`, for the weights whose hash begins with these bytes. hint: the name that an archive
     gives, which appears in messages only."""
     sources = [d.content for d in downloads.kept(cache_directory()) if d.complete]
-    for name in [*CARRIERS, os.environ.get("NACRITH_MODEL") or ""]:
+    for name in [*CARRIERS, settings.model() or ""]:
         with contextlib.suppress(ModelMissingError):
             sources.append(find_source(name))
     for path in sources:

@@ -12,7 +12,7 @@ import pytest
 from small_models import TINY
 
 from nacrith.lazy import lazy
-from nacrith.models.exact import backends
+from nacrith.models.exact import engines
 from nacrith.models.exact.model import ExactModel
 
 
@@ -70,7 +70,7 @@ def test_a_fork_while_another_thread_makes_engine_and_tokenizer(monkeypatch: pyt
     global _model
     _model = ExactModel(TINY, threads=1)
     inside, release = threading.Event(), threading.Event()
-    real = backends.create
+    real = engines.create
 
     def slow(*args: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
@@ -78,7 +78,7 @@ def test_a_fork_while_another_thread_makes_engine_and_tokenizer(monkeypatch: pyt
             release.wait(30)
         return real(*args)
 
-    monkeypatch.setattr(backends, "create", slow)
+    monkeypatch.setattr(engines, "create", slow)
     thread = threading.Thread(target=lambda: _model.engine)
     thread.start()
     assert inside.wait(30)

@@ -1,4 +1,4 @@
-"""The choice of torch, on machines with and without it; test_native.py has the other two backends."""
+"""The choice of torch, on machines with and without it; test_native.py has the other two engines."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ print("torch" in sys.modules)
 """
 
 
-def load(tmp_path: Path, backend: str, torch: str) -> list[str]:
+def load(tmp_path: Path, engine: str, torch: str) -> list[str]:
     """What LOAD prints where the package torch consists of this source."""
     (tmp_path / "torch.py").write_text(torch)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NACRITH_")}
-    environment |= {"NACRITH_BACKEND": backend, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    environment |= {"NACRITH_ENGINE": engine, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
@@ -51,7 +51,7 @@ def test_a_torch_that_does_not_load_is_an_error_of_ours(tmp_path, kind):
 
 
 def test_asking_for_torch_without_it_is_an_error(monkeypatch):
-    monkeypatch.setenv("NACRITH_BACKEND", "torch")
+    monkeypatch.setenv("NACRITH_ENGINE", "torch")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModelError, match=r'not installed; pip install "nacrith\[torch\]"'):
-        nacrith.backend  # noqa: B018
+        nacrith.engine  # noqa: B018

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from functools import cache
 from typing import Protocol
 
-from nacrith import native
+from nacrith import native, settings
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.protocol import Session
-
-BACKENDS = ("native", "numpy", "torch")
 
 log = logging.getLogger("nacrith")
 
@@ -33,19 +30,19 @@ class Engine(Protocol):
     def session(self, lanes: int, window: int) -> Session: ...
 
 
-def backend() -> str:
-    """ "native", "numpy" or "torch": what exact models run on. NACRITH_BACKEND decides if it is set;
-    otherwise the native engine runs where it is installed. ModelError if what it names is not there."""
+def engine() -> str:
+    """The engine that runs exact models: "native", "numpy" or "torch". NACRITH_ENGINE decides if it is set;
+    otherwise the native engine runs where it is installed. ModelError if the engine named is not there."""
     return _choice()[0]
 
 
 def kernels() -> str | None:
-    """The set of kernels that NACRITH_BACKEND=native:NAME names; None, for the best, if it names none."""
+    """The set of kernels that NACRITH_ENGINE=native:NAME names; None, for the best, if it names none."""
     return _choice()[1]
 
 
 def create(file: ModelFile, threads: int) -> Engine:
-    """The engine that `backend` names, with the weights of a model file."""
+    """The engine that `engine` names, with the weights of a model file."""
     name, kernels = _choice()
     if name == "torch":
         try:
@@ -57,11 +54,8 @@ def create(file: ModelFile, threads: int) -> Engine:
 
 
 def _choice() -> tuple[str, str | None]:
-    """The backend, and the set of kernels if one is named."""
-    asked = os.environ.get("NACRITH_BACKEND") or ""
-    name, colon, kernels = asked.partition(":")
-    if asked and (name not in BACKENDS or (colon and name != "native")):
-        raise ModelError(f"NACRITH_BACKEND={asked}: there is no such backend; use native, numpy or torch")
+    """The engine, and the set of kernels if one is named."""
+    name, kernels = settings.engine()
     if name == "torch" and importlib.util.find_spec("torch") is None:
         raise _no_torch("it is not installed")
     if name in ("numpy", "torch"):
@@ -69,20 +63,20 @@ def _choice() -> tuple[str, str | None]:
     try:
         there = native.load().kernels()
     except ModelError as error:
-        if asked:
+        if name == "native":
             raise
         _warn_once(str(error))
         return "numpy", None
-    if colon and kernels not in there:
+    if kernels is not None and kernels not in there:
         raise ModelError(
-            f"NACRITH_BACKEND={asked}: there are no such kernels for this processor;"
+            f"NACRITH_ENGINE=native:{kernels}: there are no such kernels for this processor;"
             f" use {' or '.join(f'native:{k}' for k in there)}"
         )
-    return "native", kernels or None
+    return "native", kernels
 
 
 def _no_torch(why: str) -> ModelError:
-    return ModelError(f'NACRITH_BACKEND=torch: torch cannot be used: {why}; pip install "nacrith[torch]"')
+    return ModelError(f'NACRITH_ENGINE=torch: torch cannot be used: {why}; pip install "nacrith[torch]"')
 
 
 @cache
