@@ -66,15 +66,16 @@ def info(source: Data | Path | BinaryIO) -> list[StreamInfo]:
     source: the archive's bytes (any buffer), its path, or a binary file.
     """
     from nacrith.archive import scan
+    from nacrith.fallback import CODECS
 
     if isinstance(source, str | os.PathLike):
         with builtins.open(source, "rb") as file:
-            return scan(file)
+            return scan(file, CODECS.names)
     try:
         view = memoryview(source)  # type: ignore[arg-type]
     except TypeError:
-        return scan(source)  # type: ignore[arg-type]
-    return scan(io.BytesIO(view.tobytes()))
+        return scan(source, CODECS.names)  # type: ignore[arg-type]
+    return scan(io.BytesIO(view.tobytes()), CODECS.names)
 
 
 @overload

@@ -17,6 +17,7 @@ from nacrith.archive.scan import SHORT_CHECK, Walker
 from nacrith.archive.wire import Readable, Source, Writable
 from nacrith.codec import levels
 from nacrith.errors import NacrithError, TruncatedError
+from nacrith.fallback import CODECS
 from nacrith.stateful import Stateful
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def archive_writer(
     return functools.partial(
         ArchiveWriter,
         codec=codec,
+        fallback=CODECS,
         block_bytes=levels.block_bytes(chosen),
         threads=threads or usable_cores(),
     )
@@ -78,7 +80,7 @@ def read_archive(
     """A reader of `file` that finds its model by itself where `model` is None."""
     _check_threads(threads)
     find = functools.partial(loaded.for_decoding, model=model, threads=threads)
-    return ArchiveReader(file, find, max_size=max_size, keep=keep)
+    return ArchiveReader(file, find, CODECS, max_size=max_size, keep=keep)
 
 
 class _Sink:
@@ -195,9 +197,9 @@ class Decompressor(Stateful):
         _check_threads(threads)
         self._feed = _Feed()
         find = functools.partial(loaded.for_decoding, model=model, threads=threads)
-        self._pieces = iter(ArchiveReader(self._feed, find, max_size=max_size, streams=1))
+        self._pieces = iter(ArchiveReader(self._feed, find, CODECS, max_size=max_size, streams=1))
         self._ahead = Source(_Ahead(self._feed))
-        self._walker: Walker | None = Walker(self._ahead, streams=1)  # None once it has seen all it can
+        self._walker: Walker | None = Walker(self._ahead, CODECS.names, 1)  # None once it has seen all it can
         self._next = 0  # where the record begins that it sees next
         self._wanted = 0  # so many bytes must have come before it can see more
         self._content = bytearray()  # decoded, not handed out yet

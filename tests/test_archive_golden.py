@@ -20,6 +20,7 @@ from archive_fakes import never
 
 from nacrith import errors
 from nacrith.archive import ArchiveReader, scan
+from nacrith.fallback import CODECS
 
 GOLDEN = Path(__file__).resolve().parent.parent / "formats" / "golden"
 ENTRIES: list[dict[str, Any]] = json.loads((GOLDEN / "manifest.json").read_text("utf-8"))
@@ -50,12 +51,12 @@ def test_the_manifest_lists_every_file() -> None:
 @pytest.mark.parametrize("entry", GOOD, ids=name)
 def test_good(entry: dict[str, Any]) -> None:
     archive = (GOLDEN / entry["file"]).read_bytes()
-    reader = ArchiveReader(io.BytesIO(archive), never)
+    reader = ArchiveReader(io.BytesIO(archive), never, CODECS)
     content = b"".join(reader)
     check(entry, content)
     assert reader.size == len(content)
     assert reader.read_range(0, len(content)) == content
-    assert sum(info.content_size for info in scan(io.BytesIO(archive))) == len(content)
+    assert sum(info.content_size for info in scan(io.BytesIO(archive), CODECS.names)) == len(content)
 
 
 @pytest.mark.parametrize("entry", GOOD, ids=name)
@@ -67,7 +68,7 @@ def test_good_by_the_plain_reader(entry: dict[str, Any]) -> None:
 def test_refused(entry: dict[str, Any]) -> None:
     archive = (GOLDEN / entry["file"]).read_bytes()
     with pytest.raises(errors.NacrithError) as caught:
-        list(ArchiveReader(io.BytesIO(archive), never))
+        list(ArchiveReader(io.BytesIO(archive), never, CODECS))
     assert type(caught.value) is getattr(errors, entry["error"])
 
 

@@ -16,6 +16,7 @@ from nacrith.archive import ArchiveWriter
 from nacrith.codec.levels import block_bytes
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
+from nacrith.fallback import CODECS
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
@@ -143,7 +144,7 @@ def test_backends_side_by_side(
     model = nacrith.load_model(str(MODEL))
     for row, params in zip(rows, (CodingParams(512), CodingParams(512, 1, 12)), strict=True):
         alone = io.BytesIO()
-        with ArchiveWriter(alone, ModelCodec(model, params), block_bytes=block_bytes(1)) as writer:
+        with ArchiveWriter(alone, ModelCodec(model, params), CODECS, block_bytes=block_bytes(1)) as writer:
             writer.write(PROSE)
         assert row["bytes"] == len(alone.getvalue())
     assert rows[0]["encode_tokens"] == rows[1]["decode_tokens"]

@@ -1,13 +1,14 @@
-"""The seam between the container and the language model.
+"""The protocols between the container and the codecs.
 
-The archive layer cuts content into blocks and stores them; it knows no model. What turns a block of
-text into a payload and back is a `BlockCodec`; `nacrith.codec` provides the real one, and a reader
-is given a function that finds the codec for the `CodecId` that a header names.
+The archive layer cuts content into blocks and stores them; it knows neither models nor compression
+libraries. A `BlockCodec` turns a block of text into a payload and back with a language model; `nacrith.codec`
+provides the real one, and a reader is given a function that finds the codec for the `CodecId` in a header.
+`FallbackCodecs` codes every other block; `nacrith.fallback` provides it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,4 +57,46 @@ class BlockCodec(Protocol):
     def verify_source(self) -> None:
         """NacrithError if what it codes with has changed since it was loaded, so that nobody may be able to
         decode what it encoded. To be asked before anything is removed or replaced."""
+        ...
+
+
+@dataclass(frozen=True)
+class FallbackBlock:
+    """A block that a fallback codec has coded.
+
+    kind: the block kind of the codec. tried: what has been tried on the content, for
+    `FallbackCodecs.encode` to read.
+    """
+
+    kind: int
+    payload: bytes
+    tried: frozenset[object] = frozenset()
+
+
+class FallbackCodecs(Protocol):
+    """Codes blocks without a model."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Name of every block kind that it decodes, by the kind. Never empty: 0 (raw) is always there."""
+        ...
+
+    def encode(
+        self,
+        data: bytes,
+        *,
+        text: bool = False,
+        quick: bool = False,
+        threads: int = 1,
+        made: FallbackBlock | None = None,
+    ) -> FallbackBlock:
+        """The smallest coding of `data`, never longer than `data`.
+
+        text: `data` is text. quick: save time, since the model has coded `data` too. made: an earlier result
+        for the same data: the result again unless something that was not tried then is smaller.
+        """
+        ...
+
+    def decode(self, kind: int, payload: bytes, size: int) -> bytes:
+        """The `size` bytes of content that `payload` stands for, else CorruptError. `kind` is in `names`."""
         ...

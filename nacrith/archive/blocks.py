@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.blockcodec import BlockCodec, CodecId, FallbackCodecs, Progress
 from nacrith.archive.records import Block, ShortHead
 from nacrith.archive.scan import SHORT_CHECK
 from nacrith.archive.wire import MODEL, Source, u32
@@ -67,8 +67,11 @@ class BlockDecoder:
     keep: bytes of decoded blocks that are kept. progress: told of content bytes that are decoded.
     """
 
-    def __init__(self, source: Source, keep: int, progress: Progress | None) -> None:
+    def __init__(
+        self, source: Source, fallback: FallbackCodecs, keep: int, progress: Progress | None
+    ) -> None:
         self._source = source
+        self._fallback = fallback
         self._recent = _Recent(keep)
         self._progress = progress
 
@@ -97,7 +100,7 @@ class BlockDecoder:
             codec = find_codec(head.codec)
             (content,) = codec.decode([(payload, head.content_size)], self._progress)
             return content
-        content = _decode_plain(head.kind, payload, head.content_size)
+        content = self._fallback.decode(head.kind, payload, head.content_size)
         self._tell(len(content))
         return content
 
@@ -138,7 +141,7 @@ class BlockDecoder:
                 else:
                     job.payload = self._source.read(block.payload_size, "the payload of a block")
                     if crc32(job.payload) != block.payload_crc:
-                        job.content = _damage(job, "its payload is damaged (checksum mismatch)")
+                        job.content = self._damage(job, "its payload is damaged (checksum mismatch)")
             except TruncatedError as error:
                 job.content = error
             yield job
@@ -150,14 +153,14 @@ class BlockDecoder:
         if job.block.kind != MODEL:
             assert job.payload is not None
             try:
-                content = _decode_plain(job.block.kind, job.payload, job.block.content_size)
+                content = self._fallback.decode(job.block.kind, job.payload, job.block.content_size)
             except CorruptError as error:
-                job.content = _damage(job, str(error))
+                job.content = self._damage(job, str(error))
             else:
                 self._tell(len(content))
                 self._settle(job, content)
         elif codec is None:
-            job.content = _damage(job, "its stream has no codec")
+            job.content = self._damage(job, "its stream has no codec")
         else:
             batch = [job for job in begun if job.content is None and job.block.kind == MODEL]
             while len(batch) < codec.lanes and (more := next(jobs, None)) is not None:
@@ -173,7 +176,7 @@ class BlockDecoder:
             contents = codec.decode(coded, self._progress)
         except CorruptError as error:
             if len(batch) == 1:
-                batch[0].content = _damage(batch[0], str(error))
+                batch[0].content = self._damage(batch[0], str(error))
                 return
             for job in batch:
                 self._decode_batch([job], codec)
@@ -185,21 +188,12 @@ class BlockDecoder:
         """Verify what was decoded, and keep it."""
         job.payload = None
         if len(content) != job.block.content_size or crc32(content) != job.block.content_crc:
-            job.content = _damage(job, "it does not decode to what its check says")
+            job.content = self._damage(job, "it does not decode to what its check says")
         else:
             job.content = content
             self._recent.put(job.key, content)
 
-
-def _damage(job: _Job, why: str) -> CorruptError:
-    block = job.block
-    return CorruptError(
-        f"content offset {job.at}: {block.kind_name} block of {block.content_size} bytes: {why}"
-    )
-
-
-def _decode_plain(kind: int, payload: bytes, size: int) -> bytes:
-    # Here, for the libraries take a while to import, and `info` and `--help` need none of them.
-    from nacrith.archive import fallback
-
-    return fallback.decode(kind, payload, size)
+    def _damage(self, job: _Job, why: str) -> CorruptError:
+        block = job.block
+        name = "model" if block.kind == MODEL else self._fallback.names[block.kind]
+        return CorruptError(f"content offset {job.at}: {name} block of {block.content_size} bytes: {why}")

@@ -14,7 +14,7 @@ from itertools import islice
 
 from nacrith.archive.records import End, GroupHead, Metadata, ShortHead, parse_end
 from nacrith.archive.records import parse_full_header as parse_header
-from nacrith.archive.scan import SHORT_CHECK, walk
+from nacrith.archive.scan import SHORT_CHECK, Kinds, walk
 from nacrith.archive.wire import END_MAGIC, END_MAX, TAG_END, TRAILER_SIZE, Source, read_magic
 from nacrith.errors import NacrithError
 
@@ -81,11 +81,11 @@ class Layout:
             at += 1
 
 
-def find_layout(source: Source) -> Layout:
+def find_layout(source: Source, fallback_kinds: Kinds) -> Layout:
     """By the index if there is a good one, else by the groups. Leaves `source` where it was."""
     before = source.offset
     try:
-        return layout_by_index(source) or _layout_by_groups(source)
+        return layout_by_index(source) or _layout_by_groups(source, fallback_kinds)
     finally:
         source.seek(before)
 
@@ -116,11 +116,11 @@ def layout_by_index(source: Source) -> Layout | None:
     return layout
 
 
-def _layout_by_groups(source: Source) -> Layout:
+def _layout_by_groups(source: Source, fallback_kinds: Kinds) -> Layout:
     source.seek(0)
     layout = Layout()
     first_group = 0
-    for offset, record in walk(source):
+    for offset, record in walk(source, fallback_kinds):
         if isinstance(record, ShortHead):
             layout.add(record.content_size, offset, short=True)
             source.skip(record.payload_size + SHORT_CHECK, "the payload of a short stream")

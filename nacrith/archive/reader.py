@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nacrith.archive.blockcodec import BlockCodec, Progress
+from nacrith.archive.blockcodec import BlockCodec, FallbackCodecs, Progress
 from nacrith.archive.blocks import BlockDecoder, FindCodec
 from nacrith.archive.layout import Extent, Layout, find_layout, layout_by_index
 from nacrith.archive.records import Block, GroupHead, Metadata, ShortHead, parse_group
@@ -58,6 +58,7 @@ class ArchiveReader(Stateful):
 
     find_codec: called for the codec of model-coded blocks, when the first is met and before it or
         anything behind it is handed out.
+    fallback: decodes the other blocks.
     max_size: iterating raises NacrithError before more content than this is decoded.
     damaged: by default damage raises. If given, it is called for each damaged stretch, in order,
         which is then left out; all that can be verified is still handed out.
@@ -72,6 +73,7 @@ class ArchiveReader(Stateful):
         self,
         fileobj: Readable,
         find_codec: FindCodec,
+        fallback: FallbackCodecs,
         *,
         max_size: int | None = None,
         damaged: Callable[[Damage], None] | None = None,
@@ -81,7 +83,8 @@ class ArchiveReader(Stateful):
     ) -> None:
         self._source = Source(fileobj)
         self._codec = lru_cache(_MANY_CODECS)(find_codec)
-        self._blocks = BlockDecoder(self._source, keep, progress)
+        self._kinds = fallback.names
+        self._blocks = BlockDecoder(self._source, fallback, keep, progress)
         self._max_size = max_size
         self._damaged = damaged
         self._streams = streams
@@ -102,7 +105,7 @@ class ArchiveReader(Stateful):
         digest = hashlib.blake2b(digest_size=HASH_SIZE)
         codec: BlockCodec | None = None
         try:
-            for start, record in walk(self._source, self._streams):
+            for start, record in walk(self._source, self._kinds, self._streams):
                 if isinstance(record, Metadata):
                     digest = hashlib.blake2b(digest_size=HASH_SIZE)
                     codec = None
@@ -186,7 +189,7 @@ class ArchiveReader(Stateful):
         if not self._source.seekable:
             raise io.UnsupportedOperation("the archive's file cannot seek")
         if self._known_layout is None:
-            self._known_layout = find_layout(self._source)
+            self._known_layout = find_layout(self._source, self._kinds)
         return self._known_layout
 
     def _range(self, low: int, high: int) -> Iterator[bytes]:
@@ -203,17 +206,18 @@ class ArchiveReader(Stateful):
                 yield kept[low:high]
                 return
             read_magic(source, first=True)
-            for piece in self._short(parse_short(source), extent.content_offset, extent.offset):
+            head = parse_short(source, self._kinds)
+            for piece in self._short(head, extent.content_offset, extent.offset):
                 yield piece[low:high]
             return
-        head = self._head_at(extent.offset)
-        if head.content_size != extent.content_size:
+        group = self._head_at(extent.offset)
+        if group.content_size != extent.content_size:
             raise CorruptError(f"byte {extent.offset}: the index does not agree with the group")
-        skipped, blocks = _overlapping(head, low, high)
+        skipped, blocks = _overlapping(group, low, high)
         codec: BlockCodec | None = None
         if any(block.kind == MODEL for _, block in blocks):
             codec = self._codec_of(extent)
-        source.seek(extent.offset + head.size + skipped)
+        source.seek(extent.offset + group.size + skipped)
         for at, piece in self._verified(blocks, extent.content_offset, codec):
             start = at - extent.content_offset
             yield piece[max(0, low - start) : high - start]
@@ -243,7 +247,7 @@ class ArchiveReader(Stateful):
         tag = self._source.byte("a group head")
         if tag not in (TAG_GROUP, TAG_CODEC_GROUP):
             raise CorruptError(f"byte {offset}: the index points to what is no group")
-        return parse_group(self._source, tag)
+        return parse_group(self._source, tag, self._kinds)
 
     def _codec_of(self, extent: Extent) -> BlockCodec | None:
         if extent.codec_offset is None:

@@ -7,7 +7,7 @@ anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -24,7 +24,6 @@ from nacrith.archive.wire import (
     KEY_MODE,
     KEY_MTIME,
     KEY_NAME,
-    KIND_NAMES,
     MAX_GROUPS,
     METADATA_MAX,
     MODEL,
@@ -41,11 +40,11 @@ from nacrith.archive.wire import (
     TRAILER_SIZE,
     Fields,
     Source,
-    put_varint,
-    read_varint,
+    bounded_varint,
     u32,
 )
 from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.varint import put_varint
 
 MTIMES = range(-(1 << 63), 1 << 63)
 """Times that a stream can state, in nanoseconds since 1970: until the year 2262."""
@@ -129,10 +128,6 @@ class Block:
     payload_size: int
     payload_crc: int
     content_crc: int
-
-    @property
-    def kind_name(self) -> str:
-        return KIND_NAMES[self.kind]
 
     def pack(self) -> bytes:
         head = bytes([self.kind]) + put_varint(self.content_size)
@@ -244,7 +239,7 @@ def full_header(metadata: bytes) -> bytes:
 def _checked_body(source: Source, head: bytes, bound: int, what: str) -> tuple[bytes, bytes]:
     """Length, body and CRC-32 that follow `head`; returns the body and all but the CRC."""
     where = f"byte {source.offset - len(head)}: {what}"
-    size = read_varint(lambda: source.byte(what), bound, f"{where} length")
+    size = bounded_varint(lambda: source.byte(what), bound, f"{where} length")
     body = source.read(size, what)
     raw = head + put_varint(size) + body
     if source.read(4, what) != u32(crc32(raw)):
@@ -260,8 +255,11 @@ def parse_full_header(source: Source) -> Metadata:
     return Metadata.parse(body, where)
 
 
-def parse_short_head(source: Source) -> ShortHead:
-    """What follows the magic of a short stream, up to the payload. Not yet checked."""
+def parse_short_head(source: Source, fallback_kinds: Container[int]) -> ShortHead:
+    """What follows the magic of a short stream, up to the payload. Not yet checked.
+
+    fallback_kinds: block kinds that are known besides the model's.
+    """
     what = "the header of a short stream"
     where = f"byte {source.offset}: {what}"
     packed = source.byte(what)
@@ -278,22 +276,22 @@ def parse_short_head(source: Source) -> ShortHead:
         params = source.read(params_size, what)
         raw += prefix + params
         codec = CodecId(prefix, params, "")
-    elif kind >= len(KIND_NAMES) or params_size:
+    elif kind not in fallback_kinds or params_size:
         raise UnsupportedFormatError(
             f"{where}: kind byte {packed:#04x} is not known to this version;"
             " the archive is damaged or a newer nacrith is needed"
         )
-    content_size = read_varint(lambda: source.byte(what), SHORT_MAX, f"{where}: content length")
+    content_size = bounded_varint(lambda: source.byte(what), SHORT_MAX, f"{where}: content length")
     raw += put_varint(content_size)
     payload_size = content_size
     if kind != RAW:
-        payload_size = read_varint(lambda: source.byte(what), content_size, f"{where}: payload length")
+        payload_size = bounded_varint(lambda: source.byte(what), content_size, f"{where}: payload length")
         raw += put_varint(payload_size)
     return ShortHead(kind, codec, content_size, payload_size, raw)
 
 
-def parse_group(source: Source, tag: int) -> GroupHead:
-    """The head of a group, whose tag has been read."""
+def parse_group(source: Source, tag: int, fallback_kinds: Container[int]) -> GroupHead:
+    """The head of a group, whose tag has been read. fallback_kinds: as above."""
     start = source.offset - 1
     where = f"byte {start}: group head"
     body, _ = _checked_body(source, bytes([tag]), GROUP_HEAD_MAX, "group head")
@@ -309,7 +307,7 @@ def parse_group(source: Source, tag: int) -> GroupHead:
     blocks: list[Block] = []
     while fields.left:
         kind = fields.byte("block kind")
-        if kind >= len(KIND_NAMES):
+        if kind != MODEL and kind not in fallback_kinds:
             raise UnsupportedFormatError(
                 f"{where}: block kind {kind} is unknown to this version; a newer nacrith is needed"
             )

@@ -7,7 +7,7 @@ come. Nothing here grows with the number of streams or of groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,7 +26,6 @@ from nacrith.archive.records import (
 )
 from nacrith.archive.wire import (
     FULL_VERSION,
-    KIND_NAMES,
     MAX_GROUPS,
     MODEL,
     TAG_CODEC_GROUP,
@@ -45,10 +44,13 @@ SHORT_CHECK = 4  # bytes behind the payload of a short stream
 
 _NONE = Metadata()
 
+Kinds = Mapping[int, str]
+"""Names of block kinds."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockInfo:
-    """kind: one of raw, model, zstd, lzma, brotli, ppmd, bzip2. Sizes in bytes."""
+    """kind: "model" or the name of a fallback codec, such as raw, zstd, lzma. Sizes in bytes."""
 
     kind: str
     content_size: int
@@ -79,12 +81,14 @@ class Walker:
     """Goes over the records of an archive, holding little of what it has seen.
 
     Whoever is given a ShortHead (or GroupHead) must have moved the source over the payload and its
-    check (or all payloads) before asking for more. streams: how many to visit; None for all, and
-    then bytes behind the last are an error.
+    check (or all payloads) before asking for more. fallback_kinds: names of the block kinds that are known
+    besides the model's. streams: how many to visit; None for all, and then bytes behind the last are an
+    error.
     """
 
-    def __init__(self, source: Source, streams: int | None = None) -> None:
+    def __init__(self, source: Source, fallback_kinds: Kinds, streams: int | None = None) -> None:
         self._source = source
+        self._fallback_kinds = fallback_kinds
         self._streams = streams
         self._count = 0  # streams begun
         self._index: bytearray | None = None  # of the groups so far; None between two streams
@@ -107,7 +111,7 @@ class Walker:
             record = parse_full_header(self._source)
             self._index, self._groups, self._codec_group = bytearray(), 0, 0
         else:
-            record = parse_short_head(self._source)
+            record = parse_short_head(self._source, self._fallback_kinds)
         self._count += 1
         return start, record
 
@@ -121,7 +125,7 @@ class Walker:
             return end
         if tag not in (TAG_GROUP, TAG_CODEC_GROUP):
             raise CorruptError(f"byte {start}: {tag:#04x} begins no record; the archive is damaged")
-        head = parse_group(self._source, tag)
+        head = parse_group(self._source, tag, self._fallback_kinds)
         if self._groups >= MAX_GROUPS:
             raise CorruptError(f"byte {start}: the stream has too many groups")
         if head.codec is not None:
@@ -135,52 +139,54 @@ class Walker:
         return head
 
 
-def walk(source: Source, streams: int | None = None) -> Iterator[tuple[int, Record]]:
+def walk(source: Source, fallback_kinds: Kinds, streams: int | None = None) -> Iterator[tuple[int, Record]]:
     """What `Walker` gives, one after another."""
-    walker = Walker(source, streams)
+    walker = Walker(source, fallback_kinds, streams)
     while (found := walker.next()) is not None:
         yield found
 
 
 @lru_cache(1 << 12)  # an archive of millions of blocks has few kinds of them: each is held once
-def _block_info(kind: int, content_size: int, payload_size: int) -> BlockInfo:
-    return BlockInfo(KIND_NAMES[kind], content_size, payload_size)
+def _block_info(kind: str, content_size: int, payload_size: int) -> BlockInfo:
+    return BlockInfo(kind, content_size, payload_size)
 
 
-def _infos(blocks: Iterable[Block | ShortHead]) -> list[BlockInfo]:
-    return [_block_info(block.kind, block.content_size, block.payload_size) for block in blocks]
+def _infos(blocks: Iterable[Block | ShortHead], kinds: Kinds) -> list[BlockInfo]:
+    return [_block_info(kinds[block.kind], block.content_size, block.payload_size) for block in blocks]
 
 
-def scan(fileobj: Readable, streams: int | None = None) -> list[StreamInfo]:
+def scan(fileobj: Readable, fallback_kinds: Kinds, streams: int | None = None) -> list[StreamInfo]:
     """What each stream of an archive is made of, from where `fileobj` stands.
 
     Checks the structure and the checksums of all records, not the payloads, which a seekable file
-    need not even read. Raises the errors that reading would. streams: how many to visit at most,
-    None for all; `offset + size` of the last is where it ends.
+    need not even read. Raises the errors that reading would. fallback_kinds: names of the block kinds that
+    are known besides the model's. streams: how many to visit at most, None for all; `offset + size` of the
+    last is where it ends.
     """
-    return list(each_stream(fileobj, streams))
+    return list(each_stream(fileobj, fallback_kinds, streams))
 
 
-def each_stream(fileobj: Readable, streams: int | None = None) -> Iterator[StreamInfo]:
+def each_stream(fileobj: Readable, fallback_kinds: Kinds, streams: int | None = None) -> Iterator[StreamInfo]:
     """As `scan`, one stream at a time: an archive may hold millions."""
     source = Source(fileobj)
+    names = {**fallback_kinds, MODEL: "model"}
     start, metadata = 0, _NONE
     content_size = 0
     codec: CodecId | None = None
     blocks: list[BlockInfo] = []
-    for offset, record in walk(source, streams):
+    for offset, record in walk(source, fallback_kinds, streams):
         if isinstance(record, ShortHead):
             source.skip(record.payload_size + SHORT_CHECK, "the payload of a short stream")
             yield StreamInfo(
                 "short", 1, offset, source.offset - offset, record.content_size,
-                record.codec, _NONE, None, _infos([record]),
+                record.codec, _NONE, None, _infos([record], names),
             )  # fmt: skip
         elif isinstance(record, Metadata):
             start, metadata, codec, blocks, content_size = offset, record, None, [], 0
         elif isinstance(record, GroupHead):
             codec = record.codec or codec
             content_size += record.content_size
-            blocks += _infos(record.blocks)
+            blocks += _infos(record.blocks, names)
             source.skip(record.payload_size, "the payloads of a group")
         else:
             yield StreamInfo(

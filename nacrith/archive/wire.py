@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from nacrith.errors import CorruptError, NacrithError, TruncatedError, UnsupportedFormatError
+from nacrith.varint import put_varint, read_varint
 
 FULL_MAGIC = b"\x8eNAC"
 FULL_VERSION = 1
@@ -18,8 +19,7 @@ SHORT_MAGIC = b"\x8es"
 END_MAGIC = b"Z\x8e"
 TAG_GROUP, TAG_CODEC_GROUP, TAG_END = 0x47, 0x43, 0x45  # "G", "C", "E"
 
-RAW, MODEL, ZSTD, LZMA, BROTLI, PPMD, BZIP2 = range(7)
-KIND_NAMES = ("raw", "model", "zstd", "lzma", "brotli", "ppmd", "bzip2")
+RAW, MODEL = 0, 1  # block kinds with a layout of their own; the fallback codecs have the others
 
 SUPER_BLOCK = 1 << 24  # content bytes of a group, all but the last of a stream; also their bound
 SHORT_MAX = 1 << 18  # content bytes of a short stream
@@ -33,6 +33,7 @@ PARAMS_MAX = 255
 MODEL_NAME_MAX = 64
 FILE_NAME_MAX = 1024
 HASH_SIZE = 16
+VARINT_MAX = 9  # bytes: 63 bits
 TRAILER_SIZE = 10  # crc32, u32 length, END_MAGIC
 
 KEY_NAME, KEY_MTIME, KEY_MODE = 2, 4, 6  # even: a reader that does not know the key skips it
@@ -48,16 +49,6 @@ class Writable(Protocol):
     """What a writer asks of a file object."""
 
     def write(self, data: bytes, /) -> int | None: ...
-
-
-def put_varint(value: int) -> bytes:
-    """Unsigned LEB128: 7 bits a byte, lowest first, high bit set on all but the last byte."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def u32(value: int) -> bytes:
@@ -87,21 +78,16 @@ class Fields:
         return int.from_bytes(self.take(4, what), "little")
 
     def varint(self, bound: int, what: str) -> int:
-        return read_varint(lambda: self.byte(what), bound, f"{self._where}: {what}")
+        return bounded_varint(lambda: self.byte(what), bound, f"{self._where}: {what}")
 
 
-def read_varint(next_byte: Callable[[], int], bound: int, what: str) -> int:
-    """A varint in its shortest form and not above `bound`, else CorruptError."""
-    value = shift = 0
-    while True:
-        byte = next_byte()
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            break
-        shift += 7
-        if shift > 56:
-            raise CorruptError(f"{what} is longer than 9 bytes")
-    if value > bound or (byte == 0 and shift):
+def bounded_varint(next_byte: Callable[[], int], bound: int, what: str) -> int:
+    """The next varint. CorruptError unless it is in its shortest form and at most `bound`."""
+    try:
+        value, length = read_varint(iter(next_byte, None), VARINT_MAX)
+    except ValueError:
+        raise CorruptError(f"{what} is longer than {VARINT_MAX} bytes") from None
+    if value > bound or length > len(put_varint(value)):
         raise CorruptError(f"{what} is {value}, out of its bounds (at most {bound})")
     return value
 

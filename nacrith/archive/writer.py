@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.blockcodec import BlockCodec, CodecId, FallbackCodecs, Progress
 from nacrith.archive.records import (
     Block,
     End,
@@ -49,6 +49,7 @@ class ArchiveWriter(Stateful):
     """Writes one stream to `fileobj`, which stays open.
 
     codec: codes blocks of text with a model; None for the fallback codecs alone.
+    fallback: codes all other blocks.
     block_bytes: target length of model blocks, given the text of a super-block.
     metadata: written where it does not make a small archive larger than content + 64 bytes.
     progress: told of content bytes that are done.
@@ -62,6 +63,7 @@ class ArchiveWriter(Stateful):
         self,
         fileobj: Writable,
         codec: BlockCodec | None,
+        fallback: FallbackCodecs,
         *,
         block_bytes: Callable[[bytes], int],
         metadata: Metadata | None = None,
@@ -71,6 +73,7 @@ class ArchiveWriter(Stateful):
         self._file = fileobj
         self._threads = threads
         self._codec = codec
+        self._fallback = fallback
         self._codec_id: CodecId | None = None
         if codec is not None:
             self._codec_id = codec.id
@@ -143,6 +146,7 @@ class ArchiveWriter(Stateful):
             coded = encode_super_block(
                 data,
                 self._codec,
+                self._fallback,
                 self._block_bytes,
                 lambda blocks: self._cost(blocks, alone),
                 self._progress,
