@@ -1,4 +1,4 @@
-"""How one super-block of content becomes the blocks of a group: all decisions of the encoder.
+"""Encodes one super-block of content as the blocks of a group. All decisions of the encoder are here.
 
 Three plans are made and the cheapest is taken: model blocks for the text and fallback codecs for
 the rest; one fallback block per segment; one fallback block for everything. So neither the model nor
@@ -17,7 +17,7 @@ from nacrith.archive.blockcodec import BlockCodec, FallbackBlock, FallbackCodecs
 from nacrith.archive.records import Block
 from nacrith.archive.wire import MODEL, RAW
 
-MIN_TARGET = 1024  # least target length of a model block
+MIN_TARGET = 1024  # minimum of the target length of a model block
 BLOCK_COST = 15  # bytes that an entry of a group head takes
 
 Coded = tuple[Block, bytes]
@@ -31,7 +31,7 @@ Encode = Callable[..., FallbackBlock]
 
 
 class _Part(NamedTuple):
-    """A segment of the content. made: what the fallback codecs make of it. plain: that as a block."""
+    """A segment of the content. made: its coding by the fallback codecs. plain: the block made of that."""
 
     content: bytes
     text: bool
@@ -48,7 +48,7 @@ def encode_super_block(
     progress: Progress | None = None,
     threads: int = 1,
 ) -> list[Coded]:
-    """The blocks of `data` (1 byte to 16 MiB). `progress` receives each of its bytes once."""
+    """Encode `data`, 1 byte to 16 MiB. The numbers given to `progress` add up to its length."""
     encode = partial(fallback.encode, threads=threads)
     segments = segment.segment(data)
     parts = [_part(data[start:end], text, encode) for start, end, text in segments]
@@ -61,11 +61,11 @@ def encode_super_block(
         if any(cuts):
             plans.append(_with_model(parts, cuts, codec, encode, told))
     told(len(data) - told.total)
-    return min(plans, key=cost)  # the first of equals
+    return min(plans, key=cost)  # the first one of those that cost the same
 
 
 class _Told:
-    """Passes progress on and adds it up, so that a super-block ends at its exact length."""
+    """Passes progress on and sums it, so that the rest of a super-block can be reported at its end."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -97,7 +97,7 @@ def _worth_a_model(part: _Part) -> bool:
 
 
 def _model_blocks(parts: list[_Part], block_bytes: Callable[[bytes], int]) -> list[list[bytes]]:
-    """The contents of the model blocks of each segment; none for a segment that the model is not tried on."""
+    """Cut each segment into the contents of its model blocks; there are none if the model is not tried."""
     tried = [_worth_a_model(part) for part in parts]
     text = b"".join(part.content for part, yes in zip(parts, tried, strict=True) if yes)
     target = max(MIN_TARGET, block_bytes(text)) if text else MIN_TARGET
@@ -107,7 +107,7 @@ def _model_blocks(parts: list[_Part], block_bytes: Callable[[bytes], int]) -> li
 def _with_model(
     parts: list[_Part], cuts: list[list[bytes]], codec: BlockCodec, encode: Encode, told: Progress
 ) -> list[Coded]:
-    """Each segment as model blocks, or as its one fallback block where that is smaller."""
+    """Code each segment as model blocks, or as one fallback block if that is smaller."""
     contents = [content for blocks in cuts for content in blocks]
     made = codec.encode(contents, told)
     if len(made) != len(contents):
@@ -123,7 +123,7 @@ def _with_model(
 
 
 def _model_or_less(content: bytes, payload: bytes, encode: Encode, earlier: FallbackBlock | None) -> Coded:
-    """The model's payload, unless a fallback codec makes a smaller one of this block."""
+    """Return a block with the model's payload, or a fallback block if that is not larger."""
     plain = encode(content, text=True, quick=True, made=earlier)
     if len(plain.payload) <= len(payload) or len(payload) >= len(content):
         return _block(plain.kind, content, plain.payload)

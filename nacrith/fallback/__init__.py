@@ -1,8 +1,8 @@
 """The codecs for content that is not text, or that the model cannot compress better.
 
-One file per codec; `CODECS` is the registry of all of them, which the API and the command line hand to the
-archive layer. That layer knows only its protocol (`nacrith.archive.blockcodec.FallbackCodecs`). Importing
-this package imports no compression library: each codec imports its own when it first codes.
+There is one file per codec. `CODECS` is their registry; the API and the command line pass it to the archive
+layer, which knows only a protocol (`nacrith.archive.blockcodec.FallbackCodecs`). Importing this package
+imports no compression library: each codec imports its library when it is first used.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ CODECS = Registry(
     Zstd(),
     Bzip2(),
 )
-"""In order of preference: of two codecs whose results have the same length, the earlier one is taken."""
+"""In order of preference between results of the same length."""
 
 __all__ = ["CODECS", "Registry"]

@@ -8,7 +8,7 @@ from nacrith.fallback.codec import Codec, Variant
 from nacrith.fallback.shared import bits
 
 _GENERIC, _TEXT = 0, 1
-_SHORT = 1 << 14  # bytes of text up to which the dictionary matters
+_SHORT = 1 << 14  # bytes; the built-in dictionary does not help with longer text
 
 
 class Brotli(Codec):

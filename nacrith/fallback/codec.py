@@ -20,17 +20,17 @@ MAX_BLOCK = 1 << 24
 
 
 class Cost(Enum):
-    """How long encoding takes, and so how much evidence a codec must bring before it codes a whole block.
+    """The class of a codec's encoding speed, which decides when it must pass a trial.
 
-    A block of at least `least` bytes is coded in full only by the codecs that come close to the best one in
-    a trial, on `part` bytes from the middle of the block. `part` is at most half of `least`.
+    On a block of `least` bytes or more, a codec encodes the whole block only if it came close to the best
+    codec in a trial on `part` bytes from the middle of the block. `part` is at most half of `least`.
     """
 
     NORMAL = (1 << 20, 1 << 19)
-    """1 MB/s and more."""
+    """Faster than about 0.5 MB/s."""
 
     SLOW = (1 << 17, 1 << 15)
-    """Less than 1 MB/s, such as a learner that predicts every bit."""
+    """Slower, such as a learner that predicts every bit."""
 
     def __init__(self, least: int, part: int) -> None:
         self.least = least
@@ -41,11 +41,10 @@ class Codec(ABC):
     """One fallback codec.
 
     kind: its block kind in the archive: 0 for raw, else 2 to 15 (1 is the model; a short stream has 4 bits).
-    name: how `nacrith info` calls it.
+    name: its name in the output of `nacrith info`.
     cost: see `Cost`.
-    margin: how much larger than the best result of a trial this codec's may be for it to code the whole
-        block: 1.06 means 6 %.
-    verify: decode a result before it is used. Only for a library that is known to lose bytes.
+    margin: in a trial, the largest acceptable ratio of this codec's result to the best one.
+    verify: whether to decode a result before it is used. Only for a library that is known to lose bytes.
     """
 
     kind: ClassVar[int]
@@ -56,26 +55,30 @@ class Codec(ABC):
 
     @abstractmethod
     def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
-        """The ways to encode `data` that are worth trying, the best default first; none if it cannot win.
+        """Return the variants worth trying on `data`, the default first; none if this codec cannot win.
 
-        text: `data` is text. quick: `data` is a block of text that the model has coded already, and only a
-        codec that is fast and good at short text should be tried.
+        text: `data` is text. quick: `data` is a block of text that the model has coded already; only a codec
+        that is fast and good at short text should be tried.
         """
 
     @abstractmethod
     def encode(self, data: bytes, variant: Variant) -> bytes:
-        """The payload for `data`, 1 to `MAX_BLOCK` bytes. A function of its arguments and of the version of
-        the library alone. Called from several threads."""
+        """Return the payload for `data`, 1 to `MAX_BLOCK` bytes.
+
+        It must depend only on the arguments and the version of the library. Several threads call this method.
+        """
 
     @abstractmethod
     def decode(self, payload: bytes, size: int) -> bytes:
-        """The content, which should have `size` bytes. The caller compares its length.
+        """Return the content, which should have `size` bytes; the caller compares its length.
 
-        Makes at most `size` + 1 bytes, whatever the payload holds. Raises ValueError if the payload is
-        damaged, and MemoryError if memory runs out, which is no damage.
+        The result has at most `size` + 1 bytes, whatever the payload holds. Raises ValueError if the payload
+        is damaged, and MemoryError if memory runs out, which is not damage.
         """
 
     def sees_gain(self, data: bytes) -> bool:
-        """Whether a cheap test suggests that `data`, a block of 1 MiB or more, is not just noise. The block
-        is stored raw without further trials if no codec says so."""
+        """Test cheaply whether `data`, a block of 1 MiB or more, may be compressible.
+
+        If no codec expects a gain, the block is stored raw without a trial.
+        """
         return False

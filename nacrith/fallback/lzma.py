@@ -1,7 +1,7 @@
 """Kind 3, LZMA: bare LZMA1 data behind one byte of properties and one that names a filter.
 
-The filters, x86 branch conversion and delta, and the properties decide how well it does on binaries, so
-several variants are tried there. Specification: formats/archive-v1.md, section 6.
+On binaries the ratio depends on the filter (x86 branch conversion, delta) and on the properties, so several
+variants are tried. Specification: formats/archive-v1.md, section 6.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Lzma(Codec):
     margin = 1.25  # distant repetition, which a trial on a part cannot show, helps it most
 
     def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
-        """The default, which is that of `xz -9e`, and for binaries the two that are best on a sample."""
+        """The default, which `xz -9e` uses, and for binaries the two others that are best on a sample."""
         if text or quick:
             return _FOR_TEXT
         part = sample(data)

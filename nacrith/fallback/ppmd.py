@@ -1,11 +1,11 @@
 """Kind 5, PPMd: prediction by partial matching, variants H and I, by the `pyppmd` package.
 
-All that works around the faults of that library is in this file:
+All workarounds for the faults of that library are in this file:
 
-- its encoders lose a byte now and then, so results are verified (`verify`) and input comes in small steps;
-- its decoders corrupt memory if one is dropped while it waits for input, so they are always fed to the end;
+- its encoders sometimes lose a byte, so results are verified (`verify`) and input is given in small steps;
+- its decoders corrupt memory if one is freed while it waits for input, so they are always fed to the end;
 - it decodes on a thread of its own, waits for ever if that thread cannot be started, and leaks input that
-  was not consumed. Nothing here can prevent either.
+  it has not consumed. This file cannot prevent either.
 
 Specification: formats/archive-v1.md, section 6.
 """
@@ -19,7 +19,7 @@ from nacrith.fallback.shared import bits, sample
 
 VARIANT_I = 0x80  # the high bit of the payload's first byte; the low 7 bits are the order
 _STEP = 1 << 14  # bytes given to an encoder at a time
-_FEED = 1 << 16  # zero bytes given to a decoder that asks for more
+_FEED = 1 << 16  # zero bytes given to a decoder that needs more input
 
 
 class Ppmd(Codec):
@@ -35,13 +35,13 @@ class Ppmd(Codec):
         return ((VARIANT_I | 6,), (VARIANT_I | 16,), (VARIANT_I | 3,), (64,))
 
     def encode(self, data: bytes, variant: Variant) -> bytes:
-        """Leaves out the 0 that variant H begins with and zeros at the end: the decoder supplies both."""
+        """Omits the 0 that variant H begins with, and zeros at the end: the decoder supplies both."""
         import pyppmd
 
         (order,) = variant
         make = pyppmd.Ppmd8Encoder if order & VARIANT_I else pyppmd.Ppmd7Encoder
         encoder = make(order & 0x7F, _memory(len(data)))
-        # In small steps: the library now and then loses a byte where one call's output outgrows 32 KiB.
+        # In small steps: the library sometimes loses a byte if one call makes more than 32 KiB of output.
         parts = [encoder.encode(data[i : i + _STEP]) for i in range(0, len(data), _STEP)]
         packed: bytes = b"".join(parts) + encoder.flush()
         start = 0 if order & VARIANT_I else 1
@@ -69,7 +69,7 @@ class Ppmd(Codec):
         return data
 
     def sees_gain(self, data: bytes) -> bool:
-        """By the lowest order on a sample, which finds bytes that are not equally frequent."""
+        """Encode a sample with a low order, which finds bytes that are not equally frequent."""
         part = sample(data)
         return len(self.encode(part, (VARIANT_I | 3,))) <= 0.995 * len(part)
 

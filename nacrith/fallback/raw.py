@@ -1,4 +1,4 @@
-"""Kind 0, raw: the content itself, stored where no codec makes it smaller."""
+"""Kind 0, raw: the content itself, for blocks that no codec makes smaller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nacrith.fallback.codec import Codec, Variant
 
 
 class Raw(Codec):
-    """Never a candidate of a trial: it is what remains if no candidate is smaller than the content."""
+    """Never a candidate: the registry stores a block raw if no candidate is smaller than the content."""
 
     kind = 0
     name = "raw"

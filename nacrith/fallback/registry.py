@@ -1,4 +1,4 @@
-"""`Registry`: a set of fallback codecs, of which the best one codes each block.
+"""`Registry`: a set of fallback codecs. It codes each block with the one that makes it smallest.
 
 It implements `nacrith.archive.blockcodec.FallbackCodecs`. The choice is a function of the data and of the
 versions of the libraries, never of the number of threads.
@@ -25,7 +25,7 @@ SMALL = 1 << 12  # bytes up to which starting threads takes longer than they sav
 
 
 class Registry:
-    """codecs: raw first; of results of the same length, that of the earlier codec is taken."""
+    """codecs: raw first, then in order of preference between results of the same length."""
 
     def __init__(self, *codecs: Codec) -> None:
         self.codecs = {codec.kind: codec for codec in codecs}
@@ -42,12 +42,11 @@ class Registry:
         threads: int = 1,
         made: FallbackBlock | None = None,
     ) -> FallbackBlock:
-        """The smallest of all codings of `data`, at most 16 MiB; raw if none is smaller than the data.
+        """Return the smallest coding of `data`, at most 16 MiB; it is raw if no codec makes `data` smaller.
 
         text: leave out variants that help with binaries only. quick: try only codecs that are fast and good
-        at short text. threads: how many encoders may run at a time; at most four do. made: an earlier
-        result for the same data, which stays the result unless a candidate that it has not tried is
-        smaller.
+        at short text. threads: how many encoders may run at a time; at most four do. made: an earlier result
+        for the same data. Its candidates are not tried again, and it is returned unless a new one is smaller.
         """
         if len(data) > MAX_BLOCK:
             raise ValueError(f"a block has at most {MAX_BLOCK} bytes, not {len(data)}")
@@ -74,9 +73,9 @@ class Registry:
         return FallbackBlock(best.kind, best.payload, tried)
 
     def decode(self, kind: int, payload: bytes, size: int) -> bytes:
-        """The `size` bytes that `payload` stands for. CorruptError if it stands for anything else.
+        """Decode `payload` to `size` bytes. Raises CorruptError if that fails or the length differs.
 
-        An error that is not the payload's fault, such as MemoryError, passes through.
+        Errors that the payload has not caused, such as MemoryError, are not converted.
         """
         try:
             data = self.codecs[kind].decode(payload, size)
@@ -93,23 +92,23 @@ class Registry:
             return False
 
     def _is_noise(self, data: bytes) -> bool:
-        """Whether no codec expects to gain anything from a large block, such as part of an encrypted file."""
+        """Whether no codec expects a gain on this large block, such as a part of an encrypted file."""
         return len(data) >= Cost.NORMAL.least and not any(c.sees_gain(data) for c in self.codecs.values())
 
 
 def _encode_each(candidates: list[Candidate], data: bytes, threads: int) -> list[bytes]:
-    """The payload that each candidate makes of `data`, in order."""
+    """Encode `data` with each candidate. Returns the payloads in order."""
     calls = [partial(codec.encode, data, variant) for codec, variant in candidates]
     return run_all(calls, min(threads, MOST_THREADS) if len(data) >= SMALL else 1)
 
 
 def _promising(candidates: list[Candidate], data: bytes, cost: Cost, threads: int) -> list[Candidate]:
-    """`candidates` without those that are not worth their time on a block of this length, by the trial of
-    this cost class. The trial decides about codecs of this cost and higher ones.
+    """Drop the candidates that are not worth their time on a block of this length, after a trial.
 
-    All candidates encode a part of the block. Of each codec that is decided about two variants remain, the
-    first, which is its default, and the best of the others, where they come within the codec's margin of the
-    best result. The part is at most half of the block, so no payload of a trial is one for the block.
+    All candidates encode a part of the block. The trial decides about the codecs of this cost class and of
+    slower ones: two variants of each remain, the default and the best of the others, if they come within the
+    codec's margin of the best result. The part is at most half of the block, so a trial never makes a payload
+    that could be used.
     """
     if len(data) < cost.least or all(codec.cost != cost for codec, _ in candidates):
         return candidates
@@ -120,7 +119,7 @@ def _promising(candidates: list[Candidate], data: bytes, cost: Cost, threads: in
     kept: list[Candidate] = []
     for codec in dict.fromkeys(codec for codec, _ in candidates):
         of_codec = [candidate for candidate in candidates if candidate[0] is codec]
-        if codec.cost.least > cost.least:  # cheaper
+        if codec.cost.least > cost.least:  # a faster class
             kept += of_codec
             continue
         first, *others = of_codec

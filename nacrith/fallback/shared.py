@@ -20,8 +20,7 @@ class Decompressor(Protocol):
 
 
 def drain(decoder: Decompressor, payload: bytes, size: int) -> bytes:
-    """The content of one complete payload, at most `size` + 1 bytes of it: one byte too many is enough to
-    show that the payload is damaged."""
+    """Decode one complete payload to at most `size` + 1 bytes: one byte too many proves the damage."""
     data = decoder.decompress(payload, size + 1)
     if not decoder.eof and len(data) <= size:
         data += decoder.decompress(b"", size + 1 - len(data))
@@ -31,7 +30,7 @@ def drain(decoder: Decompressor, payload: bytes, size: int) -> bytes:
 
 
 def sample(data: bytes) -> bytes:
-    """128 KiB of a larger block, as four evenly spaced stretches; a smaller block as it is."""
+    """Return 128 KiB of a larger block in four evenly spaced parts, or a smaller block as it is."""
     if len(data) <= SAMPLE:
         return data
     part = SAMPLE // 4
@@ -40,11 +39,11 @@ def sample(data: bytes) -> bytes:
 
 
 def middle(data: bytes, size: int) -> bytes:
-    """`size` bytes from the middle of `data`, whose length is at least `size`."""
+    """Return `size` bytes from the middle of `data`, which is at least as long."""
     start = len(data) // 2 - size // 2
     return data[start : start + size]
 
 
 def bits(size: int, low: int, high: int) -> int:
-    """The smallest k in low..high with 2^k >= size, or `high`."""
+    """Return the smallest k in low..high with 2^k >= size, or `high` if there is none."""
     return min(max((max(size, 1) - 1).bit_length(), low), high)

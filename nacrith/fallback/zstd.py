@@ -1,4 +1,4 @@
-"""Kind 2, zstd: one frame without its magic bytes (RFC 8878), with what else can be left out left out."""
+"""Kind 2, zstd: one frame (RFC 8878) without magic bytes and without all optional fields."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Zstd(Codec):
             with decoder.stream_reader(payload) as reader:
                 return reader.read(size + 1)
         except zstandard.ZstdError as error:
-            if "Allocation error" in str(error):  # the library's name for a lack of memory
+            if "Allocation error" in str(error):  # how the library reports that memory ran out
                 raise MemoryError(str(error)) from error
             raise ValueError(str(error)) from error
 
     def sees_gain(self, data: bytes) -> bool:
-        """By level 5 with long-distance matching, which finds repetition anywhere in the block."""
+        """Encode at level 5 with long-distance matching, which finds repetition anywhere in the block."""
         import zstandard
 
         fast = zstandard.ZstdCompressionParameters.from_level(5, window_log=24, enable_ldm=True)
