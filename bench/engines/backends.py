@@ -38,9 +38,10 @@ from nacrith.codec.model_codec import LANES, ModelCodec, binding_of
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import EncodePort
 from nacrith.codec.text import strip_crlf
-from nacrith.codec.varint import put_varint, read_varint
+from nacrith.fallback import CODECS
 from nacrith.models import load_model, store
 from nacrith.models.protocol import LanguageModel
+from nacrith.varint import put_varint, read_varint
 
 _ROWS = 64  # taken from the model at a time
 _SAID_EVERY = 20.0  # seconds
@@ -133,7 +134,7 @@ def decode(run: Run, number: int, jobs: list[tuple[bytes, int]]) -> Done:
     def work(tell: Progress) -> Done:
         begin = time.perf_counter()
         contents = codec.decode(jobs, tell)
-        tokens = sum(read_varint(payload)[0] >> 1 for payload, _ in jobs)
+        tokens = sum(read_varint(payload, 5)[0] >> 1 for payload, _ in jobs)
         return Done(tokens, time.perf_counter() - begin, [contents])
 
     return _kept(run, key, work, f"decodes {sum(size for _, size in jobs):,} bytes, set {number}, bytes")
@@ -193,7 +194,7 @@ class Given:
 
 def archive(data: bytes, codec: Given, level: int) -> io.BytesIO:
     out = io.BytesIO()
-    with ArchiveWriter(out, codec, block_bytes=block_bytes(level)) as writer:
+    with ArchiveWriter(out, codec, CODECS, block_bytes=block_bytes(level)) as writer:
         writer.write(data)
     out.seek(0)
     return out
@@ -229,7 +230,7 @@ def measure(run: Run, data: bytes, workers: int) -> list[dict[str, Any]]:
                     job[0]: content for job, content in zip(some, done.results[0], strict=True)
                 }
             out = archive(data, given, run.level)
-            if b"".join(ArchiveReader(out, lambda _, given=given: given)) != data:
+            if b"".join(ArchiveReader(out, lambda _, given=given: given, CODECS)) != data:
                 sys.exit(f"{run.backend}, set {number}: the archive does not give the file back")
             size = len(out.getvalue())
             row = {"backend": run.backend, "set": number, "bytes": size, "bpb": 8 * size / max(1, len(data))}

@@ -31,6 +31,7 @@ from nacrith import codec
 from nacrith.archive import ArchiveReader, ArchiveWriter, scan
 from nacrith.codec import levels
 from nacrith.codec.shared import SharedCodec
+from nacrith.fallback import CODECS
 
 LANES = 48
 """Blocks decoded side by side. Of this bench only: speed, never bytes."""
@@ -69,9 +70,15 @@ def main() -> int:
         whole = any(fnmatch(name, pattern) for pattern in args.whole)
         data = path.read_bytes()[: None if whole else args.head]
         out = io.BytesIO()
-        with ArchiveWriter(out, coder, block_bytes=levels.block_bytes(args.level)) as writer:
+        with ArchiveWriter(out, coder, CODECS, block_bytes=levels.block_bytes(args.level)) as writer:
             writer.write(data)
-        kinds = sorted({block.kind for stream in scan(io.BytesIO(out.getvalue())) for block in stream.blocks})
+        kinds = sorted(
+            {
+                block.kind
+                for stream in scan(io.BytesIO(out.getvalue()), CODECS.names)
+                for block in stream.blocks
+            }
+        )
         peer = min(len(encode(data)) for encode in peers)
         rows.append({"file": name, "bytes": len(data), "archive": len(out.getvalue()), "peer": peer})
         rows[-1]["kinds"] = " ".join(kinds)
@@ -81,7 +88,7 @@ def main() -> int:
     shared = SharedCodec(coder, LANES)
 
     def content(archive: tuple[bytes, bytes]) -> bytes:
-        return b"".join(ArchiveReader(io.BytesIO(archive[1]), lambda _: shared))
+        return b"".join(ArchiveReader(io.BytesIO(archive[1]), lambda _: shared, CODECS))
 
     with ThreadPoolExecutor(len(archives)) as pool:
         contents = list(pool.map(content, archives))

@@ -234,11 +234,13 @@ def _compress(
     source: _HashedInput, output: _Hashed, codecs: _Codecs, metadata: Metadata | None, progress: Progress
 ) -> None:
     from nacrith.archive import ArchiveWriter
+    from nacrith.fallback import CODECS
 
     settings, codec = codecs.settings, codecs.to_encode()
     writer = ArchiveWriter(
         output,
         codec,
+        CODECS,
         block_bytes=block_bytes(settings.level),
         metadata=metadata,
         progress=progress,
@@ -252,6 +254,7 @@ def _compress(
 
 def _decompress(source: _HashedInput, output: _Hashed, codecs: _Codecs) -> None:
     from nacrith.archive import ArchiveReader
+    from nacrith.fallback import CODECS
 
-    for piece in ArchiveReader(source, codecs.to_decode, max_size=codecs.settings.max_size):
+    for piece in ArchiveReader(source, codecs.to_decode, CODECS, max_size=codecs.settings.max_size):
         output.write(piece)

@@ -20,6 +20,7 @@ from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError, NacrithError
+from nacrith.fallback import CODECS
 from nacrith.jobs import devices
 from nacrith.settings import EXACT, Resources
 
@@ -40,7 +41,7 @@ def content_size(source: Input) -> int | None:
         return None
     start = source.file.tell()  # of standard input, others may have read the head
     try:
-        return sum(stream.content_size for stream in each_stream(source.file))
+        return sum(stream.content_size for stream in each_stream(source.file, CODECS.names))
     except NacrithError:
         return None  # whoever reads it will say what is wrong
     finally:

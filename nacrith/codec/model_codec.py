@@ -26,11 +26,11 @@ from nacrith.codec.lanes import DecodeJob, Lanes, Tally
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
-from nacrith.codec.varint import put_varint
 from nacrith.errors import CorruptError, ModelError
 from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LanguageModel
 from nacrith.predictors.protocol import Ensemble
+from nacrith.varint import put_varint
 
 LANES = 16
 """Most blocks decoded side by side. A matter of speed and memory only."""

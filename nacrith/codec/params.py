@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.varint import put_varint, read_varint
 
 PORTABLE, BOUND = 1, 2
 """Versions: without a binding and with one."""
@@ -63,7 +63,7 @@ class CodingParams:
                 f"the archive uses predictors {data[1]:#04x}, which this nacrith lacks: update nacrith"
             )
         try:
-            window, length = read_varint(data[2:5])
+            window, length = read_varint(data[2:5], 3)
         except ValueError:
             window = length = 0
         if not length or not 16 <= window <= MAX_WINDOW:

@@ -17,6 +17,7 @@ from clirunner import MODEL, TEXT
 import nacrith
 from nacrith import file as module
 from nacrith.archive import wire
+from nacrith.fallback import CODECS
 from nacrith.stream import read_archive
 
 TINY: dict[str, Any] = {"model": str(MODEL), "level": 1}
@@ -103,7 +104,7 @@ def test_after_a_failed_write_nothing_completes_the_archive(monkeypatch: pytest.
             return super().write(data)
 
     out = Full()
-    archive = writer.ArchiveWriter(out, None, block_bytes=len)
+    archive = writer.ArchiveWriter(out, None, CODECS, block_bytes=len)
     with pytest.raises(OSError, match="No space"):
         archive.write(os.urandom(2500))
     out.full = False
@@ -191,7 +192,7 @@ def test_what_is_kept_is_bounded() -> None:
     archive = full_stream([[(wire.MODEL, part) for part in PARTS]], codec=codec)
     from nacrith.archive import ArchiveReader
 
-    reader = ArchiveReader(io.BytesIO(archive), lambda _: codec, keep=1600)
+    reader = ArchiveReader(io.BytesIO(archive), lambda _: codec, CODECS, keep=1600)
     assert b"".join(reader) == WHOLE
     codec.total = 0
     assert reader.read_range(3000, 1000) == WHOLE[3000:]

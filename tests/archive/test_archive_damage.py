@@ -24,17 +24,24 @@ from archive_fakes import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nacrith.archive import ArchiveReader, CodecId, Damage, fallback, scan, wire
+from nacrith.archive import ArchiveReader, CodecId, Damage, scan, wire
 from nacrith.archive.layout import layout_by_index
 from nacrith.archive.records import Block, End, GroupHead, full_header, index_entry
 from nacrith.errors import CorruptError, NacrithError, TruncatedError, UnsupportedFormatError
+from nacrith.fallback import CODECS
+from nacrith.fallback.brotli import Brotli
+from nacrith.fallback.bzip2 import Bzip2
+from nacrith.fallback.lzma import Lzma
+from nacrith.fallback.ppmd import Ppmd
+from nacrith.fallback.zstd import Zstd
+from nacrith.varint import put_varint
 
 TEXT = b"The quick brown fox jumps over the lazy dog. How vexingly quick daft zebras jump!\n"
 CODEC = FakeCodec()
 MIXED = [
-    [(wire.RAW, b"raw bytes"), (wire.MODEL, TEXT * 3), (wire.BZIP2, b"b" * 90)],
-    [(wire.PPMD, TEXT * 4), (wire.MODEL, TEXT), (wire.ZSTD, TEXT * 5), (wire.BROTLI, TEXT)],
-    [(wire.LZMA, TEXT * 3)],
+    [(wire.RAW, b"raw bytes"), (wire.MODEL, TEXT * 3), (Bzip2.kind, b"b" * 90)],
+    [(Ppmd.kind, TEXT * 4), (wire.MODEL, TEXT), (Zstd.kind, TEXT * 5), (Brotli.kind, TEXT)],
+    [(Lzma.kind, TEXT * 3)],
 ]
 METADATA = b"\x02\x05a.txt\x06\x02\xa4\x01"
 
@@ -43,7 +50,10 @@ def content_of(groups: list[list[tuple[int, bytes]]]) -> bytes:
     return b"".join(content for blocks in groups for _, content in blocks)
 
 
-SHORT = {wire.KIND_NAMES[kind]: short_stream(kind, TEXT * 2, CODEC) for kind in (*FALLBACK_KINDS, wire.MODEL)}
+SHORT = {
+    {**CODECS.names, wire.MODEL: "model"}[kind]: short_stream(kind, TEXT * 2, CODEC)
+    for kind in (*FALLBACK_KINDS, wire.MODEL)
+}
 ARCHIVES: dict[str, bytes] = {
     **{f"short {name}": archive for name, archive in SHORT.items()},
     "empty": pack(b"", None),
@@ -64,11 +74,11 @@ def outcome(archive: bytes, read: Callable[[bytes], object]) -> object:
 
 
 def scanned(archive: bytes) -> object:
-    return scan(io.BytesIO(archive))
+    return scan(io.BytesIO(archive), CODECS.names)
 
 
 def ranged(archive: bytes) -> bytes:
-    reader = ArchiveReader(io.BytesIO(archive), lambda _: CODEC)
+    reader = ArchiveReader(io.BytesIO(archive), lambda _: CODEC, CODECS)
     return reader.read_range(0, 1 << 30)
 
 
@@ -81,7 +91,7 @@ def starts_of(archive: bytes | bytearray) -> list[int]:
 
 
 def read_all(archive: bytes) -> bytes:
-    return b"".join(ArchiveReader(io.BytesIO(archive), lambda _: CODEC))
+    return b"".join(ArchiveReader(io.BytesIO(archive), lambda _: CODEC, CODECS))
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
@@ -162,7 +172,7 @@ def reseal(head: bytes) -> bytes:
     return head + wire.u32(crc32(head))
 
 
-BIG = wire.put_varint(1 << 62)
+BIG = put_varint(1 << 62)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +201,7 @@ def test_unknown_optional_metadata_is_skipped() -> None:
     metadata = b"\x02\x01a\x08\x03new\xc8\x01\x00"
     archive = full_stream([[(wire.RAW, b"x")]], metadata=metadata)
     assert read_all(archive) == b"x"
-    assert scan(io.BytesIO(archive))[0].metadata.name == "a"
+    assert scan(io.BytesIO(archive), CODECS.names)[0].metadata.name == "a"
 
 
 def test_newer_versions_and_kinds_are_unsupported() -> None:
@@ -209,7 +219,7 @@ def test_newer_versions_and_kinds_are_unsupported() -> None:
 
 
 def group(body: bytes, tag: int = wire.TAG_GROUP) -> bytes:
-    return full_header(b"") + reseal(bytes([tag]) + wire.put_varint(len(body)) + body)
+    return full_header(b"") + reseal(bytes([tag]) + put_varint(len(body)) + body)
 
 
 @pytest.mark.parametrize(
@@ -217,17 +227,17 @@ def group(body: bytes, tag: int = wire.TAG_GROUP) -> bytes:
     [
         group(b""),  # no blocks
         group(b"\x00\x00" + bytes(4)),  # an empty block
-        group(b"\x00" + wire.put_varint((1 << 24) + 1) + bytes(4)),
-        group((b"\x02" + wire.put_varint(1 << 24) + b"\x01" + bytes(8)) * 2),  # 32 MiB in all
+        group(b"\x00" + put_varint((1 << 24) + 1) + bytes(4)),
+        group((b"\x02" + put_varint(1 << 24) + b"\x01" + bytes(8)) * 2),  # 32 MiB in all
         group(b"\x02\x05\x06" + bytes(8)),  # payload longer than content
         group(b"\x00\x85\x00" + bytes(4)),  # length not in its shortest form
         group(b"\x01\x05\x01" + bytes(8)),  # model block without a codec
         group(bytes(32) + b"\x00\x41" + bytes(65) + b"\x00\x01" + bytes(4), wire.TAG_CODEC_GROUP),
-        full_header(b"") + b"G" + wire.put_varint((1 << 20) + 1),
+        full_header(b"") + b"G" + put_varint((1 << 20) + 1),
         full_header(b"") + b"G" + b"\xff" * 20,
-        wire.FULL_MAGIC + b"\x01" + wire.put_varint((1 << 16) + 1),
+        wire.FULL_MAGIC + b"\x01" + put_varint((1 << 16) + 1),
         full_header(b"") + b"X",
-        wire.SHORT_MAGIC + b"\x00" + wire.put_varint((1 << 18) + 1),
+        wire.SHORT_MAGIC + b"\x00" + put_varint((1 << 18) + 1),
         wire.SHORT_MAGIC + b"\x02\x05\x06",
         wire.SHORT_MAGIC + b"\xf1\x03",
         full_header(b"") + End(bytes(16), 0).pack(),  # the hash of something else
@@ -262,8 +272,8 @@ def test_a_decoder_never_makes_more_than_is_stated() -> None:
         _, payload = coded(kind, bomb[: 1 << 20])
         for size in (0, 1, 1000):
             try:
-                assert fallback.decode(kind, payload, size) == bytes(size)
-                assert kind == wire.PPMD  # has no end of its own
+                assert CODECS.decode(kind, payload, size) == bytes(size)
+                assert kind == Ppmd.kind  # has no end of its own
             except CorruptError:
                 continue
 
@@ -275,7 +285,7 @@ def test_decoders_of_any_payload(kind: int, payload: bytes, size: int, spliced: 
         good = coded(kind, TEXT * 6)[1]
         payload = good[: len(good) // 2] + payload
     with contextlib.suppress(CorruptError):
-        assert len(fallback.decode(kind, payload, size)) == size
+        assert len(CODECS.decode(kind, payload, size)) == size
 
 
 def test_blocks_before_a_damaged_one_are_handed_out() -> None:
@@ -285,7 +295,7 @@ def test_blocks_before_a_damaged_one_are_handed_out() -> None:
     archive[archive.index(third, starts_of(archive)[1]) + 8] ^= 1
     got = []
     with pytest.raises(CorruptError, match=r"content offset \d+: model block of"):
-        got.extend(ArchiveReader(io.BytesIO(archive), lambda _: CODEC))
+        got.extend(ArchiveReader(io.BytesIO(archive), lambda _: CODEC, CODECS))
     assert b"".join(got) == content_of(MIXED[:1]) + MIXED[1][0][1]
 
 
@@ -295,9 +305,9 @@ def test_what_the_codec_refuses_has_a_place_too() -> None:
             raise CorruptError("refused")
 
     with pytest.raises(CorruptError, match=r"content offset 9: model block of \d+ bytes: refused"):
-        list(ArchiveReader(io.BytesIO(ARCHIVES["full"]), lambda _: Refusing()))
+        list(ArchiveReader(io.BytesIO(ARCHIVES["full"]), lambda _: Refusing(), CODECS))
     with pytest.raises(CorruptError, match="content offset 0: short stream: refused"):
-        list(ArchiveReader(io.BytesIO(SHORT["model"]), lambda _: Refusing()))
+        list(ArchiveReader(io.BytesIO(SHORT["model"]), lambda _: Refusing(), CODECS))
 
 
 # --- keeping what can be kept ---------------------------------------------------------------------
@@ -305,7 +315,7 @@ def test_what_the_codec_refuses_has_a_place_too() -> None:
 
 def kept(archive: bytes, codec: FakeCodec = CODEC) -> tuple[list[bytes], list[Damage]]:
     damages: list[Damage] = []
-    reader = ArchiveReader(io.BytesIO(archive), finder(codec), damaged=damages.append)
+    reader = ArchiveReader(io.BytesIO(archive), finder(codec), CODECS, damaged=damages.append)
     return list(reader), damages
 
 
@@ -399,7 +409,7 @@ def test_errors_of_finding_the_codec_pass_through() -> None:
         raise LookupError(codec_id.model_name)
 
     for archive in (ARCHIVES["full"], SHORT["model"]):
-        reader = ArchiveReader(io.BytesIO(archive), missing, damaged=lambda _: None)
+        reader = ArchiveReader(io.BytesIO(archive), missing, CODECS, damaged=lambda _: None)
         with pytest.raises(LookupError):
             list(reader)
-    assert list(ArchiveReader(io.BytesIO(SHORT["lzma"]), never)) == [TEXT * 2]
+    assert list(ArchiveReader(io.BytesIO(SHORT["lzma"]), never, CODECS)) == [TEXT * 2]

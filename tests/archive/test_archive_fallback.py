@@ -17,8 +17,15 @@ from archive_fakes import FALLBACK_KINDS, coded, pack
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nacrith.archive import fallback, scan, wire
+from nacrith.archive import scan, wire
 from nacrith.errors import CorruptError
+from nacrith.fallback import CODECS
+from nacrith.fallback import lzma as lzma_codec
+from nacrith.fallback.brotli import Brotli
+from nacrith.fallback.bzip2 import Bzip2
+from nacrith.fallback.lzma import Lzma
+from nacrith.fallback.ppmd import Ppmd
+from nacrith.fallback.zstd import Zstd
 
 PEERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip -9": lambda data: gzip.compress(data, 9),
@@ -87,11 +94,11 @@ def test_binaries_are_within_2_percent_of_the_best_peer(name: str) -> None:
 def test_filters_pay_where_they_should() -> None:
     kinds = {}
     for name in ("samples16", "calls"):
-        kind, payload = fallback.best(BINARIES[name])
-        kinds[name] = (kind, payload[1])
-    assert kinds["samples16"][0] == wire.LZMA
-    assert kinds["samples16"][1] >= fallback.DELTA
-    assert kinds["calls"] == (wire.LZMA, fallback.X86)
+        made = CODECS.encode(BINARIES[name])
+        kinds[name] = (made.kind, made.payload[1])
+    assert kinds["samples16"][0] == Lzma.kind
+    assert kinds["samples16"][1] >= lzma_codec.DELTA
+    assert kinds["calls"] == (Lzma.kind, lzma_codec.X86)
 
 
 @settings(deadline=None, max_examples=60)
@@ -102,14 +109,14 @@ def test_filters_pay_where_they_should() -> None:
 def test_every_kind_comes_back(data: bytes) -> None:
     for kind in FALLBACK_KINDS:
         if data or kind == wire.RAW:
-            assert fallback.decode(kind, coded(kind, data)[1], len(data)) == data
+            assert CODECS.decode(kind, coded(kind, data)[1], len(data)) == data
     for options in ({}, {"text": True}, {"quick": True}):
-        kind, payload = fallback.best(data, **options)
-        assert fallback.decode(kind, payload, len(data)) == data
-        assert len(payload) <= len(data)
+        made = CODECS.encode(data, **options)
+        assert CODECS.decode(made.kind, made.payload, len(data)) == data
+        assert len(made.payload) <= len(data)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FALLBACK_KINDS if kind != wire.PPMD])
+@pytest.mark.parametrize("kind", [kind for kind in FALLBACK_KINDS if kind != Ppmd.kind])
 def test_a_payload_ends_where_its_data_ends(kind: int) -> None:
     """But for PPMd, which has no end of its own."""
     data = BINARIES["table"]
@@ -117,7 +124,7 @@ def test_a_payload_ends_where_its_data_ends(kind: int) -> None:
     more = [b"\0", b"\n", bytes(9), payload, coded(kind, b"")[1], payload[:5]]
     for bad in [payload + extra for extra in more if extra] + [payload[:-1], payload[: len(payload) // 2]]:
         with pytest.raises(CorruptError):
-            fallback.decode(kind, bad, len(data))
+            CODECS.decode(kind, bad, len(data))
 
 
 def test_zstd_frames_of_other_encoders() -> None:
@@ -126,16 +133,16 @@ def test_zstd_frames_of_other_encoders() -> None:
         for more in ({"write_checksum": 1}, {"write_content_size": 1}, {"compression_level": 1}):
             made = zstandard.ZstdCompressionParameters(format=zstandard.FORMAT_ZSTD1_MAGICLESS, **more)
             payload = zstandard.ZstdCompressor(compression_params=made).compress(data)
-            assert fallback.decode(wire.ZSTD, payload, len(data)) == data
+            assert CODECS.decode(Zstd.kind, payload, len(data)) == data
             with pytest.raises(CorruptError, match="end where"):
-                fallback.decode(wire.ZSTD, payload + b"\0", len(data))
+                CODECS.decode(Zstd.kind, payload + b"\0", len(data))
 
 
 @pytest.mark.parametrize("order", [2, 3, 6, 16, 33, 64, 0x82, 0x83, 0x86, 0x90])
 def test_ppmd_of_every_order(order: int) -> None:
     for data in (b"a", b"ab" * 500, BINARIES["table"], BINARIES["noise"][:3000], bytes(9)):
-        payload = fallback._ppmd_encode(data, order)
-        assert fallback.decode(wire.PPMD, payload, len(data)) == data
+        payload = Ppmd().encode(data, (order,))
+        assert CODECS.decode(Ppmd.kind, payload, len(data)) == data
 
 
 def test_ppmd_of_much_output() -> None:
@@ -143,47 +150,48 @@ def test_ppmd_of_much_output() -> None:
     for seed in (2, 10, 12, 14):
         noise = random.Random(seed).randbytes(40_000)
         for order in (2, 64, 0x82, 0x83, 0x86):
-            payload = fallback._ppmd_encode(noise, order)
+            payload = Ppmd().encode(noise, (order,))
             assert len(payload) > 1 << 15
-            assert fallback.decode(wire.PPMD, payload, len(noise)) == noise
+            assert CODECS.decode(Ppmd.kind, payload, len(noise)) == noise
 
 
 def test_large_noise_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bytes:
         raise AssertionError("a slow encoder was tried on noise")
 
-    for name in ("_lzma_encode", "_brotli_encode", "_bzip2_encode", "_zstd_encode"):
-        monkeypatch.setattr(fallback, name, refuse)
+    for codec in (Lzma, Brotli, Bzip2, Zstd):
+        monkeypatch.setattr(codec, "encode", refuse)
     noise = random.Random(5).randbytes(1 << 20)
-    assert fallback.best(noise) == (wire.RAW, noise)
+    made = CODECS.encode(noise)
+    assert (made.kind, made.payload) == (wire.RAW, noise)
 
 
 def test_distant_repetition_is_not_taken_for_noise() -> None:
     noise = random.Random(5).randbytes(1 << 19)
-    kind, payload = fallback.best(noise * 2)
-    assert kind != wire.RAW
-    assert len(payload) < 1.01 * len(noise)
+    made = CODECS.encode(noise * 2)
+    assert made.kind != wire.RAW
+    assert len(made.payload) < 1.01 * len(noise)
 
 
 def test_a_flawed_library_cannot_lose_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fallback, "_ppmd_encode", lambda data, order: bytes([order]) + b"wrong")
+    monkeypatch.setattr(Ppmd, "encode", lambda self, data, variant: bytes(variant) + b"wrong")
     content = b"some text, " * 30
-    kind, payload = fallback.best(content)
-    assert kind != wire.PPMD
-    assert fallback.decode(kind, payload, len(content)) == content
+    made = CODECS.encode(content)
+    assert made.kind not in (Ppmd.kind, wire.RAW)
+    assert CODECS.decode(made.kind, made.payload, len(content)) == content
 
 
 def test_a_block_is_bounded() -> None:
     with pytest.raises(ValueError, match="16777216"):
-        fallback.best(bytes((1 << 24) + 1))
+        CODECS.encode(bytes((1 << 24) + 1))
 
 
 def test_mixed_content_takes_the_better_of_segments_and_whole() -> None:
     rnd = random.Random(8)
     text = " ".join(str(rnd.randrange(10**6)) for _ in range(6000)).encode()
     content = text + BINARIES["samples16"] + text[::-1]
-    (info,) = scan(io.BytesIO(pack(content, None)))
+    (info,) = scan(io.BytesIO(pack(content, None)), CODECS.names)
     assert [block.kind for block in info.blocks].count("lzma") == 1
     assert len(info.blocks) == 3
-    (info,) = scan(io.BytesIO(pack(b"a" * 3000 + bytes(3000) + b"a" * 3000, None)))
+    (info,) = scan(io.BytesIO(pack(b"a" * 3000 + bytes(3000) + b"a" * 3000, None)), CODECS.names)
     assert len(info.blocks) == 1

@@ -20,6 +20,7 @@ from paths import GOLDEN
 
 from nacrith import errors
 from nacrith.archive import ArchiveReader, scan
+from nacrith.fallback import CODECS
 
 ENTRIES: list[dict[str, Any]] = json.loads((GOLDEN / "manifest.json").read_text("utf-8"))
 FALLBACK_ONLY = [entry for entry in ENTRIES if "model" not in entry]
@@ -49,12 +50,12 @@ def test_the_manifest_lists_every_file() -> None:
 @pytest.mark.parametrize("entry", GOOD, ids=name)
 def test_good(entry: dict[str, Any]) -> None:
     archive = (GOLDEN / entry["file"]).read_bytes()
-    reader = ArchiveReader(io.BytesIO(archive), never)
+    reader = ArchiveReader(io.BytesIO(archive), never, CODECS)
     content = b"".join(reader)
     check(entry, content)
     assert reader.size == len(content)
     assert reader.read_range(0, len(content)) == content
-    assert sum(info.content_size for info in scan(io.BytesIO(archive))) == len(content)
+    assert sum(info.content_size for info in scan(io.BytesIO(archive), CODECS.names)) == len(content)
 
 
 @pytest.mark.parametrize("entry", GOOD, ids=name)
@@ -66,7 +67,7 @@ def test_good_by_the_plain_reader(entry: dict[str, Any]) -> None:
 def test_refused(entry: dict[str, Any]) -> None:
     archive = (GOLDEN / entry["file"]).read_bytes()
     with pytest.raises(errors.NacrithError) as caught:
-        list(ArchiveReader(io.BytesIO(archive), never))
+        list(ArchiveReader(io.BytesIO(archive), never, CODECS))
     assert type(caught.value) is getattr(errors, entry["error"])
 
 

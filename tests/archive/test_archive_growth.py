@@ -17,10 +17,11 @@ from clirunner import ROOT, environment
 
 import nacrith
 from nacrith import stream
-from nacrith.archive import ArchiveReader, ArchiveWriter, scan, together, wire
+from nacrith.archive import ArchiveReader, ArchiveWriter, scan, wire
 from nacrith.archive.records import End, full_header, index_entry
 from nacrith.archive.scan import each_stream
 from nacrith.errors import CorruptError
+from nacrith.fallback import CODECS
 
 EMPTY = short_stream(wire.RAW, b"")
 MB = 1 << 20
@@ -40,9 +41,9 @@ def peak(work: Callable[[], object]) -> int:
 def exhaust(archive: bytes) -> dict[str, Callable[[], object]]:
     file = io.BytesIO(archive)
     return {
-        "reading": lambda: sum(map(len, ArchiveReader(file, never))),
-        "scanning": lambda: (file.seek(0), sum(s.content_size for s in each_stream(file))),
-        "finding": lambda: (file.seek(0), ArchiveReader(file, never).size),
+        "reading": lambda: sum(map(len, ArchiveReader(file, never, CODECS))),
+        "scanning": lambda: (file.seek(0), sum(s.content_size for s in each_stream(file, CODECS.names))),
+        "finding": lambda: (file.seek(0), ArchiveReader(file, never, CODECS).size),
     }
 
 
@@ -56,7 +57,7 @@ def test_memory_does_not_grow_with_blocks() -> None:
     archive = full_stream([[(wire.RAW, b"x")] * 300] * 40)
     for name, work in exhaust(archive).items():
         assert peak(work) < MB / 4, name
-    assert peak(lambda: scan(io.BytesIO(archive))) < MB / 4
+    assert peak(lambda: scan(io.BytesIO(archive), CODECS.names)) < MB / 4
 
 
 def test_index_entries_are_counted_before_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def test_index_entries_are_counted_before_they_are_kept(monkeypatch: pytest.Monk
 
     def read() -> None:
         with pytest.raises(CorruptError, match="index is out of bounds"):
-            list(ArchiveReader(io.BytesIO(archive), never))
+            list(ArchiveReader(io.BytesIO(archive), never, CODECS))
 
     assert peak(read) < 6 * MB  # a few copies of the record
 
@@ -117,26 +118,6 @@ def test_decompressor_gives_what_comes_before_the_damage() -> None:
 # --- threads --------------------------------------------------------------------------------------
 
 
-def test_all_is_done_whatever_threads_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = [lambda i=i: i * i for i in range(20)]
-    expected = [i * i for i in range(20)]
-    assert together.run_all(calls, 1) == together.run_all(calls, 3) == expected
-    start = threading.Thread.start
-    begun: list[threading.Thread] = []
-
-    def limited(self: threading.Thread) -> None:
-        if begun:
-            raise RuntimeError("can't start new thread")
-        begun.append(self)
-        start(self)
-
-    monkeypatch.setattr(threading.Thread, "start", limited)
-    assert together.run_all(calls, 4) == expected
-    assert together.run_all(calls, 4) == expected  # with none
-    with pytest.raises(ZeroDivisionError):
-        together.run_all([*calls, lambda: 1 // 0], 4)
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 def test_fallback_codecs_use_the_threads_that_they_are_given(
     threads: int, monkeypatch: pytest.MonkeyPatch
@@ -145,7 +126,7 @@ def test_fallback_codecs_use_the_threads_that_they_are_given(
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), start(self)))
     out = io.BytesIO()
-    with ArchiveWriter(out, None, block_bytes=len, threads=threads) as writer:
+    with ArchiveWriter(out, None, CODECS, block_bytes=len, threads=threads) as writer:
         writer.write(b"What the threads are given, " * 300)
     assert bool(started) == (threads > 1)
     assert len(started) % (threads - 1 or 1) == 0
@@ -156,14 +137,15 @@ def test_compression_while_the_interpreter_ends() -> None:
     script = """
         import atexit, io, logging, sys, threading, time
         from nacrith.archive import ArchiveReader, ArchiveWriter
+        from nacrith.fallback import CODECS
 
         content = b"What is compressed late, " * 1000
 
         def work(where):
             out = io.BytesIO()
-            with ArchiveWriter(out, None, block_bytes=len, threads=4) as writer:
+            with ArchiveWriter(out, None, CODECS, block_bytes=len, threads=4) as writer:
                 writer.write(content)
-            assert b"".join(ArchiveReader(io.BytesIO(out.getvalue()), print)) == content
+            assert b"".join(ArchiveReader(io.BytesIO(out.getvalue()), print, CODECS)) == content
             print(where, flush=True)
 
         class Handler(logging.Handler):

@@ -14,9 +14,10 @@ from archive_fakes import FakeCodec, finder, never, pack, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nacrith.archive import ArchiveReader, ArchiveWriter, Metadata, scan, superblock, writer
+from nacrith.archive import ArchiveReader, ArchiveWriter, Metadata, scan, writer
 from nacrith.archive.wire import SHORT_MAX
 from nacrith.errors import NacrithError, TruncatedError
+from nacrith.fallback import CODECS
 
 TEXT = ("It was a dark and stormy night; the rain fell in torrents, except at occasional "
         "intervals, when it was checked by a violent gust of wind.\n")  # fmt: skip
@@ -61,7 +62,7 @@ def test_round_trip(name: str, with_model: bool) -> None:
     archive = pack(content, codec, block=4096)
     assert unpack(archive, codec) == content
     assert len(archive) <= len(content) + 64
-    infos = scan(io.BytesIO(archive))
+    infos = scan(io.BytesIO(archive), CODECS.names)
     assert sum(info.content_size for info in infos) == content.__len__()
     assert infos[-1].offset + infos[-1].size == len(archive)
     assert infos[0].form == ("short" if len(infos[0].blocks) == 1 and len(content) <= SHORT_MAX
@@ -93,7 +94,7 @@ def test_bytes_do_not_depend_on_how_content_arrives(
     out = io.BytesIO()
     told: list[int] = []
     with ArchiveWriter(
-        out, FakeCodec(lanes=lanes), block_bytes=lambda _: block, progress=told.append
+        out, FakeCodec(lanes=lanes), CODECS, block_bytes=lambda _: block, progress=told.append
     ) as chunked:
         for part in parts:
             cut = data.draw(st.integers(0, len(part)))
@@ -102,7 +103,7 @@ def test_bytes_do_not_depend_on_how_content_arrives(
     assert out.getvalue() == whole
     assert sum(told) == len(content)
     read: list[int] = []
-    reader = ArchiveReader(io.BytesIO(whole), finder(FakeCodec(lanes=lanes)), progress=read.append)
+    reader = ArchiveReader(io.BytesIO(whole), finder(FakeCodec(lanes=lanes)), CODECS, progress=read.append)
     assert b"".join(reader) == content
     assert sum(read) == len(content)
     assert len(whole) <= len(content) + 64
@@ -117,7 +118,7 @@ def test_many_groups(with_model: bool) -> None:
     assert unpack(archive, codec) == content
     groups = -(-len(content) // (1 << 13))
     assert len(archive) <= len(content) + 64 + 24 * (groups - 1)
-    (info,) = scan(io.BytesIO(archive))
+    (info,) = scan(io.BytesIO(archive), CODECS.names)
     assert (info.codec is not None) == with_model
     assert info.content_size == len(content)
 
@@ -145,7 +146,7 @@ def test_short_form_costs_little() -> None:
     codec = FakeCodec()
     archive = pack(message, codec)
     payload = codec.encode([message])[0]
-    (info,) = scan(io.BytesIO(archive))
+    (info,) = scan(io.BytesIO(archive), CODECS.names)
     assert info.blocks[0].kind == "model"
     assert info.codec is not None
     assert info.codec.params == codec.id.params
@@ -166,16 +167,16 @@ def test_parameters_of_any_length_survive_both_forms(size: int) -> None:
             seen.append(codec_id.params)  # type: ignore[attr-defined]
             return codec
 
-        assert b"".join(ArchiveReader(io.BytesIO(archive), find)) == content
+        assert b"".join(ArchiveReader(io.BytesIO(archive), find, CODECS)) == content
         assert seen == [codec.id.params]
 
 
 def test_metadata_comes_back() -> None:
     metadata = Metadata(name="straße\udcff.txt", mtime_ns=-1, mode=0o4755)
-    (info,) = scan(io.BytesIO(pack(words(900), None, metadata=metadata)))
+    (info,) = scan(io.BytesIO(pack(words(900), None, metadata=metadata)), CODECS.names)
     assert info.form == "full"
     assert info.metadata == metadata
-    (info,) = scan(io.BytesIO(pack(b"hi", None, metadata=metadata)))
+    (info,) = scan(io.BytesIO(pack(b"hi", None, metadata=metadata)), CODECS.names)
     assert info.metadata == Metadata()  # would have broken the bound
 
 
@@ -200,9 +201,9 @@ def test_binary_content_never_meets_the_codec() -> None:
         raise AssertionError("block_bytes was asked for a binary")
 
     out = io.BytesIO()
-    with ArchiveWriter(out, FakeCodec(forbidden=True), block_bytes=refuse) as archive:
+    with ArchiveWriter(out, FakeCodec(forbidden=True), CODECS, block_bytes=refuse) as archive:
         archive.write(bytes(5000) + noise(20_000) + bytes(range(256)) * 10)
-    assert b"".join(ArchiveReader(io.BytesIO(out.getvalue()), never))
+    assert b"".join(ArchiveReader(io.BytesIO(out.getvalue()), never, CODECS))
 
 
 def test_hopeless_text_never_meets_the_codec() -> None:
@@ -223,7 +224,7 @@ def test_text_in_one_call() -> None:
 def test_model_that_is_worse_is_not_used() -> None:
     content = words(3000)
     archive = pack(content, FakeCodec(waste=5000), block=4000)
-    (info,) = scan(io.BytesIO(archive))
+    (info,) = scan(io.BytesIO(archive), CODECS.names)
     assert info.codec is None
     assert {block.kind for block in info.blocks} == {"ppmd"}
 
@@ -231,7 +232,7 @@ def test_model_that_is_worse_is_not_used() -> None:
 def test_segmentation_never_loses() -> None:
     content = b"".join(words(300, 7) + bytes(1100) for _ in range(6))
     assert len(pack(content, FakeCodec(waste=500))) <= len(pack(content, None))
-    whole = superblock.fallback.best(content)[1]
+    whole = CODECS.encode(content).payload
     assert len(pack(content, None)) <= len(whole) + 64
 
 
@@ -242,13 +243,13 @@ def test_concatenation_decodes_as_concatenation() -> None:
     archive = b"".join(pack(content, codec, block=2000) for content in contents)
     whole = b"".join(contents)
     assert unpack(archive, codec) == whole
-    reader = ArchiveReader(io.BytesIO(archive), finder(codec))
+    reader = ArchiveReader(io.BytesIO(archive), finder(codec), CODECS)
     assert reader.size == len(whole)
     assert reader.read_range(14_000, 9000) == whole[14_000:23_000]
-    assert len(scan(io.BytesIO(archive))) == 5
-    first = ArchiveReader(io.BytesIO(archive), finder(codec), streams=1)
+    assert len(scan(io.BytesIO(archive), CODECS.names)) == 5
+    first = ArchiveReader(io.BytesIO(archive), finder(codec), CODECS, streams=1)
     assert b"".join(first) == contents[0]
-    (info,) = scan(io.BytesIO(archive), streams=1)
+    (info,) = scan(io.BytesIO(archive), CODECS.names, streams=1)
     assert archive[info.size :] == b"".join(pack(c, codec, block=2000) for c in contents[1:])
 
 
@@ -257,7 +258,7 @@ def test_ranges_equal_slices() -> None:
     codec = FakeCodec(lanes=3)
     content = words(2500) + noise(5000) + words(1500, 2)
     archive = pack(content, codec, block=1500)
-    reader = ArchiveReader(io.BytesIO(archive), finder(codec))
+    reader = ArchiveReader(io.BytesIO(archive), finder(codec), CODECS)
     assert reader.size == len(content)
     rnd = random.Random(4)
     for _ in range(60):
@@ -273,7 +274,7 @@ def test_a_range_decodes_only_its_blocks() -> None:
     codec = FakeCodec(lanes=2)
     content = words(6000)
     archive = pack(content, codec, block=2000)
-    reader = ArchiveReader(io.BytesIO(archive), finder(codec))
+    reader = ArchiveReader(io.BytesIO(archive), finder(codec), CODECS)
     assert reader.read_range(20_000, 10) == content[20_000:20_010]
     assert sum(codec.decoded) == 1
 
@@ -281,7 +282,7 @@ def test_a_range_decodes_only_its_blocks() -> None:
 def test_size_does_not_disturb_an_iteration() -> None:
     content = words(3000)
     codec = FakeCodec(lanes=1)
-    reader = ArchiveReader(io.BytesIO(pack(content, codec, block=2000)), finder(codec))
+    reader = ArchiveReader(io.BytesIO(pack(content, codec, block=2000)), finder(codec), CODECS)
     pieces = iter(reader)
     got = next(pieces)
     assert reader.size == len(content)
@@ -294,7 +295,7 @@ def test_decodes_in_lanes() -> None:
     archive = pack(words(6000), codec, block=2000)
     unpack(archive, codec)
     assert max(codec.decoded) == 4
-    assert sum(codec.decoded) == len(scan(io.BytesIO(archive))[0].blocks)
+    assert sum(codec.decoded) == len(scan(io.BytesIO(archive), CODECS.names)[0].blocks)
 
 
 @pytest.mark.usefixtures("small_super_blocks")
@@ -306,14 +307,14 @@ def test_through_pipes() -> None:
     def produce() -> None:
         with (
             open(out_write, "wb", buffering=0) as file,
-            ArchiveWriter(file, codec, block_bytes=lambda _: 2000) as archive,
+            ArchiveWriter(file, codec, CODECS, block_bytes=lambda _: 2000) as archive,
         ):
             archive.write(content)
 
     thread = threading.Thread(target=produce)
     thread.start()
     with open(out_read, "rb", buffering=0) as file:
-        reader = ArchiveReader(file, finder(codec))
+        reader = ArchiveReader(file, finder(codec), CODECS)
         got = b"".join(reader)
         with pytest.raises(io.UnsupportedOperation):
             reader.size  # noqa: B018
@@ -337,17 +338,17 @@ class ShortReads(io.RawIOBase):
 def test_short_reads_and_scan_of_a_pipe() -> None:
     content = words(4000)
     archive = pack(content, None)
-    assert b"".join(ArchiveReader(ShortReads(archive), never)) == content
-    assert scan(ShortReads(archive)) == scan(io.BytesIO(archive))
+    assert b"".join(ArchiveReader(ShortReads(archive), never, CODECS)) == content
+    assert scan(ShortReads(archive), CODECS.names) == scan(io.BytesIO(archive), CODECS.names)
     with pytest.raises(TruncatedError):
-        scan(ShortReads(archive[:-3]))
+        scan(ShortReads(archive[:-3]), CODECS.names)
 
 
 def test_starts_where_the_file_stands() -> None:
     content = words(3000)
     file = io.BytesIO(b"prefix" + pack(content, None))
     file.seek(6)
-    reader = ArchiveReader(file, never)
+    reader = ArchiveReader(file, never, CODECS)
     assert reader.read_range(100, 50) == content[100:150]
     assert b"".join(reader) == content
     assert b"".join(reader) == content  # again, from the front
@@ -357,7 +358,7 @@ def test_codec_is_found_before_anything_is_handed_out() -> None:
     content = noise(4000) + words(3000)
     archive = pack(content, FakeCodec(), block=2000)
     with pytest.raises(AssertionError, match="no codec"):
-        next(iter(ArchiveReader(io.BytesIO(archive), never)))
+        next(iter(ArchiveReader(io.BytesIO(archive), never, CODECS)))
 
 
 def test_max_size_stops_before_decoding() -> None:
@@ -365,14 +366,14 @@ def test_max_size_stops_before_decoding() -> None:
     archive = pack(content, None)
     assert len(archive) < 200
     with pytest.raises(NacrithError, match="allowed 999999"):
-        next(iter(ArchiveReader(io.BytesIO(archive), never, max_size=999_999)))
-    reader = ArchiveReader(io.BytesIO(archive), never, max_size=1_000_000)
+        next(iter(ArchiveReader(io.BytesIO(archive), never, CODECS, max_size=999_999)))
+    reader = ArchiveReader(io.BytesIO(archive), never, CODECS, max_size=1_000_000)
     assert b"".join(reader) == content
 
 
 def test_writer_states() -> None:
     out = io.BytesIO()
-    archive = ArchiveWriter(out, None, block_bytes=lambda n: n)
+    archive = ArchiveWriter(out, None, CODECS, block_bytes=lambda n: n)
     archive.write(b"x")
     archive.close()
     archive.close()
@@ -381,7 +382,7 @@ def test_writer_states() -> None:
         archive.write(b"y")
     assert len(out.getvalue()) == size
     out = io.BytesIO()
-    archive = ArchiveWriter(out, None, block_bytes=lambda n: n)
+    archive = ArchiveWriter(out, None, CODECS, block_bytes=lambda n: n)
     archive.write(b"x")
     archive.__exit__(KeyError, KeyError(), None)
     assert not out.getvalue()
@@ -390,9 +391,9 @@ def test_writer_states() -> None:
 def test_scan_loads_neither_numpy_nor_codecs() -> None:
     archive = pack(words(900), None)
     code = (
-        "import io, sys, nacrith.archive\n"
-        f"nacrith.archive.scan(io.BytesIO(bytes.fromhex('{archive.hex()}')))\n"
-        "print(sorted({'numpy', 'torch', 'pyppmd', 'brotli', 'zstandard'} & set(sys.modules)))"
+        "import io, sys, nacrith.archive, nacrith.fallback\n"
+        f"nacrith.archive.scan(io.BytesIO(bytes.fromhex('{archive.hex()}')), nacrith.fallback.CODECS.names)\n"
+        "print(sorted({'numpy', 'torch', 'pyppmd', 'brotli', 'zstandard', 'lzma', 'bz2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

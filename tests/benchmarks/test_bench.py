@@ -22,6 +22,7 @@ from nacrith.archive import ArchiveWriter
 from nacrith.codec.levels import block_bytes
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
+from nacrith.fallback import CODECS
 
 PEER_NAMES = list(peers.PEERS)
 
@@ -144,7 +145,7 @@ def test_backends_side_by_side(
     model = nacrith.load_model(str(MODEL))
     for row, params in zip(rows, (CodingParams(512), CodingParams(512, 1, 12)), strict=True):
         alone = io.BytesIO()
-        with ArchiveWriter(alone, ModelCodec(model, params), block_bytes=block_bytes(1)) as writer:
+        with ArchiveWriter(alone, ModelCodec(model, params), CODECS, block_bytes=block_bytes(1)) as writer:
             writer.write(PROSE)
         assert row["bytes"] == len(alone.getvalue())
     assert rows[0]["encode_tokens"] == rows[1]["decode_tokens"]

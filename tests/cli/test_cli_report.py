@@ -14,6 +14,7 @@ from nacrith import info, load_model
 from nacrith.archive import ArchiveReader, wire
 from nacrith.cli.console import ERROR, OK
 from nacrith.cli.console import MODEL as MODEL_CODE
+from nacrith.fallback import CODECS
 from nacrith.loaded import for_decoding
 
 
@@ -198,6 +199,6 @@ def test_one_block_shows_how_far_it_is(directory: Path) -> None:
     told: list[int] = []
     codec = for_decoding(info(directory / "short.nac")[0].codec, str(MODEL), 1)
     with (directory / "short.nac").open("rb") as file:
-        assert b"".join(ArchiveReader(file, lambda _: codec, progress=told.append)) == TEXT
+        assert b"".join(ArchiveReader(file, lambda _: codec, CODECS, progress=told.append)) == TEXT
     assert sum(told) == len(TEXT)
     assert len(told) > 5

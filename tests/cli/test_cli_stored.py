@@ -12,6 +12,7 @@ from clirunner import TEXT, nacrith, names
 
 from nacrith.archive import ArchiveWriter, Metadata
 from nacrith.cli.console import ERROR, OK
+from nacrith.fallback import CODECS
 
 MODE, TIME = 0o640, 1_234_567_890_123_456_789
 
@@ -33,7 +34,7 @@ def note(tmp_path: Path) -> Path:
 def archive(path: Path, metadata: Metadata) -> None:
     """An archive without content, of whoever pleases."""
     with path.open("wb") as file:
-        ArchiveWriter(file, FakeCodec(), block_bytes=9, metadata=metadata).close()
+        ArchiveWriter(file, FakeCodec(), CODECS, block_bytes=9, metadata=metadata).close()
 
 
 @pytest.mark.parametrize("batch", [False, True])

@@ -25,6 +25,7 @@ from nacrith.cli.options import Settings
 from nacrith.cli.streams import PatientFile
 from nacrith.codec.params import CodingParams
 from nacrith.errors import ModelError
+from nacrith.fallback import CODECS
 
 PAUSE = 0.3  # seconds for which a slow partner does nothing
 
@@ -226,7 +227,7 @@ NAMED = Metadata(name="gotcha\x1b[2J")
 def test_archives_do_not_speak_to_the_terminal(tmp_path: Path) -> None:
     packed = tmp_path / "f.nac"
     with packed.open("wb") as file:
-        writer = ArchiveWriter(file, Stranger(), block_bytes=lambda _: 1 << 12, metadata=NAMED)  # type: ignore
+        writer = ArchiveWriter(file, Stranger(), CODECS, block_bytes=lambda _: 1 << 12, metadata=NAMED)  # type: ignore
         writer.write(TEXT * 100)
         writer.close()
     assert b"\x1b]0;gotcha" in packed.read_bytes()

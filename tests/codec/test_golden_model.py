@@ -16,6 +16,7 @@ from nacrith.archive import ArchiveReader
 from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
+from nacrith.fallback import CODECS
 from nacrith.models import load_model
 
 ENTRIES = [e for e in json.loads((GOLDEN / "manifest.json").read_text("utf-8")) if "model" in e]
@@ -34,7 +35,7 @@ def _read(name, model):
     def find(codec_id: CodecId) -> ModelCodec:
         return codec.for_decoding(codec_id, model, None)
 
-    return b"".join(ArchiveReader(file, find))
+    return b"".join(ArchiveReader(file, find, CODECS))
 
 
 def test_there_are_model_coded_archives():

@@ -24,6 +24,7 @@ from nacrith.archive.records import parse_group, parse_short_head
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.errors import CorruptError, NacrithError
+from nacrith.fallback import CODECS
 from nacrith.models import load_model
 
 # The small ones: to decode a thousand larger ones takes long.
@@ -45,7 +46,7 @@ def check(archive: bytes, content: bytes, model: object) -> None:
         return codec.for_decoding(codec_id, model, None)  # type: ignore[arg-type]
 
     # What claims more content takes long, as it may.
-    reader = ArchiveReader(io.BytesIO(archive), find, max_size=len(content) + 9)
+    reader = ArchiveReader(io.BytesIO(archive), find, CODECS, max_size=len(content) + 9)
     try:
         got = b"".join(reader)
     except NacrithError:
@@ -57,7 +58,7 @@ def golden(name: str, model: object) -> tuple[bytes, bytes]:
     """Archive and content."""
     archive = (GOLDEN / name).read_bytes()
     find = partial(codec.for_decoding, model=model, threads=None)
-    content = b"".join(ArchiveReader(io.BytesIO(archive), find))  # type: ignore[arg-type]
+    content = b"".join(ArchiveReader(io.BytesIO(archive), find, CODECS))  # type: ignore[arg-type]
     return archive, content
 
 
@@ -72,7 +73,7 @@ def test_short_heads(name: str, model: object) -> None:
     archive, content = golden(name, model)
     source = wire.Source(io.BytesIO(archive))
     assert not wire.read_magic(source, first=True)
-    parse_short_head(source)
+    parse_short_head(source, CODECS.names)
     size = source.offset
     for head in flipped(archive[:size]):
         check(head + archive[size:], content, model)
@@ -93,7 +94,7 @@ def test_full_heads(name: str, model: object) -> None:
     source.skip(4, "check")
     start = source.offset
     if (tag := source.byte("tag")) != wire.TAG_END:
-        parse_group(source, tag)
+        parse_group(source, tag, CODECS.names)
         places.append((start, source.offset - 4))
     for start, end in places:
         for part in flipped(archive[start:end]):

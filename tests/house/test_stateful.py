@@ -15,6 +15,7 @@ from clirunner import MODEL, TEXT
 import nacrith
 from nacrith import predictors
 from nacrith.archive import ArchiveReader, ArchiveWriter
+from nacrith.fallback import CODECS
 
 LEVEL = {"level": 2, "model": str(MODEL)}
 MAKERS: dict[str, Callable[[], Any]] = {
@@ -23,8 +24,8 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "reading": lambda: nacrith.open(io.BytesIO(pack(TEXT, None))),
     "reading text": lambda: nacrith.open(io.BytesIO(pack(TEXT, None)), "rt"),
     "writing": lambda: nacrith.open(io.BytesIO(), "wb", **LEVEL),
-    "ArchiveReader": lambda: ArchiveReader(io.BytesIO(pack(TEXT, None)), lambda _: None),  # type: ignore
-    "ArchiveWriter": lambda: ArchiveWriter(io.BytesIO(), None, block_bytes=len),
+    "ArchiveReader": lambda: ArchiveReader(io.BytesIO(pack(TEXT, None)), lambda _: None, CODECS),  # type: ignore
+    "ArchiveWriter": lambda: ArchiveWriter(io.BytesIO(), None, CODECS, block_bytes=len),
 }
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_models import TINY_HF
+from paths import TINY_HF
 
 from nacrith.errors import ModelError
 from nacrith.models import load_model, store

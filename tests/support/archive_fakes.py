@@ -7,10 +7,18 @@ import io
 from collections.abc import Callable, Sequence
 from zlib import crc32
 
-from nacrith.archive import ArchiveReader, ArchiveWriter, CodecId, Metadata, fallback, wire
+from nacrith.archive import ArchiveReader, ArchiveWriter, CodecId, Metadata, wire
 from nacrith.archive.blockcodec import Progress
 from nacrith.archive.records import Block, End, GroupHead, ShortHead, full_header, index_entry
 from nacrith.errors import CorruptError
+from nacrith.fallback import CODECS
+from nacrith.fallback.brotli import Brotli
+from nacrith.fallback.bzip2 import Bzip2
+from nacrith.fallback.codec import Variant
+from nacrith.fallback.lzma import Lzma
+from nacrith.fallback.ppmd import VARIANT_I, Ppmd
+from nacrith.fallback.raw import Raw
+from nacrith.fallback.zstd import Zstd
 
 
 class FakeCodec:
@@ -91,24 +99,24 @@ def pack(
     content: bytes, codec: FakeCodec | None, *, block: int = 4096, metadata: Metadata | None = None
 ) -> bytes:
     out = io.BytesIO()
-    with ArchiveWriter(out, codec, block_bytes=lambda _: block, metadata=metadata) as archive:
+    with ArchiveWriter(out, codec, CODECS, block_bytes=lambda _: block, metadata=metadata) as archive:
         archive.write(content)
     return out.getvalue()
 
 
 def unpack(archive: bytes, codec: FakeCodec | None = None) -> bytes:
-    return b"".join(ArchiveReader(io.BytesIO(archive), finder(codec)))
+    return b"".join(ArchiveReader(io.BytesIO(archive), finder(codec), CODECS))
 
 
-_ENCODERS: dict[int, Callable[[bytes], bytes]] = {
-    wire.RAW: bytes,
-    wire.ZSTD: fallback._zstd_encode,
-    wire.LZMA: lambda data: fallback._lzma_encode(data, (0, 3, 0, 2)),
-    wire.BROTLI: lambda data: fallback._brotli_encode(data, False),
-    wire.PPMD: lambda data: fallback._ppmd_encode(data, fallback.VARIANT_I | 6),
-    wire.BZIP2: fallback._bzip2_encode,
+VARIANTS: dict[int, Variant] = {
+    Raw.kind: (),
+    Zstd.kind: (),
+    Lzma.kind: (0, 3, 0, 2),
+    Brotli.kind: (0,),
+    Ppmd.kind: (VARIANT_I | 6,),
+    Bzip2.kind: (),
 }
-FALLBACK_KINDS = tuple(_ENCODERS)
+FALLBACK_KINDS = tuple(VARIANTS)
 
 
 def coded(kind: int, content: bytes, codec: FakeCodec | None = None) -> tuple[Block, bytes]:
@@ -117,7 +125,7 @@ def coded(kind: int, content: bytes, codec: FakeCodec | None = None) -> tuple[Bl
         assert codec is not None
         (payload,) = codec.encode([content])
     else:
-        payload = _ENCODERS[kind](content)
+        payload = CODECS.codecs[kind].encode(content, VARIANTS[kind])
     return Block(kind, len(content), len(payload), crc32(payload), crc32(content)), payload
 
 

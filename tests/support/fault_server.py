@@ -7,6 +7,7 @@ the time of a new interpreter. Reads a JSON object a line (the fields of `Run`),
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import mmap
 import os
@@ -133,7 +134,9 @@ def _wait(child: int) -> int | None:
 
 
 def _import_all() -> None:
-    import nacrith.archive.fallback
+    for library in ("brotli", "bz2", "lzma", "pyppmd", "zstandard"):  # of the fallback codecs
+        importlib.import_module(library)
+    import nacrith.archive.superblock
     import nacrith.cli.batch
     import nacrith.cli.models
     import nacrith.cli.prompt
