@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from backend_checks import TEXT as PROSE
 from clirunner import MODEL
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
 from bench import backends, batch, coder, common, peers, ratio  # noqa: E402
+from bench.recycling import Recycling  # noqa: E402
 
 PEER_NAMES = list(peers.PEERS)
 
@@ -184,3 +186,17 @@ def test_many_small_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     (tmp_path / "long").write_bytes(b"short")
     with pytest.raises(SystemExit, match="longer files"):
         batch.main(arguments)
+
+
+def test_recycling_remembers_the_latest_row() -> None:
+    table = Recycling(40)
+    assert table.draft(3, 4) == []
+    row = np.zeros(40, np.int32)
+    row[[5, 6]] = 9, 8
+    table.observe(3, row)
+    assert table.after(3)[:2] == [5, 6]
+    assert len(table.after(3)) == 8
+    row[7] = 10
+    table.observe(5, row)
+    assert table.draft(3, 2) == [5, 7]
+    assert table.tree(3, [2, 1]) == ([5, 6, 7], [-1, -1, 0])

@@ -1,4 +1,4 @@
-"""LEB128 varints of the codec's own records: 7 bits a byte, low bits first, the high bit for "more"."""
+"""LEB128 varints of the codec's own records: 7 bits per byte, low bits first; the high bit means "more"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def put_varint(n: int) -> bytes:
 
 
 def read_varint(data: bytes) -> tuple[int, int]:
-    """Value and length of the varint at the start of `data`; ValueError if it does not end in 5 bytes."""
+    """Value and length of the varint at the start of `data`; ValueError if it is longer than 5 bytes or
+    truncated."""
     value = 0
     for i, byte in enumerate(data[:5]):
         value |= (byte & 0x7F) << 7 * i

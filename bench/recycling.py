@@ -1,8 +1,8 @@
-"""Token recycling: after each token, what the model found likely the last time (Luo et al. 2024).
+"""Token recycling (Luo et al. 2024): for each token, the followers that the model last found most likely.
 
-An adjacency table of V x WIDTH tokens, overwritten by every row the model computes. It costs nothing that
-was not computed anyhow and always has a draft. Set 1 of the codec is without it: it repeats what the
-model itself thought at an earlier place; bench/ablation.py measures it in the place of the match model.
+An adjacency table of V x WIDTH tokens, which every row of the model overwrites. It needs no computation of
+its own and always has a draft. No predictor set of the codec contains it, since it only repeats what the
+model predicted earlier; bench.ablation measures it in the place of the match model.
 """
 
 from __future__ import annotations
