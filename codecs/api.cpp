@@ -1,4 +1,4 @@
-// The C face: exceptions become error codes here and nowhere else. See nacrith.h.
+// The C interface. It is the only place that converts exceptions to error codes. See nacrith.h.
 #include <new>
 #include <string>
 
@@ -17,14 +17,14 @@ struct nacrith_object {
 
 namespace {
 
-// An object around a value of ours.
+// The object behind a handle.
 template <class Value>
 struct Holder : nacrith_object {
     explicit Holder(Value &&made) : value(std::move(made)) {}
     Value value;
 };
 
-using SharedEngine = std::shared_ptr<Engine>;  // its sessions hold it too
+using SharedEngine = std::shared_ptr<Engine>;  // sessions share the ownership
 
 template <class Value>
 Value &held(nacrith_object *object) {

@@ -1,10 +1,10 @@
-/* The C face of the native engine: arithmetic version 1 (formats/arithmetic-v1.md) in one call per extend.
+/* The C interface of the native core: arithmetic version 1 (formats/arithmetic-v1.md), one call per extend.
  *
- * Handles are opaque, every function that can fail returns 0 or one of the codes below, and
- * nacrith_last_error() then says why, for the calling thread. Nothing is thrown across this border.
- * Sessions of one engine may be used from several threads: their calls take turns. One session or
- * ensemble, and the destruction of anything, is the caller's to serialise. After a fork the child may use
- * every object that no call was running for.
+ * Handles are opaque. Every function that can fail returns 0 or one of the codes below; the message is then in
+ * nacrith_last_error(), for the calling thread. No exception crosses this interface. Sessions of one engine may
+ * be used from several threads: their calls wait for each other. The caller must serialise calls for one
+ * session or ensemble, and the destruction of any object. After a fork, the child may use every object that no
+ * call was using.
  */
 #ifndef NACRITH_H
 #define NACRITH_H
@@ -35,46 +35,46 @@ typedef struct nacrith_config {
     double rms_eps;
 } nacrith_config;
 
-/* A tensor of the model file, contiguous. Its data must outlive the engine. */
+/* A contiguous tensor of the model file. Its data must outlive the engine. */
 typedef struct nacrith_tensor {
     const char *name;
     const void *data;
     int64_t bytes;
 } nacrith_tensor;
 
-/* What a create function makes. Each function checks that it was given the right kind. */
+/* An object made by a create function. Each function checks that it gets the right kind. */
 typedef struct nacrith_object nacrith_object;
 typedef nacrith_object nacrith_engine, nacrith_session, nacrith_ensemble;
 
-/* Raised by every change of this header. */
+/* Incremented by every change of this header; nacrith/native/abi.py has the version that Python expects. */
 NACRITH_API int32_t nacrith_abi_version(void);
 
-/* A hash of the sources that the library was built from (fingerprint.cmake), in hexadecimal. */
+/* A hash, in hexadecimal, of the sources that the library was built from (fingerprint.cmake). */
 NACRITH_API const char *nacrith_sources(void);
 
-/* Why the last call of this thread failed; valid until its next one. */
+/* The error of the last call of this thread that failed; valid until its next call. */
 NACRITH_API const char *nacrith_last_error(void);
 
-/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. Only
- * those are listed, and used, that gave the right integers when they were asked a few at first use. */
+/* Name of the index-th set of kernels that this processor can run, best first; NULL past the last. Sets that
+ * fail the check at first use are neither listed nor used. */
 NACRITH_API const char *nacrith_kernels(int32_t index);
 
-/* Frees an object; NULL is none. Its sessions may outlive an engine. */
+/* Frees an object; NULL is allowed. An engine may be freed before its sessions. */
 NACRITH_API void nacrith_destroy(nacrith_object *object);
 
-/* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1: at most that many; fewer run where
- * the system lets no more be made. */
+/* kernels: a name from nacrith_kernels, or NULL for the best. threads >= 1: at most this many run; fewer if the
+ * system does not grant them. */
 NACRITH_API int32_t nacrith_engine_create(const nacrith_config *config, const nacrith_tensor *tensors,
                                           int64_t tensor_count, const char *kernels, int32_t threads,
                                           nacrith_engine **out);
 
-/* rollback: tokens that can always be taken back; batch: most rows of one pass through the layers. */
+/* rollback: number of tokens that can always be removed; batch: most rows of one pass through the layers. */
 NACRITH_API int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes, int64_t window,
                                            int64_t rollback, int64_t batch, nacrith_session **out);
 
 /* Appends counts[i] tokens to lane i. ids: the tokens of all lanes, lane by lane; rows: one row of
  * `vocab` integers for each token, in the same order. After an argument error no lane has changed;
- * after any other the session is of no more use.
+ * after any other error the session must not be used again.
  *
  * With depths (else NULL) the tokens of a lane are a tree behind its end, in preorder, and the lane
  * does not grow: depth 0 follows the lane's last token, depth d the latest token of depth d - 1. The
@@ -82,30 +82,29 @@ NACRITH_API int32_t nacrith_session_create(nacrith_engine *engine, int64_t lanes
 NACRITH_API int32_t nacrith_session_extend(nacrith_session *session, const int64_t *counts,
                                            const int32_t *ids, const int64_t *depths, int32_t *rows);
 
-/* Appends `count` tokens of the lane's tree and forgets the rest. path: their indices within the tree,
- * each the parent of the next, which is the caller's to see to; the first has depth 0. */
+/* Appends `count` tokens of the lane's tree and discards the rest. path: their indices within the tree; the
+ * first has depth 0, and each must be the parent of the next, which is not checked. */
 NACRITH_API int32_t nacrith_session_keep(nacrith_session *session, int64_t lane, const int64_t *path,
                                          int64_t count);
 
-/* Takes back all of the lane's tokens but the first `length`. */
+/* Removes all of the lane's tokens but the first `length`. */
 NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length);
 
-/* The predictors of one block, joined with the model's rows (formats/coding-v1.md). set: 0, the model
- * alone, which needs the first two and `kernels` only, or 1, the cascade. capacity: contexts of an order
- * in one generation of the n-grams. lg, exp: 1,024 values each; prior: the tables of the set. All is
- * copied. */
+/* The predictors of one block, mixed with the model's rows (formats/coding-v1.md). set: 0, the model alone, which
+ * needs only the first two arguments and `kernels`; or 1, the cascade. capacity: contexts of an order in one
+ * generation of the n-grams. lg, exp: 1,024 values each; prior: the tables of the set. All data is copied. */
 NACRITH_API int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
                                             const int64_t *exp, const void *prior, int64_t prior_bytes,
                                             const char *kernels, nacrith_ensemble **out);
 
-/* The `vocab` counts of the next token for a row of log2 weights, within 2^30 of zero. previous: the token
- * that came under the counts given last, to be learnt from; -1: none. After an error about a row, or one
- * that is not about arguments, the ensemble is of no more use; likewise below. */
+/* Computes the `vocab` counts of the next token from a row of log2 weights, of magnitude at most 2^30. previous:
+ * the token coded with the last counts, to learn from; -1 for none. After an error about a row, or one that is
+ * not about arguments, the ensemble must not be used again; likewise below. */
 NACRITH_API int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, const int32_t *row,
                                             float *counts);
 
-/* Counts and learning for n rows whose tokens are known. low: sum of the counts before a token; count: its
- * own. */
+/* Computes counts and learns, for n rows whose tokens are known. low: sum of the counts before each token;
+ * count: that of the token. */
 NACRITH_API int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
                                             const int32_t *tokens, uint32_t *low, uint32_t *count);
 

@@ -24,17 +24,18 @@ from typing import Protocol
 import numpy as np
 
 from bench.coding.nacrith_ensemble import NacrithEnsemble
+from bench.coding.recycling import Recycling
 from bench.common import RESULTS, machine, markdown_table, write_atomic, write_json
-from nacrith import predictors
 from nacrith.arith import F32
 from nacrith.codec import predictor_set
 from nacrith.codec.text import strip_crlf
 from nacrith.coder.cdf import TOTAL
 from nacrith.models import load_model
+from nacrith.predictors import registry
 from nacrith.predictors.cascade import Cascade, Switches
 from nacrith.predictors.prior import Prior, load
-from nacrith.predictors.protocol import Logits
-from nacrith.predictors.recycling import Recycling
+from nacrith.predictors.protocol import Ensemble, Logits
+from nacrith.predictors.registry import SETS
 
 CAPACITY = 1 << 16
 SURE_LENGTH = 20
@@ -52,7 +53,7 @@ class Variant(Protocol):
 class Coded:
     """An ensemble of the package."""
 
-    def __init__(self, ensemble: predictors.Ensemble) -> None:
+    def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
 
     def bits(self, row: Logits, token: int) -> float:
@@ -142,14 +143,14 @@ class Skip(Cascade):
 
 def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:
     """number: the set of predictors that archives hold."""
-    prior = load(number)
+    prior = load(SETS[number].prior)
 
     def cascade(**off: bool) -> Callable[[], Variant]:
         return lambda: Coded(Cascade(vocab, CAPACITY, prior, Switches(**off)))
 
     return {
-        "alone": lambda: Coded(predictors.make(0, vocab, CAPACITY)),
-        "full": lambda: Coded(predictors.make(number, vocab, CAPACITY)),
+        "alone": lambda: Coded(registry.make(0, vocab, CAPACITY)),
+        "full": lambda: Coded(registry.make(number, vocab, CAPACITY)),
         "no bias": cascade(bias=False),
         "no n-grams": cascade(ngram=False),
         "no match": cascade(match=False),

@@ -41,7 +41,6 @@ import nacrith
 from bench.common import ROOT, ChildError, machine, markdown_table, resident_mb, run_child
 from bench.engines.engine import decode as decode_rate
 from bench.engines.engine import prefill
-from nacrith import predictors
 from nacrith.archive.segment import cut
 from nacrith.codec import model_codec, speculation
 from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
@@ -51,6 +50,7 @@ from nacrith.codec.step import DecodePort, EncodePort
 from nacrith.cores import usable_cores
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
+from nacrith.predictors import registry
 
 PARTS = ("coding", "drafts", "start", "memory", "roofline", "llama")
 NACRITH = [sys.executable, "-m", "nacrith"]
@@ -209,7 +209,7 @@ def predictors_mb() -> float:
     ensembles = []
     before = resident_mb()
     for _ in range(model_codec.LANES):
-        ensembles.append(predictors.make(1, vocab, 1 << LEVEL.capacity))
+        ensembles.append(registry.make(1, vocab, 1 << LEVEL.capacity))
         for _ in range(2 * (2 << LEVEL.capacity) // len(rows)):  # both generations, and once over
             ensembles[-1].intervals(rows, rng.integers(0, vocab, len(rows)).tolist())
     return resident_mb() - before

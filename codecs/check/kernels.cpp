@@ -1,10 +1,10 @@
-// Holds every set of kernels that this processor runs against the portable one, in one process, without
+// Compares every set of kernels that this processor can run with the portable set, in one process, without
 // Python and a model: for sanitizers, and for emulators of other processors.
 //
 //     nacrith_check [QUESTIONS]
 //
-// Prints a line for each set; the exit status is 1 if an answer differs, if the portable ones answer
-// otherwise than on every other processor, or if the check at load would not notice a wrong kernel.
+// Prints a line for each set; the exit status is 1 if a result differs, if the portable kernels give other
+// results than on every other processor, or if the check at load would not detect a wrong kernel.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -29,7 +29,7 @@ void wrong_linear(const nacrith::Matrix &matrix, int64_t begin, int64_t end, nac
     last += last * 0x1p-22f;
 }
 
-// The portable kernels with another of them wrong, in a bit of one result.
+// The portable kernels with another kernel wrong, in one bit of one result.
 struct Wrong {
     const char *name;
     void (*spoil)(Kernels &kernels);
@@ -104,14 +104,14 @@ constexpr Wrong kWrong[] = {
 
 constexpr int64_t kSizes[] = {8, 40, 130};
 
-// The first question whose answer differs, and the kernel that gave it; nullptr if there is none.
+// The first test case whose result differs, and the kernel that computed it; nullptr if there is none.
 const char *first_difference(const Kernels &kernels, uint64_t questions, uint64_t &seed) {
     for (seed = 0; seed < questions; seed++)
         if (const char *name = nacrith::difference(kernels, right(), seed, kSizes[seed % 3])) return name;
     return nullptr;
 }
 
-// FNV-1a of the portable kernels' answers to the first questions: the same on every processor.
+// FNV-1a of the portable kernels' results for the first test cases: the same on every processor.
 constexpr uint64_t kDigest = 0x33965e561a466c05;
 
 uint64_t digest() {

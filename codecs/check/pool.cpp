@@ -1,7 +1,8 @@
-// Whether threads that wait sleep: no processor time may go to waiting but for the short spin at its beginning,
-// or several nacriths on one machine would take it from each other. tests/native/test_native_pool.py runs it.
+// Tests that waiting threads sleep. Apart from the short spin at its beginning, waiting must take no processor
+// time, which several nacrith processes on one machine would otherwise take from each other.
+// tests/native/test_native_pool.py runs it.
 //
-// Prints what is wrong; the exit status is then 1.
+// Prints an error, if any; the exit status is then 1.
 #include <atomic>
 #include <chrono>
 #include <cstdio>

@@ -7,8 +7,8 @@ void blocks(int64_t count, const int8_t *w, int64_t pairs, const int16_t *q, int
         block_of(r + kRows < count ? kRows : count - r, w, pairs, q + r * stride, stride, acc + r * kTile);
 }
 
-// Rows that attention multiplies by tiles, as they come; a set may bring a form of its own. They are `count`
-// rows of `pairs` pairs, of which times() takes m <= kMost from `first` on.
+// The rows that attention multiplies by tiles, without a copy; a set may define its own form. There are `count`
+// rows of `pairs` pairs; times() takes m <= kMost of them from `first` on.
 struct PlainRows {
     static constexpr int64_t kMost = kRows;
     const int16_t *q;
@@ -21,7 +21,7 @@ struct PlainRows {
     }
 };
 
-// t = f32(q . k) * k_scale * factor for whole tiles of keys: `tiles` from slot 16 * first on, to t + at.
+// Computes t = f32(q . k) * k_scale * factor for whole tiles of keys: `tiles` from slot 16 * first on, to t + at.
 template <class Rows>
 void scores(const Attention &a, const int16_t *q, const float *factor, int64_t first, int64_t tiles,
             int64_t width, int64_t at) {
@@ -43,7 +43,7 @@ void scores(const Attention &a, const int16_t *q, const float *factor, int64_t f
     }
 }
 
-// Scores to e = rint(2^(t - low)), in place; returns their sum, at most 2^29.
+// Converts scores to e = rint(2^(t - low)), in place; returns their sum, at most 2^29.
 int32_t exponentials(float *__restrict t, int64_t n, float low) {
     int32_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -54,7 +54,7 @@ int32_t exponentials(float *__restrict t, int64_t n, float low) {
     return sum;
 }
 
-// e to w = rint(e * v_scale * u), in place; its low 15 bits also to `low`. Returns the OR of all w.
+// Converts e to w = rint(e * v_scale * u), in place, and stores its low 15 bits in `low`. Returns the OR of all w.
 int32_t fractions(float *__restrict t, const float *__restrict v_scale, int64_t n, float u,
                   int16_t *__restrict low) {
     int32_t any = 0;
@@ -67,7 +67,7 @@ int32_t fractions(float *__restrict t, const float *__restrict v_scale, int64_t 
     return any;
 }
 
-// What `fractions` cut off: adds (w - w mod 2^15) * v for the few keys with w >= 2^15, one row.
+// Adds what `fractions` cut off, (w - w mod 2^15) * v, for the few keys with w >= 2^15, one row.
 void add_high_part(const HeadCache &cache, const float *t, int64_t slot, int64_t n, int64_t tile,
                    int32_t *acc) {
     for (int64_t j = 0; j < n; j++) {
@@ -85,7 +85,7 @@ void attend(const Attention &a) {
     const int64_t span = a.end_slot - a.first_slot, width = kTile + span;
     scores<Rows>(a, a.q_sink, a.sink_factor, 0, 1, width, 0);
     scores<Rows>(a, a.q, a.factor, a.first_slot / kTile, span / kTile, width, kTile);
-    const int64_t reach = a.window - kSinks;  // positions seen beyond the sinks
+    const int64_t reach = a.window - kSinks;  // positions attended to beyond the sinks
     bool high[Rows::kMost];                    // of the rows of one block: w >= 2^15 somewhere
     for (int64_t r0 = 0; r0 < a.count; r0 += Rows::kMost) {
         const int64_t m = r0 + Rows::kMost < a.count ? Rows::kMost : a.count - r0;
@@ -95,7 +95,7 @@ void attend(const Attention &a) {
             const int64_t slot = a.slot[(r0 + i) / a.group];
             const bool in_sinks = slot < kSinks;
             const int64_t sinks = in_sinks ? slot + 1 : kSinks;
-            int64_t begin = 0, end = 0;  // of what this row sees, from first_slot on
+            int64_t begin = 0, end = 0;  // slots that this row attends to, from first_slot on
             if (!in_sinks) {
                 const int64_t oldest = slot - reach + 1;
                 begin = (oldest > kTile ? oldest : kTile) - a.first_slot;

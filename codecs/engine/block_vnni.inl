@@ -1,9 +1,9 @@
-// The `block` of kernels.inl by AVX-512 VNNI, included before it by the sets that have these instructions.
+// The `block` of kernels.inl in AVX-512 VNNI; sets that have these instructions include it before that file.
 //
-// The packing of the AVX2 kernels fits as it is: the 32 bytes of a tile and a pair of columns widen to one
-// register, and one vpdpwssd multiplies it by a pair of activations and adds. It wraps and does not
-// saturate, so sums are exact where they fit 32 bits, as `block` may assume. Activations of two int8
-// planes by vpdpbusd would take as many multiplications.
+// The packing is that of the AVX2 kernels: the 32 bytes of a tile and a pair of columns widen to one register,
+// and one vpdpwssd multiplies it by a pair of activations and adds. The sum wraps instead of saturating, so it
+// is exact if it fits 32 bits, which `block` may assume. Activations in two int8 planes (vpdpbusd) would need
+// as many multiplications.
 
 constexpr int64_t kRows = 12;
 
@@ -17,8 +17,8 @@ inline __m512i pair_of(const int16_t *q) {
     return _mm512_set1_epi32(pair);
 }
 
-// Sum i is of row i % M, over every sets-th pair from i / M on: with few rows it takes several sums of
-// each to hide the instruction's latency of five cycles.
+// Sum i is for row i % M, over every sets-th pair from i / M on: with few rows, several sums per row are needed
+// to hide the instruction's latency of five cycles.
 template <int M, int... i>
 inline void block_rows(std::integer_sequence<int, i...>, const int8_t *w, int64_t pairs, const int16_t *q,
                        int64_t stride, int32_t *acc) {

@@ -1,4 +1,4 @@
-// Memory of the kernels' alignment.
+// Aligned memory for the kernels.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace nacrith {
 
-// Zeroed memory at a multiple of 64 bytes.
+// Zeroed memory, aligned to 64 bytes.
 template <class T>
 class Buffer {
 public:

@@ -1,4 +1,4 @@
-// Loading: tensors are checked against the configuration and packed for the kernels.
+// Loads a model: checks tensors against the configuration and packs them for the kernels.
 #include "engine/engine.hpp"
 
 #include <atomic>
@@ -14,7 +14,7 @@ static_assert(FLT_EVAL_METHOD == 0, "float operations must round to float");
 namespace nacrith {
 namespace {
 
-// The tensor `name` of exactly `bytes` bytes.
+// Finds the tensor `name`, which must have exactly `bytes` bytes.
 const void *find(const nacrith_tensor *tensors, int64_t count, const std::string &name, int64_t bytes) {
     for (int64_t i = 0; i < count; i++)
         if (name == tensors[i].name) {
@@ -73,14 +73,14 @@ Engine::Engine(const nacrith_config &c, const nacrith_tensor *tensors, int64_t c
 }
 
 Engine::~Engine() {
-    if (generation_ != generation()) static_cast<void>(crew_.release());  // its threads cannot be joined here
+    if (generation_ != generation()) static_cast<void>(crew_.release());  // its threads do not exist in this process
 }
 
 std::unique_lock<std::mutex> Engine::turn() {
     {
         const std::lock_guard<std::mutex> lock(fork_lock());
         if (generation_ != generation()) {
-            static_cast<void>(crew_.release());  // for ever: no thread is left that could unlock or join it
+            static_cast<void>(crew_.release());  // leaked: no thread could unlock or join it
             crew_ = std::make_unique<Crew>(threads);
             generation_ = generation();
         }

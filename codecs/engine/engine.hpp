@@ -1,4 +1,4 @@
-// The engine: weights of one model, packed for the kernels, and the threads that multiply them. See nacrith.h.
+// The engine: the weights of one model, packed for the kernels, and the threads of its sessions. See nacrith.h.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Weights {
     Buffer<int8_t> packed;
     Buffer<float> scales;
     Matrix matrix{};
-    int32_t limit = 0;  // of its quantised input
+    int32_t limit = 0;  // largest magnitude of the quantised input
 };
 
 struct Layer {
@@ -32,7 +32,7 @@ struct Layer {
 
 constexpr int64_t kFine = 256;  // positions of the fine rotation table
 
-// The threads of an engine, and the lock of whoever uses them.
+// The threads of an engine, and the lock that a session holds while it uses them.
 struct Crew {
     explicit Crew(int threads) : pool(threads) {}
 
@@ -49,7 +49,7 @@ struct Engine {
 
     nacrith_config config;
     const Kernels &kernels;
-    const int threads;  // at most that many; the pool has what the system grants
+    const int threads;  // at most; the pool has as many as the system grants
     const int8_t *embed_q;
     const float *embed_s, *final_norm;
     const double *fine, *coarse;  // (2, kFine, half), (2, coarse_count, half)
@@ -57,20 +57,20 @@ struct Engine {
     std::vector<Layer> layers;
     Weights head;
 
-    int64_t limit() const { return kFine * coarse_count; }  // most tokens of a lane
+    int64_t limit() const { return kFine * coarse_count; }  // maximum number of tokens in a lane
     int64_t group() const { return config.heads / config.kv_heads; }
-    // cos and sin (head_dim / 2 each) of a position below limit()
+    // Computes cos and sin (head_dim / 2 each) of a position below limit().
     void rotation(int64_t position, float *cos, float *sin) const;
-    // packed weights times rows, on all threads
+    // Multiplies packed weights by rows, on all threads.
     void linear(const Weights &weights, Quantised x, int64_t count, const Output &out);
 
-    // Waits until no other session uses the threads; until the lock goes, pool() is the caller's.
+    // Waits until no other session uses the threads. The caller may use pool() while it holds the lock.
     std::unique_lock<std::mutex> turn();
     Pool &pool() { return crew_->pool; }
 
 private:
     std::unique_ptr<Crew> crew_;
-    uint64_t generation_;  // that the crew belongs to (fork.hpp)
+    uint64_t generation_;  // of the process that made the crew (fork.hpp)
 
     Weights pack(const void *q, const void *s, int64_t rows, int64_t columns, int64_t limit);
 };

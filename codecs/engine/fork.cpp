@@ -1,4 +1,4 @@
-// See fork.hpp.
+// Implements fork.hpp.
 #include "engine/fork.hpp"
 
 #include <atomic>
@@ -15,7 +15,8 @@ std::atomic<uint64_t> forks{0};
 std::mutex set_up;
 
 #ifdef NACRITH_FORKS
-// Registered while the library is loaded, before anything can call it; fails only without any memory.
+// The handlers are registered while the library is loaded, before it can be called. Registration fails only
+// when there is no memory.
 [[maybe_unused]] const int registered = pthread_atfork([] { set_up.lock(); }, [] { set_up.unlock(); },
                                                        [] {
                                                            forks++;

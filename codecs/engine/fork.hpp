@@ -1,9 +1,9 @@
-// What a fork does to a library with threads: the child has the memory, but of the threads only the one that
-// forked, so workers are gone and a lock that another thread held is never released.
+// Support for fork(). The child has a copy of the memory, but only the thread that forked: worker threads are
+// gone, and a lock that another thread held is never released.
 //
-// Two rules follow. What is set up once, in a moment, is set up under fork_lock(): a fork waits for it, so that
-// the child never finds it halfway. What is held for long, workers and the lock around them, belongs to one
-// generation: whoever finds another one makes it anew and leaves the old one alone.
+// Hence two rules. Short one-time initialisation runs under fork_lock(): a fork waits for it, so that the child
+// never sees it half done. Objects that are held for long, such as workers and the lock around them, belong to
+// one generation: code that finds one of another generation creates a new one and leaves the old one alone.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace nacrith {
 // Number of forks between the process that loaded the library and this one.
 uint64_t generation();
 
-// Held by every fork until parent and child both go on. Nobody may wait for another lock under it.
+// A fork holds it until parent and child continue. No other lock may be waited for while it is held.
 std::mutex &fork_lock();
 
 }  // namespace nacrith

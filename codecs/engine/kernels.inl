@@ -4,8 +4,8 @@
 //                                 int32_t *acc);
 //
 // which sets acc[m][n] (m < M, n < 16) to the sum over 2 * pairs columns of q(m) * w(n), w one tile. Sums
-// fit 32 bits in any order. M goes up to kRows, which the variant defines as well.
-// The including file opens an anonymous namespace, so that code made for one instruction set cannot be
+// fit 32 bits in any order. M is at most kRows, which the variant also defines.
+// The including file opens an anonymous namespace, so that code compiled for one instruction set cannot be
 // linked into another.
 //
 // Float operations are elementwise, one rounding each, in the specification's order: compile with
@@ -32,7 +32,7 @@ inline float from_bits(uint32_t u) {
     return x;
 }
 
-// rint for |x| <= 2^22: the sum's low bits are the integer, ties rounded to even.
+// rint for |x| <= 2^22, ties to even: the integer is in the low bits of the sum.
 inline int32_t nearest(float x) {
     return static_cast<int32_t>(bits(x + kRint) - static_cast<uint32_t>(kRintBits));
 }
@@ -45,7 +45,7 @@ inline float exp2_of(float t) {
     return from_bits(bits(p) + (bits(y) << 23));
 }
 
-// Largest magnitude, at least 2^-100. Sixteen maxima side by side, so that it vectorises.
+// The largest magnitude, at least 2^-100. It has sixteen independent maxima, so that it vectorises.
 inline float absmax(const float *x, int64_t n) {
     float m[16];
     for (float &v : m) v = kTiny;
@@ -125,7 +125,7 @@ void block_of(int64_t m, const int8_t *w, int64_t pairs, const int16_t *q, int64
     block<M>(w, pairs, q, stride, acc);
 }
 
-// The same in 64 bits, one row: for models whose sums may leave 32 bits.
+// The same with 64-bit sums and one row, for models whose sums may exceed 32 bits.
 void wide_block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t *acc) {
     for (int64_t n = 0; n < kTile; n++) acc[n] = 0;
     for (int64_t p = 0; p < pairs; p++, w += 2 * kTile)
@@ -133,7 +133,7 @@ void wide_block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t *acc) 
             acc[n] += int32_t{q[2 * p]} * w[2 * n] + int32_t{q[2 * p + 1]} * w[2 * n + 1];
 }
 
-// Sums of one row and one tile to the row's results n0 .. n0 + valid - 1.
+// Converts the sums of one row and one tile to the row's results n0 .. n0 + valid - 1.
 template <class Sum>
 void finish(const Sum *__restrict acc, const float *__restrict scales, float scale, int64_t row, int64_t n0,
             int64_t valid, const Output &out) {
@@ -188,7 +188,7 @@ void linear(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64
 
 #include "engine/attention.inl"
 
-constexpr int64_t kSpan = 96;  // elements of at most 2^24 whose sum stays within 31 bits
+constexpr int64_t kSpan = 96;  // number of elements of at most 2^24 whose sum fits 31 bits
 
 int64_t shift(const int32_t *__restrict row, const int32_t *__restrict by, int64_t n, int32_t *__restrict x) {
     constexpr int32_t most = 1 << 30;

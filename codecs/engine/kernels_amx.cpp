@@ -1,14 +1,14 @@
-// The kernels for x86-64 with AMX (tiles of int8) beside AVX-512 VNNI; run only where Linux has granted the
-// tiles to the process, see variants.cpp.
+// The kernels for x86-64 with AMX (int8 tiles) and AVX-512 VNNI. They run only if Linux permits the process to
+// use tiles; see variants.cpp.
 //
-// A tile is 16 rows of 64 bytes. One instruction adds to 16 x 16 sums the products of 16 rows of activations
-// and 64 columns of 16 rows of weights: 16384 of them, where vpdpwssd has 32. It takes bytes, so activations
-// come in two planes, 256 * high + low (kernels.hpp), each with sums of its own: low ones are unsigned
-// (tdpbusd), high ones signed (tdpbssd).
+// A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of activations by 64 columns of 16 rows of
+// weights and adds the 16384 products to 16 x 16 sums; vpdpwssd has 32 products. Its operands are bytes, so
+// activations are split into two planes, 256 * high + low (kernels.hpp), each with its own sums: the low plane
+// is unsigned (tdpbusd), the high plane signed (tdpbssd).
 //
-// Weights stay packed as for all other sets, in pairs of columns, where a tile wants fours: one vpermw
-// for each 64 bytes makes the one of the other, in the shadow of the multiplication. So there is one copy
-// of the weights, and few rows, whose time is that of reading it, take the kernels of AVX-512.
+// The weights are packed in pairs of columns as for all other sets, whereas a tile needs groups of four. One
+// vpermw per 64 bytes converts them, while the multiplication runs. So there is only one copy of the weights.
+// Few rows, for which reading the weights takes most of the time, use the AVX-512 kernels.
 //
 // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18; Linux,
 // Documentation/arch/x86/xstate.rst.
@@ -26,18 +26,18 @@ namespace {
 #include "engine/block_vnni.inl"
 #include "engine/kernels.inl"
 
-constexpr int64_t kFew = 4;        // rows that AVX-512 multiplies as fast, by the throughputs in the manuals
+constexpr int64_t kFew = 4;        // up to this many rows, AVX-512 is as fast, by the throughputs in the manuals
 constexpr int64_t kTileRows = 16;  // of activations
 constexpr int64_t kTileBytes = kTileRows * kPlaneColumns;
 constexpr int64_t kAtOnce = 2 * kTileRows;  // rows that share a tile of weights: four tiles of sums
 constexpr int64_t kStepPairs = kPlaneColumns / 2;
 static_assert(kChunk % kAtOnce == 0 && kTile == 16 && kPlaneColumns == 64);
 
-// Keeps what the compiler may not know to be read or written by tile instructions in its place.
+// A compiler barrier: the compiler may not know that tile instructions read or write memory.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
-// Tile registers are in use from here to the end of the scope. They belong to the thread: released, they
-// cost nothing when the system switches to another.
+// Configures the tile registers until the end of the scope. They are part of the thread's state; once released,
+// they add nothing to the cost of a context switch.
 class Tiles {
 public:
     Tiles() { _tile_loadconfig(&kConfig); }
@@ -59,7 +59,7 @@ void split(const int16_t *q, int64_t pairs, int64_t row, uint8_t *planes) {
     const int64_t steps = (pairs + kStepPairs - 1) / kStepPairs;
     uint8_t *to = planes + row / kTileRows * steps * 2 * kTileBytes + row % kTileRows * kPlaneColumns;
     const __m512i low_byte = _mm512_set1_epi16(255);
-    // Packing takes turns between its operands every eight bytes; this undoes it.
+    // The pack instruction interleaves its operands every eight bytes; this undoes it.
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     for (int64_t left = 2 * pairs; left > 0; left -= kPlaneColumns, q += kPlaneColumns, to += 2 * kTileBytes) {
         const uint64_t valid = left < kPlaneColumns ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
@@ -72,8 +72,8 @@ void split(const int16_t *q, int64_t pairs, int64_t row, uint8_t *planes) {
     }
 }
 
-// Up to 64 columns of weights, `pairs` pairs: from [pair][16][2] to the tile's [column / 4][16][4]. Columns
-// beyond may be anything, since those of the planes are zeros.
+// Repacks up to 64 columns of weights, `pairs` pairs, from [pair][16][2] to the tile's [column / 4][16][4].
+// Padding columns may have any value, since those of the planes are zeros.
 inline void unpack(const int8_t *w, int64_t pairs, int8_t *tile) {
     alignas(64) static constexpr uint16_t kFours[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                         8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -85,13 +85,13 @@ inline void unpack(const int8_t *w, int64_t pairs, int8_t *tile) {
     }
 }
 
-// acc[m][n]: the sums of rows m < 16 or, if `both`, m < 32, of planes that begin with these rows' tiles.
+// Computes acc[m][n] for rows m < 16 or, if `both`, m < 32, of planes that begin with the tiles of these rows.
 //
-// The low plane's sums are within 255 * 128 * 2 * pairs, which leaves 32 bits beyond 65792 columns, and the
-// high plane's are multiplied by 256. All of it is done modulo 2^32, in tiles as well, and the whole sum fits
-// 32 bits (kernels.inl, block), so that it comes out exactly.
+// The low plane's sums are at most 255 * 128 * 2 * pairs, which exceeds 32 bits from 65792 columns on, and the
+// high plane's are multiplied by 256. All arithmetic, also in tiles, is modulo 2^32, and the complete sum fits
+// 32 bits (`block` in kernels.inl), so the result is exact.
 void multiply(const int8_t *w, int64_t pairs, const uint8_t *planes, bool both, int32_t *acc) {
-    constexpr int64_t kRing = 4, kAhead = 2;  // steps: stores are no news to a load of a tile soon after
+    constexpr int64_t kRing = 4, kAhead = 2;  // steps between storing a tile and loading it, which would otherwise wait for the stores
     alignas(64) int8_t ring[kRing][kTileBytes];
     alignas(64) int32_t low[kAtOnce * kTile], high[kAtOnce * kTile];
     const int64_t steps = (pairs + kStepPairs - 1) / kStepPairs;
@@ -152,7 +152,7 @@ void linear_by_tiles(const Matrix &matrix, int64_t begin, int64_t end, Quantised
     }
 }
 
-// Rows of attention by tiles, in the task's planes.
+// The rows of attention for tiles, in the task's planes.
 class TileRows {
 public:
     static constexpr int64_t kMost = kAtOnce;

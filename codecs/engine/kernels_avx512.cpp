@@ -1,5 +1,5 @@
-// The kernels for x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI; compiled with these and run only where the
-// processor and the operating system have them.
+// The kernels for x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI; compiled with these flags and run only if the
+// processor and the operating system support them.
 #include <immintrin.h>
 
 #include <cmath>

@@ -1,7 +1,7 @@
-// The kernels for 64-bit Arm, little-endian, with what every such processor has.
+// The kernels for 64-bit Arm, little-endian, with instructions that every such processor has.
 //
-// The dot products of int8 (sdot, smmla) want four columns side by side where the tiles have two, and two
-// planes of each activation; smlal takes tiles and activations as they are.
+// The int8 dot products (sdot, smmla) would need four adjacent columns, whereas tiles have two, and two planes of
+// each activation; smlal takes tiles and activations without conversion.
 #include <arm_neon.h>
 
 #include <cmath>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kRows = 4;
 
-// Two activations, in the low half.
+// Two activations, in the low half of a register.
 inline int16x4_t pair_of(const int16_t *q) {
     uint32_t pair;
     std::memcpy(&pair, q, sizeof pair);

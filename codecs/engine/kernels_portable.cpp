@@ -1,4 +1,4 @@
-// The kernels for any processor: what the compiler makes of plain C++.
+// The kernels for any processor, in plain C++.
 #include <cmath>
 #include <cstring>
 
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kRows = 6;
 
-// Products of 16 by 16 bits into 32, sixteen side by side: the form in which compilers see the widening
+// Sixteen independent products of 16 by 16 bits into 32: the form that compilers translate to the widening
 // multiplications of SSE2 and NEON.
 template <int M>
 void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int32_t *__restrict acc) {

@@ -1,4 +1,4 @@
-// Keys and values of one lane; see lane.hpp.
+// The KV cache of one lane; see lane.hpp.
 #include "engine/lane.hpp"
 
 #include <cstring>
@@ -51,7 +51,7 @@ void Lane::truncate(int64_t index, int64_t length) {
     if (length < 0 || length > length_)
         throw std::invalid_argument(lane + " holds " + std::to_string(length_) + " tokens, not " +
                                     std::to_string(length));
-    const int64_t oldest = base_ + kSinks;  // of those beyond the sinks that are still held
+    const int64_t oldest = base_ + kSinks;  // oldest position beyond the sinks that is still held
     if (length == 0)
         base_ = 0;
     else if (base_ && length < oldest + window_ - kSinks)
@@ -114,7 +114,7 @@ void Lane::carry_maximum(int64_t section, int64_t first, int64_t count) {
     }
 }
 
-// Slots from kTile on move down by whole tiles, so that keep_ positions remain.
+// Moves the slots from kTile on down by whole tiles, so that keep_ positions remain.
 void Lane::compact() {
     const int64_t end = slot(length_ - 1) + 1;
     const int64_t shift = (end - kTile - keep_) / kTile * kTile, first = kTile + shift;

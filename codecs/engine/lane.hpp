@@ -1,4 +1,4 @@
-// Keys and values of one lane of a session.
+// The KV cache of one lane of a session.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,15 @@
 
 namespace nacrith {
 
-// Keys and values of one lane, packed as the kernels want them (kernels.hpp, HeadCache).
+// The KV cache of one lane, packed for the kernels (HeadCache in kernels.hpp).
 //
-// Positions below kSinks keep slots 0 .. 3 for ever; position p beyond them has slot 16 + p - 4 - base.
-// When the slots run out, the newest `keep` positions move to the front by whole tiles and base grows;
-// keys are stored as rotated for their own position, so nothing is computed anew.
+// Positions below kSinks stay in KV slots 0 .. 3; a later position p is in slot 16 + p - 4 - base. When the
+// slots run out, the newest `keep` positions move to the front by whole tiles and base grows. Keys are stored
+// rotated for their own position, so nothing has to be recomputed.
 //
-// The rows of a tree behind the end take turns in the slots of their positions, branch by branch; what
-// they put there is stored in a slot of their own as well, their home, behind those of all positions
-// that the tree reaches (nacrith/models/exact/tree.py says why). A tree without branches has no homes.
+// The rows of a token tree share the slots of their positions, branch after branch. Each row is also stored in
+// a slot of its own, its home, beyond the slots of all positions that the tree reaches (the reason is in
+// nacrith/models/exact/tree.py). A tree without branches has no homes.
 class Lane {
 public:
     Lane(const nacrith_config &config, int64_t window, int64_t rollback, int64_t batch);
@@ -27,24 +27,24 @@ public:
         return position < kSinks ? position : kTile + position - kSinks - base_;
     }
     HeadCache head(int64_t section) const;  // section = layer * kv_heads + head
-    // Room for `count` further positions; what lies behind the end may be lost.
+    // Makes room for `count` further positions. Slots beyond the end may be lost.
     void reserve(int64_t count);
     void advance(int64_t count) {
         length_ += count;
         tree_ = {};
     }
-    // Room for a tree of `rows` rows that reaches `levels` positions, in place of any other.
+    // Makes room for a tree of `rows` rows and `levels` positions, and discards any other tree.
     void plant(int64_t rows, int64_t levels);
     int64_t home(int64_t row, int64_t position) const;
     void keep(const int64_t *path, int64_t count);
-    // std::invalid_argument if older tokens would be needed than the lane holds.
+    // Throws std::invalid_argument if that needs older tokens than the lane holds.
     void truncate(int64_t index, int64_t length);
-    // One head's key or value of `dim` integers in [-127, 127].
+    // Stores the key or value of one head: `dim` integers in [-127, 127].
     void store_key(int64_t section, int64_t slot, const int16_t *q, float scale);
     void store_value(int64_t section, int64_t slot, const int16_t *q, float scale);
-    // A key and value from slot to slot.
+    // Copies a key and value from slot to slot.
     void copy(int64_t section, int64_t from, int64_t to);
-    // Fills v_max for `count` positions from `first` on, whose values are stored.
+    // Computes v_max for `count` positions from `first` on. Their values must have been stored.
     void carry_maximum(int64_t section, int64_t first, int64_t count);
 
 private:
@@ -55,7 +55,7 @@ private:
 
     void compact();
     void grow(int64_t slots);
-    int8_t *key(int64_t section, int64_t slot) const {  // of pairs, 2 * kTile apart
+    int8_t *key(int64_t section, int64_t slot) const {  // in pairs, 2 * kTile apart
         return k_.data() + section * k_bytes() + slot / kTile * dim_ * kTile + slot % kTile * 2;
     }
     int8_t *value(int64_t section, int64_t slot, int64_t d) const {

@@ -1,4 +1,4 @@
-// See pool.hpp.
+// Implements pool.hpp.
 #include "engine/pool.hpp"
 
 #include <exception>
@@ -26,13 +26,13 @@ int64_t tasks(uint64_t state) { return static_cast<int64_t>(state >> 20 & kField
 
 }  // namespace
 
-// With more threads than processors, who spins keeps the one that is waited for from running.
+// With more threads than processors, a spinning thread would delay the one that it waits for.
 Pool::Pool(int threads) : spins_(threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kSpins : 0) {
     workers_.reserve(static_cast<size_t>(threads - 1));
     try {
         for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
     } catch (const std::exception &) {
-        // A limit on threads or no memory for a stack: those that run are enough, and so are none.
+        // A limit on threads, or no memory for a stack: the pool works with fewer workers, or none.
     }
 }
 
@@ -67,13 +67,13 @@ void Pool::start(int64_t count, const void *context, Call call) {
     waiting_ = false;
 }
 
-// Runs one task if one is left.
+// Runs one task if there is one.
 bool Pool::help(int thread) {
     uint64_t state = state_;
     while (has_tasks(state)) {
         if (state_.compare_exchange_weak(state, state + 1)) {
             call_.load()(context_, static_cast<int64_t>(state & kField), thread);
-            if (++done_ == tasks(state) && waiting_) {  // in this order; the caller sets, then reads
+            if (++done_ == tasks(state) && waiting_) {  // in this order: the caller writes waiting_, then reads done_
                 const std::lock_guard<std::mutex> lock(mutex_);
                 finished_.notify_one();
             }

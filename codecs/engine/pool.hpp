@@ -1,8 +1,8 @@
-// Threads that run the tasks of one call, each task once, in any order.
+// A thread pool that runs the tasks of one call, each task once, in any order.
 //
-// A pass through the model has some hundred parallel parts of a few microseconds to milliseconds, so
-// workers spin for a moment before they sleep, and a part never waits for a worker that is asleep:
-// whoever is awake claims tasks until none is left. Results must not depend on who runs what.
+// A pass through the model has about a hundred parallel parts of a few microseconds to milliseconds. So workers
+// spin for a moment before they sleep, and a part never waits for a sleeping worker: the threads that are awake
+// claim tasks until none is left. Results must not depend on which thread runs which task.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@ namespace nacrith {
 
 class Pool {
 public:
-    // The caller of `run` and up to threads - 1 workers: as many as the system lets us have.
+    // The pool has the caller of `run` and up to threads - 1 workers, as many as the system grants.
     explicit Pool(int threads);
     ~Pool();
     Pool(const Pool &) = delete;
@@ -24,7 +24,7 @@ public:
 
     int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-    // task(index, thread) for index = 0 .. count - 1 < 2^20, thread < threads(); returns when all are
+    // Runs task(index, thread) for index = 0 .. count - 1 < 2^20, with thread < threads(); returns when all are
     // done. Tasks must not throw. One caller at a time, in the process that made the pool (fork.hpp).
     template <class Task>
     void run(int64_t count, const Task &task) {
@@ -37,7 +37,7 @@ public:
         });
     }
 
-    // task(begin, end, thread) over 0 .. count - 1 in pieces of `step`.
+    // Runs task(begin, end, thread) for 0 .. count - 1 in pieces of `step`.
     template <class Task>
     void pieces(int64_t count, int64_t step, const Task &task) {
         run((count + step - 1) / step, [&](int64_t i, int thread) {
@@ -52,16 +52,16 @@ private:
     bool help(int thread);
     void work(int thread);
 
-    const int spins_;  // before a thread that waits goes to sleep
+    const int spins_;  // before a waiting thread sleeps
     std::atomic<const void *> context_{nullptr};
     std::atomic<Call> call_{nullptr};
-    // generation (24 bits), count (20), next index (20) in one word: a task is claimed by compare and
-    // swap, so nobody can claim from a part that is over.
+    // generation (24 bits), count (20), next index (20) in one word. A task is claimed by compare and swap, so
+    // that no thread can claim a task of a part that is finished.
     std::atomic<uint64_t> state_{0};
     std::atomic<int64_t> done_{0};
     std::atomic<bool> stop_{false};
-    std::atomic<int> asleep_{0};         // workers
-    std::atomic<bool> waiting_{false};  // the caller, asleep
+    std::atomic<int> asleep_{0};         // number of workers
+    std::atomic<bool> waiting_{false};  // the caller is asleep
     std::mutex mutex_;
     std::condition_variable wake_, finished_;
     std::vector<std::thread> workers_;

@@ -1,8 +1,8 @@
-// What sets of kernels are asked, to be held against each other; see variants.hpp.
+// Test cases ("questions") on which sets of kernels are compared; see variants.hpp.
 //
-// Each function below makes one question out of random numbers, within what kernels.hpp and
-// formats/arithmetic-v1.md allow, and returns the bytes of a set's answer. Arrays have no room to spare,
-// so that a sanitizer sees every access beyond.
+// Each function below makes one test case from random numbers, within the bounds of kernels.hpp and
+// formats/arithmetic-v1.md, and returns the bytes that a set computes. Arrays have no spare room, so that a
+// sanitizer detects every access out of bounds.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -29,7 +29,7 @@ public:
     bool one_in(int64_t n) { return within(1, n) == 1; }
     float unit() { return static_cast<float>(within(-(1 << 23), 1 << 23)) * 0x1p-23f; }
 
-    // All between low and high, or nothing but one or both of these.
+    // Values between low and high, or only one or both of these two.
     template <class T>
     std::vector<T> integers(int64_t n, int64_t low, int64_t high) {
         std::vector<T> all(static_cast<size_t>(n));
@@ -39,7 +39,7 @@ public:
                                                                           : within(low, high));
         return all;
     }
-    // About `size`, with zeros, much smaller and some larger ones.
+    // Values of about `size`, some zero, much smaller or larger.
     std::vector<float> floats(int64_t n, float size) {
         std::vector<float> all(static_cast<size_t>(n));
         const bool outliers = one_in(3), zeros = one_in(8);
@@ -65,8 +65,8 @@ private:
     uint64_t state_;
 };
 
-constexpr int64_t kBlock = 12;  // most rows of a block, of any set: each number of rows is code of its own
-constexpr int64_t kMany = 40;   // more rows than the tiles of AMX multiply at once
+constexpr int64_t kBlock = 12;  // most rows of a block in any set; each number of rows has code of its own
+constexpr int64_t kMany = 40;   // more rows than AMX tiles multiply at once
 
 template <class T>
 void put(std::string &answer, const std::vector<T> &values, int64_t count = -1) {
@@ -80,7 +80,7 @@ void put_one(std::string &answer, T value) {
 }
 
 void linear(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
-    const bool longest = random.one_in(2);  // sums reach 2^31 - 1 at 1023 columns, beyond that they are wide
+    const bool longest = random.one_in(2);  // sums reach 2^31 - 1 at 1023 columns; more columns need wide sums
     const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 1200 : size);
     const int64_t pairs = (columns + 1) / 2, tiles = (rows + kTile - 1) / kTile;
     const int64_t count = longest ? random.within(1, kMany) : random.within(kBlock, kBlock + size);
@@ -160,7 +160,7 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
     const int64_t tokens = random.within(1, kMany / 2), count = tokens * group;
     const int64_t window = random.within(2 * kSinks, 3 * size);
     const int64_t first = random.one_in(3) ? random.within(0, 6) : random.within(kSinks, 4 * size);
-    std::vector<int64_t> slot;  // positions first, first + 1, ..., none of them moved
+    std::vector<int64_t> slot;  // of positions first, first + 1, ..., without any move
     for (int64_t p = first; p < first + tokens; p++) slot.push_back(p < kSinks ? p : kTile + p - kSinks);
     const int64_t slots = slot.back() / kTile * kTile + kTile;
     int64_t begin = kTile, end = kTile;
@@ -187,7 +187,7 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
     put(answer, out);
 }
 
-// A vocabulary's row goes through the four kernels that make counts of it.
+// Runs the four kernels that convert a row over the vocabulary to counts.
 void counts(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
     constexpr int64_t kMost = 1 << 30;
     const int64_t n = random.within(1, 10 * size), span = random.one_in(3) ? kMost : random.within(0, 1 << 21);

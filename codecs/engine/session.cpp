@@ -1,7 +1,7 @@
-// The forward pass over a batch of rows, one for each token, whichever lanes they belong to.
+// The forward pass over a batch of rows, one for each token, of any lanes.
 //
-// Every step is one parallel part over rows, tiles of output columns, or (lane, head, rows); see
-// section 4 of formats/arithmetic-v1.md for what is computed.
+// Each step is one parallel part over rows, tiles of output columns, or (lane, head, rows). Section 4 of
+// formats/arithmetic-v1.md specifies the computation.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -56,8 +56,8 @@ Lane &Session::lane_at(int64_t index) {
     return lanes_[static_cast<size_t>(index)];
 }
 
-// What stops halfway, with an error or because this is a child that was forked meanwhile, leaves lanes that
-// nobody knows: they are not to be used again. An argument error comes before any change.
+// A call that does not complete, because of an error or because this process was forked during it, leaves the
+// lanes in an unknown state: they must not be used again. Argument errors are raised before any change.
 template <class Body>
 void Session::whole(const Body &body) {
     if (halfway_)
@@ -85,7 +85,7 @@ void Session::extend(const int64_t *counts, const int32_t *ids, const int64_t *d
     const auto turn = engine_->turn();
     whole([&] {
         check(counts, ids, depths);
-        std::vector<int64_t> next;  // token of each lane that comes next
+        std::vector<int64_t> next;  // next token of each lane
         int64_t total = 0;
         for (size_t i = 0; i < lanes_.size(); i++) {
             next.push_back(total);
@@ -111,7 +111,7 @@ void Session::extend(const int64_t *counts, const int32_t *ids, const int64_t *d
     });
 }
 
-// Throws std::invalid_argument, or makes room for the trees if there are depths.
+// Checks the arguments (std::invalid_argument) and, if there are depths, makes room for the trees.
 void Session::check(const int64_t *counts, const int32_t *ids, const int64_t *depths) {
     const int64_t vocab = engine_->config.vocab, limit = engine_->limit();
     std::vector<int64_t> levels(lanes_.size());
@@ -146,7 +146,7 @@ void Session::begin_pass() {
     home_.clear();
 }
 
-// Rows of the pass for tokens begin .. begin + count - 1, of lane `index`, whose own begin at `first`.
+// Adds rows for tokens begin .. begin + count - 1 of lane `index`, whose tokens begin at `first`, to the pass.
 void Session::gather(int64_t index, int64_t begin, int64_t count, int64_t first, const int32_t *ids,
                      const int64_t *depths, int32_t *rows, std::vector<Piece> &pieces) {
     Lane &lane = lanes_[index];
@@ -165,8 +165,8 @@ void Session::gather(int64_t index, int64_t begin, int64_t count, int64_t first,
     }
 }
 
-// What all layers of a pass share: rotations, and the cut of attention into tasks. In a tree with
-// branches all tasks of a head make one run, since each row changes what the next one finds in its lane.
+// Prepares what all layers of a pass share: rotations, and the division of attention into tasks. In a tree with
+// branches, all tasks of a head form one run, since each row changes the slots that the next one reads.
 void Session::plan(const std::vector<Piece> &pieces) {
     tasks_.clear();
     runs_.clear();
@@ -213,7 +213,7 @@ void Session::plan(const std::vector<Piece> &pieces) {
     });
 }
 
-// Slots beyond the sinks that some row of a task sees, in whole tiles.
+// Slots beyond the sinks that any row of a task attends to, in whole tiles.
 std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &task) const {
     const Lane &lane = lanes_[piece.lane];
     const int64_t first = piece.first + task.first - piece.row, last = first + task.count - 1;
@@ -222,14 +222,14 @@ std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &tas
     return {lane.slot(oldest) / kTile * kTile, lane.slot(last) / kTile * kTile + kTile};
 }
 
-// Rows of `width` numbers, made and quantised by make(row, scratch, q, scale), as input of a product.
+// Computes and quantises rows of `width` numbers by make(row, scratch, q, scale), as input of a product.
 template <class Make>
 Quantised Session::quantised(int64_t width, const Make &make) {
     const int64_t stride = even(width);
     engine_->pool().pieces(rows_, kStep, [&](int64_t begin, int64_t end, int thread) {
         for (int64_t r = begin; r < end; r++) {
             int16_t *q = q_.data() + r * stride;
-            q[stride - 1] = 0;  // the padding of an odd width
+            q[stride - 1] = 0;  // padding of an odd width
             make(r, scratch_[thread].row.data(), q, scale_.data() + r);
             if (engine_->kernels.split) engine_->kernels.split(q, stride / 2, r, planes_.data());
         }
@@ -284,7 +284,7 @@ void Session::pass(const std::vector<Piece> &pieces) {
     e.linear(e.head, normalised(e.final_norm, e.head), rows_, {Store::kLogits, nullptr, 0, out_.data()});
 }
 
-// Queries, keys and values of one row (in wide_): rotated, quantised, stored.
+// Rotates, quantises and stores the queries, keys and values of one row (in wide_).
 void Session::store(int64_t layer, int64_t row) {
     const Engine &e = *engine_;
     const nacrith_config &c = e.config;
@@ -337,7 +337,7 @@ void Session::attention(int64_t layer, const std::vector<Piece> &pieces) {
     });
 }
 
-// Rows of a branch take over the slots of their positions, for one head.
+// Copies the rows of a branch to the slots of their positions, for one head.
 void Session::settle(int64_t layer, const Piece &piece, const Task &task) {
     Lane &lane = lanes_[piece.lane];
     const int64_t section = layer * engine_->config.kv_heads + task.kv_head;

@@ -1,4 +1,4 @@
-// Lanes over one engine: their state, and the working memory of one pass through the layers. See nacrith.h.
+// A session: lanes of one engine, and the working memory of one pass through the layers. See nacrith.h.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +15,19 @@ class Session {
 public:
     Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, int64_t rollback, int64_t batch);
 
-    // depths: NULL, or those of the rows of trees.
+    // depths: of the rows of trees; else NULL.
     void extend(const int64_t *counts, const int32_t *ids, const int64_t *depths, int32_t *rows);
     void keep(int64_t lane, const int64_t *path, int64_t count);
     void rollback(int64_t lane, int64_t length);
 
 private:
-    struct Piece {  // rows at consecutive positions of a lane
-        int64_t lane, count, row, first;  // row: its first row within the pass; first: that one's position
+    struct Piece {  // rows of consecutive positions in a lane
+        int64_t lane, count, row, first;  // row: first row in the pass; first: its position
     };
     struct Task {
         int64_t piece, kv_head, first, count;  // rows first .. first + count - 1 of the pass
     };
-    struct Scratch {  // of one thread
+    struct Scratch {  // for one thread
         Buffer<float> row, scores;
         Buffer<int16_t> weights;
         Buffer<uint8_t> planes;
@@ -55,15 +55,15 @@ private:
     std::shared_ptr<Engine> engine_;
     int64_t window_, batch_;
     std::vector<Lane> lanes_;
-    bool halfway_ = false;  // through a call
+    bool halfway_ = false;  // whether a call did not complete
 
-    // One pass: up to batch_ rows, one for each token.
+    // One pass: at most batch_ rows, one for each token.
     int64_t rows_ = 0;
     std::vector<int32_t> ids_;
     std::vector<int32_t *> out_;
-    std::vector<int64_t> lane_of_, position_, slot_, home_;  // home_: the slot to store at
+    std::vector<int64_t> lane_of_, position_, slot_, home_;  // home_: the slot to store to
     std::vector<Task> tasks_;
-    std::vector<std::pair<int64_t, int64_t>> runs_;  // tasks begin .. end - 1, one after the other
+    std::vector<std::pair<int64_t, int64_t>> runs_;  // tasks begin .. end - 1, in sequence
     Buffer<float> x_, wide_, mixed_, scale_, cos_, sin_, edge_cos_, edge_sin_, factor_, sink_factor_;
     Buffer<int16_t> q_, query_, sink_query_;
     Buffer<uint8_t> planes_;  // of q_

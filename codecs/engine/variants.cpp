@@ -14,9 +14,9 @@
 namespace nacrith {
 
 #ifdef NACRITH_AMX
-// Whether the processor has tiles of int8, and the system saves them and grants them to this process: they
-// are 8 KiB more for every thread that uses them, and for alternate signal stacks, so Linux, from 5.16 on,
-// wants to be asked. The answer holds for all threads. To be called only where there is AVX-512: xgetbv.
+// Whether the processor has int8 tiles (AMX) and the system saves them and permits this process to use them.
+// Tiles need 8 KiB more in every thread that uses them and in alternate signal stacks, so Linux, from 5.16 on,
+// requires a request, which is valid for all threads. It must only be called where AVX-512 exists (xgetbv).
 static bool tiles_granted() {
     constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // CPUID.(7, 0).EDX
     constexpr unsigned kState = 3u << 17;                   // XCR0: configuration and data
@@ -31,7 +31,7 @@ static bool tiles_granted() {
 std::vector<const Kernels *> runnable_kernels() {
     std::vector<const Kernels *> found;
 #if defined(NACRITH_AVX512) || defined(NACRITH_AVX2)
-    __builtin_cpu_init();  // its answers include whether the system saves the registers
+    __builtin_cpu_init();  // it also tests whether the system saves the registers
 #endif
 #ifdef NACRITH_AVX512
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

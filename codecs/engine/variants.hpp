@@ -1,4 +1,4 @@
-// The sets of kernels that this processor can run, and whether they may be trusted.
+// The sets of kernels that this processor can run, and a check of their results.
 #pragma once
 
 #include <cstdint>
@@ -9,22 +9,22 @@
 
 namespace nacrith {
 
-// Those of this build whose instructions the processor and the operating system have, best first; the
-// portable ones are the last.
+// The sets of this build that the processor and the operating system support, best first; the portable set is
+// the last.
 std::vector<const Kernels *> runnable_kernels();
 
-// The same without those that are not faithful, found out once: a kernel that was compiled wrongly, or runs
-// on a processor that computes wrongly, must never write an archive.
+// The same without the sets that fail the check, which runs once: a kernel that was miscompiled, or that runs on
+// a faulty processor, must never write an archive.
 const std::vector<const Kernels *> &trusted_kernels();
 
-// Whether the kernels answer a few questions as the portable ones do. Takes about a millisecond.
+// Whether a set computes a few test cases as the portable set does. Takes about a millisecond.
 bool faithful(const Kernels &kernels);
 
-// What the kernels answer to the question of number `seed`, as bytes. Questions are shapes and values, the
-// extreme ones among them; `size` bounds the shapes: rows and columns of about that many.
+// The results of a set for the test case of number `seed`, as bytes. Test cases are random shapes and values,
+// with extreme ones among them; rows and columns are about `size` at most.
 std::string answers(const Kernels &kernels, uint64_t seed, int64_t size);
 
-// The first part of a question that two sets answer differently; nullptr if there is none.
+// The first part of a test case for which two sets differ; nullptr if there is none.
 const char *difference(const Kernels &a, const Kernels &b, uint64_t seed, int64_t size);
 
 }  // namespace nacrith

@@ -1,8 +1,8 @@
 """The command line: `nacrith`.
 
-Everything that deals with file names, terminals, signals and exit codes lives here, nowhere else.
-Nothing in this package imports numpy or a model at import time, so `--help`, `--version`, `info`
-and a mistyped option answer at once; the commands import what they need when they run.
+All handling of file names, terminals, signals and exit codes is in this package. No module of it imports
+numpy or a model at import time, so that `--help`, `--version`, `info` and a mistyped option respond at once;
+commands import what they need when they run.
 """
 
 from nacrith.cli.entry import main

@@ -1,8 +1,7 @@
-"""`nacrith batch`: many files to a directory, over many workers, on record.
+"""`nacrith batch`: many files to a directory, by many workers, recorded in a manifest.
 
-What is planned, who does it and what is done already is the business of `nacrith.jobs`; what is done
-with a file that of `batch_work`. Here the two meet the user: options, messages, progress, the manifest
-and the exit code.
+`nacrith.jobs` plans the batch, runs it and keeps the manifest; `batch_work` processes one file. This module
+connects the two to the user: options, messages, progress and the exit code.
 """
 
 from __future__ import annotations
@@ -43,10 +42,11 @@ from nacrith.jobs.plan import Job, Plan, PlanError, Shard, plan, shard
 from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said, bundled
 
 SMALL_FILE, SMALL_ARCHIVE = 1 << 16, 1 << 14
-"""Bytes of an input that is bundled with others: too short to fill the lanes of a model alone."""
+"""Files of at most this many bytes are bundled: a file that small does not fill the lanes of a model."""
 
 _FILLS_LANES = 16
-"""Small files that do so together: with fewer, one worker on all cores is faster than several."""
+"""Number of small files that fill the lanes together. For fewer, one worker on all cores is faster than
+several."""
 
 
 @click.command("batch", short_help="Many files, over many workers.")
@@ -85,7 +85,7 @@ def command(paths: Sequence[str], **options: Any) -> int:
 
 
 class _Batch:
-    """One run. options: what only this command has."""
+    """One run of the command. options: those that only this command has."""
 
     def __init__(self, settings: Settings, paths: Sequence[str], options: dict[str, Any]) -> None:
         self._settings = settings
@@ -94,10 +94,10 @@ class _Batch:
         self._decompress: bool = options["decompress"]
         self._failed = 0
         self._part: Shard | None = None
-        # What must be the same for an earlier result to count.
+        # An earlier result counts only if these are the same.
         self._how: dict[str, Any] = {
             "mode": "decompress" if self._decompress else "compress",
-            "name": True if settings.store_name else None,  # as of the records that say nothing of it
+            "name": True if settings.store_name else None,  # None, since older records have no such field
         }
         if not self._decompress:
             self._how |= {"level": settings.level, "model": settings.model, "backend": settings.backend}
@@ -126,7 +126,7 @@ class _Batch:
         return self._end(planned, len(jobs))
 
     def _check_part(self, manifest: Manifest) -> None:
-        """An array that looks whole may be the first tasks of a longer one."""
+        """Check the assumption that a SLURM array is whole: it may be the first tasks of a longer one."""
         part = self._part
         others = {text for text in manifest.shards if part and text.partition("/")[2] != str(part.count)}
         if part and part.guessed and others:
@@ -144,13 +144,14 @@ class _Batch:
             return None
         stem = name.removesuffix(SUFFIX)
         if self._settings.store_name and os.path.isfile(path):
-            # Whoever decompresses it says what is wrong with it.
+            # The worker that decompresses the file reports what is wrong with it.
             with suppress(OSError, CommandError), open_input(path, archive=True) as source:
                 stem = restored_path(stem, stored_in(source))
         return stem
 
     def _todo(self, jobs: list[Job], manifest: Manifest) -> list[Job]:
-        """The jobs that are not done yet. Their outputs are replaced if the manifest has them as ours."""
+        """The jobs that are not done yet. Their outputs may be replaced if the manifest says that we made
+        them."""
         todo = []
         for job in jobs:
             if is_done(manifest.record(job), job, self._how):
@@ -169,14 +170,14 @@ class _Batch:
             for died in executor.stop():
                 remove_temporary(died.job)
 
-        signals.install()  # Ray has handlers of its own, which would leave temporary files
+        signals.install()  # Ray installs handlers of its own, which would leave temporary files
         signals.before_death.add(die)
-        # A worker that has died must not take us along when it is spoken to.
+        # A write to the pipe of a dead worker must not end this process.
         before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         told: set[tuple[int, str]] = set()
         total = sum(job.size for job in jobs)
         done = count - len(jobs)
-        counted: dict[str, int] = {}  # by source: what the bar has been told of it
+        counted: dict[str, int] = {}  # by source: bytes that the bar has counted of it
         try:
             with ProgressBar(settings.console, "batch", total) as bar:
                 bar.label = f"{done}/{count} files"
@@ -193,7 +194,7 @@ class _Batch:
                         bar(event.job.size - counted.pop(event.job.source, 0))
                         self._finish(event.job, event.outcome, manifest)
                     elif isinstance(event, Said) and (event.name or (event.level, event.text) not in told):
-                        told.add((event.level, event.text))  # all workers say the same of the model
+                        told.add((event.level, event.text))  # all workers report the same about the model
                         settings.console.relay(event.level, event.text, event.name)
         finally:
             die()
@@ -201,7 +202,8 @@ class _Batch:
             signal.signal(signal.SIGPIPE, before)
 
     def _executor(self, files: int, portions: int) -> Executor:
-        """portions: files that keep a worker busy, those that do so together counted as one."""
+        """The executor. portions: number of files, with the small ones that fill one worker's lanes counted
+        as one."""
         settings, options = self._settings, self._options
         device, ray = options["device"], options["executor"] == "ray"
         start = BatchStart(

@@ -1,7 +1,7 @@
-"""What a worker of `nacrith batch` does with one file: the same as `compress` or `decompress`.
+"""The work of one `nacrith batch` worker on one file: the same as that of `compress` or `decompress`.
 
-It runs in a process of its own, so it takes nothing of the command along but what can be pickled, and
-what it has to say goes through the executor to the one process that writes messages.
+It runs in another process than the command, so everything it gets from the command can be pickled, and its
+messages go through the executor to the process that prints them.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from nacrith.jobs.plan import Job
 from nacrith.jobs.pool import Outcome, Tell, Work
 
 _CODECS = 4
-"""Most that a worker keeps: archives of a batch may have been made in different ways."""
+"""Most codecs that a worker keeps: the archives of a batch may have been made in different ways."""
 
 
 class _Relay(Console):
-    """A console whose messages are told to the command."""
+    """A console that sends its messages to the command."""
 
     def __init__(self, tell: Tell, verbosity: int) -> None:
         super().__init__(verbosity, progress=False)
@@ -44,7 +44,7 @@ class _Relay(Console):
         self._of_thread = threading.local()
 
     def at_work_on(self, file: str) -> None:
-        """What this thread has to say from now on is about `file`."""
+        """Messages of this thread are about `file` from now on."""
         self._of_thread.file = file
 
     def _say(self, level: int, text: str, name: str) -> None:
@@ -73,7 +73,7 @@ class BatchStart:
     def __call__(self, tell: Tell, threads: int) -> Work:
         if self.own_process:
             signals.install()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears it too, and ends us
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command gets it too, and stops its workers
         console = _Relay(tell, self.verbosity)
         settings = Settings(
             console,
@@ -87,7 +87,7 @@ class BatchStart:
             store_name=self.store_name,
         )
         codecs = _Codecs(settings)
-        if not self.decompress:  # an archive says itself which model it needs
+        if not self.decompress:  # each archive names the model that it needs
             codec = codecs.to_encode()
             console.note(f"model {codec.id.model_name}, {settings.threads} threads")
 
@@ -104,7 +104,7 @@ class BatchStart:
                 problem = "not enough memory; use fewer workers (-j) or a smaller model (-m)"
             except PASSED_ON:
                 raise
-            except BaseException as error:  # a library's panic is no Exception
+            except BaseException as error:  # a panic of a Rust library is a BaseException
                 what = f"{type(error).__name__}: {error}".replace("\n", " ")
                 problem = f"internal error, please report it: {what}"
             finally:
@@ -115,7 +115,7 @@ class BatchStart:
 
 
 class _Codecs:
-    """The codecs of a worker, whose threads share their lanes."""
+    """The codecs of a worker. Its threads share them, and so share their lanes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -135,20 +135,20 @@ class _Codecs:
         with self._lock:
             if key not in self._made:
                 made = encoder(self.settings) if key is None else decoder(self.settings, key)
-                assert isinstance(made, ModelCodec)  # --device is no setting of a worker
-                while len(self._made) >= _CODECS:  # whoever still uses it goes on with it
+                assert isinstance(made, ModelCodec)  # workers have no --device
+                while len(self._made) >= _CODECS:  # a thread that still uses it keeps its reference
                     self._made.pop(next(iter(self._made)))
                 self._made[key] = SharedCodec(made)
             return self._made[key]
 
 
 def remove_temporary(job: Job) -> None:
-    """Remove what a worker that was killed has left of the output: nobody has a lock on it any more."""
+    """Remove the temporary output of a worker that was killed, whose lock is therefore free."""
     atomic.collect(job.target)
 
 
 class _Hashed:
-    """Passes bytes on to an output, counts and hashes them."""
+    """Passes bytes on to an output; counts and hashes them."""
 
     def __init__(self, output: AtomicFile) -> None:
         self._output = output
@@ -162,7 +162,7 @@ class _Hashed:
 
 
 class _HashedInput:
-    """Reads from an input, counts and hashes what is read. Not seekable: it is read once, front to back."""
+    """Reads from an input; counts and hashes the bytes. Not seekable: it is read once, front to back."""
 
     def __init__(self, source: Input, progress: Progress) -> None:
         self._file = source.file
@@ -181,25 +181,25 @@ class _HashedInput:
 def _work(
     job: Job, codecs: _Codecs, decompress: bool, progress: Progress, warn: Callable[[str], None]
 ) -> Outcome:
-    """Do it; whatever goes wrong is raised. Progress is in bytes of the input."""
+    """Process one file; raises whatever goes wrong. Progress is in bytes of the input."""
     began = time.monotonic()
     directory = os.path.dirname(job.target)
     with explained(f"cannot create {directory}"):
         os.makedirs(directory, exist_ok=True)
     with open_input(job.source, archive=decompress) as source:
-        # A result that is there and on no record, of a batch that was killed between the two, or whose
-        # manifest is lost: it is right if it is what we would write.
+        # The result exists but is not recorded: the batch was killed between the two, or its manifest is
+        # lost. It is accepted if it has the content that would be written.
         unknown = not job.replace and os.path.lexists(job.target)
         with AtomicFile(job.target, replace=job.replace or unknown) as output:
             outside = _Hashed(output)
             if decompress:
                 inside = _HashedInput(source, progress)
                 stored = stored_in(source) if codecs.settings.store_name else Metadata()
-                restored_path(job.target, stored)  # the target is called so, if it can be
+                restored_path(job.target, stored)  # refuses a bad stored name
                 status = restored_status(source.status, stored)
                 _decompress(inside, outside, codecs)
             else:
-                inside = _HashedInput(source, lambda _: None)  # what counts is what the model has done
+                inside = _HashedInput(source, lambda _: None)  # the model reports progress
                 status = source.status
                 metadata = metadata_of(source, codecs.settings) if codecs.settings.store_name else None
                 _compress(inside, outside, codecs, metadata, progress)
@@ -223,7 +223,7 @@ def _work(
 
 
 def _is_content(output: AtomicFile, path: str) -> bool:
-    """Whether the file at `path` has in it what was written to `output`."""
+    """Whether the file at `path` has the content that was written to `output`."""
     if not os.path.isfile(path):
         return False
     with output.reread() as ours, open(path, "rb") as theirs:

@@ -1,8 +1,8 @@
-"""Threads of OpenBLAS, which numpy brings along: as many as cores may be used, or one if there are no more.
+"""Limits the threads of OpenBLAS, numpy's linear algebra, to the number of usable cores.
 
-While numpy is imported it makes a thread for each core, whatever a container's quota. If one is refused (a
-limit on processes, a container's pids limit), it sends SIGINT to its own process, which ends. Whether threads
-are to be had is therefore tried before.
+When numpy is imported, OpenBLAS starts a thread for each core, whatever the quota of the container. If the
+system refuses one (a limit on processes, a container's pids limit), OpenBLAS sends SIGINT to its own
+process, which ends it. So this module first tries whether the threads can be started, and sets 1 if not.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _SETTING = "OPENBLAS_NUM_THREADS"
 
 
 def limit_threads() -> None:
-    """To be called before numpy is imported; later, or where the user has set a number, it does nothing."""
+    """Set OPENBLAS_NUM_THREADS before numpy is imported. Does nothing if it is set, or too late."""
     if "numpy" not in sys.modules and _SETTING not in os.environ:
         cores = usable_cores()
         os.environ[_SETTING] = str(cores if _can_make(cores - 1) else 1)
 
 
 def _can_make(count: int) -> bool:
-    """Whether the system lets `count` threads more be at once."""
+    """Whether the system lets this process have `count` more threads."""
     done = threading.Event()
     threads: list[threading.Thread] = []
     try:

@@ -54,7 +54,7 @@ def command(files: Sequence[str], **options: Any) -> int:
 
 
 def run(settings: Settings, files: Sequence[str]) -> int:
-    """Compress `files`; the exit code."""
+    """Compress `files`; returns the exit code."""
     names = single_output(settings, files)
     return run_each(names, settings.console, lambda name: _compress(settings, name))
 
@@ -113,7 +113,7 @@ def _target(settings: Settings, source: Input) -> str | None:
 
 
 def metadata_of(source: Input, settings: Settings) -> Metadata | None:
-    """What -N stores."""
+    """The metadata that -N stores."""
     if source.path is None:
         return None
     mtime: int | None = source.status.st_mtime_ns
@@ -128,13 +128,13 @@ def metadata_of(source: Input, settings: Settings) -> Metadata | None:
 
 
 def chunks(file: Readable) -> Iterator[bytes]:
-    """The rest of `file`, in pieces."""
+    """The rest of `file`, in chunks."""
     while chunk := file.read(_CHUNK):
         yield chunk
 
 
 def _verify(output: AtomicFile, source: Input, settings: Settings) -> None:
-    """Decode what was written and hold it against the source, byte for byte."""
+    """Decode the written archive and compare it with the source, byte for byte."""
     from nacrith.archive import ArchiveReader
     from nacrith.fallback import CODECS
 

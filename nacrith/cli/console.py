@@ -1,8 +1,8 @@
-"""What the user is told, and the exit code that follows from it.
+"""Messages to the user, and the exit codes that follow from them.
 
-One line a problem on standard error, `nacrith: FILE: what, what to do`, never a traceback, and never a
-control character that some archive or server has put into a name. Standard output carries content or tables
-only.
+Each problem is one line on standard error, `nacrith: FILE: what is wrong, what to do`, without a traceback
+and without control characters, which an archive or a server may have put into a name. Standard output
+carries content or tables only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from nacrith.errors import NacrithError
 
 OK, ERROR, WARNING, MODEL = 0, 1, 2, 3
-"""Exit codes: all good; a file failed; something was skipped; a model is missing or another one."""
+"""Exit codes: all good; a file failed; a file was skipped; a model is missing or is not the right one."""
 
 _SEVERITY = {OK: 0, WARNING: 1, MODEL: 2, ERROR: 3}
 
@@ -32,49 +32,51 @@ _REMEDY = {
     errno.EBADF: "open the stream that it should use",
 }
 
-_NO_THREAD = "can't start new thread"  # all that Python says of it
+_NO_THREAD = "can't start new thread"  # Python gives no other sign of it
 
 
 class CommandError(NacrithError):
-    """A file that the command will not or cannot deal with."""
+    """A file that the command will not or cannot process."""
 
 
 class SkippedError(NacrithError):
-    """A file left alone on purpose; the command as a whole goes on and ends with a warning."""
+    """A file that was deliberately left alone; the command goes on and ends with a warning."""
 
     exit_code = WARNING
 
 
 class ChangedError(NacrithError):
-    """The work is done, but its source has changed meanwhile; a warning."""
+    """The work is done, but the source changed in the meantime; a warning."""
 
     exit_code = WARNING
 
 
 PASSED_ON = (BrokenPipeError, KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What ends the process and no file. Everything else does, also what is no `Exception` (a Rust panic)."""
+"""Exceptions that end the process. All others end the file only, even if they are no `Exception` (a Rust
+panic)."""
 
 
 def worst(first: int, second: int) -> int:
-    """The exit code of two files together: 1 over 3 over 2 over 0."""
+    """The exit code of two files together: 1 wins over 3, which wins over 2, which wins over 0."""
     return max(first, second, key=_SEVERITY.__getitem__)
 
 
 def printable(name: str) -> str:
-    """`name` on one line: control characters and undecodable bytes are escaped."""
+    """`name` on one line, with control characters and undecodable bytes escaped."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
     return line.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(name: str) -> str:
-    """An input as messages name it."""
+    """The name of an input in messages."""
     return "(stdin)" if name == "-" else printable(name)
 
 
 def describe_os_error(error: OSError, action: str = "", about: str = "") -> str:
-    """What the operating system said, and a remedy where there is an obvious one.
+    """The operating system's message, with a remedy if there is an obvious one.
 
-    action: what was being done; otherwise the file is named, unless the message is `about` that anyway.
+    action: what was being done. Without it, the message names the file, unless the message is `about` that
+    file anyway.
     """
     text = error.strerror or str(error) or type(error).__name__
     text = text[:1].lower() + text[1:]
@@ -97,9 +99,9 @@ def _nowhere() -> bool:
 
 
 class Console:
-    """Messages on standard error at the verbosity that was asked for.
+    """Prints messages on standard error, according to the verbosity.
 
-    verbosity: -2 nothing at all, -1 errors only, 0 errors and warnings, 1 and more: notes as well.
+    verbosity: -2 prints nothing, -1 errors only, 0 errors and warnings, 1 and more also notes.
     """
 
     def __init__(self, verbosity: int = 0, progress: bool | None = None) -> None:
@@ -118,15 +120,15 @@ class Console:
         self._say(1, text, name)
 
     def relay(self, level: int, text: str, name: str) -> None:
-        """A message of another process, which has used one of the above."""
+        """Print a message that another process sent."""
         self._say(level, text, name)
 
     def summary(self, text: str, name: str) -> None:
-        """The line that ends a file: shown with -v, and where the progress bar was."""
+        """The final line for a file: printed with -v, and wherever there was a progress bar."""
         self._say(0 if self.progress else 1, text, name)
 
     def failure(self, error: BaseException, name: str = "") -> int:
-        """Report what ended a file; the exit code that it stands for."""
+        """Report the error that ended a file; returns its exit code."""
         if isinstance(error, NacrithError):
             code = error.exit_code
             (self.warning if code == WARNING else self.error)(str(error), name)
@@ -157,12 +159,12 @@ class Console:
             return
         self.clear_line()
         where = f"{shown(name)}: " if name else ""
-        with contextlib.suppress(OSError):  # nobody to tell; the exit code says the rest
+        with contextlib.suppress(OSError):  # nothing can be printed; the exit code still reports it
             print(f"nacrith: {where}{printable(text)}", file=sys.stderr, flush=True)
 
 
 def run_each(names: Iterable[str], console: Console, work: Callable[[str], None]) -> int:
-    """Do `work` for every name, going on after a bad one; the worst exit code."""
+    """Call `work` for every name, also after a failure; returns the worst exit code."""
     code = OK
     for name in names:
         try:

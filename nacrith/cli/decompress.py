@@ -1,8 +1,8 @@
 """`nacrith decompress`: FILE.nac to FILE, or standard input to standard output.
 
-The archive layer hands out verified content only, so what goes to a pipe before an error is found
-is right as far as it goes; a file appears only when all of it is right. With --keep-partial what can be
-verified of a damaged archive, before and after the damage, becomes a file of another name.
+The archive layer yields only verified content, so whatever reaches a pipe before an error is correct; a file
+appears only if all of it is. With --keep-partial, the parts of a damaged archive that can be verified,
+before and after the damage, are written to a file of another name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from nacrith.errors import CorruptError
 
 if TYPE_CHECKING:
     from nacrith.archive import Damage
-_LISTED = 5  # damaged stretches that a message names
+_LISTED = 5  # most damaged stretches that a message names
 
 
 @click.command("decompress", short_help="Decompress files (-d).")
@@ -65,7 +65,7 @@ def command(files: Sequence[str], **options: Any) -> int:
 
 
 def run(settings: Settings, files: Sequence[str]) -> int:
-    """Decompress `files`; the exit code."""
+    """Decompress `files`; returns the exit code."""
     names = single_output(settings, files)
     return run_each(names, settings.console, lambda name: _decompress(settings, name))
 
@@ -115,7 +115,7 @@ def _decompress(settings: Settings, name: str) -> None:
 
 
 class _Damages:
-    """What is wrong with an archive, and which stretches of its content are missing for it."""
+    """The errors in an archive, and the stretches of content that are missing because of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -139,7 +139,7 @@ class _Damages:
 
 
 def _target(settings: Settings, source: Input, stored: Metadata) -> str | None:
-    """The name without its suffix, or the one that is stored (-N)."""
+    """The name without its suffix, or the stored name (-N)."""
     if settings.output is not None or settings.stdout or source.path is None:
         return settings.output
     stem, suffix = os.path.splitext(source.path)

@@ -1,7 +1,7 @@
-"""The codec for a command: the model that -m or NACRITH_MODEL names, or the default.
+"""Makes the codec for a command, from -m, NACRITH_MODEL or the default model.
 
-A model from the environment is a preference, not an order: where it cannot be used, a warning is
-given and the default (for decoding: the model that the archive names) is taken. -m is an order.
+-m is binding: it is an error if its model cannot be used. NACRITH_MODEL is a preference: if its model cannot
+be used, there is a warning, and the default (for decoding: the model that the archive names) is used.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from nacrith.codec.spread import SpreadCodec
 
 _spread: tuple[object, SpreadCodec] | None = None
-"""What content was spread over last, and how; kept for the next file."""
+"""The last SpreadCodec and what it was made for; kept for the next file."""
 
 _SHARE = 1 << 15
-"""Bytes of content that are worth a process more where numpy computes."""
+"""Bytes of content that are worth an additional process when numpy computes."""
 
 
 def content_size(source: Input) -> int | None:
-    """Content bytes of the archive, for the progress bar, where a file can be looked through."""
+    """Content bytes of an archive, for the progress bar; None if the input is not seekable."""
     if not source.regular:
         return None
-    start = source.file.tell()  # of standard input, others may have read the head
+    start = source.file.tell()  # the beginning of standard input may have been read already
     try:
         return sum(stream.content_size for stream in each_stream(source.file, CODECS.names))
     except NacrithError:
-        return None  # whoever reads it will say what is wrong
+        return None  # decoding will report the error
     finally:
         source.file.seek(start)
 
 
 def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
-    """The codec to compress with. size: of the content, if it is known."""
+    """The codec to compress with. size: bytes of the content, if known."""
     show_log(settings.console)
 
     def encoding(model: str | None) -> BlockCodec:
@@ -67,12 +67,12 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
 
 
 def decoder(settings: Settings, codec_id: CodecId, size: int | None = None) -> BlockCodec:
-    """The codec that an archive names. size: of the content, if it is known."""
+    """The codec that an archive names. size: bytes of the content, if known."""
     from nacrith.codec.params import CodingParams
 
     show_log(settings.console)
     if CodingParams.from_bytes(codec_id.params).binding:
-        size = None  # to threads too, which are not to be shared out
+        size = None  # one process, since the archive is bound to its number of threads
 
     def decoding(model: str | None) -> BlockCodec:
         backend, force = settings.backend, settings.force_backend
@@ -89,8 +89,11 @@ def decoder(settings: Settings, codec_id: CodecId, size: int | None = None) -> B
 
 
 def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> BlockCodec:
-    """The codec that `how` makes: in this process, over the GPUs that --device names, or, where numpy
-    computes and much of the work is Python's, over processes on the cores."""
+    """The codec that `how` makes, in one or several processes.
+
+    It runs on the GPUs that --device names. On cores it runs in this process, except that numpy, which
+    spends much of the time in Python, uses several processes.
+    """
     global _spread
     if settings.device == "cpu":
         Resources(1, device="cpu").claim()
@@ -115,7 +118,7 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
 
 
 def _core_workers(settings: Settings, size: int | None) -> int:
-    """How many processes content of this size is worth."""
+    """Number of processes that pay for content of this size."""
     from nacrith.models.exact import engines
 
     if size is None or settings.backend not in (None, EXACT):
@@ -125,7 +128,7 @@ def _core_workers(settings: Settings, size: int | None) -> int:
 
 
 def forget_workers() -> None:
-    """End the processes that content was spread over last."""
+    """End the processes of the last SpreadCodec."""
     global _spread
     if _spread is not None:
         signals.before_death.discard(_spread[1].stop)
@@ -138,7 +141,7 @@ def _in_worker(how: partial[ModelCodec], threads: int) -> BlockCodec:
 
 
 def show_log(console: Console) -> None:
-    """Show the library's messages (a model is being converted, once) to the user."""
+    """Print the library's messages, such as that a model is being converted."""
     import logging
 
     class Relay(logging.Handler):

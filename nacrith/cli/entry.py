@@ -1,8 +1,8 @@
-"""The entry point: which command is meant, and how the process ends.
+"""The entry point: selects the command and ends the process.
 
-`nacrith` is a filter in the manner of zstd: options and files, no word needed, so that
-`tar -I nacrith` works. A first argument that is the name of a command selects that command; a file
-of such a name is written `./compress`.
+`nacrith` is a filter like zstd: options and files without a command word, so that `tar -I nacrith` works. If
+the first argument is the name of a command, it selects that command; a file of such a name is written
+`./compress`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from nacrith.cli.options import (
 from nacrith.cli.outputs import StandardOutput, print_line
 from nacrith.cli.streams import PatientFile
 
-_FILTER = ""  # the name of the command that is meant where none is given; nobody can type it
+_FILTER = ""  # name of the command that runs if none is given; it cannot be typed
 
 LATER = {
     "batch": "Many files, over many workers.",
@@ -73,9 +73,9 @@ _RUN = {
 
 
 class FilterGroup(click.Group):
-    """A group whose first word may be missing: then everything belongs to the filter command.
+    """A group whose command word may be omitted; the arguments then belong to the filter command.
 
-    Commands of `LATER` are imported when they are called, so that the others start sooner.
+    Commands of `LATER` are imported when they are called, so that the others start faster.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -106,7 +106,7 @@ class FilterGroup(click.Group):
 
 
 class FilterCommand(click.Command):
-    """The filter command; its help is the help of the program."""
+    """The filter command; its help is that of the program."""
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage("nacrith", "[OPTION]... [FILE|-]...")
@@ -177,7 +177,7 @@ def main_filter(files: Sequence[str], mode: str | None, **options: Any) -> int:
     add_help_option=False,
 )
 def group() -> None:
-    """Unused: the filter command carries the help."""
+    """Does nothing: the filter command has the help."""
 
 
 for _command in (compress.command, decompress.command, verify.command, info.command):
@@ -189,7 +189,7 @@ def main(
 ) -> None:
     """Run the command line and end the process with its exit code.
 
-    command, name: of a program that is one of the commands under a name of its own.
+    command, name: for a program that is one of the commands under a name of its own.
     """
     code = ERROR
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -205,7 +205,7 @@ def main(
         signals.die(signal.SIGINT)
     except PASSED_ON:
         raise
-    except BaseException as error:  # whatever it is, the user sees a line and no traceback
+    except BaseException as error:  # every error becomes one line without a traceback
         code = Console(2 if "-vv" in arguments else 0).failure(error)
     sys.exit(code)
 
@@ -213,7 +213,7 @@ def main(
 def _run(arguments: list[str], command: click.Command, name: str) -> int:
     try:
         code = command.main(arguments, prog_name=name, standalone_mode=False, **group.context_settings)
-        if sys.stdout is not None:  # --help goes through it
+        if sys.stdout is not None:  # click prints --help to it
             sys.stdout.flush()
     except click.UsageError as error:
         Console().error(f"{error.format_message()} ({name} --help shows the usage)")
@@ -224,7 +224,7 @@ def _run(arguments: list[str], command: click.Command, name: str) -> int:
 
 
 def _use_patient_streams() -> None:
-    """What others print (--help, say) goes the way of all output, and answers are waited for."""
+    """Wait for slow readers and writers also where click prints (--help) or asks."""
     if sys.stdin is not None:
         stdin = io.BufferedReader(PatientFile(0, closefd=False))
         sys.stdin = io.TextIOWrapper(stdin, sys.stdin.encoding, sys.stdin.errors)

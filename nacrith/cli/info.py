@@ -42,12 +42,12 @@ _COLUMNS = (
     "name",
     "file",
 )
-_NUMBERS = {"archive", "content", "ratio", "bpb"}  # set flush right
+_NUMBERS = {"archive", "content", "ratio", "bpb"}  # right-aligned columns
 _CHECKS = {"short": "crc32", "full": "blake2b, crc32"}
 _WIDTHS = dict(zip(_COLUMNS, (8, 13, 13, 7, 6, 14, 21, 14, 12, 0), strict=True))
 
-_SPOOL = 1 << 20  # bytes of a report held in memory
-_FEW = 8  # models and names of a file that its row shows
+_SPOOL = 1 << 20  # bytes of a report that are held in memory
+_FEW = 8  # most models and names that a file's row shows
 
 
 @click.command("info", short_help="Show what archives hold (-l).")
@@ -63,14 +63,14 @@ def command(files: Sequence[str], **options: Any) -> int:
 
 
 def run(settings: Settings, files: Sequence[str]) -> int:
-    """Print what `files` hold; the exit code."""
+    """Print a report on `files`; returns the exit code."""
     headed = settings.json
 
     def show(name: str) -> None:
         nonlocal headed
         total = _Total(name)
-        # An archive may hold millions of streams and be damaged behind them: nothing is shown of it, and
-        # little is held, before all of it is seen.
+        # An archive may hold millions of streams and be damaged at its end. So nothing is printed, and
+        # little is held in memory, before all of it has been read.
         with tempfile.SpooledTemporaryFile(_SPOOL) as lines:
             with open_input(name, archive=True) as source:
                 for stream in each_stream(source.file, CODECS.names):
@@ -92,7 +92,7 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 
 
 def _lines(settings: Settings, number: int, stream: StreamInfo) -> Iterator[bytes]:
-    """What is shown of one stream."""
+    """The lines about one stream."""
     if settings.json:
         yield b", " if number > 1 else b""
         yield json.dumps(_as_json(stream)).encode()
@@ -102,7 +102,7 @@ def _lines(settings: Settings, number: int, stream: StreamInfo) -> Iterator[byte
 
 
 def _print_json(total: dict[str, object], streams: IO[bytes]) -> None:
-    """One object on one line, a part at a time. It is all ASCII."""
+    """Print one object on one line, part by part. It is all ASCII."""
     with explained("cannot write standard output"), open(1, "wb", closefd=False) as out:
         out.write(json.dumps(total).encode().removesuffix(b"}") + b', "streams": [')
         shutil.copyfileobj(streams, out)
@@ -110,7 +110,7 @@ def _print_json(total: dict[str, object], streams: IO[bytes]) -> None:
 
 
 class _Total:
-    """What is shown of the streams of a file together."""
+    """Totals over the streams of a file."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -134,7 +134,7 @@ class _Total:
 
     @property
     def _bits(self) -> float | None:
-        """Of the archive, for each byte of content."""
+        """Bits of archive per byte of content."""
         return 8 * self._size / self._content if self._content else None
 
     def cells(self) -> dict[str, str]:
@@ -154,12 +154,12 @@ class _Total:
         }
 
     def as_json(self) -> dict[str, object]:
-        """All but the streams."""
+        """Everything but the streams."""
         return {"file": self._name, "size": self._size, "content_size": self._content, "bpb": self._bits}
 
 
 class _Few:
-    """Different texts: the first few, and whether there are more."""
+    """Distinct texts: the first few, and whether there are more."""
 
     def __init__(self) -> None:
         self._texts: dict[str, None] = {}
@@ -216,7 +216,7 @@ def _details(number: int, stream: StreamInfo) -> Iterator[str]:
 
 
 def _coding(params: bytes) -> dict[str, int | str]:
-    """The parameters by name; as digits where this version does not know them."""
+    """The coding parameters by name; in hexadecimal if this version does not know them."""
     from nacrith.codec.params import CodingParams
 
     try:
@@ -233,7 +233,7 @@ def _time(nanoseconds: int) -> str:
     try:
         return datetime.fromtimestamp(nanoseconds // 10**9, UTC).isoformat()
     except (OverflowError, ValueError, OSError):
-        return f"{nanoseconds} ns since 1970"  # beyond the calendar
+        return f"{nanoseconds} ns since 1970"  # outside of the calendar
 
 
 def _as_json(stream: StreamInfo) -> dict[str, object]:

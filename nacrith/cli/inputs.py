@@ -1,7 +1,8 @@
-"""Opening what is to be read, and refusing what should not be.
+"""Opens inputs, and refuses those that should not be read.
 
-A directory is skipped, a symbolic link is followed, standard input is `-` and is read from where it stands.
-An archive is never read from a terminal. Reading waits for what is still to come (`streams`).
+A directory is skipped, a symbolic link is followed, and `-` is standard input, read from its current
+position. An archive is never read from a terminal. Reading waits for data that has not arrived yet
+(`streams`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Input:
 
     @property
     def size(self) -> int | None:
-        """Bytes from the present position on, where the system knows."""
+        """Bytes from the current position to the end, if the system knows."""
         if not self.regular:
             return None
         return max(self.status.st_size - self.file.tell(), 0)
@@ -53,13 +54,13 @@ class Input:
 
     @property
     def changed(self) -> bool:
-        """Whether the file that is read has been written to since it was opened."""
+        """Whether the file was written to since it was opened."""
         now = os.fstat(self.file.fileno())
         was = self.status
         return self.regular and (now.st_size, now.st_mtime_ns) != (was.st_size, was.st_mtime_ns)
 
     def check_removable(self, force: bool) -> None:
-        """--rm removes what was named: a link is not what was compressed."""
+        """Refuse --rm for a link, which is not the file that is compressed."""
         if self.path is None:
             raise CommandError("--rm removes files, and this is standard input; leave --rm out")
         if not self.regular:
@@ -68,7 +69,7 @@ class Input:
             raise CommandError("is a symbolic link, which --rm leaves alone; use -f to remove it")
 
     def remove(self) -> None:
-        """Remove the source, provided that its name still means the file that was read, unchanged."""
+        """Remove the source, if its name still refers to the file that was read, unchanged."""
         if self.path is None:
             return
         if _identity(os.stat(self.path)) != _identity(self.status):
@@ -77,16 +78,16 @@ class Input:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """Differs between two files, and between two states of one: the time of change cannot be set back."""
+    """Differs between two files and between two states of one file: the ctime cannot be set back."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def open_input(name: str, *, archive: bool) -> Input:
-    """Open `name` for reading; `archive` says that a nacrith archive is expected there."""
+    """Open `name` for reading. archive: whether a nacrith archive is expected."""
     if name == STDIN:
         if archive and os.isatty(0):
             raise CommandError("will not read an archive from a terminal; name a file, or see nacrith --help")
-        # Buffered like any file, but never closes descriptor 0.
+        # Buffered like any file, but closing it leaves descriptor 0 open.
         return Input(io.BufferedReader(PatientFile(0, closefd=False)), None, os.fstat(0))
     if stat.S_ISDIR(os.stat(name).st_mode):
         what = os.path.basename(os.path.normpath(name))
@@ -100,10 +101,10 @@ def open_input(name: str, *, archive: bool) -> Input:
 
 
 def guard_standard_streams() -> None:
-    """Keep descriptors 0 to 2 out of the hands of `open`.
+    """Keep `open` from using descriptors 0 to 2.
 
-    Where one is closed, an output file would get its number and then the messages too. What takes
-    its place cannot be used in the direction wanted, so using it is still an error.
+    If one of them is closed, an output file would get its number, and messages would be written into it. The
+    replacement cannot be used in the direction wanted, so that using it remains an error.
     """
     for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:

@@ -1,6 +1,6 @@
-"""`nacrith models`: what models are here, and how others come here.
+"""`nacrith models`: lists, fetches, converts, checks and removes models.
 
-The only commands that use the network, and of these only `pull`.
+Of all commands, only `nacrith models pull` uses the network.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _WIDTHS = {"name": 24, "fingerprint": 16, "size": 15, "used": 10, "source": 0}
 )
 @click.pass_context
 def command(context: click.Context) -> int:
-    """Which models are here, and how others come here. Without COMMAND, list.
+    """List, fetch, convert, check and remove models. Without COMMAND, list.
 
-    MODEL is a name as list shows it, a fingerprint (8 digits or more), or what it was pulled as.
+    MODEL is a name as list shows it, a fingerprint (8 digits or more), or the name by which it was
+    pulled.
     """
     return context.invoke(list_command) if context.invoked_subcommand is None else 0
 
@@ -49,7 +50,7 @@ def _console(options: dict[str, Any]) -> Console:
 @json_option
 @message_options
 def list_command(**options: Any) -> int:
-    """Show the models that are here, and the names of those that can be had."""
+    """Show the models on this machine, and the names of those that can be pulled."""
     from nacrith.models.store import library
 
     console = _console(options)
@@ -86,7 +87,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
     """Download a model and convert it for exact inference.
 
     MODEL is a known name (see list) or OWNER/NAME[@REVISION][:FILE.gguf] on the Hugging Face hub;
-    REVISION is a branch, a tag or a commit. Run it again to go on with an interrupted download.
+    REVISION is a branch, a tag or a commit. Run it again to resume an interrupted download.
 
     Environment: HF_ENDPOINT, HF_TOKEN; NACRITH_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to use the network.
     """
@@ -117,7 +118,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
 def convert_command(sources: Sequence[str], name: str | None, force: bool, **options: Any) -> int:
     """Convert a GGUF file, or a directory with safetensors, for exact inference.
 
-    Naming the file with -m does the same; either way it is converted once.
+    Naming the file with -m does the same; either way it is converted only once.
     """
     from nacrith.models import store
 
@@ -138,7 +139,7 @@ def convert_command(sources: Sequence[str], name: str | None, force: bool, **opt
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @message_options
 def verify_command(models: Sequence[str], **options: Any) -> int:
-    """Read MODEL, or everything that is here, and compare all hashes."""
+    """Read MODEL, or all models on this machine, and compare all hashes."""
     from nacrith.models.store import library
 
     console = _console(options)
@@ -189,7 +190,7 @@ def rm_command(models: Sequence[str], force: bool, **options: Any) -> int:
 @click.argument("model", metavar="MODEL")
 @message_options
 def path_command(model: str, **options: Any) -> int:
-    """Print where the file of MODEL is; the newest, if it is several."""
+    """Print the path of the file of MODEL; the newest file if there are several."""
     from nacrith.models.store import library
 
     def work(model: str) -> None:
@@ -207,7 +208,7 @@ def _only_one_name(name: str | None, models: Sequence[str]) -> None:
 
 
 def _report(console: Console, path: Path, asked: str, remark: str = "") -> None:
-    """The line that ends a pull or a conversion: where the model is now, and what to call it."""
+    """Report where the model is after a pull or a conversion, and its name."""
     from nacrith.models.exact import modelfile
     from nacrith.models.store import SUFFIX
 
@@ -219,7 +220,7 @@ def _report(console: Console, path: Path, asked: str, remark: str = "") -> None:
 
 
 def _ask(question: str) -> None:
-    """SkippedError unless the answer is yes; an error where nobody can answer."""
+    """Ask the user. SkippedError unless the answer is yes; an error if nobody can answer."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise ModelError(f"will not {question.removesuffix('?')} without asking; use -f")
     print(f"nacrith: {printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""The options that the commands share, and their defaults from the environment.
+"""The options that several commands share, and their defaults from the environment.
 
-An option on the command line wins over an environment variable, which wins over the default. A bad
-value on the command line is an error; in the environment it is a warning and ignored.
+An option on the command line takes precedence over an environment variable, and that over the default. A
+bad value is an error on the command line; in the environment it is ignored with a warning.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class Settings:
 
 
 def settings(options: dict[str, Any]) -> Settings:
-    """The settings that the values of a command's options make."""
+    """The settings that a command's options specify."""
     console = Console(options.get("verbose", 0) - options.get("quiet", 0), options.get("progress"))
     output = options.get("output")
     if output == "-":
-        output, to_stdout, force = None, True, True  # asked for by name: a terminal is fine
+        output, to_stdout, force = None, True, True  # it was asked for explicitly: a terminal is fine
     else:
         to_stdout, force = options.get("stdout", False), options.get("force", False)
     if output is not None and to_stdout:
@@ -104,7 +104,7 @@ def settings(options: dict[str, Any]) -> Settings:
 
 
 def single_output(settings: Settings, files: Sequence[str]) -> Sequence[str]:
-    """The names to work on, at least one; -o takes no more than one."""
+    """The names to process, at least one; -o allows only one."""
     if settings.output is not None and len(files) > 1:
         raise click.UsageError(f"-o takes one input, not {len(files)}; use -c to join the results")
     return files or (STDIN,)
@@ -119,7 +119,7 @@ def _from_environment(name: str, low: int, high: int, console: Console) -> int |
 
 
 def level_options(function: Function) -> Function:
-    """-1 to -9 and --level, of which the last one wins."""
+    """-1 to -9 and --level; the last one wins."""
     function = click.option(
         "--level",
         "level",
@@ -174,7 +174,7 @@ files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1)
 
 
 def output_options(function: Function) -> Function:
-    """Where the result goes and what becomes of the source."""
+    """The options for the place of the output and the removal of the source."""
     for option in reversed(
         (
             click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
@@ -194,7 +194,7 @@ def output_options(function: Function) -> Function:
 
 
 def message_options(function: Function) -> Function:
-    """How much is said on standard error."""
+    """The options for messages on standard error."""
     for option in reversed(
         (
             click.option("-q", "--quiet", count=True, help="No warnings; twice: no errors."),

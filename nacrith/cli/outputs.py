@@ -1,10 +1,10 @@
-"""Where results go: a file that appears whole or not at all, or a stream.
+"""Outputs: a file that appears only when it is complete, or a stream.
 
-An `AtomicFile` is begun in the directory of its target before any work, so that an unwritable place or an
-existing file is reported at once. `commit` gives it the mode, owner and times of its source, forces it to
-the disk and only then gives it its name; until that moment an older file of the name stays as it is. On an
-error or a signal what was written goes. How is a matter of `nacrith.atomic`; what a mount does not offer of
-all this (CIFS, exFAT, cloud mounts) is done without.
+An `AtomicFile` is created in the directory of its target before any work, so that an unwritable directory
+or an existing file is reported at once. `commit` sets the mode, owner and times of the source, syncs the
+file to disk, and only then gives it its name; until then an older file of that name is untouched. On an
+error or a signal the temporary file is removed. `nacrith.atomic` implements this. File systems that lack
+some of these operations (CIFS, exFAT, cloud mounts) are supported without them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ signals.before_death.add(atomic.discard_all)
 
 
 class Output(Protocol):
-    """A place for bytes. Left without `commit`, an output file is as if it had never been."""
+    """A destination for bytes. Without `commit`, an output file leaves no trace."""
 
     name: str
 
     def write(self, data: bytes) -> int: ...
 
     def commit(self, source: os.stat_result | None = None) -> str:
-        """Make it last. What is not as it should be, for a warning; usually nothing."""
+        """Make the output permanent. Returns a warning, which is usually empty."""
         ...
 
     def __enter__(self) -> Output: ...
@@ -62,7 +62,7 @@ class StreamOutput:
         return self._file.isatty()
 
     def commit(self, source: os.stat_result | None = None) -> str:
-        """Nothing is left to do: `write` holds nothing back."""
+        """Does nothing, since `write` buffers nothing."""
         return ""
 
     def __enter__(self) -> StreamOutput:
@@ -79,7 +79,7 @@ class StreamOutput:
 
 
 class AtomicFile:
-    """A new regular file at `target`; with `replace` it may take the place of another."""
+    """A new regular file at `target`; with `replace` it may replace an existing one."""
 
     def __init__(self, target: str, *, replace: bool) -> None:
         self.name = printable(target)
@@ -92,7 +92,7 @@ class AtomicFile:
 
     @property
     def temporary(self) -> str:
-        """The path under which this process can read what is written so far."""
+        """The path under which this process can read the data written so far."""
         return self._new.path
 
     def write(self, data: bytes) -> int:
@@ -101,15 +101,15 @@ class AtomicFile:
         return len(data)
 
     def sync(self) -> None:
-        """Have everything written so far on the disk."""
+        """Sync the data written so far to disk."""
         with explained(f"cannot write {self.name}"):
             self._new.file.flush()
             atomic.sync_file(self._new.file.fileno())
 
     def reread(self) -> BinaryIO:
-        """What was written, from its beginning; nothing can be written any more.
+        """The written data from its beginning; nothing can be written afterwards.
 
-        Not by another `open`: some network file systems let nobody else read what is locked.
+        It uses the same descriptor, since some network file systems let no other one read a locked file.
         """
         self.sync()
         file = open(os.dup(self._new.file.fileno()), "rb")  # noqa: SIM115 - the caller's
@@ -117,13 +117,13 @@ class AtomicFile:
         return file
 
     def commit(self, source: os.stat_result | None = None) -> str:
-        """Make the file appear, with the mode, owner and times of `source` where there is one."""
+        """Make the file appear, with the mode, owner and times of `source` if it is given."""
         descriptor = self._new.file.fileno()
         with explained(f"cannot write {self.name}"):
             self._new.file.flush()
             refused = _set_status(descriptor, source)
             atomic.sync_file(descriptor)
-            os.close(os.dup(descriptor))  # network file systems tell of some errors only then
+            os.close(os.dup(descriptor))  # some network file systems report errors only here
         with explained(f"cannot create {self.name}"):
             try:
                 self._new.publish(self._target, replace=self._replace)
@@ -135,7 +135,7 @@ class AtomicFile:
         return f"{self.name} is written, but not with the source's {refused}" if refused else ""
 
     def commit_partial(self, source: os.stat_result | None = None) -> str:
-        """As `commit`, under the name with .partial behind it, which is returned."""
+        """Like `commit`, but under the name with .partial appended, which is returned."""
         self._target += ".partial"
         self.name = printable(self._target)
         self.commit(source)
@@ -170,7 +170,7 @@ class CountedOutput:
 
 
 class StandardOutput(PatientFile):
-    """For `sys.stdout`: an error says where it is from."""
+    """Replaces `sys.stdout`; its errors name standard output."""
 
     def __init__(self) -> None:
         super().__init__(1, "wb", closefd=False)
@@ -181,13 +181,13 @@ class StandardOutput(PatientFile):
 
 
 def print_line(text: str) -> None:
-    """A line of a report on standard output, at once, so that no error is left for the exit. Whatever
-    archives, hubs and file names may hold, a terminal shows it and does not obey it."""
+    """Print a line of a report on standard output and flush it, so that no error occurs only at exit.
+    Control characters, from archives, hubs or file names, are escaped."""
     StandardOutput().write(printable(text).encode() + b"\n")
 
 
 def print_path(path: str) -> None:
-    """As `print_line`; where it is for a program, the path itself, byte for byte."""
+    """Like `print_line`; if standard output is not a terminal, the path is written byte for byte."""
     output = StandardOutput()
     if output.isatty():
         print_line(path)
@@ -198,7 +198,7 @@ def print_path(path: str) -> None:
 def open_output(target: str | None, source: os.stat_result, *, force: bool, archive: bool) -> Output:
     """The output at path `target` (None: standard output) for an input of status `source`.
 
-    archive: what will be written does harm on a terminal, and goes there only with `force`.
+    archive: the output is binary, so it is written to a terminal only with `force`.
     """
     status = _status(target)
     if status is not None and stat.S_ISREG(status.st_mode) and os.path.samestat(status, source):
@@ -228,7 +228,7 @@ def _status(target: str | None) -> os.stat_result | None:
     try:
         return os.fstat(1) if target is None else os.stat(target)
     except OSError:
-        return None  # not there (or not reachable, which creating the file will report)
+        return None  # not there, or not reachable, which creating the file will report
 
 
 class explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as one word
@@ -248,15 +248,16 @@ class explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads 
 
 
 def _set_status(descriptor: int, source: os.stat_result | None) -> str:
-    """Mode, owner and times as the source has them, or as is usual for a new file. On the descriptor, so that
-    no other file can get them. Returns what of it the file system has refused."""
+    """Set mode, owner and times to those of the source, or to the usual ones of a new file. It uses the
+    descriptor, so that no other file can be changed. Returns a description of what the file system
+    refused."""
     refused = []
     mine = os.fstat(descriptor)
     mode = 0o666 & ~_umask() if source is None else stat.S_IMODE(source.st_mode) & 0o777
     if source is not None and mine.st_gid != source.st_gid:
         try:
             os.fchown(descriptor, -1, source.st_gid)
-        except OSError:  # another group may do no more with the file than everybody may
+        except OSError:  # the file's own group gets no more rights than everybody
             mode = mode & ~0o070 | (mode & (mode << 3) & 0o070)
     if source is not None and mine.st_uid != source.st_uid:
         with contextlib.suppress(OSError):

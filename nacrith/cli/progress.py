@@ -1,8 +1,7 @@
-"""The progress bar: percent, rate and time left on one line of standard error.
+"""The progress bar: percentage, rate and remaining time on one line of standard error.
 
-At kilobytes a second the time left is what a user wants to know. The bar uses no colour and no
-escape sequence (so NO_COLOR and dumb terminals need no special case), redraws at most ten times a
-second, and wipes itself before any other message.
+The bar uses no colour and no escape sequence (so NO_COLOR and dumb terminals need no special case), is
+redrawn at most ten times a second, and is erased before any other message.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ def duration(seconds: float) -> str:
 class ProgressBar:
     """Counts content bytes; call it with the number of further bytes that are done.
 
-    total: content bytes in all, or None where that is not known (a pipe).
+    total: number of content bytes; None if it is not known (a pipe).
     """
 
     def __init__(self, console: Console, name: str, total: int | None) -> None:
         self._console = console
-        self.label = shown(os.path.basename(name) or name)  # may be changed as work goes on
+        self.label = shown(os.path.basename(name) or name)  # may be changed while the bar is shown
         self._total = total
         self._done = 0
-        self._width = 0  # columns of the line on the screen now
+        self._width = 0  # columns of the line that is on the screen
         self._began = time.monotonic()
         self._drawn = float("-inf")
 

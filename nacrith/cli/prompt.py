@@ -1,4 +1,4 @@
-"""`nacrith prompt`, also installed as `prompt-compress`: shorter prompts, as a filter or for files."""
+"""`nacrith prompt`, also installed as `prompt-compress`: shortens prompts, as a filter or for files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nacrith.prompt.scorers import AUTO, NAMES
 if TYPE_CHECKING:
     from nacrith.prompt import Compressed
 
-_OWN_MODEL = (AUTO, "classifier")  # take no language model
+_OWN_MODEL = (AUTO, "classifier")  # these scorers use no language model
 _KINDS = ("text", "markdown", "json", "chat")
 
 
@@ -141,7 +141,7 @@ def command(files: Sequence[str], **options: Any) -> int:
         _report(chosen, result, options)
     except PASSED_ON:
         raise
-    except BaseException as error:  # a tokenizer's panic is no Exception
+    except BaseException as error:  # a panic in a tokenizer is a BaseException
         return chosen.console.failure(error, about)
     return OK
 
@@ -215,7 +215,7 @@ def _write(target: str | None, text: str, force: bool) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the `prompt-compress` script."""
     from nacrith.cli.entry import main as run
 
     run(command=command, name="prompt-compress")

@@ -1,8 +1,8 @@
-"""-N on the way back: the name, the mode and the time that an archive stores of its file.
+"""Restores the name, mode and time that an archive stores of its file (-N with -d).
 
-They are whatever its author wrote there. A name is taken as the last component of a path only, next to the
-archive or where a batch puts its output, and never replaces a file unless that is asked for; a mode gives
-rights to read, write and execute and no more.
+They are untrusted: the archive's author may have written anything. The name is used only as the last
+component of a path, next to the archive or in the output directory of a batch, and replaces a file only
+if that was asked for. Of the mode, only the permissions to read, write and execute are used.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nacrith.fallback import CODECS
 
 
 def stored_in(source: Input) -> Metadata:
-    """What the first stream stores; nothing if it stores nothing, is damaged (which reading reports), or
-    comes through a pipe, which cannot be looked into beforehand."""
+    """The metadata of the first stream. Empty if there is none, if it is damaged (which reading reports),
+    or if the input is a pipe, which cannot be read beforehand."""
     file = source.file
     if not file.seekable():
         return Metadata()
@@ -36,7 +36,7 @@ def stored_in(source: Input) -> Metadata:
 
 
 def restored_path(path: str, stored: Metadata) -> str:
-    """`path` with the stored name in the place of its last component."""
+    """`path` with its last component replaced by the stored name."""
     name = stored.name
     if name is None:
         return path
@@ -47,7 +47,7 @@ def restored_path(path: str, stored: Metadata) -> str:
 
 def restored_status(status: os.stat_result, stored: Metadata) -> os.stat_result:
     """`status`, of the archive, with the stored mode and time where there are any."""
-    fields = list(status[:10])  # the time of access, kept too, is in nanoseconds beside them
+    fields = list(status[:10])  # the access time, which is kept, also exists in nanoseconds
     if stored.mode is not None:
         fields[stat.ST_MODE] = stat.S_IFMT(status.st_mode) | stored.mode
     mtime = status.st_mtime_ns if stored.mtime_ns is None else stored.mtime_ns

@@ -1,8 +1,8 @@
-"""Descriptors as other programs leave them: in non-blocking mode, perhaps.
+"""Files on descriptors that may be in non-blocking mode.
 
-That mode belongs to the open pipe or terminal and not to a process, so whoever shares it with us (a shell, an
-event loop) may set it at any time. To read then gives nothing without being at the end, and to write takes a
-part or nothing. A `PatientFile` waits instead, so that it is like any other file.
+That mode belongs to the open pipe or terminal, not to a process, so another process that shares it (a
+shell, an event loop) may set it at any time. Then a read may return nothing before the end, and a write
+may take part of the data or none. A `PatientFile` waits instead, and so behaves like any other file.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-_CHUNK = 1 << 20  # bytes read at a time where all is asked for
+_CHUNK = 1 << 20  # bytes per read when everything is read
 
 
 class PatientFile(io.FileIO):
-    """An unbuffered file, of which every call waits until it has done something.
+    """An unbuffered file whose calls wait until they have made progress.
 
-    Reading gives nothing only at the end, and writing ends when all is written.
+    A read returns nothing only at the end; a write returns when everything is written.
     """
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -40,7 +40,7 @@ class PatientFile(io.FileIO):
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """What is left, as it comes."""
+        """The rest of the file, in chunks as they arrive."""
         while chunk := self.read(_CHUNK):
             yield chunk
 

@@ -67,10 +67,10 @@ _PATH = click.Path(path_type=Path)
 def command(data: Sequence[Path], output: Path, **options: Any) -> int:
     """Train on files and directories, then compress with -m FILE.
 
-    Plain files are cut into documents of 16 KB; .jsonl and .jsonl.xz files of {"text": ...} lines are a
-    document a line. One document in a hundred is held out, and what the model needs for those is reported in
-    bits per byte. Without --layers, --ffn or --vocab the model is trained on as it is; with them a smaller
-    one is derived from it first. An interrupted run goes on if started again with the same --work. Needs
+    Plain files are cut into documents of 16 KB; in .jsonl and .jsonl.xz files each line is a document,
+    {"text": ...}. One document in a hundred is held out; the result is reported in bits per byte of those
+    documents. Without --layers, --ffn or --vocab, the given model itself is trained; with them, a smaller
+    one is first derived from it. To resume an interrupted run, start it again with the same --work. Needs
     torch.
     """
     chosen = settings(options)
@@ -84,7 +84,7 @@ def command(data: Sequence[Path], output: Path, **options: Any) -> int:
 
 
 def _check(output: Path, options: dict[str, Any]) -> None:
-    """Everything that can be refused is refused before hours are spent."""
+    """Refuse bad arguments before hours are spent."""
     if output.suffix != ".nacm":
         raise click.UsageError(f"{output}: a model file is named NAME.nacm")
     for path in (output, options["gguf"], options["safetensors"]):

@@ -1,4 +1,4 @@
-"""`nacrith train-prompt`: train the word classifier of `nacrith prompt` on sentences with labels."""
+"""`nacrith train-prompt`: trains the word classifier of `nacrith prompt` on labelled sentences."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _PATH = click.Path(path_type=Path)
 def command(data: Path, **options: Any) -> int:
     """Train on DATA (.jsonl or .jsonl.xz, {"words": [...], "keep": [0 or 1, ...]} a line).
 
-    --documents (a corpus as `nacrith train` reads it) adds groups of sentences of English
-    texts, of which the words that tell a language model most are to be kept; they are labelled once and kept
-    in the directory of --work.
+    --documents (a corpus in the form that `nacrith train` reads) adds groups of sentences from English
+    texts. A language model labels their most informative words as those to keep; the labels are made once
+    and stored in the directory of --work.
 
-    A run that was interrupted goes on if started again with the same --work. The result, words.npz, is
-    what `nacrith prompt --scorer classifier -m words.npz` reads. Needs torch and safetensors.
+    To resume an interrupted run, start it again with the same --work. The result is words.npz, for
+    `nacrith prompt --scorer classifier -m words.npz`. Needs torch and safetensors.
     """
     chosen = settings(options)
     try:

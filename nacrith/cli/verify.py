@@ -1,4 +1,4 @@
-"""`nacrith test`: decode everything, write nothing, say whether it is whole."""
+"""`nacrith test`: decodes archives completely, writes nothing, and reports whether they are intact."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def command(files: Sequence[str], **options: Any) -> int:
 
 
 def run(settings: Settings, files: Sequence[str]) -> int:
-    """Test `files`; the exit code."""
+    """Test `files`; returns the exit code."""
     code = OK
     for name in files or (STDIN,):
         report: dict[str, object] = {"file": name, "ok": True}
@@ -64,7 +64,7 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 
 
 def _test(settings: Settings, name: str) -> tuple[int, float]:
-    """Content bytes and seconds."""
+    """Decode one archive; returns content bytes and seconds."""
     from nacrith.archive import ArchiveReader
     from nacrith.fallback import CODECS
 

@@ -1,6 +1,6 @@
-"""The codec: joins a language model, the predictors and the range coder to a BlockCodec.
+"""The codec: it joins a language model, the predictors and the range coder to a BlockCodec.
 
-Two ways in: `for_encoding` makes the codec of a level, `for_decoding` the one that an archive names.
+`for_encoding` makes the codec of a level, `for_decoding` the codec that an archive names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.levels import LEVELS
 from nacrith.errors import CorruptError, ModelMismatchError
+from nacrith.predictors.registry import BESIDE_LARGE, BESIDE_SMALL
 from nacrith.settings import EXACT
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("nacrith")
 
 _LARGE = 1 << 26
-"""Weights of a model that knows so much that predictors are trusted less beside it."""
+"""Number of weights from which a model predicts so well that the predictors beside it get less weight."""
 
 __all__ = ["default_model", "for_decoding", "for_encoding", "predictor_set"]
 
-# numpy and the model come with the first call, so that `nacrith.codec.levels` alone is light.
+# numpy and the model are imported at the first call, so that `nacrith.codec.levels` alone is cheap.
 
 
 def default_model(level: int, backend: str | None = None) -> str:
-    """The name of the model that a level takes where none is asked for."""
+    """The name of the model that a level uses if none is given."""
     from nacrith.models import store
 
     if backend not in (None, EXACT):
@@ -39,7 +40,7 @@ def default_model(level: int, backend: str | None = None) -> str:
 def for_encoding(
     level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
 ) -> ModelCodec:
-    """The codec of `level` (1..9). model: a name, a file or a loaded model, None for the level's own.
+    """The codec of `level` (1..9). model: a name, a file or a loaded model; None for the level's default.
     backend: see `load_model`."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import CodingParams
@@ -53,10 +54,11 @@ def for_encoding(
 
 
 def predictor_set(model: LanguageModel) -> int:
-    """The set of predictors whose prior was fitted beside a model of that size."""
+    """The predictor set whose prior was fitted beside a model of this size."""
     from nacrith.models.exact.model import ExactModel
 
-    return 2 if isinstance(model, ExactModel) and model.weights < _LARGE else 1
+    small = isinstance(model, ExactModel) and model.weights < _LARGE
+    return BESIDE_SMALL if small else BESIDE_LARGE
 
 
 def for_decoding(
@@ -67,10 +69,12 @@ def for_decoding(
     backend: str | None = None,
     force: bool = False,
 ) -> ModelCodec:
-    """The codec that an archive was made with. Raises ModelMissingError if its model is not found,
-    ModelMismatchError if `model` or `backend` is given and is another, or if the archive is bound to what
-    is different here, unless `force` asks to try all the same, CorruptError if no archive can have been made
-    so."""
+    """The codec that an archive was made with.
+
+    Raises ModelMissingError if the archive's model is not found; ModelMismatchError if a given `model` or
+    `backend` is not the archive's, or if the archive is bound to a machine or build that differs from this
+    one (`force` tries nevertheless); CorruptError if no archive can have these parameters.
+    """
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import CodingParams
     from nacrith.models import load_bound_model, load_model, load_model_by_fingerprint

@@ -1,10 +1,10 @@
-"""Decoding side by side: lanes of one session, each with a block, all a step further in one pass.
+"""Batched decoding: the lanes of one session, one block in each, advance together in one pass of the model.
 
-A pass of the model costs little more for many rows than for one, so what is decoded at a time is one
-token of every block in hand, and more where guesses at what follows come true (`speculation`). A lane
-that finishes takes the next block, so the batch stays full while there are blocks. Which blocks share a
-pass changes no byte: rows of exact models do not depend on each other, and others are coded only if theirs do
-not either (see `ModelCodec`).
+A pass of the model costs little more for many rows than for one. So each pass computes the next token of
+every block that has a lane, and drafted tokens beyond it (`speculation`). A lane whose block is finished
+takes the next block, so the batch stays full while blocks wait. Which blocks share a pass changes no byte:
+the rows of exact models do not depend on each other, and an archive of another model is only written after
+its rows proved not to depend on each other (see `ModelCodec`).
 """
 
 from __future__ import annotations
@@ -12,26 +12,61 @@ from __future__ import annotations
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from nacrith.archive.blockcodec import Progress
-from nacrith.codec.speculation import Drafter, Odds, Pace
-from nacrith.codec.step import DecodePort
-from nacrith.codec.text import restore_crlf
-from nacrith.errors import CorruptError
+from nacrith.codec.speculation import Pace
 from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.predictors.protocol import Ensemble
-from nacrith.varint import read_varint
 
-_MAX_TOKENS_PER_BYTE = 3  # an escaped byte
-_TOKEN_COUNT_BYTES = 5  # at most, of the varint at the start of a payload
+
+class Drafter(Protocol):
+    """Drafts the tokens that follow in one block."""
+
+    def draft(self, most: int, worth: float) -> list[int]:
+        """At most `most` tokens. worth: the least probability of a token that pays for its row."""
+        ...
+
+    def judge(self, tokens: list[int]) -> None:
+        """tokens: those decoded after the last draft. The drafter learns how good its draft was."""
+        ...
+
+    def update(self, token: int) -> None:
+        """Append one decoded token to the context."""
+        ...
+
+
+class Job(Protocol):
+    """A block to be decoded in a lane."""
+
+    @property
+    def left(self) -> int:
+        """Tokens still to be decoded; 0 when the job is finished."""
+        ...
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """The tokens decoded so far."""
+        ...
+
+    def start(self, ensemble: Ensemble, drafter: Drafter) -> None:
+        """Called once, when the job gets a lane."""
+        ...
+
+    def inputs(self, drafts: int, worth: float) -> list[int]:
+        """Tokens to be computed next: the last one decoded, then at most `drafts` drafted tokens."""
+        ...
+
+    def read(self, rows: Logits) -> int:
+        """Decode from the rows of `inputs`, at least one token; the number of rows used."""
+        ...
 
 
 class Lanes:
-    """Blocks being decoded, and those that wait for a lane.
+    """Blocks being decoded, and blocks that wait for a lane.
 
-    ensemble: makes the predictors of a block. drafts: most tokens guessed ahead in a lane. worth: see
-    ModelCodec.
+    ensemble, drafter: make the predictors and the drafter of a block. drafts: most drafted tokens in a lane
+    and pass. worth: see ModelCodec.
     """
 
     def __init__(
@@ -40,26 +75,28 @@ class Lanes:
         window: int,
         lanes: int,
         ensemble: Callable[[], Ensemble],
+        drafter: Callable[[], Drafter],
         *,
         drafts: int,
         worth: float | None,
     ) -> None:
         self._model = model
         self._ensemble = ensemble
+        self._drafter = drafter
         self._drafts = drafts
         self._worth = worth
         self._session = model.session(lanes, window)
-        self._lanes: list[DecodeJob | None] = [None] * lanes
-        self._arrived: deque[DecodeJob] = deque()
-        self._waiting: list[DecodeJob] = []  # the longest last, which is the next: short ones fill the end
-        self._odds, self._pace = Odds(), Pace()
+        self._lanes: list[Job | None] = [None] * lanes
+        self._arrived: deque[Job] = deque()
+        self._waiting: list[Job] = []  # by length; the longest is last and is taken first
+        self._pace = Pace()
 
-    def add(self, jobs: Iterable[DecodeJob]) -> None:
-        """May be called by any thread at any time, also while another one takes a step."""
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs. May be called by any thread at any time, also while another one is in `step`."""
         self._arrived.extend(job for job in jobs if job.left)
 
     def step(self) -> bool:
-        """Decode a token of every lane, or more; False if there was nothing to do."""
+        """Decode at least one token in every lane; False if there was nothing to do."""
         session = self._session
         for i, job in enumerate(self._lanes):
             if job is None or not job.left:
@@ -82,90 +119,11 @@ class Lanes:
                     session.rollback(i, lengths[i] + used)
         return True
 
-    def _next(self) -> DecodeJob | None:
+    def _next(self) -> Job | None:
         while self._arrived:
             insort(self._waiting, self._arrived.popleft(), key=lambda job: job.left)
         if not self._waiting:
             return None
         job = self._waiting.pop()
-        job.start(self._ensemble(), Drafter(self._model.vocab_size, self._odds))
+        job.start(self._ensemble(), self._drafter())
         return job
-
-
-class Tally:
-    """Turns tokens done into bytes done: in proportion, so that they add up to the block's size."""
-
-    def __init__(self, size: int, tokens: int, progress: Progress | None) -> None:
-        self._size = size
-        self._tokens = tokens
-        self._progress = progress
-        self._done = 0
-
-    def advance(self, tokens: int) -> None:
-        if self._progress and tokens:
-            before = self._size * self._done // self._tokens
-            self._done += tokens
-            self._progress(self._size * self._done // self._tokens - before)
-
-
-class DecodeJob:
-    """A block being decoded. left: tokens still to come."""
-
-    def __init__(self, payload: bytes, size: int, model: LanguageModel, progress: Progress | None) -> None:
-        self.size = size
-        try:
-            number, start = read_varint(payload, _TOKEN_COUNT_BYTES)
-        except ValueError:
-            raise CorruptError("a block's token count is damaged") from None
-        self.left, self.crlf = number >> 1, bool(number & 1)
-        if self.left > _MAX_TOKENS_PER_BYTE * size:
-            raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
-        self.payload = payload[start:]
-        self.tokens: list[int] = []
-        self._model = model
-        self._tally = Tally(size, self.left, progress)
-        self._error: CorruptError | None = None
-
-    def start(self, ensemble: Ensemble, drafter: Drafter) -> None:
-        """Gives the block what it needs while it has a lane."""
-        self._port = DecodePort(ensemble, self.payload)
-        self._drafter = drafter
-
-    def inputs(self, drafts: int, worth: float) -> list[int]:
-        """The token whose row is wanted next, and guesses at those that follow."""
-        model = self._model
-        held = len(self.tokens) % model.max_length
-        first = self.tokens[-1] if held else model.bos_id
-        most = min(drafts, self.left - 1, model.max_length - held - 1, model.rollback_limit - 1)
-        self._draft = self._drafter.draft(most, worth)
-        return [first, *self._draft]
-
-    def read(self, rows: Logits) -> int:
-        """Decodes a token from the first row, and on as long as the guesses are right. The rows used."""
-        came: list[int] = []
-        try:
-            for row, guess in zip(rows, [*self._draft, None], strict=True):
-                came.append(self._port.step(row))
-                if came[-1] != guess:
-                    break
-        except CorruptError as error:  # ends this block, and not those beside it
-            self._error = error
-            self.left = len(came)
-        self._drafter.judge(came)
-        for token in came:
-            self._drafter.update(token)
-        self.tokens += came
-        self.left -= len(came)
-        self._tally.advance(len(came))
-        if not self.left:
-            del self._port, self._drafter
-        return len(came)
-
-    def content(self) -> bytes:
-        """What was decoded, once nothing is left. CorruptError if it cannot be right."""
-        if self._error is not None:
-            raise self._error
-        text = restore_crlf(self._model.tokenizer.decode(self.tokens), self.crlf)
-        if len(text) != self.size:
-            raise CorruptError(f"a block decodes to {len(text)} bytes, not {self.size}: damaged")
-        return text

@@ -1,9 +1,9 @@
-"""The levels: bundles of everything a user would otherwise have to tune.
+"""The levels: one number instead of a parameter for each of model, block length, window and memory.
 
-A level decides which model is taken, how content is cut into blocks and how far the model looks back. Blocks
-decode side by side, so more of them means faster decompression, and each starts without context, so fewer of
-them means smaller archives: by 1 % in novels, by 7 % where much comes again in a language that the model
-knows little of. Nothing here is part of the format: an archive records what was used.
+A level decides which model is used, how content is cut into blocks, and how many tokens the model attends
+to. Blocks are decoded in parallel, so more blocks make decompression faster. Each block starts without
+context, so fewer blocks make smaller archives: by 1 % for novels, by 7 % for repetitive text in a language
+that the model knows little of. No level is part of the format: an archive records the parameters themselves.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ DEFAULT_LEVEL = 6
 
 @dataclass(frozen=True)
 class Level:
-    """large: the better and slower model, where it is installed. window: tokens attended to. lanes: blocks
-    aimed at for one super-block of text. smallest, largest: bounds of a block's length in bytes. capacity:
-    log2 of the contexts that the n-grams of a block keep of each order in one generation: at most 420 bytes
-    times 2^capacity a lane."""
+    """large: whether to use the better and slower model where it is installed. window: tokens attended to.
+    lanes: number of blocks to aim for in one super-block of text. smallest, largest: bounds of a block's
+    length in bytes. capacity: log2 of the number of contexts of each order that one generation of a block's
+    n-grams holds; a lane needs at most 420 bytes times 2^capacity."""
 
     window: int
     lanes: int
@@ -45,14 +45,14 @@ LEVELS = {
 
 
 FOREIGN = 0.01
-"""Share of bytes beyond ASCII from which on text counts as one that the models know little of (English has
-0.1 %, German 2 %): predictors must learn it, for which they need long blocks."""
+"""Share of non-ASCII bytes from which text counts as foreign to the models (English has 0.1 %, German 2 %).
+The predictors must learn such text, and need long blocks for that."""
 
 _ASCII = bytes(range(128))
 
 
 def block_bytes(level: int) -> Callable[[bytes], int]:
-    """For a level: the text of a super-block -> length to aim at for its blocks."""
+    """A function that maps the text of a super-block to the length to aim for in its blocks."""
     chosen = LEVELS[level]
 
     def target(text: bytes) -> int:

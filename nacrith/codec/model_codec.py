@@ -1,39 +1,42 @@
-"""Blocks to payloads and back with a language model: implements archive.blockcodec.BlockCodec.
+"""Codes blocks to payloads and back with a language model; implements archive.blockcodec.BlockCodec.
 
-Encoding knows all tokens, so the model runs over them in large batches, block after block. Decoding
-learns a token only from the row before it, so blocks are decoded side by side (`lanes`). The rows are the
-same integers either way: that is the contract of exact engines, and what makes the archive decodable.
+When encoding, all tokens are known, so the model runs over them in large batches. When decoding, a token is
+known only after the row before it, so several blocks are decoded in one batch (`lanes`). Exact engines
+guarantee that the rows are the same integers either way, which is why the archive can be decoded.
 
-Of a model in floats the same holds only on one machine, and at the price that its sessions take one token of
-each lane at a time, in batches of a fixed number of lanes (`models.floats.session`): then nothing is gained
-by guesses, and there are none. Since nobody promises that such a machine repeats itself, or that a row does
-not depend on what else is in its batch, encoding ends with decoding what it made, in other lanes.
+A floating-point model gives the same rows only on one machine, and only if each pass takes one token of
+every lane in a batch with a fixed number of lanes (`models.floats.session`). Speculative drafts would gain
+nothing there, so there are none. No such library guarantees that its results repeat or that a row does not
+depend on the rest of its batch. So encoding decodes its own output, with the blocks in other lanes.
 
-A lane that holds all it can is emptied and begins again with the start token.
+When a lane has reached the model's maximum length, its KV cache is emptied and it continues with the start
+token.
 
-A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), then the range coder's bytes.
+A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), followed by the range coder's bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
-from nacrith import predictors
 from nacrith.archive.blockcodec import CodecId, Progress
 from nacrith.codec import speculation
-from nacrith.codec.lanes import DecodeJob, Lanes, Tally
+from nacrith.codec.decode_job import DecodeJob, Tally
+from nacrith.codec.lanes import Lanes
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.errors import CorruptError, ModelError
 from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LanguageModel
+from nacrith.predictors import registry
 from nacrith.predictors.protocol import Ensemble
 from nacrith.varint import put_varint
 
 LANES = 16
-"""Most blocks decoded side by side. A matter of speed and memory only."""
+"""Maximum number of blocks decoded in one batch. It affects speed and memory only."""
 
 _ENCODE_ROWS = 256  # rows of logits held at a time when encoding: 50 MB for 49,152 symbols
 
@@ -41,8 +44,8 @@ _ENCODE_ROWS = 256  # rows of logits held at a time when encoding: 50 MB for 49,
 class ModelCodec:
     """Codes blocks with one model and one set of parameters.
 
-    drafts: most tokens that decoding guesses ahead in a lane, 0 for none. worth: the chance of being right
-    from which a guess is made, None to measure what pays. Both are matters of speed only.
+    drafts: most drafted tokens in a lane and pass; 0 for none. worth: least probability of being right at
+    which a token is drafted; None to measure what pays. Both affect speed only.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class ModelCodec:
 
     def _ensemble(self) -> Ensemble:
         params = self.params
-        return predictors.make(params.predictors, self.model.vocab_size, 1 << params.capacity)
+        return registry.make(params.predictors, self.model.vocab_size, 1 << params.capacity)
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
         if not self.model.portable:
@@ -80,9 +83,12 @@ class ModelCodec:
         return self._encode(blocks, progress)
 
     def _encode_verified(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
-        """As many blocks as there are lanes are decoded before the next ones are begun, in other lanes and
-        other company: there the longest is the first, here the last. A difference is an error and not a
-        matter for a fallback codec: what differs once would differ in blocks that happened to pass, too."""
+        """Encode a batch of blocks, then decode it before the next batch.
+
+        Decoding puts the blocks into other lanes: there the longest is first, here it is last. A difference
+        is an error; a fallback codec for that block alone would be no remedy, since blocks that happened to
+        pass could still differ the next time.
+        """
         payloads = []
         tell = progress and _halved(progress)
         for at in range(0, len(blocks), self._lanes):
@@ -114,7 +120,7 @@ class ModelCodec:
         for block in blocks:
             stripped = strip_crlf(block)
             waiting.append(stripped)
-            # Short blocks share a batch, so that the model always sees enough rows at a time.
+            # Short blocks share a batch, so that the model always gets enough rows at a time.
             if sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS or len(waiting) == LANES:
                 payloads += self._encode_group(waiting, progress)
                 waiting = []
@@ -160,24 +166,32 @@ class ModelCodec:
     def decode_jobs(
         self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
     ) -> list[DecodeJob]:
-        """The blocks, for lanes of this codec."""
+        """The blocks as jobs for the lanes of this codec."""
         return [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
 
     def decode_lanes(self, count: int) -> Lanes:
-        """So many lanes; of a model in floats, those of its batches."""
+        """A session's worth of lanes: `count`, or the fixed batch size of a floating-point model."""
         self.model.prepare()
         count = max(1, count) if self.model.portable else self._lanes
-        window, worth = self.params.window, self.worth
-        return Lanes(self.model, window, count, self._ensemble, drafts=self.drafts, worth=worth)
+        drafter = partial(speculation.LookupDrafter, self.model.vocab_size, speculation.Odds())
+        return Lanes(
+            self.model,
+            self.params.window,
+            count,
+            self._ensemble,
+            drafter,
+            drafts=self.drafts,
+            worth=self.worth,
+        )
 
 
 def binding_of(model: LanguageModel) -> Mapping[str, str]:
-    """What an archive records of a model that is not portable; nothing of one that is."""
+    """The binding that an archive of this model records; empty for a portable model."""
     return {} if model.portable else cast(BoundModel, model).binding
 
 
 def _halved(progress: Progress) -> Progress:
-    """For content that is gone through twice."""
+    """Progress for content that is processed twice."""
     done = 0
 
     def tell(size: int) -> None:
@@ -189,7 +203,8 @@ def _halved(progress: Progress) -> Progress:
 
 
 def _shifted(ids: list[int], bos: int | None, begin: int, end: int) -> list[int]:
-    """The inputs that predict ids[begin:end]: each the token before, the first `bos` if given."""
+    """The inputs whose rows predict ids[begin:end]: for each token the one before it, or first `bos` if
+    given."""
     if begin >= len(ids):
         return []
     first = ids[begin - 1] if bos is None else bos

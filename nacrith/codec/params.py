@@ -1,9 +1,8 @@
-"""The codec's record in an archive: every parameter that changes the coded bits.
+"""The coding parameters that an archive records: every parameter that changes the coded bits.
 
-Layout (formats/coding-v1.md): version byte, predictor byte, window as a LEB128 varint. The predictor
-byte holds the set's number below and, for sets 1 and 2, log2 of the n-grams' capacity less 8 above. Sets are
-known by number here, so that `info` needs no predictors. Version 2 goes on with the binding of a model
-that computes in floats.
+Layout (formats/coding-v1.md): version byte, predictor byte, window as a LEB128 varint. The low four bits of
+the predictor byte are the number of the predictor set; for sets 1 and 2, the high four bits are log2 of the
+n-grams' capacity, minus 8. Version 2 appends the binding of a floating-point model.
 """
 
 from __future__ import annotations
@@ -13,30 +12,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.predictors.registry import ALONE, SETS
 from nacrith.varint import put_varint, read_varint
 
 PORTABLE, BOUND = 1, 2
-"""Versions: without a binding and with one."""
+"""Versions of the layout: without a binding, and with one."""
 
 MAX_WINDOW = 1 << 16
 
-SETS = (1, 2)
-"""Of predictors, beside 0, which is the model alone."""
-
 CAPACITY = range(8, 21)
-"""log2 of the contexts that the n-grams keep of an order in one generation."""
+"""log2 of the number of contexts of one order that a generation of the n-grams holds."""
 
 _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
 
 
 @dataclass(frozen=True)
 class CodingParams:
-    """window: tokens that the model attends to. predictors: the set that stands beside the model.
-    capacity: log2, of the n-grams; 0 for set 0. binding: what else the rows of a model in floats depend
-    on (models.floats.binding); empty for exact ones."""
+    """window: tokens that the model attends to. predictors: number of the predictor set. capacity: log2 of
+    the n-grams' capacity; 0 for set 0. binding: everything else that the rows of a floating-point model
+    depend on (models.floats.binding); empty for exact models."""
 
     window: int
-    predictors: int = 0
+    predictors: int = ALONE
     capacity: int = 0
     binding: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,9 +53,9 @@ class CodingParams:
                 f" {PORTABLE} and {BOUND}: update nacrith"
             )
         predictors, capacity = data[1] & 15, (data[1] >> 4) + CAPACITY.start
-        if data[1] == 0:
+        if data[1] == ALONE:
             capacity = 0
-        elif predictors not in SETS or capacity not in CAPACITY:
+        elif predictors == ALONE or predictors not in SETS or capacity not in CAPACITY:
             raise UnsupportedFormatError(
                 f"the archive uses predictors {data[1]:#04x}, which this nacrith lacks: update nacrith"
             )

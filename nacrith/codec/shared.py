@@ -1,8 +1,9 @@
-"""One batch for many callers: what several threads decode at a time fills the lanes of one session.
+"""A codec that several threads share: their blocks are decoded in the lanes of one session.
 
-A short file has too few blocks to keep the model busy: one lane decodes a quarter as many tokens a second
-as sixteen do together. So a worker that has many of them gives each a thread, and all threads one of
-these codecs. There is no scheduler: whoever waits for a block of its own takes the next step for all.
+A short file has too few blocks to fill a batch, and one lane decodes a quarter as many tokens per second as
+sixteen lanes together. So a worker with many short files runs a thread for each of them, and all threads
+share one of these codecs. There is no scheduler: a thread that waits for a block of its own executes the
+next pass for all threads.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nacrith.codec.model_codec import LANES, ModelCodec
 
 
 class SharedCodec:
-    """A BlockCodec that may be used by several threads at once; the bytes are those of `codec`."""
+    """A BlockCodec that several threads may use at once; the bytes are those of `codec`."""
 
     def __init__(self, codec: ModelCodec, lanes: int = LANES) -> None:
         self._codec = codec
@@ -36,12 +37,12 @@ class SharedCodec:
         self._codec.verify_source()
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
-        # A block has rows enough for a pass of its own; what several threads gain is all else they do.
+        # One block has enough rows for a pass of its own. Threads overlap only the work outside the model.
         with self._model:
             return self._codec.encode(blocks, progress)
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        """As ever; `progress` is called from any of the threads."""
+        """As in BlockCodec; any of the threads may call `progress`."""
         jobs = self._codec.decode_jobs(blocks, progress)
         lanes = self._all_lanes()
         lanes.add(jobs)
@@ -51,7 +52,7 @@ class SharedCodec:
         return [job.content() for job in jobs]
 
     def _all_lanes(self) -> Lanes:
-        """Made for the first who decodes: a worker that encodes needs none."""
+        """The lanes, made at the first decoding: a worker that only encodes needs none."""
         with self._making:
             if self._lanes is None:
                 self._lanes = self._codec.decode_lanes(self._count)

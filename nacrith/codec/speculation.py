@@ -1,11 +1,11 @@
-"""Speculative decompression: guess what comes, compute its rows with the next one, keep what was right.
+"""Speculative decoding: draft the next tokens, compute their rows in the same pass, keep the correct ones.
 
-A row is the same integers whether it was computed alone or with others, so a right guess saves a pass and a
-wrong one costs its rows and nothing else: no byte depends on anything here, and this is the one place of
-the codec where clocks may be read. After Leviathan et al. 2023, with the archive's own tokens as the judge.
+A row consists of the same integers whether it was computed alone or in a batch. So a correct draft saves a
+pass, and a wrong one costs only the time of its rows. No byte depends on this module, which is the only part
+of the codec that may read a clock. After Leviathan et al. 2023; the archive's own tokens verify the draft.
 
-`Drafter` guesses from what the block has shown so far (match model, n-grams); `Pace` knows what a row
-costs and what a token is worth; together they end a draft where its next token would not pay.
+`LookupDrafter` drafts from the earlier tokens of the block (match model, n-grams). `Pace` estimates the cost
+of a row and the value of a token, which decides where a draft ends.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LONGEST = 32
 
 _CONTEXTS = 1 << 13
 _PATIENCE = 32.0
-"""Guesses of a kind that are remembered."""
+"""Time constant, in drafted tokens, of the averages in `Odds`."""
 
 Kind = tuple[int, int]
-"""What a guess rests on: (0, class of the match's length) or (order, class of the counts)."""
+"""The evidence for a drafted token: (0, class of the match's length) or (order, class of the counts)."""
 
 
 class Odds:
-    """How often guesses of each kind were right; shared by the lanes of a call."""
+    """How often drafted tokens of each kind were right; the lanes of a session share it."""
 
     def __init__(self) -> None:
         self._right: dict[Kind, float] = {}
@@ -41,8 +41,9 @@ class Odds:
         self._right[kind] = p + (right - p) / _PATIENCE
 
 
-class Drafter:
-    """Guesses the tokens of one block."""
+class LookupDrafter:
+    """Drafts from earlier tokens of the block: from the match model if it has a match, else from the
+    n-grams."""
 
     def __init__(self, vocab_size: int, odds: Odds) -> None:
         self._ngram = NGram(vocab_size, _CONTEXTS)
@@ -56,7 +57,7 @@ class Drafter:
         self._match.update(token)
 
     def draft(self, most: int, worth: float) -> list[int]:
-        """At most `most` tokens. worth: how likely a token must be to be right for its row to pay."""
+        """At most `most` tokens. worth: the least probability of a token that pays for its row."""
         self._kinds, self._tokens = [], []
         likely = 1.0
         for token, kind in islice(self._guesses(), most):
@@ -68,7 +69,7 @@ class Drafter:
         return self._tokens[:]
 
     def judge(self, tokens: list[int]) -> None:
-        """tokens: those that came. Every guess up to the first wrong one teaches, drafted or not."""
+        """tokens: those decoded. Counts all guesses up to the first wrong one, whether drafted or not."""
         for guess, kind, token in zip(self._tokens, self._kinds, tokens, strict=False):
             self._odds.learn(kind, guess == token)
             if guess != token:
@@ -93,7 +94,7 @@ class Drafter:
 
 
 class Pace:
-    """What passes cost: seconds = fixed + each * rows, fitted with a short memory."""
+    """The cost of a pass: seconds = fixed + each * rows, fitted with exponentially decaying weights."""
 
     _DECAY = 0.98
 
@@ -103,7 +104,8 @@ class Pace:
 
     def observe(self, rows: int, seconds: float) -> None:
         if not self._sums[0]:
-            # A made-up pass beside the first one: until others are seen, ten rows more double a pass's time.
+            # An invented pass beside the first one: until more are measured, ten more rows double a pass's
+            # time.
             self._add(rows, seconds)
             self._add(rows + 10, 2 * seconds)
         self._add(rows, seconds)
@@ -113,8 +115,8 @@ class Pace:
             self._sums[i] = self._sums[i] * self._DECAY + value
 
     def worth(self, lanes: int) -> float:
-        """The chance of being right from which a guess pays: its row's time over that of a token got in
-        the usual way, with so many lanes."""
+        """The least probability at which drafting a token pays: the time of its row over the time per token
+        of undrafted decoding with this many lanes."""
         w, x, xx, y, xy = self._sums
         spread = w * xx - x * x
         if spread <= 0 or lanes <= 0:

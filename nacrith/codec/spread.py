@@ -1,8 +1,8 @@
-"""The blocks of one content over several processes, each with its model on a device of its own.
+"""Codes the blocks of one content in several processes, each with its model on its own device.
 
-Blocks are independent, so it does not matter who codes them: the bytes are those of one process. The
-processes are spawned, so that none inherits threads or CUDA, and claim their resources (GPU, threads)
-before they import a library that would take others. For many files there is `nacrith batch`.
+Blocks are independent, so the bytes are the same as those of one process. The processes are spawned, so that
+none inherits threads or CUDA, and claim their resources (GPU, threads) before they import a library that
+would take others. For many files there is `nacrith batch`.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ Make = Callable[[int], BlockCodec]
 function of a module, or a partial of one."""
 
 _CHUNK = 1 << 15
-"""Bytes of content, at least, that a worker is given to encode at a time."""
+"""Least number of content bytes that a worker is given to encode at a time."""
 
 
 class SpreadCodec:
-    """A BlockCodec over one worker for each of `resources`. NacrithError of `make` if there can be none.
+    """A BlockCodec over one worker for each of `resources`. Raises the NacrithError of `make` if a worker
+    cannot start.
 
-    Not thread-safe. The processes end with `stop`, or with this one, or when coding fails for any reason
-    but damaged content: what is left of them then cannot be relied on.
+    Not thread-safe. The processes end with `stop`, with the parent process, and when coding fails for any
+    reason but damaged content, since their state is then unknown.
     """
 
     def __init__(self, make: Make, resources: Sequence[Resources]) -> None:
         self._workers: list[_Worker] = []
         try:
-            # The first alone: what has to be converted or compiled is so once.
+            # The first one starts alone, so that a conversion or compilation happens only once.
             for worker_resources in resources:
                 self._workers.append(_Worker(make, worker_resources))
                 if len(self._workers) == 1:
@@ -65,7 +66,7 @@ class SpreadCodec:
         return bool(self._workers) and all(worker.process.is_alive() for worker in self._workers)
 
     def stop(self) -> None:
-        """End all workers at once. Nothing can be coded any more."""
+        """Kill all workers at once. Nothing can be coded afterwards."""
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
@@ -74,7 +75,7 @@ class SpreadCodec:
         self._workers = []
 
     def verify_source(self) -> None:
-        for worker in self._workers:  # each has loaded it
+        for worker in self._workers:  # every worker has loaded the file
             worker.call("verify_source", [], lambda _: None)
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
@@ -89,7 +90,7 @@ class SpreadCodec:
         return self._share("encode", blocks, chunks, progress)
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        # All at once, a share for each: lanes stay full as long as there are blocks.
+        # One share for each worker from the start, so that its lanes stay full.
         longest_first = sorted(range(len(blocks)), key=lambda i: -blocks[i][1])
         shares = [longest_first[n :: len(self._workers)] for n in range(len(self._workers))]
         return self._share("decode", blocks, [share for share in shares if share], progress)
@@ -97,7 +98,7 @@ class SpreadCodec:
     def _share(
         self, way: str, blocks: Sequence[Any], chunks: Iterable[list[int]], progress: Progress | None
     ) -> list[bytes]:
-        """Have workers do the chunks, which are numbers of blocks, as they get free."""
+        """Let free workers take the next chunk until all are coded. A chunk is a list of block numbers."""
         if not self._workers:
             raise ModelError("the worker processes have ended; begin again with new ones")
         results: dict[int, bytes] = {}
@@ -133,7 +134,7 @@ class SpreadCodec:
 
 
 class _Worker:
-    """A process with its pipe."""
+    """A worker process and the pipe to it."""
 
     def __init__(self, make: Make, resources: Resources) -> None:
         context = multiprocessing.get_context("spawn")
@@ -143,11 +144,11 @@ class _Worker:
         theirs.close()
 
     def begun(self) -> tuple[CodecId, int]:
-        """The codec's id and lanes, once it is made."""
+        """The codec's id and number of lanes, once the worker has made it."""
         return self._answer(lambda _: None)
 
     def call(self, way: str, blocks: list[Any], progress: Progress) -> list[bytes]:
-        with contextlib.suppress(OSError):  # it has died, which its answer tells
+        with contextlib.suppress(OSError):  # the worker has died, which _answer reports
             self.pipe.send((way, blocks))
         return self._answer(progress)
 
@@ -169,8 +170,8 @@ class _Worker:
 
 
 def _child(pipe: Connection, make: Make, resources: Resources) -> None:
-    """The life of a worker: it ends with the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends us
+    """Main function of a worker, which ends when the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and stops its workers
     resources.claim()
     try:
         codec = make(resources.threads)

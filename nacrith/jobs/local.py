@@ -1,9 +1,9 @@
-"""The local executor: worker processes on this machine, one bundle of jobs at a time each.
+"""The local executor: worker processes on this machine, each with one bundle of jobs at a time.
 
 The processes are spawned, not forked, so that none inherits threads, CUDA or a loaded model, and each
 claims its resources before it imports a library that would take others. They live as long as the batch.
-The first is ready before the others start, so that a model is converted once and an error in it is reported
-once.
+The first is ready before the others start, so that a model is converted once and an error in it is
+reported once.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from nacrith.jobs.pool import (
 )
 from nacrith.settings import Resources
 
-_TOLD_EVERY = 0.1  # seconds between two reports of progress
-_PATIENCE = 10.0  # seconds that a worker has to clean up when it is told to end
+_TOLD_EVERY = 0.1  # seconds between two progress messages
+_PATIENCE = 10.0  # seconds that a worker has to clean up after it was told to end
 _READY = "ready"
 
 
 class _Worker:
-    """A process with its pipe. jobs: what it has in hand, by their numbers in the bundle."""
+    """A worker process and the pipe to it. jobs: those in progress, by their numbers in the bundle."""
 
     def __init__(self, start: Start, resources: Resources, early_deaths: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -107,7 +107,7 @@ class LocalExecutor:
         return ended
 
     def _begin(self, queue: Queue) -> None:
-        """Start the workers that are still to come: the first alone, the others once it is ready."""
+        """Start the missing workers: the first one alone, the others once it is ready."""
         while queue and self._begun < len(self._resources):
             if self._workers and not any(worker.ready for worker in self._workers):
                 return
@@ -120,7 +120,7 @@ class LocalExecutor:
             return
         try:
             worker.pipe.send(bundle)
-        except OSError:  # it has died, which its pipe tells next
+        except OSError:  # it has died; reading its pipe will report that
             queue.put_back(bundle)
             worker.ready = False
         else:
@@ -147,7 +147,7 @@ class LocalExecutor:
                 yield Finished(worker.jobs.pop(number), what)
 
     def _bury(self, worker: _Worker, queue: Queue) -> Iterator[Event]:
-        """Go on without a worker that has died, with another in its place."""
+        """Replace a worker that has died."""
         how = worker.how_it_ended()
         worker.pipe.close()
         self._workers.remove(worker)
@@ -169,7 +169,7 @@ class LocalExecutor:
 
 
 class _Tell:
-    """What a worker has to say, through its pipe; progress now and then only."""
+    """Sends a worker's messages through its pipe; limits the rate of progress messages."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -196,7 +196,7 @@ class _Tell:
 
 
 def _child(pipe: Connection, start: Start, resources: Resources) -> None:
-    """The life of a worker."""
+    """Main function of a worker process."""
     resources.claim()
     tell = _Tell(pipe)
     try:

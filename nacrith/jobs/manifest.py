@@ -1,9 +1,9 @@
-"""The manifest: one JSON object a line for every file that a batch has finished with.
+"""The manifest: one JSON object per line for every file that a batch has finished.
 
-It is only ever appended to, each line by a single write to a file opened for appending, so that a
-batch that is killed leaves whole lines, and several shards on one machine may share a file. A later
-line about the same input and output counts over an earlier one. A batch that is started again reads
-it to know what is done, and believes it only where both files still are what it says.
+It is only appended to, with a single write per line to a file opened for appending. So a killed batch
+leaves whole lines, and several shards on one machine may share a file. Of several lines about the same
+input and output, the last one counts. A restarted batch reads the manifest to find the files that are
+done, and verifies that both files still match their line.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ DONE, FAILED = "done", "failed"
 Record = dict[str, Any]
 """A line: file, output, status ("done" or "failed"), error (null if done), seconds, size (bytes of the
 input), output_size, sha256 (of the content), archive_sha256, shard ("i/n", or null), and the settings:
-mode, level, model. Of a file that failed sizes and hashes are null."""
+mode, level, model. For a failed file, sizes and hashes are null."""
 
 
 class ManifestError(NacrithError):
-    """The file named as the manifest is none."""
+    """The file given as the manifest is not a manifest."""
 
 
 class Manifest:
-    """The manifest at `path`, which is made if it is not there. `close` when done."""
+    """The manifest at `path`, which is created if it does not exist. Call `close` when done."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.damaged = 0  # lines that could not be read; the files that they were about are done again
+        self.damaged = 0  # lines that could not be read; their files are processed again
         self._last: dict[tuple[str, str], Record] = {}
         self._made: set[str] = set()
         self.shards: set[str] = set()
-        """Of which files are on record, as "i/n"."""
+        """The shards, as "i/n", of the recorded files."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
             if stat.S_ISREG(os.fstat(self._file).st_mode):
@@ -56,11 +56,11 @@ class Manifest:
         return self._last.get((job.file, job.output))
 
     def has_made(self, job: Job) -> bool:
-        """Whether the output was ever made, so that it is an earlier result and may be replaced."""
+        """Whether the batch ever wrote the output; if so, it may be replaced."""
         return job.output in self._made
 
     def append(self, record: Record) -> None:
-        """Add a line and have it on the disk."""
+        """Append a line and sync it to disk."""
         self._write(json.dumps(record).encode("ascii") + b"\n")
         self._take(record)
 
@@ -83,7 +83,7 @@ class Manifest:
     def _read(self) -> None:
         with open(self.path, "rb") as file:
             lines = file.read().split(b"\n")
-        torn = lines.pop()  # without its end: of a machine that lost power while it was written
+        torn = lines.pop()  # incomplete: the machine lost power while it was written
         for number, line in enumerate(lines):
             record = _parsed(line)
             if record is not None:
@@ -109,13 +109,13 @@ def _parsed(line: bytes) -> Record | None:
 
 
 def is_done(record: Mapping[str, Any] | None, job: Job, settings: Mapping[str, Any]) -> bool:
-    """Whether `record` says that this job is done, in this way, and both files still bear it out."""
+    """Whether `record` says that the job was done with these settings, and both files still match it."""
     if record is None or record["status"] != DONE:
         return False
     if any(record.get(name) != value for name, value in settings.items()):
         return False
     hashes = [record.get("sha256"), record.get("archive_sha256")]
-    if settings["mode"] == "decompress":  # then the input is the archive
+    if settings["mode"] == "decompress":  # the input is the archive
         hashes.reverse()
     try:
         if job.size != record.get("size") or os.stat(job.target).st_size != record.get("output_size"):
@@ -126,6 +126,6 @@ def is_done(record: Mapping[str, Any] | None, job: Job, settings: Mapping[str, A
 
 
 def file_hash(path: str) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

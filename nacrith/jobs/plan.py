@@ -1,9 +1,9 @@
-"""The plan of a batch: paths, directories and patterns to jobs, each with an output of its own.
+"""Plans a batch: expands paths, directories and patterns to jobs, each with its own output.
 
-A path is kept below the output directory as it was given, as tar keeps names: without a leading / or
-../. Two inputs never share an output and no output is an input; where names would make it so, the
-whole plan is refused before any work. What cannot be read becomes a job with a `problem`, so that it
-is on record as every other failure is.
+Below the output directory a file has the path that was given, without a leading / or ../, as in tar. No
+two inputs share an output and no output is an input; a plan that would violate this is refused as a whole
+before any work. A file that cannot be read becomes a job with a `problem`, so that it is recorded like
+every other failure.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from dataclasses import dataclass, field
 from nacrith.errors import NacrithError
 
 Rename = Callable[[str, str], str | None]
-"""The path of an output below its directory, for the path of an input below it and as it was given; None for
-an input that is not to be taken."""
+"""Maps the path of an input, relative to the output directory and as given, to the relative path of its
+output; None if the input is to be left out."""
 
 
 class PlanError(NacrithError):
-    """Paths or a shard that no batch can be made of."""
+    """Paths or a shard from which no batch can be made."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to do.
+    """One file to process.
 
-    file, output: input and output as they are shown and recorded. source, target: the same, absolute.
-    kept: the input's path below the output directory; says which shard the job is in.
-    size: bytes of the input. replace: the output is an earlier result, or was asked to be overwritten.
-    problem: why nothing can be done about it, found before any work.
+    file, output: input and output as they are shown and recorded. source, target: their absolute paths.
+    kept: the input's path relative to the output directory, which determines the job's shard. size: bytes
+    of the input. replace: the output may be overwritten. problem: an error found before any work.
     """
 
     file: str
@@ -48,8 +47,8 @@ class Job:
 
 @dataclass
 class Plan:
-    """jobs: largest first. skipped: files that were named but have the wrong kind of name; left_out:
-    likewise, and found in a directory or by a pattern."""
+    """jobs: largest first. skipped: files given by name whose suffix is wrong. left_out: such files found
+    in a directory or by a pattern."""
 
     jobs: list[Job] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -57,7 +56,7 @@ class Plan:
 
 
 def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | None = None) -> Plan:
-    """The jobs that `paths` ask for, with outputs below `directory`.
+    """The jobs for `paths`, with outputs below `directory`.
 
     manifest: a file that is never an input. PlanError if two inputs would have the same output.
     """
@@ -103,7 +102,7 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
 
 
 def kept_path(path: str) -> str:
-    """`path` as it is kept below an output directory: normal, relative, nothing that leads out."""
+    """`path` relative to an output directory: normalised, without any component that leads out of it."""
     parts = os.path.splitdrive(os.path.normpath(path))[1].split(os.sep)
     while parts and parts[0] in ("", os.pardir, os.curdir):
         parts.pop(0)
@@ -111,7 +110,7 @@ def kept_path(path: str) -> str:
 
 
 def _find(paths: Iterable[str], directory: str) -> Iterator[tuple[str, bool, str]]:
-    """(path, whether it was named itself, problem) of every file meant, some perhaps repeatedly."""
+    """Yields (path, whether it was given by name, problem) for every file; some may be repeated."""
     for path in paths:
         if os.path.lexists(path):
             yield from _below(path, True, directory if _encloses(path, directory) else None)
@@ -129,7 +128,7 @@ def _find(paths: Iterable[str], directory: str) -> Iterator[tuple[str, bool, str
 
 
 def _below(path: str, named: bool, pruned: str | None) -> Iterator[tuple[str, bool, str]]:
-    """The file `path`, or every file in the directory `path` but for those in `pruned`."""
+    """The file `path`, or every file in the directory `path` except those below `pruned`."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -161,7 +160,7 @@ def _reason(error: OSError) -> str:
 
 
 def _fixed_part(pattern: str) -> str:
-    """The directory that a pattern searches: what stands before its first special character."""
+    """The directory that a pattern searches: the part before its first special character."""
     head = pattern
     while glob.has_magic(head):
         head = os.path.dirname(head)
@@ -169,7 +168,7 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _encloses(outer: str, inner: str, *, strictly: bool = True) -> bool:
-    """Whether the real path `inner` lies below the directory `outer`, or (not strictly) is it."""
+    """Whether the real path `inner` is below the directory `outer` or, if not `strictly`, the same."""
     real = os.path.realpath(outer)
     if inner == real:
         return not strictly
@@ -178,10 +177,10 @@ def _encloses(outer: str, inner: str, *, strictly: bool = True) -> bool:
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count`, from 0. A file's part follows from its path alone, so that it stays
-    the same when other files come and go, and every machine finds it by itself.
+    """Part `index` of `count`, from 0. A file's part depends on its path alone: it stays the same when
+    other files come and go, and every machine computes it independently.
 
-    guessed: that there are `count` parts is what an array looks like, and not what was said.
+    guessed: `count` was inferred from the size of the array, not given.
     """
 
     index: int
@@ -203,8 +202,8 @@ _SLURM = "slurm"
 
 
 def shard(text: str, environment: Mapping[str, str]) -> Shard:
-    """The shard that "i/n" names (i from 0 to n-1); "slurm/n" takes i from the SLURM array task, and
-    "slurm" n as well, from an array that may be whole."""
+    """The shard that "i/n" names, with i from 0 to n-1. "slurm/n" takes i from the SLURM array task;
+    "slurm" also takes n, which is correct only if the array is whole."""
     left, slash, right = text.partition("/")
     if text == _SLURM:
         return _of_whole_array(environment)
@@ -220,8 +219,8 @@ def shard(text: str, environment: Mapping[str, str]) -> Shard:
 
 
 def _of_whole_array(environment: Mapping[str, str]) -> Shard:
-    """SLURM tells a task what was submitted, and not what that is a part of: the tasks that failed are
-    submitted again by their numbers, --array=3,7 of what was 0-9."""
+    """SLURM tells a task the array that was submitted, not the one that it is part of: failed tasks are
+    resubmitted by their numbers, for instance as --array=3,7 of an original 0-9."""
     task, count, first, last = _slurm(environment, "ID", "COUNT", "MIN", "MAX")
     if (first, last) != (0, count - 1) or not 0 <= task < count:
         raise PlanError(

@@ -1,11 +1,11 @@
-"""What all executors have in common: the work, its events, and what happens to a killed worker's file.
+"""The interface of executors: jobs, events, and the treatment of a killed worker's file.
 
-An executor runs jobs on workers and yields events as they happen. A worker is made by a `Start`,
-which loads what is needed once and returns the function that does a job. That function returns an
-`Outcome` for whatever goes wrong with a file; an exception out of `Start` ends the batch, since no
-file could be done. Jobs come in bundles; those of one are done by threads of one worker at a time. A
-worker that dies with a job in hand (killed for memory, a crash in a library) is replaced, and the job goes
-to the end of the queue for one more try; jobs of a bundle are then tried alone, to see which one it was.
+An executor runs jobs on workers and yields events as they happen. A `Start` prepares a worker: it loads
+what is needed once and returns the function that processes a job. That function returns an `Outcome` for
+every failure of a file; an exception out of `Start` ends the batch, since no file could be processed.
+Jobs come in bundles; one worker processes the jobs of a bundle with one thread each. If a worker dies
+(killed for memory, a crash in a library), it is replaced, and its job is tried once more at the end of
+the queue; jobs of a bundle are then tried one by one, to find the one that caused it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from nacrith.jobs.plan import Job
 from nacrith.workers import run_all
 
 MOST_DEATHS = 2
-"""Workers that a job may take with it before it is given up; likewise deaths in a row, before a worker
-is ready, after which no further one is started in its place."""
+"""Number of workers that may die of a job before it is given up. Also the number of deaths in a row,
+before a worker is ready, after which it is not replaced."""
 
 MOST_JOBS = 64
-"""In a bundle."""
+"""Most jobs in a bundle."""
 
 MOST_THREADS = 24
-"""That do the jobs of a bundle: more than a model has lanes, so that one is ready when a lane is free."""
+"""Most threads for the jobs of a bundle: more than a model has lanes, so that a job is waiting whenever a
+lane becomes free."""
 
 
 class WorkerError(NacrithError):
@@ -37,8 +38,8 @@ class WorkerError(NacrithError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. error: empty if it was done. size: bytes of the input, as it was read.
-    sha256: of the content; archive_sha256: of the archive; both in hexadecimal."""
+    """The result of a job. error: empty if it succeeded. size: bytes read from the input. sha256: of the
+    content; archive_sha256: of the archive; both in hexadecimal."""
 
     error: str = ""
     seconds: float = 0.0
@@ -49,21 +50,21 @@ class Outcome:
 
 
 class Tell(Protocol):
-    """A worker's way to speak while it is at work. May be used by any thread."""
+    """Sends messages from a worker to the command. Any thread may use it."""
 
     def say(self, level: int, text: str, name: str) -> None:
-        """A message about the file `name`; `level` is the verbosity that shows it."""
+        """Send a message about the file `name`; `level` is the verbosity that shows it."""
 
 
 Work = Callable[[Job, Callable[[int], None]], Outcome]
-"""Does a job; the other argument is to be told of further bytes of content that are done, by any thread.
-Called by several threads at a time if jobs are bundled."""
+"""Processes a job. Any of its threads calls the second argument with the number of further content bytes
+done. Several threads call a Work at a time if jobs are bundled."""
 
 Bundle = Sequence[Job]
 
 Start = Callable[[Tell, int], Work]
-"""Prepares a worker, in its process, to use the given number of threads. It and the jobs are pickled: it must
-be a function or an object of a module."""
+"""Prepares a worker, in its process, to use the given number of threads. It and the jobs are pickled: it
+must be a function or an object of a module."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Said:
-    """A worker has something to say."""
+    """A message from a worker."""
 
     level: int
     text: str
@@ -85,7 +86,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker with this process id has died with `job` in hand."""
+    """The worker with this process id has died while it processed `job`."""
 
     job: Job
     pid: int
@@ -107,21 +108,21 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many it will have."""
+        """The number of workers that will run."""
         ...
 
     def run(self, bundles: Iterable[Bundle]) -> Iterator[Event]:
-        """Do all jobs, in about this order; exactly one `Finished` for each."""
+        """Run all jobs, roughly in order; yields exactly one `Finished` for each."""
         ...
 
     def stop(self) -> list[Died]:
-        """End all workers at once and wait for their end; what they had in hand. May be called again,
+        """Kill all workers and wait for their end; returns their unfinished jobs. It may be called again,
         and from a signal handler."""
         ...
 
 
 class Queue:
-    """The bundles that wait, and how many workers each job has cost."""
+    """The waiting bundles, and the number of workers that died of each job."""
 
     def __init__(self, bundles: Iterable[Bundle]) -> None:
         self._waiting = deque(bundles)
@@ -134,12 +135,12 @@ class Queue:
         return self._waiting.popleft() if self._waiting else None
 
     def put_back(self, bundle: Bundle) -> None:
-        """A bundle that was handed out and not begun."""
+        """Return a bundle that was handed out but not begun."""
         self._waiting.appendleft(bundle)
 
     def died(self, jobs: Bundle, how: str) -> Finished | None:
-        """A worker has died with these in hand, which come last now, each alone; or, if there was one only
-        and it was not the first time, its end."""
+        """Queue the jobs of a dead worker again, at the end and one by one. If a job was alone and has
+        now killed MOST_DEATHS workers, it is finished instead."""
         if len(jobs) == 1:
             (job,) = jobs
             deaths = self._deaths[job.source] = self._deaths.get(job.source, 0) + 1
@@ -151,8 +152,8 @@ class Queue:
 
 
 def bundled(jobs: Iterable[Job], small: int, bundles: int) -> list[Bundle]:
-    """Each job alone, but those of at most `small` bytes in at least so many bundles of at most MOST_JOBS,
-    of about the same length each; in the order of `jobs`, which is by size."""
+    """Bundle the jobs of at most `small` bytes; others stay alone. There are at least `bundles` bundles,
+    of at most MOST_JOBS jobs and about equal length, in the order of `jobs`, which is by size."""
     alone: list[Bundle] = []
     few: list[Job] = []
     for job in jobs:

@@ -1,9 +1,9 @@
-"""The Ray executor: the same jobs on the actors of a Ray cluster, on one machine or many.
+"""The Ray executor: runs the jobs on the actors of a Ray cluster, on one machine or many.
 
-RAY_ADDRESS names the cluster; without it Ray joins one that runs on this machine, or starts its own.
-Inputs and outputs must be reachable by the same paths on every node. Plain actors and `ray.wait`
-are used, since only they tell which file a dead worker had in hand. Ray is imported when an executor
-is made, not before. https://docs.ray.io/en/latest/ray-core/actors.html
+RAY_ADDRESS names the cluster; without it, Ray joins one that runs on this machine or starts its own.
+Inputs and outputs must be reachable by the same paths on every node. It uses plain actors and `ray.wait`,
+since only they tell which file a dead worker was processing. Ray is imported when an executor is made.
+https://docs.ray.io/en/latest/ray-core/actors.html
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from nacrith.settings import Resources
 
 
 class _Slot:
-    """An actor, and what it has in hand. pid is None until it is ready."""
+    """An actor and its jobs in progress. pid is None until it is ready."""
 
     def __init__(self, actor: Any, resources: Resources, early_deaths: int) -> None:
         self.actor = actor
@@ -49,7 +49,7 @@ class _Slot:
 
 
 class RayExecutor:
-    """At most `workers` actors (None: as many as the cluster holds), with a GPU each or with cores.
+    """At most `workers` actors (None: as many as the cluster holds), each with a GPU or with cores.
 
     threads: of all workers together; None for all cores of the cluster.
     """
@@ -123,7 +123,7 @@ class RayExecutor:
         return ended
 
     def _begin(self, queue: Queue, running: dict[Any, _Slot]) -> None:
-        """Start the actors that are still to come: the first alone, the others once it is ready."""
+        """Start the missing actors: the first one alone, the others once it is ready."""
         while queue and self._begun < len(self.resources):
             if self._slots and not any(slot.pid is not None for slot in self._slots):
                 return
@@ -139,7 +139,7 @@ class RayExecutor:
     def _hear(self, ref: Any, slot: _Slot, queue: Queue, running: dict[Any, _Slot]) -> Iterator[Event]:
         try:
             said, result = self._ray.get(ref)
-        except self._ray.exceptions.RayError as error:  # killed, out of memory, its node gone
+        except self._ray.exceptions.RayError as error:  # killed, out of memory, or its node is gone
             yield from self._bury(slot, queue, running, _line(error))
             return
         yield from said
@@ -155,9 +155,9 @@ class RayExecutor:
             slot.early_deaths = 0
 
     def _bury(self, slot: _Slot, queue: Queue, running: dict[Any, _Slot], how: str) -> Iterator[Event]:
-        """Go on without an actor that has died, with another in its place."""
+        """Replace an actor that has died."""
         self._slots.remove(slot)
-        self._ray.kill(slot.actor)  # it may only have been out of reach
+        self._ray.kill(slot.actor)  # it may only be unreachable
         early = slot.early_deaths + 1 if slot.pid is None else 0
         if slot.jobs:
             yield from (Died(job, slot.pid or 0) for job in slot.jobs)
@@ -172,14 +172,14 @@ class RayExecutor:
 
 
 class Actor:
-    """A worker inside Ray. Each method returns (what it has to say, result)."""
+    """A worker inside Ray. Each method returns (messages, result)."""
 
     def __init__(self) -> None:
         self._said: list[Said] = []
         self._work: Work | None = None
 
     def begin(self, start: Start, resources: Resources) -> tuple[list[Said], int | Exception]:
-        """Make it ready: its process id, or why it cannot be."""
+        """Prepare the worker. The result is its process id, or the error."""
         resources.claim()
         try:
             self._work = start(self, resources.threads)
@@ -188,7 +188,8 @@ class Actor:
         return self._taken(), os.getpid()
 
     def do(self, bundle: Bundle) -> tuple[list[Said], list[Outcome]]:
-        """Progress is of whole files: a message across the network for each step is not worth it."""
+        """Run the jobs. There is no progress within a file, which would cost a message across the network
+        for each step."""
         work, outcomes = self._work, [Outcome()] * len(bundle)
         assert work is not None
 
@@ -207,12 +208,13 @@ class Actor:
 
 
 def capacity(cores: Sequence[int]) -> tuple[int, int]:
-    """(workers, cores of each) for nodes with these many cores, so that every worker fits a node."""
+    """(workers, cores of each) for nodes with these numbers of cores, such that every worker fits into a
+    node."""
     used = [count for count in cores if count > 0] or [1]
     share = min(count // devices.core_workers(count, count) for count in used)
     return sum(count // share for count in used), share
 
 
 def _line(error: Exception) -> str:
-    """The first lines of Ray's long messages on one."""
+    """An error of Ray, which may have many lines, on one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]

@@ -1,9 +1,8 @@
-"""What the ensemble knows before it has seen anything.
+"""The prior: the tables with which the ensemble of every block starts.
 
-Every block starts from the same tables: state maps, weights of the mixer, corrections. `formula` gives
-them by rule; `load` reads those that were fitted on ordinary text by bench/coding/prior.py and are what sets
-1 and 2 differ in: how far the predictors are to be trusted beside a model depends on how much that knows
-itself.
+They are the state maps, the weights of the mixer and the corrections. `formula` computes them by rule; `load`
+reads tables that bench/coding/prior.py fitted on ordinary text. Predictor sets differ in their prior, since
+the best weight of the predictors depends on how well the model beside them predicts.
 """
 
 from __future__ import annotations
@@ -33,9 +32,6 @@ SETS = (8 * 2, (ngram.ORDERS + 1) * 3, 8 * 2)
 
 CONTEXTS = ((ngram.ORDERS + 1) * 2 * 8, 4 * 2 * 4)
 """Contexts of each correction."""
-
-FILES = {1: "set1.prior", 2: "set2.prior"}
-"""Of each set: fitted beside SmolLM2-135M, and beside the embedded model."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +69,9 @@ class Prior:
 
 
 @cache
-def load(number: int) -> Prior:
-    """Of set 1 or 2."""
-    return Prior.from_bytes(resources.files("nacrith.predictors").joinpath(FILES[number]).read_bytes())
+def load(file: str) -> Prior:
+    """The prior in a file of this package."""
+    return Prior.from_bytes(resources.files("nacrith.predictors").joinpath(file).read_bytes())
 
 
 def formula() -> Prior:

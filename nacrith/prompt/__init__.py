@@ -1,11 +1,11 @@
-"""Shorter prompts that still say the same: spans of the original, within a budget that is met.
+"""Prompt compression: drops parts of a prompt to meet a token budget, and keeps spans of the original.
 
     from nacrith.prompt import compress_prompt
     compress_prompt(long_text, question="Who?", target_token=500, tokenizer="tokenizer.json")
 
-A scorer ranks words or sentences, a contract says what is kept whatever the scorer thinks, and the output
-is counted with the tokenizer of whoever reads it. Lossy, unlike the rest of nacrith, and independent of it
-but for the language model.
+A scorer ranks words or sentences; a contract says what is kept regardless of its score; the output is
+counted with the reader's tokenizer. It is lossy, unlike the rest of nacrith, and shares only the language
+model with it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _HOME = {
     "compress_prompt": "lingua",
     "counter": "counters",
 }
-"""Where each name that is imported at its first use comes from: the command line imports this package."""
+"""Module and name of each attribute that is imported at its first use, since the command line imports
+this package."""
 
 
 def __getattr__(name: str) -> Any:

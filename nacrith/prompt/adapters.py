@@ -1,8 +1,9 @@
-"""Compressors in the shape that LangChain and LlamaIndex expect, without importing either.
+"""Compressors with the interfaces that LangChain and LlamaIndex expect, without importing either.
 
-Both call by method names and read a few attributes, so a class with those will do: a LangChain document has
-`page_content` and `metadata`, a LlamaIndex node has `get_content` and `set_content`, inside an object with
-`node` and `score`. What comes in is copied, never changed; what loses all of its text is left out.
+Both call methods by name and read a few attributes, so any class that has these works: a LangChain
+document has `page_content` and `metadata`; a LlamaIndex node has `get_content` and `set_content`, inside
+an object with `node` and `score`. Inputs are copied, never changed; a document without any remaining text
+is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from nacrith.prompt.result import Compressed
 
 
 class _Budgeted:
-    """A compressor and the budget of all texts that it is given together."""
+    """A compressor, and the budget for all texts that it gets in one call."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class _Budgeted:
 
 
 class DocumentCompressor(_Budgeted):
-    """LangChain's document compressor, as `ContextualCompressionRetriever` calls it."""
+    """LangChain's document compressor, for `ContextualCompressionRetriever`."""
 
     def compress_documents(self, documents: Sequence[Any], query: str, callbacks: Any = None) -> list[Any]:
         """Copies of the documents with shorter `page_content`, within one budget."""
@@ -58,7 +59,7 @@ class DocumentCompressor(_Budgeted):
     async def acompress_documents(
         self, documents: Sequence[Any], query: str, callbacks: Any = None
     ) -> list[Any]:
-        """As `compress_documents`, which it calls: the work is computation, not waiting."""
+        """Calls `compress_documents`: the work is computation, so there is nothing to await."""
         return self.compress_documents(documents, query, callbacks)
 
 
@@ -68,7 +69,7 @@ class NodePostprocessor(_Budgeted):
     def postprocess_nodes(
         self, nodes: Sequence[Any], query_bundle: Any = None, query_str: str | None = None
     ) -> list[Any]:
-        """Copies of the nodes with shorter text and the scores that they had, within one budget."""
+        """Copies of the nodes with shorter text and the same scores, within one budget."""
         query = query_str if query_str is not None else getattr(query_bundle, "query_str", "")
         out = []
         texts = self._shorten([n.node.get_content() for n in nodes], query)

@@ -1,10 +1,10 @@
-"""Choosing units by their scores so that the output never exceeds a budget.
+"""Chooses units by their scores so that the output never exceeds a budget.
 
 Token counts do not add up (a tokenizer merges across the borders of units), so nothing is estimated: a
-choice is accepted only after its whole output has been counted. The units are ranked; the longest prefix of
-the ranking whose output fits is found by bisection; what is left of the budget goes to units further down
-that still fit. Every accepted choice was counted, so the promise holds for any counter, also for one that
-is not monotone.
+choice is accepted only after its complete output has been counted. The units are ranked; bisection finds
+the longest prefix of the ranking whose output fits; the rest of the budget goes to lower units that still
+fit. Since every accepted choice was counted, the guarantee holds for any counter, also for one that is
+not monotone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ F64 = npt.NDArray[np.float64]
 Count = Callable[[str], int]
 
 _TRIES = 24
-"""Counts spent on filling what the prefix of the ranking leaves; fewer where the text is long."""
+"""Number of counts for filling the budget after the prefix of the ranking; fewer for long texts."""
 _LONG = 30_000  # units
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Closed choices of the units of some parts. cut: score of the last unit chosen, NaN if none was."""
+    """Closed choices of the units of some parts. cut: score of the last chosen unit, NaN if there is
+    none."""
 
     kept: list[Mask]
     cut: float
@@ -45,16 +46,16 @@ def choose(
     threshold: float | None = None,
     partial: bool = True,
 ) -> Choice | None:
-    """The best choice for which there is `room`; None if there is not even for what is protected.
+    """The best choice that fits the budget; None if not even the protected units fit.
 
-    room: tokens that a closed choice leaves of the budget, negative if it exceeds it.
-    scores: of each part, (units,) or, `by_sentence`, (sentences,); higher is kept first.
-    threshold: units that score less are dropped, whatever the budget.
-    partial: where not one sentence fits, words from its beginning may be kept.
+    room: tokens of the budget that remain with a closed choice, negative if it exceeds the budget.
+    scores: of each part, (units,) or, `by_sentence`, (sentences,); higher ones are kept first. threshold:
+    units with a lower score are dropped, whatever the budget. partial: if no sentence fits, words from
+    its beginning may be kept.
     """
     ranking = _Ranking(parts, scores, by_sentence, threshold)
 
-    left = 0  # of the budget, by the choice accepted last
+    left = 0  # of the budget, with the last accepted choice
 
     def accept(chosen: I64) -> list[Mask] | None:
         nonlocal left
@@ -69,7 +70,7 @@ def choose(
     best = accept(order[:0])
     if best is None:
         return None
-    low, high = 0, len(order)  # the prefix `low` fits
+    low, high = 0, len(order)  # the prefix of length `low` fits
     whole = accept(order)
     if whole is not None:
         return Choice(whole, ranking.lowest(order))
@@ -87,7 +88,7 @@ def choose(
         if len(chosen) != low:
             best = accept(chosen)
             assert best is not None or len(chosen)
-            if best is None:  # a counter that is not monotone
+            if best is None:  # the counter is not monotone
                 chosen, best = order[:0], accept(order[:0])
     else:
         rest = [order[i : i + 1] for i in range(low + 1, min(low + 1 + tries, len(order)))]
@@ -140,8 +141,8 @@ class _Ranking:
         return float(self.scores[chosen].min()) if len(chosen) else float("nan")
 
     def whole_sentences(self, fitting: int, partial: bool) -> tuple[I64, list[I64]]:
-        """Of the first `fitting` units those of whole sentences, and the sentences after them; the units
-        themselves and nothing else if that is no sentence and `partial`."""
+        """Of the first `fitting` units, those of whole sentences, and the sentences after them. If they
+        include no whole sentence and `partial` is set: the units themselves, and nothing after them."""
         group = self.groups[self.order]
         first = np.flatnonzero(np.diff(group, prepend=-1))
         ends = [*first[1:].tolist(), len(group)]
@@ -153,7 +154,7 @@ class _Ranking:
 
 
 def too_much(parts: Sequence[Part], needed: int, allowed: int, outside: int) -> BudgetError:
-    """The error that says what exceeds a budget: tokens needed, allowed, and outside of all parts."""
+    """The error for an exceeded budget. Arguments: tokens needed, allowed, and outside of all parts."""
     tally = Tally(r for part in parts for r, f in zip(part.reasons, part.forced, strict=True) if f)
     kinds = ", ".join(f"{reason} ({n})" for reason, n in tally.most_common(4))
     why = f"protected words: {kinds}" if kinds else "nothing of it may be dropped"

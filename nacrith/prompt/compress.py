@@ -1,12 +1,13 @@
-"""Compressing a prompt: segmentation, contract, scores and budget put together.
+"""Compresses a prompt: combines segmentation, contract, scores and budget.
 
-`PromptCompressor.compress` is what everything else calls; `compress_prompt` is the same with the argument
-names and result keys of LLMLingua (Jiang et al. 2023, Pan et al. 2024), but its promise is another: never
-more tokens than allowed, counted by the reader's tokenizer over the whole output, or a `BudgetError`.
+All other interfaces call `PromptCompressor.compress`. `compress_prompt` has the argument names and result
+keys of LLMLingua (Jiang et al. 2023, Pan et al. 2024), but gives a stronger guarantee: the output never
+has more tokens than allowed, counted by the reader's tokenizer over the whole output; otherwise a
+`BudgetError` is raised.
 
-In prefix-stable mode each paragraph is decided with what comes before it only, and may spend what the
-paragraphs up to it were allowed and did not use; so for a text P that ends in a blank line the output for
-P + Q begins with the output for P, and a prompt cache keeps working.
+In prefix-stable mode, the choice in each paragraph depends only on the text up to it, and may use the
+budget that earlier paragraphs left. So for a text P that ends in a blank line, the output for P + Q
+begins with the output for P, and a prompt cache remains valid.
 """
 
 from __future__ import annotations
@@ -34,20 +35,19 @@ from nacrith.prompt.structured import Rates, build
 _REMEMBERED = 4096
 _NONE = float("nan")
 SEPARATOR = "\n\n"
-"""What stands between instruction, contexts and question."""
+"""Separates instruction, contexts and question."""
 
 
 class PromptCompressor:
-    """A scorer, a tokenizer to count with, and a contract; use it for many prompts.
+    """A scorer, a tokenizer to count with, and a contract; it can be used for many prompts.
 
-    scorer: a name of `scorers.NAMES`, "auto" (lexrank if there is a query or the text is not English, else
-    classifier), or an object (`scorers.protocol.Scorer`). model, threads, seed, download: for a scorer that
-    is named, see `scorers.make`.
-    tokenizer: see `counters.counter`; needed for budgets in tokens.
-    protect: names of rules (`protect.RULES`), "all", "none", or what to leave out of all ("-number").
-    patterns: regular expressions of what is kept as well. forced: strings likewise.
-    retain: "always", or "with_sentence": numbers, negations, quotations and the like only where something
-    of their sentence is kept.
+    scorer: a name of `scorers.NAMES`, "auto" (lexrank if there is a query or the text is not English,
+    else classifier), or an object (`scorers.protocol.Scorer`). model, threads, seed, download: for a
+    scorer given by name, see `scorers.make`. tokenizer: see `counters.counter`; needed for budgets in
+    tokens. protect: names of rules (`protect.RULES`), "all", "none", or names to leave out of all
+    ("-number"). patterns: regular expressions of text that is also kept. forced: strings that are also
+    kept. retain: "always", or "with_sentence": numbers, negations, quotations and the like are kept only
+    in sentences of which something is kept.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class PromptCompressor:
     ) -> Compressed:
         """Compress a prompt of one of `structured.INPUTS`.
 
-        rate: the fraction kept of the tokens that may be dropped, those of protected words included (by
-        default 0.5 if there is no other limit). target_tokens: the most tokens of the whole output; wins
-        over rate. threshold: the least score, in the scorer's unit. rates: see `structured.build`.
-        min_tokens: a prompt of fewer is left as it is, unless target_tokens says otherwise.
-        on_error: "pass" gives the prompt back as it was, with the error as its note.
+        rate: the fraction to keep of the tokens that may be dropped, with protected words counted among
+        them (0.5 by default if there is no other limit). target_tokens: the most tokens of the whole
+        output; takes precedence over rate. threshold: the least score, in the scorer's unit. rates: see
+        `structured.build`. min_tokens: a shorter prompt is returned unchanged, unless target_tokens is
+        given. on_error: "pass" returns the prompt unchanged, with the error as its note.
 
-        What this object has made itself is not compressed again.
+        An output of this object is not compressed again.
         """
         try:
             return self._compress(
@@ -138,7 +138,7 @@ class PromptCompressor:
         if target is None and tokens < min_tokens:
             return unchanged(source, tokens, None, name, f"fewer than {min_tokens} tokens")
         document = build(source, kind, self.contract, rates, stable)
-        if unasked and sum(map(_words, document.parts)) <= 1:  # of which half is nothing
+        if unasked and sum(map(_words, document.parts)) <= 1:  # half of one word would be nothing
             return unchanged(source, tokens, None, name, "a single word")
         return self.run_document(document, query, rate, target, threshold, stable)
 
@@ -151,7 +151,7 @@ class PromptCompressor:
         threshold: float | None,
         stable: bool = False,
     ) -> Compressed:
-        """Compress a document that is cut up already."""
+        """Compress a document that has been divided into parts."""
         scorer = self.scorer
         if isinstance(scorer, AutoScorer):
             scorer = scorer.choose(query, "" if stable else document.source)
@@ -190,7 +190,7 @@ class PromptCompressor:
 
 
 class _Work:
-    """One document on its way: limits, scores, choices.
+    """The compression of one document: limits, scores, choices.
 
     limit: the most tokens of the output, None without a budget.
     """
@@ -209,7 +209,7 @@ class _Work:
         self.threshold = threshold
         self.tokens = count(document.source)
         self.rates = [p.rate if p.rate is not None else rate for p in document.parts]
-        # Of each part, the tokens that have to go; a part without a rate loses none by itself.
+        # For each part, the number of tokens to drop; 0 for a part without a rate.
         self.due = [
             (1 - r) * count(p.text) if r is not None else 0.0
             for p, r in zip(document.parts, self.rates, strict=True)
@@ -219,7 +219,7 @@ class _Work:
             self.limit = self.tokens - _ceil(sum(self.due))
 
     def together(self) -> tuple[list[Mask], list[F64], list[float]]:
-        """All parts against each other, those with a rate of their own first, each for itself."""
+        """Choose among all parts together, after choosing separately in each part that has its own rate."""
         parts = self.document.parts
         scores = self.scorer.score([p.passage for p in parts], self.query)
         kept = [p.close(np.zeros(len(p.passage), bool)) for p in parts]
@@ -256,14 +256,14 @@ class _Work:
         return kept, scores, cuts
 
     def stable(self) -> tuple[list[Mask], list[F64], list[float]]:
-        """Part by part, with nothing but what comes before."""
+        """Choose part by part, each depending only on the text up to it."""
         parts, source, count = self.document.parts, self.document.source, self.count
         passages = [p.passage for p in parts]
         known = self.scorer.score(passages, self.query) if self.scorer.causal else None
         kept: list[Mask] = []
         scores: list[F64] = []
         cuts: list[float] = []
-        done = ""  # what is output for the source up to `position`
+        done = ""  # the output for the source up to `position`
         position = 0
         due = 0.0
         for k, part in enumerate(parts):
@@ -281,7 +281,7 @@ class _Work:
                 return 0 if self.limit is None else allowed - count(text(masks[0]))
 
             choice = self._choose([part], [score], room, partial=False)
-            # What is protected stays even if that overdraws: later paragraphs pay for it.
+            # Protected text stays even if it exceeds the budget; later paragraphs get less.
             mask = choice.kept[0] if choice else part.close(np.zeros(len(part.passage), bool))
             kept.append(mask)
             scores.append(score)
@@ -318,7 +318,7 @@ def _words(part: Part) -> int:
 
 
 def _shortest(part: Part) -> str:
-    """What is left of a part if all goes that may."""
+    """A part without everything that may be dropped."""
     return "".join(part.text[a:b] for a, b in part.spans(part.close(np.zeros(len(part.passage), bool))))
 
 

@@ -1,9 +1,9 @@
-"""Counting tokens as the model that will read the prompt does.
+"""Counts tokens with the tokenizer of the model that will read the prompt.
 
-A budget means something only in the tokens of its reader, so the caller names the tokenizer: a
-tokenizer.json or a directory with one, a GGUF or .nacm file, a model's name, a tiktoken encoding, or any
-object that encodes. Who cannot name it gets an upper bound (`upper_bound`). Start tokens and chat templates
-are not counted. Nothing is downloaded.
+A budget is meaningful only in the reader's tokens, so the caller names the tokenizer: a tokenizer.json or
+a directory with one, a GGUF or .nacm file, a model's name, a tiktoken encoding, or any object that
+encodes. If it is unknown, an upper bound can be used (`upper_bound`). Start tokens and chat templates are
+not counted. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Counter = Callable[[str], int]
 
 CHARACTERS, ANY = "chars", "any"
 OURS = "nacrith-36m"
-"""The model of the package, whose vocabulary counts for readers that are not known."""
+"""The package's own model, whose vocabulary gives the count for unknown readers."""
 
 _TIKTOKEN = "tiktoken:"
 
@@ -65,7 +65,7 @@ def _from_path(path: Path) -> Counter:
 
 
 def _definition(model: str) -> bytes:
-    """Of the tokenizer of a model that is on this machine."""
+    """The tokenizer definition of a model on this machine."""
     from nacrith.models.exact import modelfile
     from nacrith.models.store import find
 
@@ -113,7 +113,8 @@ def _library_errors(what: str) -> Iterator[None]:
 
 
 def _gguf(file: Path) -> Counter:
-    """The tokenizer of any GGUF with byte-level BPE, whether or not the exact engine runs its model."""
+    """The tokenizer of any GGUF with byte-level BPE, also of models that the exact engine does not
+    support."""
     from nacrith.models.sources.gguf_metadata import read_metadata
     from nacrith.models.tokenizer.importers import from_gguf_fields
 
@@ -135,7 +136,7 @@ def _tiktoken(name: str) -> Counter:
         raise OSError(f"{path} is not in tiktoken's cache (TIKTOKEN_CACHE_DIR)")
 
     fetch = tiktoken.load.read_file
-    tiktoken.load.read_file = refuse  # it would go to the network; its cache is read before
+    tiktoken.load.read_file = refuse  # Reading a file here would use the network; the cache was tried before.
     try:
         return _from_object(tiktoken.get_encoding(name))
     except (OSError, ValueError) as error:
@@ -145,7 +146,8 @@ def _tiktoken(name: str) -> Counter:
 
 
 def _from_object(encoder: Any) -> Counter:
-    """By what the library at hand calls it; text that looks like a special token is text."""
+    """A counter from an object with one of the libraries' methods; special tokens in a text count as
+    text."""
     module = type(encoder).__module__.partition(".")[0]
     if module == "tiktoken":
         return lambda text: len(encoder.encode_ordinary(text))

@@ -1,11 +1,12 @@
-"""A prompt as compression sees it: a source text, parts of it that may shrink, and what must stay.
+"""The model of a prompt: a source text, parts of it that may be shortened, and rules about what must
+stay.
 
-All that lies outside the parts (JSON syntax, a system message, the caller's instruction) is output as it
-is. A part whose source is escaped (a JSON string) has the text that is meant and, for each character, where
-it comes from, so that words are cut in the text and spans are cut in the source.
+Everything outside the parts (JSON syntax, a system message, the caller's instruction) is output
+unchanged. If the source of a part is escaped (a JSON string), the part has the unescaped text and the
+source offset of each character; words are segmented in the text, and spans are taken from the source.
 
-`close` and `spans` hold the rules that make any choice of units a readable text: punctuation follows its
-words, two words never grow together, and of the white space around what was dropped one piece stays.
+`close` and `spans` make any choice of units a readable text: punctuation stays with its words, two words
+are never joined, and one piece of white space remains around dropped units.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _MANDATORY = _ENDS + "\"'”’)]}」』"
 
 @dataclass(frozen=True)
 class Contract:
-    """What is kept by rule. See `protect.protected`.
+    """The rules about what is kept. See `protect.protected`.
 
-    with_sentence: rules that are not in `protect.HARD` hold only in sentences of which something is kept.
+    with_sentence: rules that are not in `protect.HARD` apply only in sentences of which something is
+    kept.
     """
 
     rules: Sequence[str] = RULES
@@ -42,11 +44,11 @@ class Contract:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of the source that may shrink.
+    """A stretch of the source that may be shortened.
 
-    start, end: where it lies in the source. text: what it means. origin: (len(text) + 1,) source offset of
-    each character and of the end; None if `text` is the source as it stands.
-    label: what the caller knows it by (a role, a heading, a JSON path). rate: its own, or None.
+    start, end: its offsets in the source. text: its unescaped text. origin: (len(text) + 1,) source
+    offset of each character and of the end; None if `text` is the source itself. label: its name for the
+    caller (a role, a heading, a JSON path). rate: its own rate, or None.
     """
 
     start: int
@@ -63,7 +65,7 @@ class Part:
 
     @lazy
     def reasons(self) -> list[str]:
-        """For each unit the rule that protects it, or ""."""
+        """For each unit, the rule that protects it, or ""."""
         out = [""] * len(self.passage)
         starts, ends = self.passage.starts, self.passage.ends
         for start, end, reason in self.contract.of(self.text):
@@ -76,13 +78,13 @@ class Part:
 
     @lazy
     def forced(self) -> Mask:
-        """Units that are kept in any case."""
+        """Units that are always kept."""
         soft = self.contract.with_sentence
         return np.array([bool(r) and (not soft or r in HARD) for r in self.reasons], bool)
 
     @lazy
     def _soft(self) -> Mask:
-        """Units that are kept if something of their sentence is."""
+        """Units that are kept if something of their sentence is kept."""
         return np.array([bool(r) for r in self.reasons], bool) & ~self.forced
 
     @lazy
@@ -90,7 +92,8 @@ class Part:
         return np.flatnonzero(self.passage.kinds != WORD).tolist()
 
     def close(self, kept: Mask) -> Mask:
-        """`kept` and all that must go with it: protected units, punctuation, what keeps words apart."""
+        """`kept` and the units that it requires: protected units, punctuation, and units that separate
+        words."""
         p = self.passage
         words = (kept | self.forced) & ((p.kinds == WORD) | self.forced)
         if self._soft.any():
@@ -117,7 +120,7 @@ class Part:
         return out
 
     def _drop_commas(self, out: Mask) -> None:
-        """A comma that has come to stand right before the end of its sentence goes."""
+        """Drop a comma that is now directly before the end of its sentence."""
         chosen = np.flatnonzero(out)
         p = self.passage
         close = p.kinds[chosen] == CLOSE
@@ -131,7 +134,7 @@ class Part:
         return any(c in _ENDS for c in mark) and all(c in _MANDATORY for c in mark)
 
     def _apart(self, kept: Mask) -> Mask:
-        """Where two solid units would touch, keep the unit after the first of them as well."""
+        """If two solid units would touch, also keep the unit after the first of them."""
         p = self.passage
         out = kept.copy()
         chosen = np.flatnonzero(kept & (p.kinds == WORD))
@@ -144,7 +147,7 @@ class Part:
         return out
 
     def spans(self, kept: Mask) -> list[tuple[int, int]]:
-        """Spans of `text` that are output for a closed choice of units, ascending, disjoint."""
+        """The spans of `text` that are output for a closed choice of units, ascending and disjoint."""
         p = self.passage
         chosen = np.flatnonzero(kept)
         if not len(chosen):
@@ -154,7 +157,7 @@ class Part:
         lasts = chosen[np.concatenate([breaks, [len(chosen) - 1]])]
         out: list[tuple[int, int]] = []
         before = -1
-        for i, last, a, b in zip(  # runs of units that follow each other
+        for i, last, a, b in zip(  # runs of consecutive units
             firsts.tolist(), lasts.tolist(), p.starts[firsts].tolist(), p.ends[lasts].tolist(), strict=True
         ):
             if before >= 0:
@@ -167,7 +170,7 @@ class Part:
         return [(a, b) for a, b in out if a < b]
 
     def _space(self, before: int, after: int) -> list[tuple[int, int]]:
-        """The white space between two kept units between which some were dropped."""
+        """The white space to keep between two kept units if units between them were dropped."""
         p = self.passage
         left, right = int(p.ends[before]), int(p.starts[after])
         gaps = p.gaps[before + 1 : after + 1]
@@ -176,7 +179,7 @@ class Part:
         if max(lines):
             best = len(lines) - 1 - lines[::-1].index(max(lines))
             a, b = begins[best], begins[best] + len(gaps[best])
-            if best < len(gaps) - 1 and lines[-1]:  # the indentation of the line that follows
+            if best < len(gaps) - 1 and lines[-1]:  # the indentation of the next line
                 a_last = begins[-1] + gaps[-1].rindex("\n") + 1
                 return [(a, a + gaps[best].rindex("\n") + 1), (a_last, right)]
             return [(a, b)]
@@ -188,7 +191,7 @@ class Part:
         return [(begins[best], begins[best] + len(gaps[best]))]
 
     def to_source(self, start: int, end: int) -> tuple[int, int]:
-        """Where a span of `text` lies in the source."""
+        """The source offsets of a span of `text`."""
         if self.origin is None:
             return self.start + start, self.start + end
         return int(self.origin[start]), int(self.origin[end])
@@ -196,14 +199,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Document:
-    """A source text and its parts, ascending and disjoint. outside: why the rest stays."""
+    """A source text and its parts, ascending and disjoint. outside: the reason why the rest stays."""
 
     source: str
     parts: Sequence[Part]
     outside: str = "syntax"
 
     def spans(self, kept: Sequence[Mask]) -> list[tuple[int, int]]:
-        """Spans of the source that are output for closed choices of the parts' units, joined up."""
+        """The spans of the source that are output for closed choices of the parts' units, merged."""
         out: list[tuple[int, int]] = []
         position = 0
 

@@ -1,9 +1,10 @@
-"""The built-in word classifier: a few layers of a BERT encoder (Devlin et al. 2019) that tell which words
-of a sentence a person would keep, in numpy.
+"""The built-in word classifier in numpy: a few layers of a BERT encoder (Devlin et al. 2019) that predict
+which words of a sentence a person would keep.
 
-A sentence is computed alone, so nothing around it changes a word's score. Matrices are int8 with a scale
-for each row, float32 once loaded; the model file is an .npz of those arrays, the vocabulary and the head
-counts, which `nacrith.training` writes. Why not onnxruntime: 20 MB more for the sake of a second.
+A sentence is computed alone, so its context does not change a word's score. Matrices are stored as int8
+with a scale for each row, and are float32 once loaded. The model file is an .npz of those arrays, the
+vocabulary and the number of heads, written by `nacrith.training`. onnxruntime is not used: it would add
+20 MB to save a second.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 NUMBER = "0"
-"""What the model sees of every number: its training data does not tell numbers apart."""
+"""Replaces every number, since the training data does not distinguish numbers."""
 
 PIECES = 8
-"""Of a word, as many pieces are read: a word is judged by its first one."""
+"""Most pieces read of a word; a word is scored by its first piece."""
 
 FORMAT = 1
 MATRICES = ("qkv", "output", "up", "down")
@@ -43,7 +44,7 @@ _WEIGHTS = "words.npz"
 
 
 def wordpiece(vocabulary: Sequence[str]) -> Tokenizer:
-    """BERT's uncased tokenizer with one number for all and plain quotation marks."""
+    """BERT's uncased tokenizer, with all numbers alike and plain quotation marks."""
     ids = {piece: number for number, piece in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token=UNKNOWN, max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.Sequence(
@@ -59,14 +60,15 @@ def wordpiece(vocabulary: Sequence[str]) -> Tokenizer:
 
 
 def pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[int], list[int]]]:
-    """Of each sentence, given as words, the ids of its pieces and the number of the word of each."""
+    """For each sentence, given as words: the ids of its pieces, and for each piece the number of its
+    word."""
     for sentence in sentences:
-        # Not `encode_batch`: that one starts threads, which cannot always be had and do not survive a fork.
+        # `encode_batch` would start threads, which may be refused and do not survive a fork.
         found = tokenizer.encode(list(sentence), is_pretokenized=True, add_special_tokens=False)
         ids: list[int] = []
         words: list[int] = []
         for number, word in zip(found.ids, found.word_ids, strict=True):
-            assert word is not None  # only special pieces belong to no word
+            assert word is not None  # only special pieces have no word
             if len(words) < PIECES or words[-PIECES] != word:
                 ids.append(number)
                 words.append(word)
@@ -82,7 +84,7 @@ def quantised(x: F32) -> tuple[npt.NDArray[np.int8], F32]:
 def write_model(
     path: Path, arrays: Arrays, vocabulary: Sequence[str], heads: int, info: Mapping[str, Any]
 ) -> None:
-    """Save float32 arrays under their names (see `WordEncoder`); matrices of them as int8."""
+    """Save float32 arrays under their names (see `WordEncoder`), with matrices as int8."""
     out: dict[str, npt.NDArray[Any]] = {}
     for name, x in arrays.items():
         if x.ndim == 2:
@@ -98,12 +100,13 @@ def write_model(
 
 
 class WordEncoder:
-    """Embedding, layers and head, as `write_model` saved them.
+    """Embedding, layers and head, as saved by `write_model`.
 
     Arrays, for a width W, layers i and an inner width I: embedding (V, W), position (P, W) with the type
     added, embedding_norm, and i.qkv (3W, W), i.output (W, W), i.up (I, W), i.down (W, I), each with a
-    `.bias`; i.attention_norm and i.output_norm (2W,), gain then bias; head (W + 1,), the last its bias.
-    together: most units of a group of sentences that the model was trained to read as one; 0: no groups.
+    `.bias`; i.attention_norm and i.output_norm (2W,), gain then bias; head (W + 1,), with the bias last.
+    together: most units of a group of sentences that the model was trained to read together; 0 if there
+    are no groups.
     """
 
     def __init__(self, arrays: Arrays, heads: int, vocabulary: Sequence[str], together: int = 0) -> None:
@@ -147,7 +150,7 @@ class WordEncoder:
         return mixed.transpose(1, 0, 2).reshape(count, width) @ layer["output"] + layer["output.bias"]
 
     def score_words(self, sentences: Sequence[Sequence[str]]) -> list[F32]:
-        """For the words of each sentence the probability of being kept; 0 for one without a piece."""
+        """For the words of each sentence, the probability of being kept; 0 for a word without a piece."""
         out = []
         for sentence, (ids, words) in zip(sentences, pieces(self.tokenizer, sentences), strict=True):
             keep = np.zeros(len(sentence), np.float32)
@@ -161,7 +164,7 @@ class WordEncoder:
 
 
 def load_words(path: Path | None = None) -> WordEncoder:
-    """A model file; None for the one that comes with the package."""
+    """Load a model file; None for the one that the package ships."""
     if path is None:
         return _built_in()
     try:
@@ -206,13 +209,14 @@ def _norm(x: F32, gain_and_bias: F32) -> F32:
 
 
 def _gelu(x: F32) -> F32:
-    """By tanh, as in training."""
+    """GELU by tanh, as in training."""
     inner = np.float32(0.044715) * x * x * x + x
     return np.float32(0.5) * x * (1 + np.tanh(_GELU * inner))
 
 
 def _stretches(first: npt.NDArray[np.bool_], room: int) -> Iterator[tuple[int, int]]:
-    """Of about equal size, beginning with a word's first piece, at most `room` pieces each."""
+    """Divide pieces into stretches of about equal size and at most `room` pieces; each begins with the
+    first piece of a word."""
     count = len(first)
     parts = -(-count // (room - PIECES)) if count else 0
     begin = 0

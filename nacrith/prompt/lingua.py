@@ -42,11 +42,11 @@ def compress_prompt(
 ) -> dict[str, Any]:
     """Compress contexts between an instruction and a question, which are kept.
 
-    rate: the fraction of the contexts' tokens to keep, 0.5 if nothing else limits them.
-    target_token: the most tokens of everything together, counted by `tokenizer`; wins over rate where it is
-    not negative. question: what scorers of sentences look for; with concate_question it ends the prompt.
-    force_context_ids: contexts kept whole. force_tokens: strings kept wherever they occur. The rest is as
-    for `PromptCompressor`.
+    rate: the fraction of the contexts' tokens to keep; 0.5 if there is no other limit. target_token: the
+    most tokens of the whole output, counted by `tokenizer`; takes precedence over rate unless it is
+    negative. question: the query for scorers of sentences; with concate_question it ends the prompt.
+    force_context_ids: contexts that are kept completely. force_tokens: strings that are kept wherever
+    they occur. Other arguments are those of `PromptCompressor`.
 
     Returns compressed_prompt, compressed_prompt_list (one for each context), origin_tokens,
     compressed_tokens, ratio, rate, and spans of the joined original.
@@ -88,9 +88,10 @@ def join(
     contract: Contract | None = None,
     fixed: Sequence[int] = (),
 ) -> tuple[Document, list[tuple[int, int]]]:
-    """The document of contexts between an instruction and a question, and where each context lies in it.
+    """The document of contexts between an instruction and a question, and the offsets of each context in
+    it.
 
-    fixed: numbers of contexts that are left as they are. The separator behind a context goes with it.
+    fixed: numbers of contexts that stay unchanged. The separator after a context belongs to it.
     """
     contract = contract or Contract()
     source = instruction + SEPARATOR if instruction else ""
@@ -142,8 +143,8 @@ def compress_messages(
     """Chat messages (OpenAI or Anthropic: a list, or an object with `messages`) with shorter texts.
 
     rates: by role, such as {"tool": 0.3, "assistant": 0.5}. Without a rate of their own, system and
-    developer messages and the last user message stay; in prefix-stable mode the latter does not, as
-    messages may follow. The budget counts the messages as JSON.
+    developer messages and the last user message stay unchanged. In prefix-stable mode this does not apply
+    to the last user message, since messages may follow. The budget counts the messages as JSON.
     """
     if not isinstance(messages, list | Mapping):
         raise PromptError(f"messages are a list or an object, not {type(messages).__name__}")

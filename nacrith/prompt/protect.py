@@ -1,8 +1,8 @@
-"""The retention contract: what is kept by rule, whatever a scorer thinks of it, and why.
+"""The retention contract: rules for text that is kept regardless of its score.
 
-Each rule finds spans in a text and has a name, which `--explain` shows. A rule errs on the side of keeping.
-`HARD` rules protect what breaks a program or a template when it is lost; they hold even where the caller
-asks for numbers, negations and quotations only in sentences that are kept (`retain="with_sentence"`).
+Each rule finds spans in a text and has a name, which `--explain` shows. In doubt a rule keeps. `HARD`
+rules protect text whose loss would break a program or a template; they apply even if the caller wants
+numbers, negations and quotations only in sentences that are kept (`retain="with_sentence"`).
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
 _COMPILED = {name: [re.compile(p) for p in patterns] for name, patterns in _PATTERNS.items()}
 
 RULES = ("json", *_PATTERNS, "identifier", "negation")
-"""Names of all rules, in the order in which a span that several rules protect is ascribed to one."""
+"""Names of all rules. If several rules protect a span, the first of them is reported."""
 
 HARD = frozenset({"json", "code fence", "inline code", "placeholder", "xml", "role", "pattern", "forced"})
 
 _JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\"\]]")
 _JSON_TRIES = 2000
-"""Places where JSON is looked for: bounds the time on text full of brackets."""
+"""Most places to try to parse as JSON: bounds the time for text with many brackets."""
 
 
 class Protected(NamedTuple):
@@ -83,7 +83,7 @@ class Protected(NamedTuple):
 
 
 def chosen_rules(names: str | Iterable[str]) -> tuple[str, ...]:
-    """The rules that `names` mean: "all", "none", a list, or names to leave out ("-number")."""
+    """The rules for `names`: "all", "none", a list, or names to leave out ("-number")."""
     if isinstance(names, str):
         names = [n.strip() for n in names.split(",") if n.strip()]
     wanted = [n.replace("_", " ") for n in names]
@@ -107,7 +107,7 @@ def protected(
     patterns: Sequence[str] = (),
     forced: Sequence[str] = (),
 ) -> list[Protected]:
-    """What the contract keeps of `text`, by start; spans may overlap.
+    """The spans of `text` that the contract keeps, by start; they may overlap.
 
     patterns: the caller's regular expressions. forced: strings that are kept wherever they occur.
     """
@@ -131,7 +131,7 @@ def _matches(pattern: re.Pattern[str], text: str, reason: str) -> Iterator[Prote
 
 
 def _json(text: str) -> Iterator[Protected]:
-    """JSON objects and arrays that stand in the text."""
+    """JSON objects and arrays in the text."""
     decoder = json.JSONDecoder()
     position = 0
     for _ in range(_JSON_TRIES):

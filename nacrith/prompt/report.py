@@ -1,4 +1,4 @@
-"""A compression shown to a person: as a diff for the terminal, as a table of reasons, as a web page."""
+"""Reports on a compression: a diff for the terminal, a table of reasons, a web page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _by_rule(span: Span) -> bool:
 
 
 def diff(result: Compressed, *, colour: bool) -> str:
-    """The original with what was dropped struck out: in colours, or as [-dropped-] in plain text."""
+    """The original with the dropped text struck out in colour, or as [-dropped-] in plain text."""
     out = []
     for span in result.spans:
         text = result.origin[span.start : span.end]
@@ -53,13 +53,13 @@ def diff(result: Compressed, *, colour: bool) -> str:
 
 
 def why(span: Span) -> str:
-    """A span's fate in words."""
+    """Whether and why a span was kept, in words."""
     score = "" if math.isnan(span.score) else f" {span.score:.3g}"
     return f"{'kept' if span.kept else 'dropped'}: {span.reason}{score}"
 
 
 def table(result: Compressed) -> str:
-    """A line for each unit: where it lies, its fate, the reason, the text."""
+    """A line for each unit: offset, whether it was kept, the reason, the text."""
     lines = ["start\tend\tfate\treason\tscore\ttext"]
     for span in result.units:
         if span.reason == SPACE:
@@ -88,7 +88,7 @@ def stats(result: Compressed) -> list[tuple[str, str]]:
 
 
 def page(result: Compressed) -> str:
-    """A web page that stands alone."""
+    """A self-contained web page."""
     rows = "\n".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in stats(result))
     body = []
     for span in result.units:

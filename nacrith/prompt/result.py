@@ -1,4 +1,4 @@
-"""What a compression gives back: the text, the figures, and every span of the original with its reason."""
+"""The result of a compression: the text, the figures, and every span of the original with its reason."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import WORD, Mask
 
 SPACE, PUNCTUATION, SCORE, APART = "space", "punctuation", "score", "keeps words apart"
-"""Reasons besides the rules of `protect`: white space; goes with its neighbours; what the scorer said; would
-have let two words grow together."""
+"""Reasons besides the rules of `protect`: white space; punctuation follows its neighbours; the score; the
+unit separates two words."""
 
 
 class Span(NamedTuple):
-    """A stretch of the original, whether it is in the output, and why. score: NaN where none was given."""
+    """A span of the original, whether it is in the output, and the reason. score: NaN if there is none."""
 
     start: int
     end: int
@@ -33,9 +33,9 @@ class Span(NamedTuple):
 class Compressed:
     """A compressed prompt.
 
-    units: the original from end to end, unit by unit; those that are kept make up `text`.
-    limit: the tokens that were allowed, None if there was no budget. cut: the lowest score that the budget
-    let through. note: why the text was left as it is, or "".
+    units: the whole original, unit by unit; the kept ones make up `text`. limit: the allowed tokens, None
+    if there was no budget. cut: the lowest score of a chosen unit. note: why the text was left unchanged,
+    or "".
     """
 
     origin: str
@@ -51,7 +51,8 @@ class Compressed:
 
     @lazy
     def spans(self) -> list[Span]:
-        """`units` with neighbours of one fate and reason joined; white space goes with what is before it."""
+        """`units` with adjacent ones of the same decision and reason merged; white space belongs to the
+        span before it."""
         out: list[Span] = []
         for unit in self.units:
             last = out[-1] if out else None
@@ -63,11 +64,12 @@ class Compressed:
 
     @property
     def rate(self) -> float:
-        """Tokens kept of those that there were."""
+        """The fraction of tokens that were kept."""
         return self.compressed_tokens / self.origin_tokens if self.origin_tokens else 1.0
 
     def to_origin(self, start: int, end: int) -> list[tuple[int, int]]:
-        """Where in the original a span of `text` comes from, as a quotation in an answer may ask."""
+        """The spans of the original from which a span of `text` was taken, for instance of a quotation in
+        an answer."""
         out: list[tuple[int, int]] = []
         position = 0
         for span in self.spans:
@@ -81,7 +83,7 @@ class Compressed:
         return out
 
     def as_dict(self) -> dict[str, Any]:
-        """The keys that LLMLingua users know, and the spans."""
+        """The result under LLMLingua's keys, and the spans."""
         ratio = self.origin_tokens / self.compressed_tokens if self.compressed_tokens else 0.0
         return {
             "compressed_prompt": self.text,
@@ -99,13 +101,13 @@ class Compressed:
         }
 
     def within(self, start: int, end: int) -> str:
-        """What is left of a stretch of the original."""
+        """The text that remains of a span of the original."""
         pieces = (self.origin[max(s.start, start) : min(s.end, end)] for s in self.spans if s.kept)
         return "".join(pieces).strip()
 
 
 def unchanged(origin: str, tokens: int, limit: int | None, scorer: str, note: str) -> Compressed:
-    """The result that leaves everything as it is."""
+    """The result for an unchanged prompt."""
     whole = [Span(0, len(origin), True, note, float("nan"))] if origin else []
     return Compressed(origin, origin, tokens, tokens, limit, scorer, whole, [(0, len(origin))], note=note)
 
@@ -117,19 +119,19 @@ def explain(
     cuts: Sequence[float],
     by_sentence: bool,
 ) -> list[Span]:
-    """The source, end to end, in units and the white space between them, each with its fate and reason.
+    """The whole source as units and the white space between them, each with its decision and reason.
 
-    kept, scores, cuts: of each part the choice, the scores, and the lowest score that was chosen (or NaN).
+    kept, scores, cuts: for each part the choice, the scores, and the lowest chosen score (or NaN).
     """
     size = len(document.source)
     alive = np.zeros(size + 1, bool)
     for a, b in document.spans(kept):
         alive[a:b] = True
-    owner = np.full(size + 1, -1, np.int64)  # of each character: outside
+    owner = np.full(size + 1, -1, np.int64)  # of each character; -1 is outside of all parts
     reasons: list[tuple[str, float]] = []
     for part, mask, score, cut in zip(document.parts, kept, scores, cuts, strict=True):
         p = part.passage
-        owner[part.start : part.end] = -2  # white space, unless a unit is found there
+        owner[part.start : part.end] = -2  # white space, unless a unit covers it
         values = score[p.sentence] if by_sentence else score
         for i, (a, b) in enumerate(zip(p.starts.tolist(), p.ends.tolist(), strict=True)):
             a, b = part.to_source(a, b)

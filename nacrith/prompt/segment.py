@@ -1,12 +1,12 @@
-"""Text to units, the smallest pieces that compression keeps or drops, and units to sentences.
+"""Divides text into units, the smallest pieces that are kept or dropped, and groups units to sentences.
 
 A unit is a word, the punctuation before or after it, a Han or Hiragana character, a run of Katakana, or
-one emoji with all that is joined to it. Units never overlap and cover everything but white space, so that
-any choice of them is made of spans of the text; nothing is tokenised and decoded again. Inside a run
-without spaces only what can be told by rule is cut: "state-of-the-art", "a/b.py" and Thai stay whole.
+one emoji with all characters joined to it. Units do not overlap and cover everything but white space, so
+any choice of them consists of spans of the text; text is never decoded from tokens. Within a run without
+spaces, only rules are used to divide it: "state-of-the-art", "a/b.py" and Thai remain whole.
 
-Sentence ends follow the idea of UAX #29 (terminator, space, no lower-case letter) with abbreviations taken
-out, and the layout: blank lines, list items, headings, and lines that are no wrapped prose.
+Sentences end as in UAX #29 (terminator, space, no lower-case letter), except after abbreviations, and by
+layout: blank lines, list items, headings, and lines that are not wrapped prose.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 WORD, OPEN, CLOSE, INFIX = range(4)
-"""Kinds of a unit. All but words follow their neighbours: OPEN the right one, CLOSE the left one, INFIX
-(a dash between words) both."""
+"""Kinds of a unit. All but words depend on their neighbours: OPEN on the right one, CLOSE on the left
+one, INFIX (a dash between words) on both."""
 
 _MARKS = (
     "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a\ufe00-\ufe0f\ufe20-\ufe2f"
@@ -58,16 +58,16 @@ _ABBREVIATIONS = re.compile(
     r"(?i)mrs?|ms|[djs]r|prof|st|vs|etc|e\.g|i\.e|cf|fig|eq|no|vol|pp|al|inc|ltd|co|corp|dept|approx|est"
     r"|u\.[sk]|bzw|z\.b|d\.h|usw|ca|nr|jan|feb|mar|apr|ju[nl]|aug|sept?|oct|nov|dec|gen|col|sen|rep|gov"
 )
-_WRAPPED = 60  # characters: a line as long as this may go on in the next one
+_WRAPPED = 60  # characters; a sentence may continue after a line of at least this length
 
 
 @dataclass(frozen=True)
 class Passage:
     """A text and its units.
 
-    starts, ends: (n,) offsets of the units, ascending, never touching white space.
-    kinds: (n,) WORD, OPEN, CLOSE or INFIX. solid: (n,) units that must not be glued to another such.
-    sentence: (n,) number of the sentence of each unit, ascending from 0 without holes.
+    starts, ends: (n,) offsets of the units, ascending; they never include white space. kinds: (n,) WORD,
+    OPEN, CLOSE or INFIX. solid: (n,) units that must not be joined to another solid unit. sentence: (n,)
+    number of the sentence of each unit, ascending from 0 without gaps.
     """
 
     text: str
@@ -94,8 +94,8 @@ class Passage:
         return list(zip(first.tolist(), [*first[1:].tolist(), len(self)], strict=True))
 
     def groups(self, most: int) -> list[tuple[int, int]]:
-        """(first unit, one past the last) of stretches of whole sentences, of at most `most` units if they
-        are more than one sentence."""
+        """(first unit, one past the last) of groups of whole sentences. A group has at most `most` units,
+        unless it is a single sentence."""
         out: list[tuple[int, int]] = []
         for a, b in self.sentences:
             if out and b - out[-1][0] <= most:
@@ -106,7 +106,7 @@ class Passage:
 
     @lazy
     def gaps(self) -> list[str]:
-        """White space, possibly none: before each unit, and after the last one."""
+        """The white space, which may be empty, before each unit and after the last one."""
         starts, ends = self.starts.tolist(), self.ends.tolist()
         return [self.text[a:b] for a, b in zip([0, *ends], [*starts, len(self.text)], strict=True)]
 
@@ -117,7 +117,7 @@ class Passage:
 
 
 def passage(text: str) -> Passage:
-    """`text` cut into units and sentences."""
+    """`text` divided into units and sentences."""
     spans: list[tuple[int, int, int, bool]] = []
     for match in _RUN.finditer(text):
         kind = match.lastgroup
@@ -140,7 +140,7 @@ def passage(text: str) -> Passage:
 
 
 def _plain(text: str, start: int, end: int, spans: list[tuple[int, int, int, bool]]) -> None:
-    """A run of ordinary characters: punctuation, word, punctuation."""
+    """Divide a run of ordinary characters: punctuation, word, punctuation."""
     first, last = start, end
     while first < end and text[first] in _AFFIX:
         first += 1
@@ -148,7 +148,7 @@ def _plain(text: str, start: int, end: int, spans: list[tuple[int, int, int, boo
         spans.append((start, end, _lone(text, start, end), False))
         return
     while first > start and (unicodedata.category(text[first])[0] == "M" or text[first] == "\u200d"):
-        first -= 1  # a mark belongs to the character before it
+        first -= 1  # a combining mark belongs to the character before it
     while last > first + 1 and text[last - 1] in _AFFIX:
         last -= 1
     if first > start:
@@ -159,7 +159,7 @@ def _plain(text: str, start: int, end: int, spans: list[tuple[int, int, int, boo
 
 
 def _lone(text: str, start: int, end: int) -> int:
-    """The kind of punctuation that touches no word."""
+    """The kind of punctuation that is next to no word."""
     line = text[text.rfind("\n", 0, start) + 1 : start]
     if not line.strip() or text[start] in _OPENERS:
         return OPEN

@@ -1,9 +1,9 @@
-"""Prompts with a structure: what of them may shrink, and what is syntax.
+"""Structured prompts: separates the text that may be shortened from syntax.
 
-JSON is cut inside its strings only, between characters and never inside an escape sequence, so the output is
-valid JSON with the keys, numbers and shape of the input. Chat messages (OpenAI and Anthropic) are JSON of
-which only the text of messages may shrink; the system's messages and the last one of the user stay. In
-Markdown the headings stay, and the front matter.
+JSON is shortened only inside its strings, between characters and never inside an escape sequence, so the
+output is valid JSON with the same keys, numbers and structure. Chat messages (OpenAI and Anthropic) are
+JSON in which only the text of messages may be shortened; system messages and the last user message stay
+unchanged. In Markdown, headings and front matter stay unchanged.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _ESCAPE = re.compile(
 _HEADING = re.compile(r"(?m)^#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$")
 _FRONT = re.compile(r"---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _FENCE = re.compile(r"(?ms)^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)")
-_PARAGRAPH_END = re.compile(r"\n[ \t]*\n")  # no more of the white space: it may grow with what follows
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n")  # not all white space: more may follow
 _SHORT = 8  # a JSON string of fewer units is a value, not prose
 _FIXED_ROLES = frozenset({"system", "developer"})
 
 
 class JsonString(NamedTuple):
-    """A string value: keys and indices that lead to it, and the source between its quotes."""
+    """A string value: the keys and indices of its path, and its offsets in the source, without the
+    quotes."""
 
     path: tuple[str | int, ...]
     start: int
@@ -51,8 +52,8 @@ def build(
 ) -> Document:
     """The document of a source of one of INPUTS.
 
-    rates: for parts whose label matches (a role, a heading, a JSON path; * and ? as in file names) the
-    fraction to keep; 1 leaves them as they are. stable: nothing depends on what follows a paragraph.
+    rates: the fraction to keep for parts whose label matches (a role, a heading, a JSON path; with the
+    wildcards * and ?); 1 keeps a part unchanged. stable: no paragraph depends on the text after it.
     """
     rates = rates or {}
     if kind == "text":
@@ -73,7 +74,7 @@ def build(
 
 
 def paragraphs(part: Part) -> Iterator[Part]:
-    """The paragraphs of a part, each with the blank line behind it; code fences are not cut."""
+    """The paragraphs of a part, each with the blank line after it; code fences are not divided."""
     fences = [m.span() for m in _FENCE.finditer(part.text)]
     cuts = [0]
     for match in _PARAGRAPH_END.finditer(part.text):
@@ -105,7 +106,7 @@ def _markdown(source: str, contract: Contract) -> Iterator[Part]:
 
 
 def label(path: Sequence[str | int]) -> str:
-    """A JSON path as rates name it: messages.0.content."""
+    """A JSON path in the notation of rates: messages.0.content."""
     return ".".join(map(str, path))
 
 
@@ -115,7 +116,8 @@ def _strings(source: str) -> list[JsonString]:
 
 
 def _value(source: str) -> Any:
-    # Its numbers go through as they are. Of two values for a key it would not be clear which one is meant.
+    # Numbers are output as they are in the source. A repeated key is refused, since its meaning is
+    # ambiguous.
     try:
         return jsontext.parse(source, finite=False, unique=True)
     except jsontext.JsonError as error:
@@ -123,9 +125,9 @@ def _value(source: str) -> Any:
 
 
 def _scan(source: str) -> Iterator[JsonString]:
-    """String values of valid JSON, in order."""
+    """The string values of valid JSON, in order."""
     path: list[str | int] = []
-    key_next: list[bool] = []  # of each open object: a key is next; arrays have False
+    key_next: list[bool] = []  # for each open object whether a key is next; False for arrays
     for match in _TOKEN.finditer(source):
         token = match.group()
         if token in "{[":
@@ -149,7 +151,7 @@ def _scan(source: str) -> Iterator[JsonString]:
 
 
 def _string_part(source: str, found: JsonString, name: str, contract: Contract) -> Part:
-    """The part that a JSON string makes: its text, and where each character of it comes from."""
+    """The part for a JSON string: its text and the source offset of each character."""
     raw = source[found.start : found.end]
     if "\\" not in raw:
         return Part(found.start, found.end, raw, label=name, contract=contract)
@@ -190,7 +192,7 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> Iterat
 
 
 def _is_text(path: Sequence[str | int], message: Any) -> bool:
-    """Whether a string below a message is prose for the model: content, text blocks, tool results."""
+    """Whether a string in a message is prose for the model: content, text blocks, tool results."""
     if not path or path[0] != "content":
         return False
     node: Any = message["content"]

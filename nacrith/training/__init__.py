@@ -1,1 +1,1 @@
-"""Training of the small models that come with the package. Only the command imports this."""
+"""Training of the small models that the package ships. Only the commands import it."""

@@ -1,8 +1,8 @@
-"""Documents to train on, the same ones in the same order on every machine.
+"""Training documents, the same ones in the same order on every machine.
 
-A corpus is a directory of shards of JSON lines ({"text", "source", "kind"}, .jsonl or .jsonl.xz) or of any
-files at all, which are cut into documents at line ends. What is held out for validation is decided by a hash
-of the document alone: more shards, or another order, move no document from one side to the other.
+A corpus is a directory of shards of JSON lines ({"text", "source", "kind"}, .jsonl or .jsonl.xz), or of
+arbitrary files, which are cut into documents at line ends. Whether a document is held out for validation
+depends on its hash alone, so other shards or another order do not change it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from nacrith import jsontext
 from nacrith.errors import NacrithError
 
 HELD_OUT = 100
-"""One document in this many, of a corpus of many, is never trained on."""
+"""In a corpus of many documents, one in this many is held out."""
 
 _SHARDS = (".jsonl", ".jsonl.xz")
 _FIELDS = {"text", "source", "kind"}
-_SMALLEST = 64  # bytes of a document worth training on
-_PIECE = 1 << 14  # bytes at least of the documents that a plain file is cut into
+_SMALLEST = 64  # least bytes of a document that is used for training
+_PIECE = 1 << 14  # least bytes of the documents that a plain file is cut into
 
 
 @dataclass(frozen=True)
 class Document:
-    """Bytes of one text. kind: of the corpus's own naming, or the suffix of the file."""
+    """One text. kind: the corpus's name for its kind, or the suffix of the file."""
 
     data: bytes
     source: str
@@ -43,9 +43,10 @@ class Document:
 
 
 def documents(root: Path, leave_out: Collection[str] = ()) -> Iterator[Document]:
-    """All documents of a directory (or a file) in the order of the paths, without the sources in `leave_out`.
+    """All documents of a directory (or a file) in the order of the paths, without the sources in
+    `leave_out`.
 
-    NacrithError if there is nothing to read or a shard is damaged.
+    NacrithError if there is no document or a shard is damaged.
     """
     paths = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
     found = False
@@ -89,7 +90,7 @@ def _shard(path: Path) -> Iterator[Document]:
         raise NacrithError(f"{path}, line {max(1, number)}: a damaged shard: {error}") from None
     except OSError as error:
         raise NacrithError(f"{path}: cannot read it ({error.strerror})") from None
-    if number == 1:  # JSON lines of somebody's own, not of a corpus
+    if number == 1:  # JSON lines of the user's own, not of a corpus
         yield from _file(path)
         return
     raise NacrithError(f'{path}, line {number}: not {{"text": ...}} as the lines before it')

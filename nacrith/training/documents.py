@@ -1,9 +1,10 @@
-"""Documents with labels made by a language model, so that the word classifier knows more than sentences.
+"""Documents labelled by a language model: training data for the word classifier beyond single sentences.
 
-The sentence compressions are news, one sentence each. Here any text is cut into excerpts, and the excerpts
-into groups of sentences as inference reads them; of each group the words that carry the most bits, with the
-excerpt before them in view, are the ones to keep: as many as people keep. Punctuation has no label, since it
-follows its words by rule. What was labelled is kept in a file of `read_sentences`.
+The sentence compressions are news, one sentence each. Here any text is cut into excerpts, and the
+excerpts into groups of sentences, as at inference. In each group the words with the most bits, given the
+preceding part of the excerpt, are labelled as those to keep, at the same rate as people keep words.
+Punctuation has no label, since a rule lets it follow its words. The labels are stored in a file for
+`read_sentences`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from nacrith.training.corpus import documents
 from nacrith.training.sentences import MISSING, Sentence, read_sentences
 
 TOGETHER = 64
-"""Units of a group: it is read as one by the model."""
+"""Units of a group, which the model reads as one."""
 
 KEPT = 0.374
-"""Of the words: the rate of the sentence compressions."""
+"""Rate of kept words: that of the sentence compressions."""
 
 _EXCERPT = 2000  # characters, of one text
 
 
 def excerpts(texts: Iterator[str], seed: int) -> Iterator[str]:
-    """Of each English text up to _EXCERPT characters from the beginning of one of its paragraphs."""
+    """Of each English text, up to _EXCERPT characters from the beginning of one of its paragraphs."""
     rng = random.Random(seed)
     for text in texts:
         begins = [0]
@@ -42,14 +43,14 @@ def excerpts(texts: Iterator[str], seed: int) -> Iterator[str]:
             begins.append(at + 2)
         begin = rng.choice(begins)
         excerpt = text[begin : begin + _EXCERPT]
-        if len(text) > begin + _EXCERPT:  # the last word may be half a one
+        if len(text) > begin + _EXCERPT:  # the last word may be cut
             excerpt = excerpt[: max(excerpt.rfind(" "), excerpt.rfind("\n"), 0)]
         if is_english(excerpt):
             yield excerpt
 
 
 def label(model: LanguageModel, texts: Iterator[str], units: int) -> Iterator[Sentence]:
-    """Groups of sentences with labels, until they have so many units."""
+    """Labelled groups of sentences, until they have `units` units."""
     scorer = SelfInformationScorer(model)
     done = 0
     for text in texts:
@@ -77,8 +78,8 @@ def prepare(
     log: Callable[[str], None],
     leave_out: Collection[str] = (),
 ) -> list[Sentence]:
-    """The documents in the file `path`, which is made out of `sources` (files and directories, without the
-    corpus sources in `leave_out`) if it is not there."""
+    """The documents in the file `path`. If it does not exist, it is made from `sources` (files and
+    directories, without the corpus sources in `leave_out`)."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")

@@ -1,7 +1,8 @@
-"""The word classifier in torch, begun from the lower layers of a BERT checkpoint; see nacrith.prompt.encoder.
+"""The word classifier in torch, initialised from the lower layers of a BERT checkpoint; see
+nacrith.prompt.encoder.
 
-Embeddings stay as they are: 4.9 million words of news teach them little, and not training them saves their
-part of the optimiser. The norm after them, the layers and the head are trained.
+The embeddings are not trained: 4.9 million words of news would change them little, and leaving them out
+saves their part of the optimiser. The norm after them, the layers and the head are trained.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _BERT_NORMS = {"attention.output.LayerNorm": "attention_norm", "output.LayerNorm
 
 
 class Layer(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
-    """Attention and feed-forward part, each followed by its norm."""
+    """Attention and feed-forward block, each followed by its norm."""
 
     def __init__(self, width: int, inner: int, heads: int) -> None:
         super().__init__()
@@ -78,13 +79,14 @@ class Encoder(nn.Module):  # type: ignore[misc]
         return x @ self.head[:-1] + self.head[-1]
 
     def freeze(self, layers: int) -> None:
-        """Leave the norm of the embeddings and the lowest layers as they are, if any."""
+        """Exclude the norm of the embeddings and the lowest `layers` layers from training; none of them
+        for 0."""
         for part in self.layers[:layers]:
             part.requires_grad_(False)
         self.embedding_norm.requires_grad_(not layers)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What `nacrith.prompt.encoder.write_model` saves."""
+        """The arrays for `nacrith.prompt.encoder.write_model`."""
         found = {
             "embedding": self.embedding,
             "position": self.position,
@@ -111,9 +113,10 @@ def read_vocabulary(directory: Path) -> list[str]:
 
 
 def from_bert(directory: Path, chosen: Sequence[int], take: Sequence[int], positions: int) -> Encoder:
-    """The encoder begun from a checkpoint (config.json, model.safetensors).
+    """The encoder initialised from a checkpoint (config.json, model.safetensors).
 
-    chosen: ids of the pieces that its vocabulary keeps. take: which layers. positions: longest input.
+    chosen: ids of the pieces to keep in the vocabulary. take: the layers to use. positions: longest
+    input.
     """
     from safetensors.torch import load_file
 

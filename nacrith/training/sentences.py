@@ -1,9 +1,9 @@
-"""The sentence compression data (Filippova and Altun 2013) as pieces and labels, in a repeatable order.
+"""The sentence compression data (Filippova and Altun 2013) as pieces and labels, in a reproducible order.
 
 A file is .jsonl or .jsonl.xz, one {"words": [...], "keep": [0 or 1, ...]} a line. The training copy is
-lower-cased, has ## for every number and <unk> for rare words. Numbers are one number for the model anyway;
-<unk> is replaced by a rare word of the data, drawn at random, since at inference a rare word is pieces, not
-[UNK]. Quotation marks and clitics lose what the Penn Treebank does to them.
+lower-cased, with ## for every number and <unk> for rare words. The model treats all numbers alike anyway.
+<unk> is replaced by a random rare word of the data, since at inference a rare word consists of pieces and
+not of [UNK]. The Penn Treebank's changes to quotation marks and clitics are undone.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ I32 = npt.NDArray[np.int32]
 Sentence = tuple[list[str], list[int]]
 
 _PLAIN = {"##": NUMBER, "#": NUMBER, "``": '"', "''": '"', "`": "'", "-lrb-": "(", "-rrb-": ")"}
-_RARE = 5  # occurrences at most of a word that may stand for <unk>
+_RARE = 5  # most occurrences of a word that may replace <unk>
 _UNKNOWN = "<unk>"
 
 MISSING = 2
-"""Label of a word, or a piece of one, that is not judged."""
+"""Label of a word or piece that is excluded from the loss."""
 
 
 def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
-    """Words and labels, the first `limit` of the file."""
+    """Words and labels of the file's first `limit` sentences."""
     out: list[Sentence] = []
     try:
         with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open() as file:
@@ -53,21 +53,21 @@ def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
 
 
 def plain(sentences: Sequence[Sentence], seed: int) -> Iterator[Sentence]:
-    """The sentences as people write them, as far as that can be told."""
+    """The sentences in ordinary spelling, as far as it can be reconstructed."""
     counts = Counter(w for words, _ in sentences for w in words)
     rare = sorted(w for w, n in counts.items() if n <= _RARE and w.isalpha()) or [_UNKNOWN]
     rng = random.Random(seed)
     for words, keep in sentences:
         out = [rng.choice(rare) if w == _UNKNOWN else _PLAIN.get(w, w) for w in words]
         for i in range(1, len(out)):
-            if out[i] == "n't":  # don't is d-o-n-'-t for a tokenizer that cuts at the apostrophe
+            if out[i] == "n't":  # a tokenizer that cuts at the apostrophe reads don't as d-o-n-'-t
                 out[i - 1], out[i] = out[i - 1] + "n", "'t"
         yield out, keep
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Sentences one after the other. ids, labels: (pieces,); starts: (sentences + 1,)."""
+    """Concatenated sentences. ids, labels: (pieces,); starts: (sentences + 1,)."""
 
     ids: I32
     labels: I32
@@ -79,7 +79,7 @@ class Pieces:
 
 
 def encode(sentences: Sequence[Sentence], tokenizer: Tokenizer, longest: int) -> Pieces:
-    """Pieces of all sentences of at most `longest` pieces; a word's label is that of its first piece.
+    """The pieces of all sentences of at most `longest` pieces; a word's label is that of its first piece.
     NacrithError if there is none."""
     ids: list[int] = []
     labels: list[int] = []
@@ -98,7 +98,7 @@ def encode(sentences: Sequence[Sentence], tokenizer: Tokenizer, longest: int) ->
 
 @dataclass(frozen=True)
 class Batch:
-    """ids, labels, mask: (sentences, pieces); mask is 0 at the padding, labels there are missing."""
+    """ids, labels, mask: (sentences, pieces). Where there is padding, mask is 0 and labels are MISSING."""
 
     ids: I32
     labels: I32
@@ -106,7 +106,7 @@ class Batch:
 
 
 def batches(data: Pieces, size: int, seed: int, ends: tuple[int, int]) -> Iterator[Batch]:
-    """Endless batches of about `size` pieces and of sentences of like length, the same for the same seed.
+    """Endless batches of about `size` pieces, of sentences of similar length; determined by the seed.
 
     ends: ids before and after each sentence.
     """
@@ -123,7 +123,7 @@ def batches(data: Pieces, size: int, seed: int, ends: tuple[int, int]) -> Iterat
 
 
 def mixed(first: Iterator[Batch], second: Iterator[Batch], share: float) -> Iterator[Batch]:
-    """Batches of both; `share` of them, evenly spread, of the second."""
+    """Batches of both; a `share` of them, evenly spread, is from the second."""
     for step in range(1 << 30):
         yield next(second if int((step + 1) * share) > int(step * share) else first)
 

@@ -1,10 +1,10 @@
-"""Training the word classifier: which words of a sentence would a person keep?
+"""Trains the word classifier: which words of a sentence would a person keep?
 
-AdamW over sentence compressions, and documents if there are some, with a rate that rises, stays, and falls to
-nothing over the last part of the steps (Hagele et al. 2024), so that until the fall begins the number of
-steps may be changed. Resumable and repeatable: the order of the batches follows from the seed, the state is
-saved every few hundred steps.
-What comes out is the int8 model file that `nacrith.prompt.encoder` reads.
+The data are sentence compressions and, optionally, documents. The optimiser is AdamW, with a rate that
+rises, stays constant, and falls to zero over the last part of the steps (Hagele et al. 2024), so that the
+number of steps may be changed until the fall begins. Training is resumable and reproducible: the seed
+determines the order of the batches, and the state is saved every few hundred steps. The result is the
+int8 model file that `nacrith.prompt.encoder` reads.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the result.
+    """Everything that determines the result.
 
-    take: layers of the checkpoint, from the lowest. frozen: how many of them stay as they are. pieces: of a
-    batch. warmup: steps. decay: the fraction of the steps over which the rate falls. least: occurrences in
-    the training data of a piece of the vocabulary (single characters stay). longest: pieces of a training
-    sentence. positions: pieces that the model can read at once, two of them its own. share: of the batches
-    that are documents, if there are any.
+    take: layers of the checkpoint, from the lowest. frozen: number of them that are not trained. pieces:
+    of a batch. warmup: steps. decay: fraction of the steps over which the rate falls. least: occurrences
+    in the training data below which a piece is dropped from the vocabulary (single characters stay).
+    longest: pieces of a training sentence. positions: most pieces of an input, two of which are special.
+    share: fraction of the batches that are documents, if there are any.
     """
 
     take: tuple[int, ...] = (0, 1, 2, 3)
@@ -99,11 +99,11 @@ def train(
     every: int = 250,
     checked: int = 2000,
 ) -> Path:
-    """Train and write `work`/words.npz; go on where an earlier run in `work` stopped.
+    """Train and write `work`/words.npz; resume an earlier run in `work`.
 
-    start: directory of a BERT checkpoint. data, validation: files of `read_sentences`. documents: groups of
-    sentences, for `recipe.share` of the batches. every: steps between two saved states. checked: sentences of
-    each validation file.
+    start: directory of a BERT checkpoint. data, validation: files for `read_sentences`. documents: groups
+    of sentences, for `recipe.share` of the batches. every: steps between two saved states. checked:
+    sentences used of each validation file.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -141,14 +141,14 @@ def train(
 
 
 def encoder_of(model: Encoder, vocabulary: Sequence[str]) -> WordEncoder:
-    """The model as inference computes it, not yet rounded to int8."""
+    """The model as inference computes it, before it is rounded to int8."""
     arrays = model.arrays()
     ones = {f"{n}.scale": np.ones(len(x), np.float32) for n, x in arrays.items() if x.ndim == 2}
     return WordEncoder(arrays | ones, model.heads, vocabulary)
 
 
 def f1_at_rate(encoder: WordEncoder, rows: Sequence[Sentence]) -> float:
-    """F1 of the words kept if of each sentence as many are kept as the person kept."""
+    """F1 of the kept words, if as many words of each sentence are kept as the person kept."""
     hits = wanted = 0
     for keep, (_, labels) in zip(encoder.score_words([w for w, _ in rows]), rows, strict=True):
         count = sum(labels)

@@ -18,7 +18,7 @@ from nacrith.predictors.bias import BiasHead
 from nacrith.predictors.cascade import Cascade, Switches
 from nacrith.predictors.match import LONGEST, Match
 from nacrith.predictors.ngram import ORDERS, SUCCESSORS, NGram
-from nacrith.predictors.recycling import Recycling
+from nacrith.predictors.registry import SETS
 from nacrith.predictors.statemap import ONE, StateMap
 
 V = 40
@@ -158,27 +158,13 @@ def test_drafts_continue_a_repetition():
     assert NGram(V, 16).draft(3) == []
 
 
-def test_recycling_remembers_the_latest_row():
-    table = Recycling(V)
-    assert table.draft(3, 4) == []
-    row = np.zeros(V, np.int32)
-    row[[5, 6]] = 9, 8
-    table.observe(3, row)
-    assert table.after(3)[:2] == [5, 6]
-    assert len(table.after(3)) == 8
-    row[7] = 10
-    table.observe(5, row)
-    assert table.draft(3, 2) == [5, 7]
-    assert table.tree(3, [2, 1]) == ([5, 6, 7], [-1, -1, 0])
-
-
 # --------------------------------------------------------------------- cascade
 
 
 @settings(max_examples=60)
 @given(tokens, st.integers(0, 99), st.sampled_from([1, 1 << 10, 1 << 20, 1 << 29]))
 def test_counts_are_a_distribution(history, seed, peak):
-    ensemble = Cascade(V, 1 << 8, prior.load(1))
+    ensemble = Cascade(V, 1 << 8, prior.load(SETS[1].prior))
     for token, row in zip(history, rows(seed, len(history), peak), strict=True):
         c = ensemble.counts(row)
         assert c.min() >= 1
@@ -190,7 +176,7 @@ def test_counts_are_a_distribution(history, seed, peak):
 @given(tokens, st.integers(0, 99))
 def test_rows_that_were_only_looked_at_change_nothing(history, seed):
     """As when a decoder's guesses are taken back: what counts is the row before `update`."""
-    plain, busy = (Cascade(V, 1 << 8, prior.load(1)) for _ in range(2))
+    plain, busy = (Cascade(V, 1 << 8, prior.load(SETS[1].prior)) for _ in range(2))
     for i, (token, row) in enumerate(zip(history, rows(seed, len(history)), strict=True)):
         expected = plain.counts(row).copy()
         for other in rows(seed + i, 2):
@@ -204,7 +190,7 @@ def test_rows_that_were_only_looked_at_change_nothing(history, seed):
 def test_a_repetition_costs_almost_nothing(peak):
     rng = np.random.default_rng(5)
     phrase = rng.integers(0, V, 200).tolist()
-    ensemble = Cascade(V, 1 << 10, prior.load(1))
+    ensemble = Cascade(V, 1 << 10, prior.load(SETS[1].prior))
     bits = []
     for token, row in zip(phrase * 4, rows(1, 800, peak), strict=True):
         bits.append(24 - math.log2(ensemble.counts(row)[token]))
@@ -230,7 +216,7 @@ def test_every_part_can_be_switched_off():
     costs = {}
     for name in ("bias", "ngram", "match", "correction", "none"):
         switches = Switches(**{key: key != name for key in ("bias", "ngram", "match", "correction")})
-        ensemble = Cascade(V, 1 << 8, prior.load(1), switches)
+        ensemble = Cascade(V, 1 << 8, prior.load(SETS[1].prior), switches)
         costs[name] = 0.0
         for token, row in zip(history, rows(2, len(history)), strict=True):
             costs[name] -= math.log2(ensemble.counts(row)[token] / TOTAL)
@@ -243,10 +229,10 @@ def test_every_part_can_be_switched_off():
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_priors_are_those_of_the_format(number):
-    data = resources.files("nacrith.predictors").joinpath(prior.FILES[number]).read_bytes()
+    data = resources.files("nacrith.predictors").joinpath(SETS[number].prior).read_bytes()
     text = (FORMATS / "coding-v1.md").read_text(encoding="utf-8")
     assert hashlib.sha256(data).hexdigest() in text
-    assert prior.load(number).to_bytes() == data
+    assert prior.load(SETS[number].prior).to_bytes() == data
     assert len(data) == 3 * (5 * ngram.STATES + 64 + 33 * 128) + 4 * 8 * 50
 
 

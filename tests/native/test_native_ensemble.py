@@ -13,14 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_library import KERNELS, each_kernels, needs_library
 
-from nacrith import native, predictors
+from nacrith import native
 from nacrith.coder import cdf
 from nacrith.models.exact import engines
 from nacrith.native import learner
-from nacrith.predictors import ModelAlone
+from nacrith.predictors import registry
+from nacrith.predictors.alone import ModelAlone
 from nacrith.predictors.cascade import Cascade
 from nacrith.predictors.native import NativeEnsemble
 from nacrith.predictors.prior import Prior, formula, load
+from nacrith.predictors.registry import SETS
 
 MOST = 1 << 30
 KINDS = ("random", "peaked", "extreme", "constant", "right", "wrong")
@@ -99,7 +101,7 @@ def test_every_count_of_every_step(kernels, vocab, n, capacity, kind, fresh, fit
     ids = sequence(rng, n, vocab, fresh)
     rows = mixed_rows(rng, ids, vocab) if kind == "mixed" else rows_for(rng, ids, vocab, kind)
     cut = data.draw(st.integers(0, n))
-    assert_equal(vocab, capacity, load(1) if fitted else formula(), ids, rows, kernels, cut=cut)
+    assert_equal(vocab, capacity, load(SETS[1].prior) if fitted else formula(), ids, rows, kernels, cut=cut)
 
 
 @needs_library
@@ -112,7 +114,7 @@ def test_long_blocks(kernels, fresh):
     ids = sequence(rng, 3000, vocab, fresh)
     followers = {b for a, b in zip(ids.tolist(), ids[1:].tolist(), strict=False) if a == 0}
     assert len(followers) > 16
-    assert_equal(vocab, 1 << 8, load(1), ids, mixed_rows(rng, ids, vocab), kernels, cut=1500)
+    assert_equal(vocab, 1 << 8, load(SETS[1].prior), ids, mixed_rows(rng, ids, vocab), kernels, cut=1500)
 
 
 @needs_library
@@ -121,7 +123,7 @@ def test_a_cycle_that_the_match_follows(kernels):
     rng = np.random.default_rng(1)
     ids = np.tile(rng.integers(0, 100, 90).astype(np.int32), 6)
     ids[400] = 7
-    assert_equal(100, 1 << 8, load(1), ids, rows_for(rng, ids, 100, "random"), kernels, cut=270)
+    assert_equal(100, 1 << 8, load(SETS[1].prior), ids, rows_for(rng, ids, 100, "random"), kernels, cut=270)
 
 
 @needs_library
@@ -130,7 +132,7 @@ def test_a_large_vocabulary(kernels):
     vocab = 49_152
     rng = np.random.default_rng(2)
     ids = sequence(rng, 60, vocab, 0.1)
-    assert_equal(vocab, 1 << 13, load(1), ids, mixed_rows(rng, ids, vocab), kernels, cut=30)
+    assert_equal(vocab, 1 << 13, load(SETS[1].prior), ids, mixed_rows(rng, ids, vocab), kernels, cut=30)
 
 
 @needs_library
@@ -139,7 +141,7 @@ def test_a_large_vocabulary(kernels):
 def test_any_size_of_vocabulary(kernels, vocab):
     rng = np.random.default_rng(vocab)
     ids = rng.integers(0, vocab, 12 if vocab < 2000 else 3).astype(np.int32)
-    assert_equal(vocab, 3, load(1), ids, mixed_rows(rng, ids, vocab), kernels)
+    assert_equal(vocab, 3, load(SETS[1].prior), ids, mixed_rows(rng, ids, vocab), kernels)
 
 
 @needs_library
@@ -163,7 +165,7 @@ def test_intervals_are_counts_and_updates():
     vocab, rng = 80, np.random.default_rng(9)
     ids = sequence(rng, 400, vocab, 0.2)
     rows = mixed_rows(rng, ids, vocab)
-    steps, runs = (NativeEnsemble(1, vocab, 50, load(1)) for _ in range(2))
+    steps, runs = (NativeEnsemble(1, vocab, 50, load(SETS[1].prior)) for _ in range(2))
     one_by_one = []
     for row, token in zip(rows, ids.tolist(), strict=True):
         one_by_one.append(cdf.interval(steps.counts(row), token))
@@ -180,7 +182,7 @@ def test_counts_asked_for_twice_change_nothing():
     vocab, rng = 30, np.random.default_rng(3)
     ids = sequence(rng, 50, vocab, 0.2)
     rows = rows_for(rng, ids, vocab, "random")
-    once, twice = (NativeEnsemble(1, vocab, 50, load(1)) for _ in range(2))
+    once, twice = (NativeEnsemble(1, vocab, 50, load(SETS[1].prior)) for _ in range(2))
     for row, token in zip(rows, ids.tolist(), strict=True):
         twice.counts(row[::-1])
         assert np.array_equal(twice.counts(row).copy(), once.counts(row))
@@ -197,9 +199,9 @@ def test_rows_beyond_the_bias_stay_in_range(kernels):
     rows[1::2, 7] = MOST
     ids = np.repeat(np.int32(4), 40)
     if kernels:
-        assert_equal(vocab, 50, load(1), ids, rows, kernels)
+        assert_equal(vocab, 50, load(SETS[1].prior), ids, rows, kernels)
         return
-    ensemble = Cascade(vocab, 50, load(1))
+    ensemble = Cascade(vocab, 50, load(SETS[1].prior))
     for row in rows:
         counts = ensemble.counts(row)
         if row[4] == MOST:
@@ -215,7 +217,7 @@ def test_different_ensembles_in_several_threads():
     got = []
 
     def run() -> None:
-        got.append(NativeEnsemble(1, vocab, 64, load(1)).intervals(rows, ids))
+        got.append(NativeEnsemble(1, vocab, 64, load(SETS[1].prior)).intervals(rows, ids))
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -236,10 +238,10 @@ def test_wrong_arguments():
         (1, 20, 0, "capacity"),
     ]:
         with pytest.raises(ValueError, match=why):
-            NativeEnsemble(number, vocab, capacity, load(1))
+            NativeEnsemble(number, vocab, capacity, load(SETS[1].prior))
     with pytest.raises(ValueError, match="no kernels called abacus"):
         NativeEnsemble(0, 20, 9, None, "abacus")
-    ensemble = NativeEnsemble(1, 20, 9, load(1))
+    ensemble = NativeEnsemble(1, 20, 9, load(SETS[1].prior))
     with pytest.raises(ValueError, match="token 20 is outside"):
         ensemble.update(20)
     ensemble.counts(row)
@@ -252,7 +254,7 @@ def test_wrong_arguments():
             ensemble.intervals(np.zeros((2, 20), np.int32), tokens)
     ensemble.counts(row)  # still of use
     for bad in (MOST + 1, -MOST - 1):
-        broken = NativeEnsemble(1, 20, 9, load(1))
+        broken = NativeEnsemble(1, 20, 9, load(SETS[1].prior))
         with pytest.raises(ValueError, match=r"beyond 2\^30"):
             broken.counts(np.where(np.arange(20) == 13, np.int32(bad), row))
         with pytest.raises(ValueError, match="an earlier call"):
@@ -261,12 +263,12 @@ def test_wrong_arguments():
 
 @needs_library
 def test_a_token_needs_counts_that_it_came_under():
-    ensemble = NativeEnsemble(1, 20, 9, load(1))
+    ensemble = NativeEnsemble(1, 20, 9, load(SETS[1].prior))
     row = np.zeros(20, np.int32)
     ensemble.update(3)
     with pytest.raises(ValueError, match="no counts were given"):
         ensemble.counts(row)
-    other = NativeEnsemble(1, 20, 9, load(1))
+    other = NativeEnsemble(1, 20, 9, load(SETS[1].prior))
     other.intervals(row[None], [1])
     other.update(1)
     with pytest.raises(ValueError, match="no counts were given"):
@@ -296,15 +298,15 @@ def test_arrays_are_checked_before_a_call():
 
 @needs_library
 def test_tables_that_are_not_those_of_the_set(monkeypatch):
-    cut = load(1).to_bytes()[:-1]
+    cut = load(SETS[1].prior).to_bytes()[:-1]
     monkeypatch.setattr(Prior, "to_bytes", lambda self: cut)
     with pytest.raises(ValueError, match=f"the prior has {len(cut)} bytes"):
-        NativeEnsemble(1, 20, 9, load(1))
+        NativeEnsemble(1, 20, 9, load(SETS[1].prior))
     sure = bytearray(cut + b"\0")
     sure[2 * 5008] = 128
     monkeypatch.setattr(Prior, "to_bytes", lambda self: bytes(sure))
     with pytest.raises(ValueError, match="too many observations"):
-        NativeEnsemble(1, 20, 9, load(1))
+        NativeEnsemble(1, 20, 9, load(SETS[1].prior))
     with pytest.raises(ValueError, match="tables of log2 and exp2"):
         learner.create(native.load(), 1, 20, 9, np.zeros((2, 1024), np.int64), cut + b"\0", None)
 
@@ -317,7 +319,7 @@ def test_tables_that_are_not_those_of_the_set(monkeypatch):
 def test_the_engine_decides(monkeypatch, number, engine):
     monkeypatch.setattr(engines, "engine", lambda: engine)
     python = (ModelAlone, Cascade)[number]
-    made = predictors.make(number, 20, 16)
+    made = registry.make(number, 20, 16)
     assert type(made) is (python if engine == "numpy" else NativeEnsemble)
 
 
@@ -326,6 +328,6 @@ def test_python_beside_torch_where_there_is_no_library(monkeypatch, tmp_path):
     monkeypatch.setenv("NACRITH_NATIVE_LIB", str(tmp_path / "none.so"))
     native.load.cache_clear()
     try:
-        assert type(predictors.make(1, 20, 16)) is Cascade
+        assert type(registry.make(1, 20, 16)) is Cascade
     finally:
         native.load.cache_clear()

@@ -1,4 +1,5 @@
-"""Scorers by name. What a scorer needs (numpy, a language model, torch) is imported when it is made."""
+"""Scorers by name. The dependencies of a scorer (numpy, a language model, torch) are imported when it is
+made."""
 
 from __future__ import annotations
 
@@ -16,10 +17,10 @@ LANGUAGE_MODEL = ("self-information", "attribution", "attribution-sentence", "qu
 
 NAMES = ("lexrank", "classifier", *LANGUAGE_MODEL, "random", "truncate")
 AUTO = "auto"
-"""Not a scorer of its own: see `auto.AutoScorer`, which `PromptCompressor` makes of this name."""
+"""Stands for `auto.AutoScorer`, which `PromptCompressor` creates for this name."""
 
 MODEL_SUFFIX = ".npz"
-"""Of the files that `nacrith train-prompt` makes."""
+"""Suffix of the files that `nacrith train-prompt` writes."""
 
 
 def make(
@@ -33,9 +34,9 @@ def make(
     """The scorer of a name.
 
     model: for the language-model scorers a model's name, file or loaded model (None: the default); for
-    "classifier" the directory of a token-classification checkpoint or its name on the hub, or a file of
-    `nacrith train-prompt` (None: the one that comes with the package). seed: of "random". download: whether a
-    checkpoint may be fetched from the hub.
+    "classifier" the directory of a token-classification checkpoint, its name on the hub, or a file of
+    `nacrith train-prompt` (None: the one that the package ships). seed: of "random". download: whether a
+    checkpoint may be downloaded from the hub.
     """
     name = name.replace("_", "-").lower()
     if name == "lexrank":

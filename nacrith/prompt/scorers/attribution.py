@@ -1,17 +1,18 @@
-"""Words or sentences by what the language model would foretell otherwise if they were not there.
+"""Scores words or sentences by the change in the language model's predictions when they are left out.
 
-Attribution by perturbation, as in Zhao and Shan 2024, "ReAGent": what matters is what moves the model's
-distributions of the text that follows. Here the perturbation is what compression does: the word is left out.
-The movement is the Kullback-Leibler divergence of the next tokens with it from those without it. Those right
-behind the word tell how a phrase goes on ("of" would matter most), those further on what it is about, so only
-the latter count. With a query, what follows is also the query: the bits of it that a sentence saves, left out
-or not, count for each of its words. (FrugalPrompt, Raiyan et al. 2025, ranks tokens by salience too, taken
-from inside an encoder.)
+This is attribution by perturbation, as in Zhao and Shan 2024, "ReAGent": text matters if it changes the
+model's distributions of the following text. The perturbation is that of compression: the word is left
+out. The change is the Kullback-Leibler divergence of the next tokens' distributions with the word from
+those without it. The tokens directly after the word depend on the phrase ("of" would matter most), later
+ones on its subject, so only the latter count. With a query, the query also follows the text: the bits of
+it that a sentence saves count for each of its words. (FrugalPrompt, Raiyan
+et al. 2025, also ranks tokens by salience, taken from inside an encoder.)
 
-Cost. All that follows a word would have to be computed again, so it is cut short: the branch of a word
-leaves the text before it and reads AHEAD tokens of what comes after it. Many branches share one tree of
-tokens and one pass over the layers. English has 1.3 tokens a word; so a token of the text costs about 8 rows
-of the model for words and 1.5 for sentences, and 2 more with a query, where self-information costs 1.
+Cost. Everything after a word would have to be recomputed, so it is cut short: the branch of a word starts
+after the text before it and reads the next AHEAD tokens of the text after it. Many branches share one
+token tree and one pass over the layers. English has 1.3 tokens per word, so a token of the text costs
+about 8 rows of the model for words and 1.5 for sentences, and 2 more with a query; self-information costs
+1.
 """
 
 from __future__ import annotations
@@ -28,26 +29,26 @@ from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import WORD, Passage
 
 AHEAD = 8
-"""Tokens of a branch: of what follows a word, as many are read without it."""
+"""Tokens of a branch: the number of following tokens that are read without the word."""
 
 NEAR = 2
-"""Of their rows, the first that do not count."""
+"""Number of their first rows that do not count."""
 
-_BRANCHES = 192  # rows of one tree, if it holds more than one range: bounds memory
-_LONGEST = 96  # tokens that are left out at a time: a longer word or sentence is judged by its pieces
+_BRANCHES = 192  # rows of one tree with more than one range: bounds memory
+_LONGEST = 96  # most tokens left out at a time: longer words and sentences are divided
 _FEED = 64
-_END = "\n\nQuestion: {}\nAnswer:"  # what follows the last word
+_END = "\n\nQuestion: {}\nAnswer:"  # follows the last word
 _ANY_QUERY = "What does the text say?"
 
 F32 = npt.NDArray[np.float32]
 Range = tuple[int, int]
-"""Tokens that are left out: the first, and one past the last."""
+"""Tokens to leave out: the first, and one past the last."""
 
 
 class AttributionScorer:
-    """Bits of what follows that would be lost with a word, or a sentence; see above.
+    """Bits of the following text that would be lost with a word, or a sentence; see above.
 
-    window: tokens of context, at most those that the model was made for.
+    window: tokens of context, at most the model's own limit.
     """
 
     causal = False
@@ -56,15 +57,15 @@ class AttributionScorer:
         self.model = model
         self.by_sentence = by_sentence
         self.name = "attribution-sentence" if by_sentence else "attribution"
-        # A quarter, so that a lane can begin with half a window and then hold the largest tree.
+        # A quarter, so that a lane can start with half a window and then hold the largest tree.
         self.window = min(window, model.max_context, model.max_length // 4)
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
-        """Not negative without a query; 0 for units that are no words."""
+        """Scores; not negative without a query, 0 for units that are not words."""
         separator = "\n\n"
         ids, ends = token_ends(self.model, separator.join(p.text for p in passages).encode())
         base = 0
-        pieces: list[list[list[Range]]] = []  # of each passage, of each unit or sentence
+        pieces: list[list[list[Range]]] = []  # for each passage, for each of its units or sentences
         for p in passages:
             at = base + byte_offsets(p.text)
             first = np.searchsorted(ends, at[p.starts], "right")
@@ -83,7 +84,7 @@ class AttributionScorer:
         return [score + self._for_query(p, query) for p, score in zip(passages, out, strict=True)]
 
     def _for_query(self, p: Passage, query: str) -> F64:
-        """Bits of the query that the sentence of each unit saves, or each sentence."""
+        """For each unit or sentence, the bits of the query that its sentence saves."""
         count = len(p.sentences)
         if not query.strip() or not count:
             return np.zeros(count if self.by_sentence else len(p))
@@ -91,7 +92,7 @@ class AttributionScorer:
         return saved if self.by_sentence else np.where(p.kinds == WORD, saved[p.sentence], 0.0)
 
     def _lost(self, text: list[int], ranges: Sequence[Range]) -> Iterator[float]:
-        """Of each range, in ascending order, the bits lost in what follows it."""
+        """For each range, in ascending order, the bits lost in the text after it."""
         session: Session | None = None
         begin = at = 0  # the lane holds the start token and text[begin:at]
         batches = list(_batches(ranges))
@@ -118,7 +119,7 @@ class AttributionScorer:
 
 
 def _cut(whole: Range) -> list[Range]:
-    """A range as ranges of at most _LONGEST tokens and about equal length."""
+    """Divide a range into ranges of at most _LONGEST tokens and about equal length."""
     a, b = whole
     count = -(-(b - a) // _LONGEST)
     return list(pairwise(a + (b - a) * i // count for i in range(count + 1)))
@@ -129,7 +130,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _batches(ranges: Sequence[Range]) -> Iterator[list[Range]]:
-    """Ranges, in ascending order, whose branches fit into one tree with the text that they leave."""
+    """Group ranges, in ascending order, such that the branches of a group and the text between them fit
+    into one tree."""
     batch: list[Range] = []
     for a, b in ranges:
         if batch and b - batch[0][0] + AHEAD * (len(batch) + 2) > _BRANCHES:
@@ -141,7 +143,7 @@ def _batches(ranges: Sequence[Range]) -> Iterator[list[Range]]:
 
 
 def _log2(rows: Logits) -> F32:
-    """log2 of the probabilities that fixed-point weights stand for."""
+    """log2 of the probabilities that fixed-point weights represent."""
     x = rows.astype(np.float32) * np.float32(2.0**-LOGIT_BITS)
     x -= x.max(axis=1, keepdims=True)
     x -= np.log2(np.exp2(x).sum(axis=1, keepdims=True))
@@ -149,10 +151,10 @@ def _log2(rows: Logits) -> F32:
 
 
 def _divergence(given: F32, without: F32) -> float:
-    """Bits that are lost if the rows `without` are taken for those `given`: the sum of those that count.
+    """Bits lost if the rows `without` replace the rows `given`, summed over the rows that count.
 
-    Rows are log2 of probabilities; the last row counts in any case.
+    Rows are log2 of probabilities; the last row always counts.
     """
     far = slice(min(NEAR, len(given) - 1), None)
     lost = np.exp2(given[far]) * (given[far] - without[far])
-    return max(0.0, float(lost.sum()))  # not less but for rounding
+    return max(0.0, float(lost.sum()))  # rounding can make it negative

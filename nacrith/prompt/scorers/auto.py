@@ -1,4 +1,4 @@
-"""Which scorer ranks where none is named: sentences for a query, words where nobody asks anything."""
+"""Chooses a scorer if none is named: sentences if there is a query, else words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from nacrith.prompt.scorers import make
 from nacrith.prompt.scorers.protocol import Scorer
 
-_READ = 20_000  # characters
+_READ = 20_000  # characters examined
 _WORD = re.compile(r"[^\W\d_]+")
 _COMMON = frozenset(
     ("the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "was", "on", "with", "as", "by")
@@ -16,7 +16,8 @@ _SHARE = 0.12  # of the words of a text; English prose has 0.3, German 0.04
 
 
 class AutoScorer:
-    """lexrank if there is a query or the text is not English: the built-in classifier knows no other."""
+    """lexrank if there is a query or the text is not English, since the built-in classifier knows only
+    English."""
 
     name = "auto"
 
@@ -25,7 +26,7 @@ class AutoScorer:
         self._made: dict[str, Scorer] = {}
 
     def choose(self, query: str, text: str) -> Scorer:
-        """The scorer for a prompt. text: "" if it is not all there yet: then only the query counts."""
+        """The scorer for a prompt. text: "" if not all of it is known yet; then only the query decides."""
         name = "lexrank" if query.strip() or (text and not is_english(text)) else "classifier"
         if name not in self._made:
             self._made[name] = make(name, threads=self.threads)
@@ -33,6 +34,6 @@ class AutoScorer:
 
 
 def is_english(text: str) -> bool:
-    """Whether the common words of English are as common as in English, near the beginning."""
+    """Whether the common words of English are frequent near the beginning."""
     words = _WORD.findall(text[:_READ].lower())
     return sum(w in _COMMON for w in words) >= max(1.0, _SHARE * len(words))

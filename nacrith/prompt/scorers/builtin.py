@@ -1,4 +1,4 @@
-"""Words by the classifier that comes with the package: what would a person who shortens the sentence keep?"""
+"""Scores words by the built-in classifier: would a person who shortens the sentence keep the word?"""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import Passage
 from nacrith.workers import run_all
 
-_SHARE = 16  # sentences that a thread takes at a time
+_SHARE = 16  # sentences that a thread processes at a time
 
 
 class WordScorer:
-    """Probability that a word is kept, from its sentence alone, or a group of sentences if the model was
-    trained on such. path: of a model file; None: the built-in."""
+    """Probability that a word is kept, given its sentence or, if the model was trained on groups of
+    sentences, its group. path: of a model file; None for the built-in one."""
 
     name = "classifier"
     by_sentence = False
@@ -29,15 +29,16 @@ class WordScorer:
     def __init__(self, path: Path | None = None, *, threads: int | None = None) -> None:
         self.encoder = load_words(path)
         self.threads = threads
-        self.causal = not self.encoder.together  # what follows may join the last group
+        self.causal = not self.encoder.together  # following text may join the last group
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
-        """For each unit a probability; 0 for one that the tokenizer leaves out."""
+        """For each unit a probability; 0 for a unit without a piece."""
         most = self.encoder.together
         read = [p.groups(most) if most else p.sentences for p in passages]
         sentences = [p.words[a:b] for p, places in zip(passages, read, strict=True) for a, b in places]
         shares = [sentences[i : i + _SHARE] for i in range(0, len(sentences), _SHARE)]
-        # One thread for each product: these are small, and what they round must not depend on `threads`.
+        # One thread for each product: the products are small, and their rounding must not depend on
+        # `threads`.
         tasks = [partial(self.encoder.score_words, share) for share in shares]
         with threadpool_limits(1, "blas"):
             found = chain.from_iterable(run_all(tasks, self.threads or usable_cores()))

@@ -1,12 +1,12 @@
-"""Words by a token classifier that was trained to drop words, in the manner of LLMLingua-2 (Pan et al. 2024).
+"""Scores words by a token classifier, in the manner of LLMLingua-2 (Pan et al. 2024).
 
-Any transformers checkpoint for token classification with two labels will do, microsoft's among them. Pieces
-are joined to words by the offsets that the fast tokenizer reports, not by what the name of the model
-suggests. A text becomes pieces once; what the model reads at a time is cut from those, and padded to the
-longest of a batch. torch is imported when a scorer is made.
+Any transformers checkpoint for token classification with two labels works, microsoft's among them. Pieces
+are joined to words by the offsets of the fast tokenizer, so the model's name does not matter. A text is
+tokenised once; the inputs of the model are cut from these pieces, and padded to the longest of a batch.
+torch is imported when a scorer is made.
 
-A checkpoint is a directory, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]) that is looked up in
-the cache of transformers; it is fetched if the caller says so, and never else.
+A checkpoint is a directory, or a name on the Hugging Face hub (OWNER/NAME[@REVISION]), which is looked up
+in the cache of transformers and downloaded only if the caller allows it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class ClassifierScorer:
     """Probability that a word is worth keeping.
 
     checkpoint: its directory or its name on the hub; with a fast tokenizer. download: whether it may be
-    fetched from there. keep: number of the label that keeps; None for the one that is called keep, preserve
-    or LABEL_1. word: what the pieces of a word make of their probabilities.
-    length: pieces that the model reads at once, special ones included; None for its own limit.
+    downloaded. keep: number of the label for keeping; None for the label that is called keep, preserve or
+    LABEL_1. word: how the probabilities of a word's pieces are combined. length: most pieces of an input,
+    special ones included; None for the model's own limit.
     """
 
     name = "classifier"
@@ -92,7 +92,7 @@ class ClassifierScorer:
         known = getattr(model.config, "max_position_embeddings", None) or _FALLBACK_LENGTH
         limit = min(known, self.tokenizer.model_max_length, _FALLBACK_LENGTH)
         self.length = min(length or limit, limit)
-        self._reader = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())  # a copy of our own
+        self._reader = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())  # a private copy
         self._reader.no_truncation()
         self._reader.no_padding()
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
@@ -101,14 +101,14 @@ class ClassifierScorer:
         self._around = whole[:place], whole[place + len(bare) :]  # special tokens before and after a text
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
-        """For each unit the probability of the label that keeps; 0 for one that the tokenizer leaves out."""
+        """For each unit the probability of the label for keeping; 0 for a unit without a piece."""
         read = [self._pieces(p.text) for p in passages]
         chunks = [
             (k, a, b)
             for k, (p, r) in enumerate(zip(passages, read, strict=True))
             for a, b in self._chunks(p, r)
         ]
-        chunks.sort(key=lambda c: c[2] - c[1])  # little padding
+        chunks.sort(key=lambda c: c[2] - c[1])  # minimises padding
         keep = [np.zeros(len(r.ids)) for r in read]
         for begin in range(0, len(chunks), self.batch):
             batch = chunks[begin : begin + self.batch]
@@ -123,7 +123,7 @@ class ClassifierScorer:
         return _Pieces(np.array(found.ids, np.int64), places[:, 0], places[:, 1])
 
     def _probabilities(self, rows: Sequence[I64]) -> F64:
-        """(rows, longest row) probability of the label that keeps; anything past the end of a row."""
+        """(rows, longest row) probability of the label for keeping; undefined past the end of a row."""
         torch = self._torch
         before, after = self._around
         longest = max(len(row) for row in rows)
@@ -142,7 +142,7 @@ class ClassifierScorer:
         return np.asarray(keep.cpu().numpy(), np.float64)
 
     def _join(self, p: Passage, pieces: _Pieces, keep: F64) -> F64:
-        """Piece probabilities to those of the units that the pieces overlap."""
+        """Combine the probabilities of pieces to those of the units that they overlap."""
         out = np.zeros(len(p))
         first = np.searchsorted(p.ends, pieces.starts, "right")
         last = np.searchsorted(p.starts, pieces.ends, "left")
@@ -160,7 +160,7 @@ class ClassifierScorer:
         return out
 
     def _chunks(self, p: Passage, pieces: _Pieces) -> Iterator[tuple[int, int]]:
-        """Stretches of the pieces, of whole sentences where they fit, that the model can read at once."""
+        """Stretches of pieces that fit the model, of whole sentences if these fit."""
         count = len(pieces.ids)
         room = self.length - len(self._around[0]) - len(self._around[1])
         starts = np.maximum.accumulate(pieces.starts)
@@ -180,7 +180,7 @@ class ClassifierScorer:
 
 
 def _find(checkpoint: str | Path, download: bool) -> dict[str, Any]:
-    """What `from_pretrained` is told: where a checkpoint is, and whether it may use the network."""
+    """The arguments of `from_pretrained`: the checkpoint, and whether the network may be used."""
     if Path(checkpoint).is_dir():
         return {"pretrained_model_name_or_path": checkpoint, "local_files_only": True}
     name = str(checkpoint)
@@ -207,7 +207,7 @@ def _find(checkpoint: str | Path, download: bool) -> dict[str, Any]:
 
 
 def _keep_label(labels: dict[int, str]) -> int:
-    """The label that means keep; by custom the second of two."""
+    """The label for keeping; by convention the second of two."""
     names = {str(name).casefold(): int(number) for number, name in labels.items()}
     for name in _KEEP_LABELS:
         if name in names:

@@ -1,4 +1,4 @@
-"""Scorers that know nothing of the text: what every other one has to beat at the same number of tokens."""
+"""Baseline scorers that ignore the text; other scorers must do better at the same number of tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nacrith.prompt.segment import Passage
 
 
 class RandomScorer:
-    """Drops words by lot, the same ones every time for the same `seed`."""
+    """Drops random words; the choice depends on `seed` only."""
 
     name = "random"
     by_sentence = False

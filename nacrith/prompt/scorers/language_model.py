@@ -1,10 +1,11 @@
-"""Scorers over the codec's language model: how surprising a word is, and how well a sentence fits a query.
+"""Scorers that use the codec's language model: the self-information of words, the relevance of sentences.
 
 Self-information: Li et al. 2023, "Compressing Context to Enhance Inference Efficiency of Large Language
-Models" (Selective Context), but every word is predicted from all that stands before it (within the window),
-not from its own sentence alone. Sentences: query likelihood as in Sachan et al. 2022, "Improving Passage
-Retrieval with Zero-Shot Question Generation", or the question of Hwang et al. 2024 (EXIT), does this
-sentence help to answer; what the sentences have in common is computed once, each is a branch behind it.
+Models" (Selective Context), except that every word is predicted from all of the text before it (within
+the window), not only from its own sentence. Sentences: query likelihood as in Sachan et al. 2022,
+"Improving Passage Retrieval with Zero-Shot Question Generation", or the question of Hwang et al. 2024
+(EXIT), whether the sentence helps to answer. The common prefix of the sentences is computed once; each
+sentence is a branch after it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from nacrith.models.protocol import LOGIT_BITS, LanguageModel, Logits, Session
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 
-_ROWS = 64  # rows of the vocabulary that are held as float64 at a time
+_ROWS = 64  # rows of the vocabulary that are float64 at a time
 _BRANCHES = 192  # rows of one tree: bounds memory
-_LONGEST = 96  # tokens of a sentence that a branch reads
+_LONGEST = 96  # most tokens of a sentence in a branch
 
 
 def code_lengths(rows: Logits, targets: Sequence[int]) -> F64:
@@ -38,9 +39,9 @@ def code_lengths(rows: Logits, targets: Sequence[int]) -> F64:
 
 
 class SelfInformationScorer:
-    """Bits a token that a unit costs, with all of the passages before it as context.
+    """Bits per token of a unit, with all preceding passages as context.
 
-    window: tokens of context, at most those that the model was made for; time grows with it.
+    window: tokens of context, at most the model's own limit; time grows with it.
     """
 
     name = "self-information"
@@ -65,7 +66,7 @@ class SelfInformationScorer:
         return out
 
     def _bits(self, ids: list[int]) -> F64:
-        """Of each token. A lane that is full is followed by a new one that begins half a window back."""
+        """Bits of each token. A full lane is continued by a new one that starts half a window earlier."""
         model = self.model
         room = model.max_length - 1
         out: list[F64] = []
@@ -91,7 +92,7 @@ def token_ends(model: LanguageModel, data: bytes) -> tuple[list[int], I64]:
     sizes = [len(tokenizer.decode([i])) for i in ids]
     if sum(sizes) == len(data):
         return ids, np.cumsum(sizes)
-    # Some byte takes several tokens, which mean nothing apart: go by what the ids up to each decode to.
+    # Some bytes are several tokens, which cannot be decoded separately: decode each prefix of the ids.
     ends = []
     waiting: list[int] = []
     done = 0
@@ -106,23 +107,23 @@ def token_ends(model: LanguageModel, data: bytes) -> tuple[list[int], I64]:
 
 
 def byte_offsets(text: str) -> I64:
-    """(len(text) + 1,) where each character begins in UTF-8, and where the text ends."""
+    """(len(text) + 1,) UTF-8 offsets of each character and of the end."""
     widths = np.array([len(c.encode()) for c in text], np.int64)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(widths)])
 
 
 def _per_unit(p: Passage, bits: F64, ends: I64, base: int) -> F64:
-    """Mean bits of the tokens of each unit; a token counts for a unit by its share of the bytes.
+    """Mean bits of the tokens of each unit; a token counts for a unit in proportion to its bytes there.
 
-    ends: of each token. base: where the passage begins, in bytes.
+    ends: of each token. base: byte offset of the passage.
     """
     if not len(p):
         return np.empty(0)
     at = byte_offsets(p.text) + base
-    owner = np.full(int(at[-1]) + 1, -1, np.int64)  # of each byte: its unit
+    owner = np.full(int(at[-1]) + 1, -1, np.int64)  # the unit of each byte
     for i, (a, b) in enumerate(zip(at[p.starts].tolist(), at[p.ends].tolist(), strict=True)):
         owner[a:b] = i
-    token = np.searchsorted(ends, np.arange(base, int(at[-1])), "right")  # of each byte
+    token = np.searchsorted(ends, np.arange(base, int(at[-1])), "right")  # the token of each byte
     unit = owner[base : int(at[-1])]
     inside = unit >= 0
     token, unit = token[inside], unit[inside]
@@ -132,11 +133,11 @@ def _per_unit(p: Passage, bits: F64, ends: I64, base: int) -> F64:
 
 
 class QuestionScorer:
-    """Sentences by how much they help with the query.
+    """Scores sentences by their relevance to the query.
 
-    ask: "likelihood": bits of the query that a sentence saves (per token of the query), which a small model
-    without special training can tell; "yes_no": the probability of "Yes" to the question whether it helps,
-    asked with the text around it in view, for models that follow instructions.
+    ask: "likelihood": bits of the query that a sentence saves (per token of the query), which works with
+    a small model without special training; "yes_no": the probability of "Yes" to the question whether it
+    helps, asked with the surrounding text, for models that follow instructions.
     """
 
     by_sentence = True
@@ -159,7 +160,7 @@ class QuestionScorer:
         model = self.model
         answers = [_encode(model, word) for word in (" Yes", " No")]
         same = next((i for i, (a, b) in enumerate(zip(*answers, strict=False)) if a != b), 0)
-        yes, no = (answer[same] for answer in answers)  # where a vocabulary begins to tell them apart
+        yes, no = (answer[same] for answer in answers)  # at the first token where the two differ
         room = model.max_context // 2
         out: list[float] = []
         first = 0
@@ -191,7 +192,7 @@ class QuestionScorer:
 
 
 def bits_saved(model: LanguageModel, sentences: Sequence[str], query: str) -> F64:
-    """Bits of the query that each sentence saves: of the query alone, less those of the query behind it."""
+    """Bits of the query that each sentence saves: bits of the query alone minus bits after the sentence."""
     session = model.session()
     session.extend([[model.bos_id, *_encode(model, "Passage:")]])
     asked = _asked(model, query)
@@ -214,7 +215,7 @@ def _encode(model: LanguageModel, text: str) -> list[int]:
 
 
 def _branches(session: Session, branches: Sequence[Sequence[int]]) -> Iterator[Logits]:
-    """The rows of each branch behind what lane 0 holds, which stays as it is."""
+    """The rows of each branch after the tokens of lane 0, which does not change."""
     todo = deque(branches)
     while todo:
         batch = [todo.popleft()]

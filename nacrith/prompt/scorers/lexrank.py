@@ -1,9 +1,9 @@
-"""Sentences by their centrality and their nearness to a query. No model, linear in the text.
+"""Scores sentences by their centrality and their similarity to a query. No model, linear time.
 
 Continuous LexRank (Erkan and Radev 2004): PageRank over sentences, linked by the cosine of their tf-idf
-vectors; with a query the walk restarts at sentences like it (Otterbacher, Erkan and Radev 2005). Without a
-threshold the matrix of cosines is X X', X the sparse matrix of unit vectors, so that it is never made: a
-step of the walk is two sparse products.
+vectors; with a query the walk restarts at sentences similar to it (Otterbacher, Erkan and Radev 2005).
+Without a threshold the matrix of cosines is X X', where X is the sparse matrix of unit vectors. It is
+never computed: a step of the walk is two sparse products.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nacrith.prompt.segment import I64, WORD, Passage, passage
 
 _DAMPING = 0.85
 _QUERY_DAMPING = 0.3
-"""With a query most of the score is likeness to it; `bench.prompts.prompt` measures it."""
+"""With a query, most of the score is similarity to it; `bench.prompts.prompt` measures it."""
 _STEPS = 60
 _STOP = frozenset(
     re.findall(
@@ -32,7 +32,7 @@ _STOP = frozenset(
 
 
 class LexRankScorer:
-    """LexRank with a bias to the query. Scores are relative to the best sentence, which has 1."""
+    """LexRank with a bias towards the query. Scores are relative to the best sentence, which has 1."""
 
     name = "lexrank"
     by_sentence = True
@@ -84,7 +84,8 @@ def _terms(p: Passage) -> list[tuple[int, str]]:
 
 
 def _stem(term: str) -> str:
-    """A word without possessive and the commonest English endings, so that a question finds its answer."""
+    """A word without possessive and the most frequent English endings, so that a question matches its
+    answer."""
     term = term.replace("’", "'").removesuffix("'s")
     if term.isascii() and len(term) > 4:
         for ending in ("ations", "ation", "ings", "ing", "ies", "ed", "es", "s", "ly", "e", "y"):
@@ -116,7 +117,8 @@ class _Matrix:
         return _sums(self.columns, self.values * x[self.rows], self.shape[1])
 
     def nearness(self, query: I64) -> F64:
-        """Relevance of each sentence to a query of so many of each term: BM25 (k1 = 1.2, b = 0.75)."""
+        """Relevance of each sentence to a query, given as the count of each term: BM25 (k1 = 1.2, b =
+        0.75)."""
         length = np.bincount(self.rows, self.tf, self.shape[0])
         norm = 1.2 * (0.25 + 0.75 * length / max(float(length.mean()), 1.0))
         gain = self.idf[self.columns] * self.tf * 2.2 / (self.tf + norm[self.rows])

@@ -1,4 +1,4 @@
-"""The scorer seam: what tells important pieces of a text from others."""
+"""The interface of scorers, which rank the pieces of a text by importance."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ F64 = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
-    """Scores the units of passages, or their sentences, against each other."""
+    """Scores the units or the sentences of passages, relative to each other."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def by_sentence(self) -> bool:
-        """Scores are those of sentences, which are kept or dropped as a whole."""
+        """Whether scores are of sentences, which are kept or dropped as a whole."""
         ...
 
     @property
     def causal(self) -> bool:
-        """Nothing that comes later in the passages changes the scores before it."""
+        """Whether scores never depend on later text in the passages."""
         ...
 
     def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
-        """For each passage finite scores, (units,) or (sentences,); more is better.
+        """For each passage finite scores, (units,) or (sentences,); higher is better.
 
-        query: what the reader of the output will be asked; "" if that is not known.
+        query: the question that the reader of the output will get; "" if unknown.
         """
         ...

@@ -1,7 +1,7 @@
-"""Where training begins: a model by name, a model file, GGUF, or a directory with safetensors, in float32.
+"""Initial weights in float32: from a model by name, a model file, GGUF, or a directory with safetensors.
 
-A model file holds int8 weights with their scales; what they stand for is a good beginning all the same, so
-that whoever has a model to compress with can go on training it.
+A model file holds int8 weights with their scales; the values that they represent are a good
+initialisation, so that training can continue from any model that compresses.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _MATRICES = {"self_attn.o_proj": "o", "mlp.down_proj": "down"}
 
 
 def open_source(path: Path) -> LlamaSource:
-    """The float weights of a model that is a file or a directory here."""
-    if modelfile.fingerprint(path):  # which may be a directory of parts
+    """The float weights of a local file or directory."""
+    if modelfile.fingerprint(path):  # it may be a directory of parts
         return from_exact(modelfile.read(path))
     return registry.read(path)
 
 
 def from_exact(file: ModelFile) -> LlamaSource:
-    """What the integers of a model file stand for, under the names of its source."""
+    """The values that the integers of a model file represent, under the names of its source."""
     config, tensors = file.config, file.tensors
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     rows = {
@@ -76,7 +76,7 @@ def from_exact(file: ModelFile) -> LlamaSource:
 
 
 def _theta(file: ModelFile) -> float:
-    """The base of the rotations, read off the table: frequency i is theta^(-i / half)."""
+    """The base of the rotations, recovered from the table: frequency i is theta^(-i / half)."""
     cos, sin = file.tensors["rope.fine"][:, 1]
     half = len(cos)
     rates = np.arctan2(sin, cos)
@@ -90,7 +90,8 @@ def _theta(file: ModelFile) -> float:
 
 
 def load(source: LlamaSource) -> Llama:
-    """A model in float32 that computes what the source does. ModelError if training cannot have it."""
+    """A model in float32 that computes the same as the source. ModelError if training does not support
+    it."""
     shape = Shape(
         layers=source.layers,
         ffn=source.ffn,

@@ -1,15 +1,16 @@
-"""A smaller model out of a larger one: fewer layers, narrower feed-forward parts, another vocabulary.
+"""Derives a smaller model from a larger one: fewer layers, narrower feed-forward blocks, another
+vocabulary.
 
-Each layer of the small model stands for a group of neighbouring layers of the large one. It takes over the
-strongest of their groups of heads and of their neurons, and its two output matrices are then fitted by
-weighted least squares, so that the small model's stream, with all its errors so far, lands where the large
-one's stream is behind the group. What is solved in closed form on some ten thousand tokens does not have to
-be healed by gradient steps. Token rows are taken over by their bytes; a token that the large vocabulary lacks
-gets the mean of the pieces that the large tokenizer makes of it (Gee et al. 2022, "Fast vocabulary
+Each layer of the small model replaces a group of adjacent layers of the large one. It takes over their
+strongest groups of heads and their strongest neurons. Then its two output matrices are fitted by weighted
+least squares, so that the small model's residual stream, with all its errors so far, is close to the
+large model's stream after the group. This closed-form solution, from some ten thousand tokens, saves
+gradient steps. Token embeddings are copied for tokens of the same bytes; a token that the large
+vocabulary lacks gets the mean of the embeddings of its pieces there (Gee et al. 2022, "Fast vocabulary
 transfer").
 
 Related: FLAP (An et al. 2024) and SliceGPT (Ashkboos et al. 2024) repair pruned matrices by regression;
-ShortGPT (Men et al. 2024) drops layers whole.
+ShortGPT (Men et al. 2024) drops whole layers.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from nacrith.training.lm.llama import Layer, Llama, Shape, rotation
 from nacrith.training.lm.vocabulary import START_ID
 
 RIDGE = 0.02
-"""Pull of the fit towards the weights taken over, in units of the mean square of the features."""
+"""Ridge penalty that pulls the fit towards the initial weights, in units of the features' mean square."""
 
 Log = Callable[[str], None]
 
 
 def with_vocabulary(large: Llama, old: ByteTokenizer, new: ByteTokenizer) -> Llama:
-    """The same layers with rows for the tokens of `new`."""
+    """The same layers with embeddings for the tokens of `new`."""
     table = large.embed_tokens.weight.detach()
     rows = [table[list(old.encode(new.decode([i])))].mean(0) for i in range(new.vocab_size) if i != START_ID]
     rows.insert(START_ID, table[large.shape.start])
@@ -47,7 +48,8 @@ def with_vocabulary(large: Llama, old: ByteTokenizer, new: ByteTokenizer) -> Lla
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor, log: Log) -> Llama:
-    """The small model. groups: which layers each of its layers stands for, in order. ffn: its neurons.
+    """The small model. groups: for each of its layers, in order, the layers that it replaces. ffn: its
+    number of neurons.
 
     ids: (sequences, tokens) to fit on, some ten thousand tokens in all.
     """
@@ -70,7 +72,7 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
         fitted = _fit(both, theirs - ours, weight, start)
         layer.self_attn["o_proj"].weight.copy_(fitted[:, : gathered.shape[-1]])
         middle = ours + layer.self_attn["o_proj"](gathered)
-        active = layer.neurons(middle)  # once more: their input has moved with the output of the heads
+        active = layer.neurons(middle)  # again: their input has changed with the output of the heads
         layer.mlp["down_proj"].weight.copy_(
             _fit(active, theirs - middle, weight, fitted[:, gathered.shape[-1] :])
         )
@@ -82,13 +84,15 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
 
 
 def smaller(shape: Shape, groups: Sequence[Sequence[int]], ffn: int, length: int) -> Shape:
-    """Of the derived model. length: of the windows that it is made and trained on: it looks back twice as far
-    at most, since what the large model knew of more distant text is lost (bench.coding.blocks)."""
+    """The shape of the derived model. length: of the windows for derivation and training. The model
+    attends to at most twice that distance, since it does not learn what the large model knew of more
+    distant text (bench.coding.blocks)."""
     return replace(shape, layers=len(groups), ffn=ffn, max_context=min(shape.max_context, 2 * length))
 
 
 def grouping(large: int, small: int) -> list[list[int]]:
-    """Which layers of `large` each of `small` layers stands for: the ends alone, the middle in even groups.
+    """The layers of `large` that each of `small` layers replaces: the ends alone, the middle in even
+    groups.
 
     The first and the last layers change the stream most (Men et al. 2024).
     """
@@ -102,15 +106,16 @@ def grouping(large: int, small: int) -> list[list[int]]:
 
 
 def _in_parts(step: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`step` over some sequences at a time: bounds the memory of what lies between."""
+    """Apply `step` to a few sequences at a time, which bounds the memory of intermediate results."""
     return torch.cat([step(part) for part in x.split(8)])
 
 
 def _take_heads(layer: Layer, members: Sequence[Layer], stream: Tensor, turn: tuple[Tensor, Tensor]) -> None:
-    """The groups of heads (keys, values and the queries that share them) that put most into the stream."""
+    """Copy the groups of heads (keys, values and the queries that share them) that contribute most to the
+    stream."""
     shape = layer.shape
     rows = shape.heads // shape.kv_heads * shape.head_dim
-    layer.input_layernorm.weight.fill_(1.0)  # gains go into the matrices: members have different ones
+    layer.input_layernorm.weight.fill_(1.0)  # the gains, which differ among members, go into the matrices
     strength, parts = [], []
     for member in members:
         gain = member.input_layernorm.weight
@@ -128,7 +133,7 @@ def _take_heads(layer: Layer, members: Sequence[Layer], stream: Tensor, turn: tu
 
 
 def _take_neurons(layer: Layer, members: Sequence[Layer], stream: Tensor) -> None:
-    """The neurons that put most into the stream."""
+    """Copy the neurons that contribute most to the stream."""
     layer.post_attention_layernorm.weight.fill_(1.0)
     strength, parts = [], []
     for member in members:
@@ -146,9 +151,10 @@ def _take_neurons(layer: Layer, members: Sequence[Layer], stream: Tensor) -> Non
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def balance(layer: Layer) -> None:
-    """Move scale between matrices so that each pair that is multiplied has equal norms: queries and keys,
-    values and outputs, ups and downs. The same function; but Adam moves every weight as far, so that a small
-    matrix before a large one would be destroyed before the other has learnt anything."""
+    """Rescale each pair of multiplied matrices to equal norms: queries and keys, values and outputs, ups
+    and downs. The function stays the same. Without this, Adam, which changes all weights by equal
+    amounts, would destroy a small matrix before the large one that it is multiplied with has learnt
+    anything."""
     shape = layer.shape
     size, share = shape.head_dim, shape.heads // shape.kv_heads
     q, k, v, o = (layer.self_attn[f"{n}_proj"].weight for n in "qkvo")
@@ -171,9 +177,9 @@ def _root_mean_square(x: Tensor) -> Tensor:
 
 
 def _fit(features: Tensor, target: Tensor, weight: Tensor, start: Tensor) -> Tensor:
-    """The matrix (outputs, features) nearest to `start` that makes `target` of `features`.
+    """The matrix (outputs, features) nearest to `start` that maps `features` to `target`.
 
-    Tokens count by the inverse of their stream's square, since the next layer normalises it.
+    Tokens are weighted by the inverse square of their stream, since the next layer normalises it.
     """
     x, y = ((t * weight).flatten(0, 1).double() for t in (features, target))
     gram = x.T @ x

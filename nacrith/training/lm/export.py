@@ -26,7 +26,7 @@ from nacrith.training.lm.vocabulary import PRE_TOKENIZER
 
 
 def as_source(model: Llama, tokenizer: ByteTokenizer, info: Mapping[str, str]) -> LlamaSource:
-    """The trained model as the conversion wants it. info: "name", "source", "licence"."""
+    """The trained model in the form that the conversion expects. info: "name", "source", "licence"."""
     shape = model.shape
     state = {name.removesuffix(".weight"): x for name, x in model.state_dict().items()}
 
@@ -51,12 +51,12 @@ def as_source(model: Llama, tokenizer: ByteTokenizer, info: Mapping[str, str]) -
 
 
 def write_exact(model: Llama, tokenizer: ByteTokenizer, path: Path, info: Mapping[str, str]) -> bytes:
-    """The exact model file; returns its fingerprint."""
+    """Write the exact model file; returns its fingerprint."""
     return convert(as_source(model, tokenizer, info), path)
 
 
 def write_directory(model: Llama, tokenizer: ByteTokenizer, directory: Path) -> None:
-    """config.json, tokenizer.json and model.safetensors in float32, as transformers names them."""
+    """Write config.json, tokenizer.json and model.safetensors in float32, with transformers' names."""
     from safetensors.torch import save_file
 
     shape = model.shape
@@ -89,7 +89,8 @@ def write_directory(model: Llama, tokenizer: ByteTokenizer, directory: Path) -> 
 
 
 def _tokenizer_json(tokenizer: ByteTokenizer, start: int) -> dict[str, Any]:
-    """What the tokenizers library reads. Its ids are ours for text without the start token's name."""
+    """The definition that the tokenizers library reads. Its ids equal ours for text that does not contain
+    the start token's name."""
     fields = jsontext.parse(tokenizer.definition)
     splits = [{"type": "Split", "pattern": {"Regex": p}, "behavior": "Isolated"} for p in fields["patterns"]]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -112,7 +113,7 @@ def _tokenizer_json(tokenizer: ByteTokenizer, start: int) -> dict[str, Any]:
 
 
 def write_gguf(model: Llama, tokenizer: ByteTokenizer, path: Path, name: str) -> None:
-    """A GGUF file in float16 (gains in float32)."""
+    """Write a GGUF file in float16 (gains in float32)."""
     try:
         import gguf
     except ImportError:
@@ -161,6 +162,7 @@ def write_gguf(model: Llama, tokenizer: ByteTokenizer, path: Path, name: str) ->
 
 
 def _pairs_together(rows: F32, head_dim: int) -> F32:
-    """Rows of each head from halves (0, d/2), (1, d/2 + 1), ... to neighbours (0, 1), (2, 3), ..."""
+    """Reorder the rows of each head from halves (0, d/2), (1, d/2 + 1), ... to neighbours (0, 1), (2, 3),
+    ..."""
     heads = rows.reshape(-1, 2, head_dim // 2, rows.shape[1])
     return np.ascontiguousarray(heads.swapaxes(1, 2).reshape(rows.shape))

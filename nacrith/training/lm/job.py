@@ -1,8 +1,8 @@
-"""From files to a model file: what `nacrith train` does.
+"""From files to a model file: the work of `nacrith train`.
 
-Three beginnings: a model as it is (the user's data is learnt on top of what it knows), a smaller one derived
-from it (`derive`), or nothing. What was tokenised and trained is kept in a folder and used again, so that an
-interrupted run goes on.
+Training starts from a given model (which keeps what it knows), from a smaller one derived from it
+(`derive`), or from random weights. Tokenised data and checkpoints are kept in a folder, so that an
+interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from nacrith.training.lm.tokens import read_store, validation, write_store
 from nacrith.training.lm.vocabulary import train_vocabulary
 
 PASSES = 3
-"""Over the data, unless the number of steps is given."""
+"""Passes over the data, unless the number of steps is given."""
 
 _FIT = 48  # windows that a derived model's matrices are fitted on
 _VOCABULARY_BYTES = 100_000_000
-_SAMPLES = 8  # of each kind of document, for validation
+_SAMPLES = 8  # validation documents of each kind
 _SAMPLE_TOKENS = 512
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train.
+    """A training job.
 
-    base: path of the model to begin from, None for nothing. layers, ffn, vocab: of a smaller model, to be
-    derived from the base or begun from nothing; None: the base's. width, heads, kv_heads: of one begun from
-    nothing. leave_out: sources of the corpus not to read. times: how often documents of a kind come in a
-    pass, 1 unless it says otherwise. held_out: one document in this many is not trained on. steps: None for
+    base: path of the initial model, None for random weights. layers, ffn, vocab: of a smaller model,
+    derived from the base or with random weights; None for the base's. width, heads, kv_heads: of a model
+    with random weights. leave_out: sources of the corpus to skip. times: how often documents of a kind
+    occur in a pass; 1 if not given. held_out: one document in this many is held out. steps: None for
     PASSES over the data.
     """
 
@@ -65,7 +65,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """The model, and bits per byte of what was held out: before and after, by kind."""
+    """The model, and bits per byte of the held-out documents: before and after, by kind."""
 
     model: Llama
     tokenizer: ByteTokenizer
@@ -73,13 +73,13 @@ class Trained:
     after: dict[str, float]
 
     def write(self, job: Job, path: Path) -> bytes:
-        """The exact model file; returns its fingerprint."""
+        """Write the exact model file; returns its fingerprint."""
         info = {"name": job.name, "source": "nacrith train", "licence": job.licence}
         return export.write_exact(self.model, self.tokenizer, path, info)
 
 
 def run(job: Job, log: Log) -> Trained:
-    """Train as asked. Goes on where an earlier run with the same `work` was interrupted."""
+    """Run the job. It resumes an interrupted run with the same `work`."""
     job.work.mkdir(parents=True, exist_ok=True)
     found = [d for root in job.data for d in documents(root, job.leave_out)]
     taught, held = split(found, job.held_out)
@@ -103,7 +103,7 @@ def run(job: Job, log: Log) -> Trained:
 
 
 def split(found: Sequence[Document], one_in: int) -> tuple[list[Document], list[Document]]:
-    """To train on, and to hold out: at least one document of each, if there are two."""
+    """Training and held-out documents: at least one of each, if there are two."""
     if len(found) < 2:
         raise NacrithError("the data is one document of 16 KB at most: too little to train on")
     held = [d for d in found if d.held_out(one_in)]
@@ -114,7 +114,7 @@ def split(found: Sequence[Document], one_in: int) -> tuple[list[Document], list[
 
 
 def begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteTokenizer, Llama | None]:
-    """The model to train, its tokenizer, and its teacher if the recipe has one."""
+    """The initial model, its tokenizer, and the teacher if the recipe has one."""
     device = torch.device(job.device)
     tokenizer = _vocabulary(job, taught) if job.vocab else None
     if job.base is None:
@@ -161,7 +161,7 @@ def _copy(model: Llama) -> Llama:
 
 
 def _vocabulary(job: Job, taught: Sequence[Document]) -> ByteTokenizer:
-    """Made once of an even sample of the documents, then read back."""
+    """The new vocabulary: trained once on an even sample of the documents, then read back."""
     assert job.vocab
     path = job.work / f"vocabulary-{job.vocab}.json"
     if not path.exists():

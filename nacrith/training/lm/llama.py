@@ -1,9 +1,9 @@
-"""The Llama architecture in torch, as small as training needs it, with Hugging Face's names of tensors.
+"""The Llama architecture in torch, reduced to what training needs, with Hugging Face's tensor names.
 
-Attention with rotary positions and grouped keys (Touvron et al. 2023), a gated feed-forward part, RMSNorm
-before each, and the embedding as output matrix too. `quantised` puts the roundings of the exact engine
-(formats/arithmetic-v1.md) into the forward pass, straight-through in the backward pass, so that training sees
-what int8 weights and 10-bit activations will do.
+Attention with rotary positions and grouped keys (Touvron et al. 2023), a gated feed-forward block,
+RMSNorm before each, and tied embeddings. `quantised` applies the roundings of the exact engine
+(formats/arithmetic-v1.md) in the forward pass, with straight-through gradients, so that training sees the
+effect of int8 weights and 10-bit activations.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nacrith.training.lm.vocabulary import START_ID
 
 @dataclass(frozen=True)
 class Shape:
-    """Hyper-parameters; the defaults are what SmolLM2-135M and what is derived from it share.
+    """Hyper-parameters. The defaults are shared by SmolLM2-135M and the models derived from it.
 
-    start: the token that every lane begins with.
+    start: the token at the beginning of every lane.
     """
 
     layers: int
@@ -39,7 +39,7 @@ class Shape:
     start: int = START_ID
 
     def parameters(self) -> int:
-        """Weights and gains, the embedding counted once."""
+        """Number of weights and gains, with the embedding counted once."""
         attention = 2 * (self.heads + self.kv_heads) * self.head_dim * self.width
         layer = attention + 3 * self.ffn * self.width + 2 * self.width
         return self.layers * layer + (self.vocab + 1) * self.width
@@ -60,7 +60,7 @@ class Projection(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
 
 
 class Layer(nn.Module):  # type: ignore[misc]
-    """Attention, then the feed-forward part, each added to the stream."""
+    """Attention, then the feed-forward block, each added to the residual stream."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Layer(nn.Module):  # type: ignore[misc]
         )
 
     def heads(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-        """What the heads gather for the stream x (sequences, tokens, width): (sequences, tokens, heads *
+        """Attention output for the stream x (sequences, tokens, width): (sequences, tokens, heads *
         head_dim)."""
         count, length, _ = x.shape
         x = self.input_layernorm(x)
@@ -98,7 +98,7 @@ class Layer(nn.Module):  # type: ignore[misc]
         return mixed.transpose(1, 2).reshape(count, length, -1)
 
     def neurons(self, x: Tensor) -> Tensor:
-        """Activations of the feed-forward part for the stream x: (sequences, tokens, ffn)."""
+        """Activations of the feed-forward block for the stream x: (sequences, tokens, ffn)."""
         x = self.post_attention_layernorm(x)
         return functional.silu(self.mlp["gate_proj"](x)) * self.mlp["up_proj"](x)
 
@@ -108,7 +108,7 @@ class Layer(nn.Module):  # type: ignore[misc]
 
 
 class Llama(nn.Module):  # type: ignore[misc]
-    """Token ids to the stream before the output matrix; `logits` and `loss` go on from there."""
+    """Maps token ids to the stream before the output matrix; `logits` and `loss` continue from there."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Llama(nn.Module):  # type: ignore[misc]
         self.quantised = False
 
     def initialise(self, seed: int) -> None:
-        """Random weights for training from nothing: normal, outputs into the stream smaller with depth."""
+        """Random initial weights: normal; outputs into the stream decrease with depth."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, weight in self.named_parameters():
@@ -131,14 +131,14 @@ class Llama(nn.Module):  # type: ignore[misc]
                     weight.normal_(0.0, 0.02 * shrink, generator=generator)
 
     def quantise(self, on: bool) -> None:
-        """Train (or judge) as the exact engine will round."""
+        """Switch the exact engine's roundings on or off."""
         self.quantised = on
         for part in self.modules():
             if isinstance(part, Projection):
                 part.quantised = on
 
     def table(self) -> Tensor:
-        """The embedding and output matrix, rounded when quantised."""
+        """The embedding and output matrix, rounded if quantised."""
         return rounded(self.embed_tokens.weight, INT8_MAX) if self.quantised else self.embed_tokens.weight
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class Llama(nn.Module):  # type: ignore[misc]
         return functional.linear(stream, self.table())
 
     def loss(self, ids: Tensor) -> Tensor:
-        """Mean nats per token of ids (sequences, tokens + 1), the first of each given."""
+        """Mean nats per token of ids (sequences, tokens + 1), given the first one of each sequence."""
         logits = self.logits(self(ids[:, :-1]))
         return functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
 

@@ -1,9 +1,9 @@
-"""The training loop of language models: resumable to the step, the same batches wherever it resumes.
+"""The training loop of language models. It is resumable at each saved step, with the same batches.
 
-The rate rises, stays, and falls linearly to nothing over the last part of the steps (Hagele et al. 2024);
-until the fall begins the number of steps may be changed, so that a run can be given what time there is. With
-a teacher the loss is the cross-entropy against its whole distribution (Hinton et al. 2015), mixed with that
-of the text, in those windows that the teacher predicts better.
+The rate rises, stays constant, and falls linearly to zero over the last part of the steps (Hagele et al.
+2024); until the fall begins, the number of steps may be changed to fit the time available. With a
+teacher, the loss in windows that the teacher predicts better is a mixture of the cross-entropy against
+its distribution (Hinton et al. 2015) and that against the text.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the result, beside the model that is begun from and the corpus.
+    """Everything that determines the result besides the initial model and the corpus.
 
-    length: tokens of a window. count: windows of a step, taken `at_once` at a time. warmup: steps. cool: part
-    of the steps over which the rate falls. distil: weight of the teacher's distribution, 0 to 1. rounded:
-    last part of the steps, trained with the roundings of the exact engine.
+    length: tokens of a window. count: windows of a step, computed `at_once` at a time. warmup: steps.
+    cool: fraction of the steps over which the rate falls. distil: weight of the teacher's distribution, 0
+    to 1. rounded: last fraction of the steps, which is trained with the roundings of the exact engine.
     """
 
     steps: int
@@ -54,12 +54,12 @@ class Recipe:
     seed: int = 1
 
     def rate_at(self, step: int) -> float:
-        """Of the step with this number, the first being 0."""
+        """The learning rate of a step; the first step is 0."""
         falling = (self.steps - step) / max(1.0, self.cool * self.steps)
         return self.rate * min(1.0, (step + 1) / max(1, self.warmup), falling)
 
     def flat_until(self) -> float:
-        """Step before which `steps` may still be changed without changing what has been trained."""
+        """The step until which `steps` may still be changed without changing the training so far."""
         return self.steps * (1 - max(self.cool, self.rounded))
 
 
@@ -74,9 +74,10 @@ def train(
     every: int = 200,
     log: Log = print,
 ) -> None:
-    """Train in place, going on from `state` if it exists, and leave the model rounded if the recipe ends so.
+    """Train in place, resuming from `state` if it exists; if the recipe ends with roundings, they stay
+    on.
 
-    ids: of the corpus. every: steps between two validations, at each of which the state is saved too.
+    ids: of the corpus. every: steps between two validations; the state is saved at each of them.
     """
     device = model.embed_tokens.weight.device
     parts = optimisers(model, recipe.rate, recipe.decay, recipe.muon)
@@ -111,7 +112,8 @@ def train(
 
 
 def loss_of(model: Llama, teacher: Llama | None, rows: Tensor, distil: float) -> Tensor:
-    """Of the teacher's distribution only in windows that it predicts better than the model does."""
+    """The loss. It includes the teacher only in windows that the teacher predicts better than the model
+    does."""
     if teacher is None or not distil:
         return model.loss(rows)
     wanted = rows[:, 1:].flatten()
@@ -131,7 +133,7 @@ def _by_window(losses: Tensor, rows: Tensor) -> Tensor:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster there than in float32."""
+    """Whether matrix products are faster in bfloat16 than in float32 on this device."""
     if device.type == "cpu":
         return bool(torch.cpu._is_amx_tile_supported())
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -139,7 +141,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def bits_per_byte(model: Llama, samples: Sequence[Sample]) -> dict[str, float]:
-    """By kind, and "mean": of the kinds."""
+    """Bits per byte by kind, and "mean": their mean."""
     device = model.embed_tokens.weight.device
     bits: defaultdict[str, float] = defaultdict(float)
     sizes: defaultdict[str, int] = defaultdict(int)
@@ -152,7 +154,7 @@ def bits_per_byte(model: Llama, samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def report(found: dict[str, float]) -> str:
-    """One line of `bits_per_byte`."""
+    """The result of `bits_per_byte` on one line."""
     return ", ".join(f"{kind} {bits:.3f}" for kind, bits in found.items()) + " bits per byte"
 
 
@@ -164,7 +166,7 @@ def _resume(model: Llama, parts: Sequence[Any], recipe: Recipe, state: Path, log
     asked = asdict(recipe)
     if saved["step"] <= min(then.flat_until(), recipe.flat_until()):
         asked["steps"] = then.steps
-    asked["at_once"] = then.at_once  # how a step is cut changes its sums by rounding errors alone
+    asked["at_once"] = then.at_once  # how a step is split changes its sums by rounding errors only
     if saved["recipe"] != asked:
         raise NacrithError(f"{state}: of another recipe; remove it, or train in another directory")
     model.load_state_dict(saved["model"])

@@ -1,9 +1,9 @@
 """Muon for the matrices inside the layers (Jordan et al. 2024), AdamW for everything else.
 
-Muon's update of a matrix is its momentum made orthogonal by five Newton-Schulz steps, scaled to the root mean
-square that AdamW's updates have (Liu et al. 2025, "Muon is scalable for LLM training"), so that both parts
-run with one rate. On a CPU the Newton-Schulz steps of small batches cost as much as they bring: `muon=False`
-is AdamW alone.
+Muon's update of a matrix is its momentum, orthogonalised by five Newton-Schulz steps and scaled to the
+root mean square of AdamW's updates (Liu et al. 2025, "Muon is scalable for LLM training"), so that both
+parts use the same rate. For small batches on a CPU, the Newton-Schulz steps cost as much as they gain;
+`muon=False` is AdamW alone.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 USUAL = 0.05
-"""Root mean square of the entries of a matrix that is trained at the plain rate."""
+"""Root mean square of the entries of a matrix that is trained at the nominal rate."""
 
 _SMALLEST = 0.02
-"""What counts at least: matrices that write into the stream are begun from nothing with less, to grow."""
+"""Lower bound: matrices that write into the stream start with smaller values and have to grow."""
 
 
 def optimisers(model: Any, rate: float, decay: float, muon: bool) -> list[torch.optim.Optimizer]:
-    """What trains the model. Each weight's rate is in proportion to its root mean square at the start, kept
-    as "scale" of its group: Adam moves every entry as far, and the matrices of one model differ in size by
-    a factor of a hundred. Gains of the norms are not decayed, nor is the embedding."""
+    """The optimisers of a model. Each weight's rate is proportional to its initial root mean square, kept
+    as "scale" of its group: Adam changes all entries by equal amounts, and the matrices of one model
+    differ in size by a factor of a hundred. Gains of the norms and the embedding have no weight decay."""
     inside = {id(p) for p in model.layers.parameters() if p.ndim == 2}
     matrices: list[dict[str, Any]] = []
     rest: list[dict[str, Any]] = []

@@ -1,8 +1,8 @@
-"""A corpus as token ids on disk, and training batches out of them in an order that only the seed decides.
+"""A corpus as token ids on disk, and training batches in an order that the seed determines.
 
-A store is one .npy file of uint16 ids, documents one behind the other, each followed by the start token
-(which no document holds), and beside it a JSON file with the kinds. It is mapped, not read: a GPU job of
-hundreds of millions of tokens and a laptop use the same file.
+A store is one .npy file of uint16 ids, concatenated documents each followed by the start token (which no
+document contains), and a JSON file with the kinds. It is memory-mapped, so that a GPU job of hundreds of
+millions of tokens and a laptop use the same file.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from nacrith.training.corpus import Document
 
 U16 = npt.NDArray[np.uint16]
 
-_FEW = 64  # documents that are tokenised here rather than by processes
+_FEW = 64  # up to this many documents are tokenised in this process
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Token ids of one text of the validation set, without start token, and the bytes they stand for."""
+    """Token ids of one text of the validation set, without the start token, and its number of bytes."""
 
     ids: tuple[int, ...]
     size: int
@@ -46,7 +46,7 @@ def write_store(
 ) -> dict[str, int]:
     """Tokenise documents to `path`; returns tokens by kind. Vocabularies of up to 65,536 tokens.
 
-    start: the token that stands between documents.
+    start: the token between documents.
     """
     if tokenizer.vocab_size > 1 << 16:
         raise NacrithError(f"a vocabulary of {tokenizer.vocab_size} tokens: training takes up to 65536")
@@ -61,7 +61,7 @@ def write_store(
 
 
 def _tokenised(found: Iterable[Document], tokenizer: ByteTokenizer) -> Iterator[tuple[str, U16]]:
-    """Kind and ids of each document, in order; by processes on every core if there is much to do."""
+    """Kind and ids of each document, in order; many documents are tokenised by processes on every core."""
     rest = iter(found)
     first = list(islice(rest, _FEW))
     if len(first) < _FEW:
@@ -69,7 +69,7 @@ def _tokenised(found: Iterable[Document], tokenizer: ByteTokenizer) -> Iterator[
         return
     workers, spawn = usable_cores(), multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, _begin, (tokenizer.definition,)) as pool:
-        for group in _batched(chain(first, rest), 4 * _FEW * workers):  # bounds what waits in memory
+        for group in _batched(chain(first, rest), 4 * _FEW * workers):  # bounds the documents in memory
             ids = pool.map(_work, (d.data for d in group), chunksize=16)
             yield from zip((d.kind for d in group), ids, strict=True)
 
@@ -110,9 +110,10 @@ def read_store(path: Path, vocab: int) -> U16:
 
 
 def batches(ids: U16, start: int, length: int, count: int, seed: int, skip: int = 0) -> Iterator[Tensor]:
-    """Batches for ever: (count, length + 1) ids, each row the start token and `length` tokens of the corpus.
+    """Endless batches: (count, length + 1) ids, each row the start token and `length` tokens of the
+    corpus.
 
-    Every window of the corpus comes once before any comes again, in an order that seed and pass decide; the
+    In each pass, every window of the corpus occurs once, in an order that seed and pass determine; the
     cuts move with every pass. skip: batches that were used before.
     """
     windows = (len(ids) - length) // length

@@ -1,7 +1,8 @@
-"""A byte-level BPE vocabulary of a corpus (Radford et al. 2019, section 2.2), all 256 bytes in it.
+"""Trains a byte-level BPE vocabulary (Radford et al. 2019, section 2.2) that contains all 256 bytes.
 
-Digits stand alone, so that numbers of tables and logs are read place by place; runs of white space may be one
-token, so that indentation is cheap. Token 0 begins every lane and is never produced.
+Each digit is a token of its own, so that numbers in tables and logs are read digit by digit; a run of
+white space may be one token, so that indentation is cheap. Token 0 begins every lane and is never
+produced.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from nacrith.models.tokenizer.importers import PRE_TOKENIZERS, from_tokenizer_js
 
 START = "<|start|>"
 START_ID = 0
-PRE_TOKENIZER = "smollm"  # as GGUF files name the way digits and words are split
+PRE_TOKENIZER = "smollm"  # GGUF's name for this way to split digits and words
 PATTERNS = PRE_TOKENIZERS[PRE_TOKENIZER]
 _LONGEST = 16  # bytes of a token: longer ones are boilerplate of single sources
-_CHUNK = 1 << 14  # characters handed to the library at a time
+_CHUNK = 1 << 14  # characters passed to the library at a time
 
 
 def train_vocabulary(texts: Iterable[bytes], size: int) -> ByteTokenizer:
-    """The tokenizer of `size` tokens that BPE makes of the texts; what is not UTF-8 in them is left out."""
+    """The tokenizer of `size` tokens that BPE trains on the texts; it skips bytes that are not UTF-8."""
     library = Tokenizer(BPE())
     steps = [Split(Regex(p), "isolated") for p in PATTERNS]
     library.pre_tokenizer = Sequence([*steps, ByteLevel(add_prefix_space=False, use_regex=False)])

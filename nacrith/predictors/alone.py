@@ -1,0 +1,17 @@
+"""The ensemble without predictors: the model's own distribution."""
+
+from __future__ import annotations
+
+from nacrith.arith import F32
+from nacrith.coder.cdf import counts
+from nacrith.predictors.protocol import Logits, StepByStep
+
+
+class ModelAlone(StepByStep):
+    """Passes the model's distribution on. It has no state."""
+
+    def counts(self, logits: Logits) -> F32:
+        return counts(logits)
+
+    def update(self, token: int) -> None:
+        """Does nothing."""
