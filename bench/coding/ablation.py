@@ -24,6 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from bench.coding.nacrith_ensemble import NacrithEnsemble
+from bench.coding.recycling import Recycling
 from bench.common import RESULTS, machine, markdown_table, write_atomic, write_json
 from nacrith import predictors
 from nacrith.arith import F32
@@ -34,7 +35,6 @@ from nacrith.models import load_model
 from nacrith.predictors.cascade import Cascade, Switches
 from nacrith.predictors.prior import Prior, load
 from nacrith.predictors.protocol import Logits
-from nacrith.predictors.recycling import Recycling
 
 CAPACITY = 1 << 16
 SURE_LENGTH = 20

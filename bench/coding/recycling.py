@@ -1,13 +1,11 @@
 """Token recycling: after each token, what the model found likely the last time (Luo et al. 2024).
 
 An adjacency table of V x WIDTH tokens, overwritten by every row the model computes. It costs nothing that
-was not computed anyhow and always has a draft. Set 1 of the codec is without it: it repeats what the
-model itself thought at an earlier place; bench/coding/ablation.py measures it in place of the match model.
+was not computed anyhow and always has a follower. The codec is without it: it repeats what the model itself
+thought at an earlier place; ablation.py measures it in place of the match model.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,30 +31,3 @@ class Recycling:
         """Likeliest followers of `token`, best first."""
         row = self.table[token]
         return [int(t) for t in row[row >= 0]]
-
-    def draft(self, token: int, length: int) -> list[int]:
-        """The chain of best followers."""
-        chain: list[int] = []
-        while len(chain) < length:
-            followers = self.after(token)
-            if not followers:
-                break
-            token = followers[0]
-            chain.append(token)
-        return chain
-
-    def tree(self, token: int, widths: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Tokens and parents (-1: `token`) of the tree that gives every node of depth d the best widths[d]
-        followers; parents come before children."""
-        tokens: list[int] = []
-        parents: list[int] = []
-        level = [(-1, token)]
-        for width in widths:
-            following = []
-            for parent, at in level:
-                for follower in self.after(at)[:width]:
-                    following.append((len(tokens), follower))
-                    tokens.append(follower)
-                    parents.append(parent)
-            level = following
-        return tokens, parents

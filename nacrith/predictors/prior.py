@@ -1,9 +1,8 @@
 """What the ensemble knows before it has seen anything.
 
-Every block starts from the same tables: state maps, weights of the mixer, corrections. `formula` gives
-them by rule; `load` reads those that were fitted on ordinary text by bench/coding/prior.py and are what sets
-1 and 2 differ in: how far the predictors are to be trusted beside a model depends on how much that knows
-itself.
+Every block starts from the same tables: state maps, weights of the mixer, corrections. They were fitted on
+ordinary text by bench/coding/prior.py and are what sets 1 and 2 differ in: how far the predictors are to be
+trusted beside a model depends on how much that knows itself.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from importlib import resources
 import numpy as np
 
 from nacrith.predictors import match, ngram
-from nacrith.predictors.fixed import UNIT, squash
-from nacrith.predictors.mixer import BUCKETS, WEIGHT_BITS
+from nacrith.predictors.mixer import BUCKETS
 
 Table = tuple[Sequence[int], Sequence[int]]
 """For each state a probability, of 2^16, and the observations that it counts as."""
@@ -76,21 +74,3 @@ class Prior:
 def load(number: int) -> Prior:
     """Of set 1 or 2."""
     return Prior.from_bytes(resources.files("nacrith.predictors").joinpath(FILES[number]).read_bytes())
-
-
-def formula() -> Prior:
-    """By rule: counts as plain frequencies, the model's opinion alone, no correction."""
-    # the classes' counts, in twentieths
-    few, many = (0, 20, 40, 70, 120, 240), (0, 20, 40, 80, 180, 480)
-    counts = [
-        min((a + 1) * 65536 // (a + b + (26 if a == 0 else 6)), 64000)
-        for a in few
-        for b in many
-        for _ in range(4)
-    ]
-    orders = [(counts, [2] * ngram.STATES)] * ngram.ORDERS
-    matches = ([45875] * match.STATES, [2] * match.STATES)
-    model = [(1 << WEIGHT_BITS) // len(SETS), *[0] * (OPINIONS - 1)]
-    edges = [min(squash((i - BUCKETS // 2) * UNIT) >> 8, 65535) for i in range(BUCKETS)]
-    corrections = [(edges * n, [6] * (BUCKETS * n)) for n in CONTEXTS]
-    return Prior([*orders, matches], [[model] * n for n in SETS], corrections)

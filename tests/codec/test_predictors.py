@@ -18,7 +18,6 @@ from nacrith.predictors.bias import BiasHead
 from nacrith.predictors.cascade import Cascade, Switches
 from nacrith.predictors.match import LONGEST, Match
 from nacrith.predictors.ngram import ORDERS, SUCCESSORS, NGram
-from nacrith.predictors.recycling import Recycling
 from nacrith.predictors.statemap import ONE, StateMap
 
 V = 40
@@ -158,20 +157,6 @@ def test_drafts_continue_a_repetition():
     assert NGram(V, 16).draft(3) == []
 
 
-def test_recycling_remembers_the_latest_row():
-    table = Recycling(V)
-    assert table.draft(3, 4) == []
-    row = np.zeros(V, np.int32)
-    row[[5, 6]] = 9, 8
-    table.observe(3, row)
-    assert table.after(3)[:2] == [5, 6]
-    assert len(table.after(3)) == 8
-    row[7] = 10
-    table.observe(5, row)
-    assert table.draft(3, 2) == [5, 7]
-    assert table.tree(3, [2, 1]) == ([5, 6, 7], [-1, -1, 0])
-
-
 # --------------------------------------------------------------------- cascade
 
 
@@ -248,9 +233,3 @@ def test_the_priors_are_those_of_the_format(number):
     assert hashlib.sha256(data).hexdigest() in text
     assert prior.load(number).to_bytes() == data
     assert len(data) == 3 * (5 * ngram.STATES + 64 + 33 * 128) + 4 * 8 * 50
-
-
-def test_the_rule_gives_probabilities():
-    for p, n in (*prior.formula().maps, *prior.formula().corrections):
-        assert all(0 < value < 65536 for value in p)
-        assert set(n) <= {2, 6}

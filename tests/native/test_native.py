@@ -200,23 +200,7 @@ def test_a_forked_process_goes_on_without_the_threads():
 
 @needs_library
 def test_wrong_arguments_change_nothing():
-    made = NativeEngine(random_model())
-    session = made.session(2, 16)
-    session.extend([[1] * 4095, [1]])
-    for bad, why in [
-        ([[1, 1], [1]], "at most 4096 tokens"),
-        ([[1]], "tokens for 1 lanes, not 2"),
-        ([[20], []], "token 20 is outside the vocabulary"),
-        ([[], [-1]], "token -1 is outside the vocabulary"),
-    ]:
-        with pytest.raises(ValueError, match=why):
-            session.extend(bad)
-        assert session.lengths == (4095, 1)
-    for lane, length, why in [(0, 4096, "holds 4095 tokens"), (2, 0, "no lane 2"), (1, -1, "holds 1 tokens")]:
-        with pytest.raises(ValueError, match=why):
-            session.rollback(lane, length)
-    want = NumpyEngine(random_model()).session(2, 16).extend([[1] * 4096, [1]])
-    assert np.array_equal(session.extend([[1], []])[0], want[0][4095:])
+    checks.wrong_arguments(NativeEngine(random_model()).session(2, 16))
     with pytest.raises(ValueError, match="threads"):
         NativeEngine(random_model(), 0)
     with pytest.raises(ValueError, match="no kernels called abacus"):
