@@ -14,14 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from nacrith.arith import F64
 from nacrith.errors import BudgetError
 from nacrith.prompt.document import Part
 from nacrith.prompt.segment import I64, WORD, Mask
-
-F64 = npt.NDArray[np.float64]
-Count = Callable[[str], int]
 
 _TRIES = 24
 """Counts spent on filling what the prefix of the ranking leaves; fewer where the text is long."""

@@ -215,7 +215,7 @@ def test_atomic_file_never_overwrites_what_came_meanwhile(tmp_path: Path) -> Non
     target = tmp_path / "out"
     with outputs.AtomicFile(str(target), replace=False) as output:
         output.write(b"ours")
-        assert stat.S_IMODE(os.stat(output.temporary).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(output._new.path).st_mode) == 0o600  # until it is whole
         target.write_bytes(b"theirs")
         with pytest.raises(CommandError, match="exists already"):
             output.commit()

@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from nacrith.arith import F64
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models.hub import offline, require_network
 from nacrith.models.reference import Reference
-from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 
 _INSTALL = "pip install 'nacrith[prompt]'"
