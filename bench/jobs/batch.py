@@ -19,7 +19,6 @@ import argparse
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,13 +27,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import DATA_VARIABLE, data_files, machine, markdown_table
+from bench.common import DATA_VARIABLE, NACRITH, data_files, machine, markdown_table
 from bench.engines import engine
 from nacrith.codec.model_codec import LANES
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
 
-NACRITH = [sys.executable, "-m", "nacrith"]
 SIZES = (1_000, 20_000)
 
 

@@ -9,18 +9,10 @@ from pathlib import Path
 import pytest
 from clirunner import TEXT, Result, nacrith, names
 
-from nacrith import info
 from nacrith.cli import outputs
 from nacrith.cli.console import ERROR, MODEL, OK, WARNING, CommandError
 
 OLD = 1_600_000_000_123_456_789  # a time of last modification, ns
-
-
-@pytest.fixture(scope="module")
-def archive() -> bytes:
-    made = nacrith("-c", stdin=TEXT).out
-    assert info(made)[0].codec is not None  # else these tests would not meet the model
-    return made
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ there.
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import subprocess
 import sys
 from functools import cache, partial
 
@@ -172,30 +170,6 @@ def test_sums_beyond_32_bits(kernels, sign):
 @each_kernels
 def test_sessions_of_one_engine_in_several_threads(kernels):
     checks.sessions_in_several_threads(lambda: native_engine(kernels, 2).session(1, 16), 60)
-
-
-FORK = """
-import os, sys
-import numpy as np
-from small_models import tiny
-from nacrith.models.exact.native_engine import NativeEngine
-session = NativeEngine(tiny(), 3).session(1, 16)
-first = session.extend([list(range(50))])[0]
-child = os.fork()
-session.rollback(0, 0)
-same = np.array_equal(session.extend([list(range(50))])[0], first)
-if child:
-    same = same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-sys.exit(not same)
-"""
-
-
-@needs_library
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_process_goes_on_without_the_threads():
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
-    command = [sys.executable, "-P", "-W", "ignore", "-c", FORK]  # -P: not from the working directory
-    subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONPATH": path})
 
 
 @needs_library
