@@ -26,6 +26,7 @@ from typing import Any
 DATA_VARIABLE = "NACRITH_BENCH_DATA"
 RESULTS = Path(__file__).resolve().parent / "results"
 ROOT = Path(__file__).resolve().parent.parent
+NACRITH = [sys.executable, "-m", "nacrith"]
 
 _NOT_DATA = ("*.md", "SHA1SUM", "MD5SUM", "SHA256SUM", ".*")
 

@@ -11,8 +11,7 @@ import builtins
 import codecs
 import io
 import os
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Literal, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from nacrith.file import NacrithFile
 from nacrith.stream import Compressor, read_archive
@@ -151,12 +150,7 @@ def open(
 class _Text(io.TextIOWrapper):
     """A text file over a `NacrithFile`. An exception that leaves the `with` block abandons the archive."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None and isinstance(self.buffer, NacrithFile):
+    def __exit__(self, *raised: Any) -> None:
+        if raised[0] is not None and isinstance(self.buffer, NacrithFile):
             self.buffer.abandon()
-        super().__exit__(kind, value, trace)
+        super().__exit__(*raised)

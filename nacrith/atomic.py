@@ -18,7 +18,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import BinaryIO
 
 SUFFIX = ".nacrith-tmp"
@@ -89,12 +88,7 @@ class Unfinished:
     def __enter__(self) -> Unfinished:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self in _unfinished:
             _unfinished.discard(self)
             self.remove_name()

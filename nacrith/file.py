@@ -10,7 +10,6 @@ import builtins
 import io
 import os
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from nacrith.errors import NacrithError
@@ -112,12 +111,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         if self._writer is not None:
             self._writer.abandon()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.abandon()
         self.close()

@@ -3,7 +3,7 @@
     python -m bench.coding.prior SHARD.jsonl.xz [--documents 4] [--bytes 16000] [--out FILE] [--model M]
 
 SHARD: lines of {"text", "source", "kind"} (see the training corpus). Of every kind the first documents
-that are long enough are coded one after the other, the first from `prior.formula()`, each further one
+that are long enough are coded one after the other, the first from `formula()`, each further one
 with the tables that the one before left; n-grams and bias start anew each time. The last tables are
 the prior: probabilities as they are, confidence limited, weights as the mean over all documents.
 """
@@ -22,14 +22,35 @@ import numpy as np
 
 from nacrith.models import load_model
 from nacrith.models.protocol import LanguageModel
+from nacrith.predictors import match, ngram
 from nacrith.predictors.cascade import Cascade
-from nacrith.predictors.prior import Prior, Table, formula
+from nacrith.predictors.fixed import UNIT, squash
+from nacrith.predictors.mixer import BUCKETS, WEIGHT_BITS
+from nacrith.predictors.prior import CONTEXTS, OPINIONS, SETS, Prior, Table
 from nacrith.predictors.statemap import BITS, StateMap
 
 CONFIDENCE = 30
 """Most observations that a state of the prior counts as: a document that differs must be able to say so."""
 
 _CHUNK = 256
+
+
+def formula() -> Prior:
+    """By rule: counts as plain frequencies, the model's opinion alone, no correction."""
+    # the classes' counts, in twentieths
+    few, many = (0, 20, 40, 70, 120, 240), (0, 20, 40, 80, 180, 480)
+    counts = [
+        min((a + 1) * 65536 // (a + b + (26 if a == 0 else 6)), 64000)
+        for a in few
+        for b in many
+        for _ in range(4)
+    ]
+    orders = [(counts, [2] * ngram.STATES)] * ngram.ORDERS
+    matches = ([45875] * match.STATES, [2] * match.STATES)
+    model = [(1 << WEIGHT_BITS) // len(SETS), *[0] * (OPINIONS - 1)]
+    edges = [min(squash((i - BUCKETS // 2) * UNIT) >> 8, 65535) for i in range(BUCKETS)]
+    corrections = [(edges * n, [6] * (BUCKETS * n)) for n in CONTEXTS]
+    return Prior([*orders, matches], [[model] * n for n in SETS], corrections)
 
 
 def documents(shard: Path, of_each: int, size: int) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ from unittest.mock import patch
 import numpy as np
 
 import nacrith
-from bench.common import ROOT, ChildError, machine, markdown_table, resident_mb, run_child
+from bench.common import NACRITH, ROOT, ChildError, machine, markdown_table, resident_mb, run_child
 from bench.engines.engine import decode as decode_rate
 from bench.engines.engine import prefill
 from nacrith.archive.segment import cut
@@ -53,7 +53,6 @@ from nacrith.models.exact.model import ExactModel
 from nacrith.predictors import registry
 
 PARTS = ("coding", "drafts", "start", "memory", "roofline", "llama")
-NACRITH = [sys.executable, "-m", "nacrith"]
 LEVEL = LEVELS[DEFAULT_LEVEL]
 
 

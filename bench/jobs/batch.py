@@ -19,21 +19,20 @@ import argparse
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from bench.common import DATA_VARIABLE, data_files, machine, markdown_table
+from bench.common import DATA_VARIABLE, NACRITH, data_files, machine, markdown_table
 from bench.engines import engine
 from nacrith.codec.model_codec import LANES
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
 
-NACRITH = [sys.executable, "-m", "nacrith"]
 SIZES = (1_000, 20_000)
 
 
@@ -68,7 +67,83 @@ def bound(model: ExactModel) -> dict[str, float]:
     return {"compress": prefill, "decompress": engine.decode(model.engine, ids, LANES, 2.0)}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+@dataclass
+class Trial:
+    """One run of the benchmark. files: of `folder`/in. some: those of the loop, evenly chosen by size."""
+
+    folder: Path
+    files: list[Path]
+    some: list[Path]
+    level: int
+    model: list[str]
+    seconds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of each way: together, and in the loop."""
+
+    def __post_init__(self) -> None:
+        self.sizes = {file: file.stat().st_size for file in self.files}
+
+    def out(self, way: str, file: Path) -> Path:
+        """Where batch puts the result for a file: below the directory, without the leading slash."""
+        return Path(f"{self.folder}/{way}{file}")
+
+    def run(self) -> None:
+        level = [f"-{self.level}"]
+        steps = {
+            "compress": (
+                ["batch", "-q", *level, *self.model, str(self.folder / "in")],
+                "packed",
+                [["compress", "-q", *level, *self.model, str(file)] for file in self.some],
+            ),
+            "decompress": (
+                ["batch", "-dq", *self.model, str(self.folder / "packed")],
+                "back",
+                [
+                    ["decompress", "-q", *self.model, "-o", f"{file}.back", f"{file}.nac"]
+                    for file in self.some
+                ],
+            ),
+        }
+        for way, (command, where, loop) in steps.items():
+            record = str(self.folder / f"{where}.jsonl")
+            together = [*command, "--output-dir", str(self.folder / where), "--manifest", record]
+            self.seconds[way] = seconds_of([together]), seconds_of(loop)
+
+    def compare(self) -> None:
+        """All bytes, there and back."""
+        for file in self.files:
+            packed = self.out("packed", Path(f"{file}.nac"))
+            if self.out("back", packed.with_suffix("")).read_bytes() != file.read_bytes():
+                raise SystemExit(f"{file}: did not come back")
+        for file in self.some:
+            if Path(f"{file}.back").read_bytes() != file.read_bytes():
+                raise SystemExit(f"{file}: did not come back")
+            if Path(f"{file}.nac").read_bytes() != self.out("packed", Path(f"{file}.nac")).read_bytes():
+                raise SystemExit(f"{file}: batch made another archive")
+
+    def rates(self) -> str:
+        """The table of files and bytes a second."""
+        table = []
+        for way, (together, alone) in self.seconds.items():
+            rates = [sum(self.sizes.values()) / together, sum(self.sizes[file] for file in self.some) / alone]
+            counts = [f"{len(self.files) / together:.2f}", f"{len(self.some) / alone:.2f}"]
+            row = [counts[0], f"{rates[0]:.0f}", counts[1], f"{rates[1]:.0f}", f"{rates[0] / rates[1]:.2f}"]
+            table.append([way, *row])
+        heads = ["", "batch, files/s", "bytes/s", "loop, files/s", "bytes/s", "times faster"]
+        return markdown_table(heads, table)
+
+    def against(self, model: ExactModel, tokens: dict[Path, int]) -> str:
+        """The table of the time a token takes, against the model alone."""
+        table = []
+        for way, rate in bound(model).items():
+            together, alone = self.seconds[way]
+            each, loop = together / sum(tokens.values()), alone / sum(tokens[file] for file in self.some)
+            times = (f"{x:.3f}" for x in (1000 * each, 1000 * loop, 1000 / rate))
+            table.append([way, *times, f"{1 / rate / each:.0%}", f"{loop * rate:.2f}"])
+        heads = ["", "batch, ms/token", "loop", "model alone", "batch reached", "times faster at most"]
+        return markdown_table(heads, table)
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="many small files, together and one by one")
     parser.add_argument("--data", type=Path, default=os.environ.get(DATA_VARIABLE))
     parser.add_argument("--count", type=int, default=200)
@@ -80,8 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.data is None:
         parser.error(f"give --data or set {DATA_VARIABLE}")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parsed(arguments)
     rng = random.Random(args.seed)
-    model = ["-m", args.model] if args.model else []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()
@@ -89,69 +168,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number, piece in enumerate(pieces(Path(args.data), args.count, rng, args.even)):
             files.append(folder / "in" / str(number))
             files[-1].write_bytes(piece)
-        content = {file: file.stat().st_size for file in files}
         step = max(1, len(files) // args.loop)
-        some = sorted(files, key=lambda file: content[file])[step // 2 :: step]
-
-        def out(way: str, file: Path) -> Path:
-            """Where batch puts the result for a file: below the directory, without the leading slash."""
-            return Path(f"{folder}/{way}{file}")
-
-        level = [f"-{args.level}"]
-        archives = [out("packed", Path(f"{file}.nac")) for file in files]
-        steps = {
-            "compress": (
-                ["batch", "-q", *level, *model, str(folder / "in")],
-                "packed",
-                [["compress", "-q", *level, *model, str(file)] for file in some],
-            ),
-            "decompress": (
-                ["batch", "-dq", *model, str(folder / "packed")],
-                "back",
-                [["decompress", "-q", *model, "-o", f"{file}.back", f"{file}.nac"] for file in some],
-            ),
-        }
-        table, seconds = [], {}
-        for way, (command, where, loop) in steps.items():
-            record = str(folder / f"{where}.jsonl")
-            together = seconds_of([[*command, "--output-dir", str(folder / where), "--manifest", record]])
-            alone = seconds_of(loop)
-            seconds[way] = together, alone
-            rates = [sum(content.values()) / together, sum(content[file] for file in some) / alone]
-            table.append(
-                [
-                    way,
-                    f"{len(files) / together:.2f}",
-                    f"{rates[0]:.0f}",
-                    f"{len(some) / alone:.2f}",
-                    f"{rates[1]:.0f}",
-                    f"{rates[0] / rates[1]:.2f}",
-                ]
-            )
-        for file, archive in zip(files, archives, strict=True):
-            if out("back", archive.with_suffix("")).read_bytes() != file.read_bytes():
-                raise SystemExit(f"{file}: did not come back")
-        for file in some:
-            if Path(f"{file}.back").read_bytes() != file.read_bytes():
-                raise SystemExit(f"{file}: did not come back")
-            if Path(f"{file}.nac").read_bytes() != out("packed", Path(f"{file}.nac")).read_bytes():
-                raise SystemExit(f"{file}: batch made another archive")
-        loaded = load_model(args.model)
-        assert isinstance(loaded, ExactModel)
-        tokens = {file: len(loaded.tokenizer.encode(file.read_bytes())) for file in files}
-    print(f"{machine()}\n{args.count} files, {sum(content.values()):,} bytes, level {args.level}")
-    print(f"the loop: {len(some)} of them, {sum(content[file] for file in some):,} bytes\n")
-    heads = ["", "batch, files/s", "bytes/s", "loop, files/s", "bytes/s", "times faster"]
-    print(markdown_table(heads, table))
-    table = []
-    for way, rate in bound(loaded).items():
-        together, alone = seconds[way]
-        each, loop = together / sum(tokens.values()), alone / sum(tokens[file] for file in some)
-        numbers = (1000 * each, 1000 * loop, 1000 / rate)
-        table.append([way, *(f"{x:.3f}" for x in numbers), f"{1 / rate / each:.0%}", f"{loop * rate:.2f}"])
+        some = sorted(files, key=lambda file: file.stat().st_size)[step // 2 :: step]
+        trial = Trial(folder, files, some, args.level, ["-m", args.model] if args.model else [])
+        trial.run()
+        trial.compare()
+        model = load_model(args.model)
+        assert isinstance(model, ExactModel)
+        tokens = {file: len(model.tokenizer.encode(file.read_bytes())) for file in files}
+    print(f"{machine()}\n{args.count} files, {sum(trial.sizes.values()):,} bytes, level {args.level}")
+    print(f"the loop: {len(some)} of them, {sum(trial.sizes[file] for file in some):,} bytes\n")
+    print(trial.rates())
     print(f"\n{sum(tokens.values()):,} tokens; the model alone: prefill, and {LANES} lanes\n")
-    heads = ["", "batch, ms/token", "loop", "model alone", "batch reached", "times faster at most"]
-    print(markdown_table(heads, table))
+    print(trial.against(model, tokens))
 
 
 if __name__ == "__main__":

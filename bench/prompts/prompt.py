@@ -313,10 +313,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = options.out / "prompt.json"
     result = common.load_result(path)
     rows: list[dict[str, Any]] = result["rows"]
-    bench = Bench(options)
+    tables = Bench(options)
     for table in options.tables:
-        settings = bench.settings(table)
-        for label, measure in bench.rows(table):
+        settings = tables.settings(table)
+        for label, measure in tables.rows(table):
             key = {"table": table, "row": label, "settings": settings}
             old = next((r for r in rows if {k: r[k] for k in key} == key), None)
             version = f"nacrith {nacrith.__version__}"

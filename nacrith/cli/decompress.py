@@ -20,19 +20,14 @@ from nacrith.cli.engines import content_size, decoder
 from nacrith.cli.inputs import Input, open_input
 from nacrith.cli.options import (
     Settings,
-    backend_option,
-    device_option,
+    decoding_options,
     files_argument,
-    force_backend_option,
     max_size_option,
-    message_options,
-    model_option,
     name_option,
     output_options,
     partial_option,
     settings,
     single_output,
-    threads_option,
 )
 from nacrith.cli.outputs import AtomicFile, open_output
 from nacrith.cli.progress import ProgressBar, duration
@@ -50,12 +45,7 @@ _LISTED = 5  # most damaged stretches that a message names
 @name_option
 @max_size_option
 @partial_option
-@model_option
-@backend_option
-@force_backend_option
-@device_option
-@threads_option
-@message_options
+@decoding_options
 def command(files: Sequence[str], **options: Any) -> int:
     """Decompress each FILE.nac to FILE; standard input goes to standard output.
 

@@ -25,20 +25,15 @@ from nacrith.cli.console import ERROR, OK, PASSED_ON, Console
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
     Function,
-    backend_option,
-    device_option,
+    decoding_options,
     files_argument,
-    force_backend_option,
     json_option,
     level_options,
     max_size_option,
-    message_options,
-    model_option,
     name_option,
     output_options,
     partial_option,
     settings,
-    threads_option,
 )
 from nacrith.cli.outputs import StandardOutput, print_line
 from nacrith.cli.streams import PatientFile
@@ -141,12 +136,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @max_size_option
 @partial_option
 @json_option
-@model_option
-@backend_option
-@force_backend_option
-@device_option
-@threads_option
-@message_options
+@decoding_options
 @completion_option
 @click.option(
     "-V",

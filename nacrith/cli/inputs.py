@@ -12,7 +12,6 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
-from types import TracebackType
 from typing import BinaryIO
 
 from nacrith.cli.console import CommandError, SkippedError
@@ -44,12 +43,7 @@ class Input:
     def __enter__(self) -> Input:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.file.close()
 
     @property

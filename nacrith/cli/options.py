@@ -118,6 +118,17 @@ def _from_environment(name: str, low: int, high: int, console: Console) -> int |
         return None
 
 
+def _together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Several options as one, in this order in the help."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
 def level_options(function: Function) -> Function:
     """-1 to -9 and --level; the last one wins."""
     function = click.option(
@@ -172,35 +183,28 @@ name_option = click.option(
 )
 files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1)
 
+output_options = _together(
+    click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
+    click.option("-o", "--output", metavar="FILE", help="Write to FILE (one input only)."),
+    click.option("-f", "--force", is_flag=True, help="Overwrite; write to a terminal."),
+    click.option(
+        "--rm/--keep",
+        " /-k",
+        "remove",
+        default=False,
+        help="Remove the source after verification; or keep it (default).",
+    ),
+)
+"""Where the result goes and what becomes of the source."""
 
-def output_options(function: Function) -> Function:
-    """The options for the place of the output and the removal of the source."""
-    for option in reversed(
-        (
-            click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
-            click.option("-o", "--output", metavar="FILE", help="Write to FILE (one input only)."),
-            click.option("-f", "--force", is_flag=True, help="Overwrite; write to a terminal."),
-            click.option(
-                "--rm/--keep",
-                " /-k",
-                "remove",
-                default=False,
-                help="Remove the source after verification; or keep it (default).",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+message_options = _together(
+    click.option("-q", "--quiet", count=True, help="No warnings; twice: no errors."),
+    click.option("-v", "--verbose", count=True, help="Say more."),
+    click.option("--progress/--no-progress", default=None, help="Progress bar (default: terminal)."),
+)
+"""How much is said on standard error."""
 
-
-def message_options(function: Function) -> Function:
-    """The options for messages on standard error."""
-    for option in reversed(
-        (
-            click.option("-q", "--quiet", count=True, help="No warnings; twice: no errors."),
-            click.option("-v", "--verbose", count=True, help="Say more."),
-            click.option("--progress/--no-progress", default=None, help="Progress bar (default: terminal)."),
-        )
-    ):
-        function = option(function)
-    return function
+decoding_options = _together(
+    model_option, backend_option, force_backend_option, device_option, threads_option, message_options
+)
+"""What decodes, and how much is said of it."""

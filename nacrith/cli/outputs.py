@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from nacrith import atomic
@@ -39,12 +38,7 @@ class Output(Protocol):
 
     def __enter__(self) -> Output: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class StreamOutput:
@@ -68,12 +62,7 @@ class StreamOutput:
     def __enter__(self) -> StreamOutput:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # a failed flush has been reported by then
             self._file.close()
 
@@ -89,11 +78,6 @@ class AtomicFile:
             self._refuse_existing()
         with explained(f"cannot create {self.name}"):
             self._new = atomic.Unfinished(target, 0o600)
-
-    @property
-    def temporary(self) -> str:
-        """The path under which this process can read the data written so far."""
-        return self._new.path
 
     def write(self, data: bytes) -> int:
         with explained(f"cannot write {self.name}"):
@@ -144,13 +128,8 @@ class AtomicFile:
     def __enter__(self) -> AtomicFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._new.__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        self._new.__exit__(*raised)
 
     def _refuse_existing(self) -> None:
         if os.path.lexists(self._target):
@@ -237,12 +216,7 @@ class explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads 
     def __init__(self, action: str) -> None:
         self._action = action
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise CommandError(describe_os_error(error, self._action)) from error
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import time
-from types import TracebackType
 
 from nacrith.cli import signals
 from nacrith.cli.console import Console, shown
@@ -50,12 +49,7 @@ class ProgressBar:
             self._draw()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.clear()
         signals.before_death.discard(self.clear)
         self._console.clear_line = lambda: None

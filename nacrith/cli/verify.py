@@ -13,15 +13,10 @@ from nacrith.cli.engines import content_size, decoder
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import (
     Settings,
-    backend_option,
-    device_option,
+    decoding_options,
     files_argument,
-    force_backend_option,
     json_option,
-    message_options,
-    model_option,
     settings,
-    threads_option,
 )
 from nacrith.cli.outputs import print_line
 from nacrith.cli.progress import ProgressBar, duration
@@ -30,12 +25,7 @@ from nacrith.cli.progress import ProgressBar, duration
 @click.command("test", short_help="Decode archives and report (-t).")
 @files_argument
 @json_option
-@model_option
-@backend_option
-@force_backend_option
-@device_option
-@threads_option
-@message_options
+@decoding_options
 def command(files: Sequence[str], **options: Any) -> int:
     """Decode each FILE, check every byte and write nothing."""
     return run(settings(options), files)

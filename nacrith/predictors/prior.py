@@ -1,8 +1,8 @@
 """The prior: the tables with which the ensemble of every block starts.
 
-They are the state maps, the weights of the mixer and the corrections. `formula` computes them by rule; `load`
-reads tables that bench/coding/prior.py fitted on ordinary text. Predictor sets differ in their prior, since
-the best weight of the predictors depends on how well the model beside them predicts.
+They are the state maps, the weights of the mixer and the corrections. bench/coding/prior.py fitted them on
+ordinary text. Predictor sets differ in their prior, since the best weight of the predictors depends on how
+well the model beside them predicts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from importlib import resources
 import numpy as np
 
 from nacrith.predictors import match, ngram
-from nacrith.predictors.fixed import UNIT, squash
-from nacrith.predictors.mixer import BUCKETS, WEIGHT_BITS
+from nacrith.predictors.mixer import BUCKETS
 
 Table = tuple[Sequence[int], Sequence[int]]
 """For each state a probability, of 2^16, and the observations that it counts as."""
@@ -72,21 +71,3 @@ class Prior:
 def load(file: str) -> Prior:
     """The prior in a file of this package."""
     return Prior.from_bytes(resources.files("nacrith.predictors").joinpath(file).read_bytes())
-
-
-def formula() -> Prior:
-    """By rule: counts as plain frequencies, the model's opinion alone, no correction."""
-    # the classes' counts, in twentieths
-    few, many = (0, 20, 40, 70, 120, 240), (0, 20, 40, 80, 180, 480)
-    counts = [
-        min((a + 1) * 65536 // (a + b + (26 if a == 0 else 6)), 64000)
-        for a in few
-        for b in many
-        for _ in range(4)
-    ]
-    orders = [(counts, [2] * ngram.STATES)] * ngram.ORDERS
-    matches = ([45875] * match.STATES, [2] * match.STATES)
-    model = [(1 << WEIGHT_BITS) // len(SETS), *[0] * (OPINIONS - 1)]
-    edges = [min(squash((i - BUCKETS // 2) * UNIT) >> 8, 65535) for i in range(BUCKETS)]
-    corrections = [(edges * n, [6] * (BUCKETS * n)) for n in CONTEXTS]
-    return Prior([*orders, matches], [[model] * n for n in SETS], corrections)

@@ -14,14 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from nacrith.arith import F64
 from nacrith.errors import BudgetError
 from nacrith.prompt.document import Part
 from nacrith.prompt.segment import I64, WORD, Mask
-
-F64 = npt.NDArray[np.float64]
-Count = Callable[[str], int]
 
 _TRIES = 24
 """Number of counts for filling the budget after the prefix of the ranking; fewer for long texts."""

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nacrith.arith import F64
 from nacrith.errors import PromptError
 from nacrith.prompt.budget import Choice, choose, too_much
 from nacrith.prompt.counters import counter
@@ -28,7 +29,7 @@ from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import Compressed, explain, unchanged
 from nacrith.prompt.scorers import AUTO, make
 from nacrith.prompt.scorers.auto import AutoScorer
-from nacrith.prompt.scorers.protocol import F64, Scorer
+from nacrith.prompt.scorers.protocol import Scorer
 from nacrith.prompt.segment import WORD, Mask
 from nacrith.prompt.structured import Rates, build
 

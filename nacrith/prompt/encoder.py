@@ -23,9 +23,9 @@ import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from nacrith import atomic, jsontext
+from nacrith.arith import F32
 from nacrith.errors import ModelError
 
-F32 = npt.NDArray[np.float32]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"

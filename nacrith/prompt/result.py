@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nacrith.arith import F64
 from nacrith.lazy import lazy
 from nacrith.prompt.document import Document
-from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import WORD, Mask
 
 SPACE, PUNCTUATION, SCORE, APART = "space", "punctuation", "score", "keeps words apart"

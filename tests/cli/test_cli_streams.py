@@ -23,15 +23,7 @@ from clirunner import (
     wait_until,
 )
 
-from nacrith import info
 from nacrith.cli.console import ERROR, OK
-
-
-@pytest.fixture(scope="module")
-def archive() -> bytes:
-    made = nacrith(stdin=TEXT).out
-    assert info(made)[0].codec is not None  # else these tests would not meet the model
-    return made
 
 
 def start(*arguments: str | Path, **streams: int) -> subprocess.Popen[bytes]:

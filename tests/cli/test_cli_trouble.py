@@ -30,11 +30,6 @@ from nacrith.fallback import CODECS
 PAUSE = 0.3  # seconds for which a slow partner does nothing
 
 
-@pytest.fixture(scope="module")
-def archive() -> bytes:
-    return nacrith("-c", stdin=TEXT).out
-
-
 @contextlib.contextmanager
 def non_blocking_pipe() -> Iterator[tuple[int, int]]:
     reading, writing = os.pipe()

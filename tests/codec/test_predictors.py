@@ -234,9 +234,3 @@ def test_the_priors_are_those_of_the_format(number):
     assert hashlib.sha256(data).hexdigest() in text
     assert prior.load(SETS[number].prior).to_bytes() == data
     assert len(data) == 3 * (5 * ngram.STATES + 64 + 33 * 128) + 4 * 8 * 50
-
-
-def test_the_rule_gives_probabilities():
-    for p, n in (*prior.formula().maps, *prior.formula().corrections):
-        assert all(0 < value < 65536 for value in p)
-        assert set(n) <= {2, 6}

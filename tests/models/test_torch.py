@@ -317,27 +317,7 @@ def test_sessions_of_one_engine_in_several_threads(kind):
 
 @each_kind
 def test_wrong_arguments_change_nothing(kind):
-    session = make(random_model(), kind).session(2, 16)
-    session.extend([[1] * 4095, [1]])
-    for bad, why in [
-        ([[1, 1], [1]], "at most 4096 tokens"),
-        ([[1]], "tokens for 1 lanes, not 2"),
-        ([[20], []], "token 20 is outside the vocabulary"),
-        ([[], [-1]], "token -1 is outside the vocabulary"),
-    ]:
-        with pytest.raises(ValueError, match=why):
-            session.extend(bad)
-        assert session.lengths == (4095, 1)
-    with pytest.raises(ValueError, match="token 20 is outside the vocabulary"):
-        session.extend_tree([[], [1, 20]], [[], [-1, -1]])
-    for lane in (-1, 2):
-        with pytest.raises(ValueError, match=f"no lane {lane}"):
-            session.keep(lane, [])
-    for lane, length, why in [(0, 4096, "holds 4095 tokens"), (2, 0, "no lane 2"), (1, -1, "holds 1 tokens")]:
-        with pytest.raises(ValueError, match=why):
-            session.rollback(lane, length)
-    assert [r.shape for r in session.extend([[1], []])] == [(1, 20), (0, 20)]
-    assert [r.shape for r in session.extend([[], []])] == [(0, 20)] * 2
+    checks.wrong_arguments(make(random_model(), kind).session(2, 16))
 
 
 def test_memory_that_runs_out_is_a_memory_error(monkeypatch):

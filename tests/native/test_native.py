@@ -7,9 +7,7 @@ there.
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import subprocess
 import sys
 from functools import cache, partial
 
@@ -174,49 +172,9 @@ def test_sessions_of_one_engine_in_several_threads(kernels):
     checks.sessions_in_several_threads(lambda: native_engine(kernels, 2).session(1, 16), 60)
 
 
-FORK = """
-import os, sys
-import numpy as np
-from small_models import tiny
-from nacrith.models.exact.native_engine import NativeEngine
-session = NativeEngine(tiny(), 3).session(1, 16)
-first = session.extend([list(range(50))])[0]
-child = os.fork()
-session.rollback(0, 0)
-same = np.array_equal(session.extend([list(range(50))])[0], first)
-if child:
-    same = same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-sys.exit(not same)
-"""
-
-
-@needs_library
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_process_goes_on_without_the_threads():
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
-    command = [sys.executable, "-P", "-W", "ignore", "-c", FORK]  # -P: not from the working directory
-    subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONPATH": path})
-
-
 @needs_library
 def test_wrong_arguments_change_nothing():
-    made = NativeEngine(random_model())
-    session = made.session(2, 16)
-    session.extend([[1] * 4095, [1]])
-    for bad, why in [
-        ([[1, 1], [1]], "at most 4096 tokens"),
-        ([[1]], "tokens for 1 lanes, not 2"),
-        ([[20], []], "token 20 is outside the vocabulary"),
-        ([[], [-1]], "token -1 is outside the vocabulary"),
-    ]:
-        with pytest.raises(ValueError, match=why):
-            session.extend(bad)
-        assert session.lengths == (4095, 1)
-    for lane, length, why in [(0, 4096, "holds 4095 tokens"), (2, 0, "no lane 2"), (1, -1, "holds 1 tokens")]:
-        with pytest.raises(ValueError, match=why):
-            session.rollback(lane, length)
-    want = NumpyEngine(random_model()).session(2, 16).extend([[1] * 4096, [1]])
-    assert np.array_equal(session.extend([[1], []])[0], want[0][4095:])
+    checks.wrong_arguments(NativeEngine(random_model()).session(2, 16))
     with pytest.raises(ValueError, match="threads"):
         NativeEngine(random_model(), 0)
     with pytest.raises(ValueError, match="no kernels called abacus"):

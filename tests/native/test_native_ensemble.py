@@ -5,14 +5,14 @@ Skipped where the library is not built, as in test_native.py.
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
+from engine_checks import in_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_library import KERNELS, each_kernels, needs_library
 
+from bench.coding.prior import formula
 from nacrith import native
 from nacrith.coder import cdf
 from nacrith.models.exact import engines
@@ -21,7 +21,7 @@ from nacrith.predictors import registry
 from nacrith.predictors.alone import ModelAlone
 from nacrith.predictors.cascade import Cascade
 from nacrith.predictors.native import NativeEnsemble
-from nacrith.predictors.prior import Prior, formula, load
+from nacrith.predictors.prior import Prior, load
 from nacrith.predictors.registry import SETS
 
 MOST = 1 << 30
@@ -219,11 +219,7 @@ def test_different_ensembles_in_several_threads():
     def run() -> None:
         got.append(NativeEnsemble(1, vocab, 64, load(SETS[1].prior)).intervals(rows, ids))
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, run)
     assert len(got) == 4
     assert all(np.array_equal(a, b) for pair in got for a, b in zip(pair, got[0], strict=True))
 

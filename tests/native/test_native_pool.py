@@ -113,6 +113,21 @@ thread.join()
 sys.exit(status)
 """
 
+FORK = """
+import os, sys
+import numpy as np
+from small_models import tiny
+from nacrith.models.exact.native_engine import NativeEngine
+session = NativeEngine(tiny(), 3).session(1, 16)
+first = session.extend([list(range(50))])[0]
+child = os.fork()
+session.rollback(0, 0)
+same = np.array_equal(session.extend([list(range(50))])[0], first)
+if child:
+    same = same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+sys.exit(not same)
+"""
+
 FORK_WHILE_IT_COMPRESSES = """
 import os, sys, threading
 import nacrith
@@ -177,6 +192,12 @@ def test_commands_survive_openblas(shim: str, left: str, threads: str) -> None:
     command = [sys.executable, "-P", "-c", NO_THREAD_FOR_OPENBLAS]
     done = subprocess.run(command, env=environment, timeout=PATIENCE, stdout=subprocess.PIPE, text=True)
     assert (done.returncode, done.stdout) == (0, f"{threads}\n")
+
+
+@needs_library
+@needs_fork
+def test_a_forked_process_goes_on_without_the_threads() -> None:
+    run(FORK)
 
 
 @needs_library

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from slow_reference import SlowModel
 from small_models import LIMITS, engine, feed, random_model, tokens
@@ -135,6 +136,42 @@ def sums_beyond_32_bits(rows: Rows, sign: int) -> None:
     assert np.array_equal(rows(file, ids, 8), want)
 
 
+def wrong_arguments(session: Session) -> None:
+    """session: two empty lanes of `random_model()`, window 16. What is refused changes nothing."""
+    session.extend([[1] * 4095, [1]])
+    for bad, why in [
+        ([[1, 1], [1]], "at most 4096 tokens"),
+        ([[1]], "tokens for 1 lanes, not 2"),
+        ([[20], []], "token 20 is outside the vocabulary"),
+        ([[], [-1]], "token -1 is outside the vocabulary"),
+    ]:
+        with pytest.raises(ValueError, match=why):
+            session.extend(bad)
+        assert session.lengths == (4095, 1)
+    with pytest.raises(ValueError, match="token 20 is outside the vocabulary"):
+        session.extend_tree([[], [1, 20]], [[], [-1, -1]])
+    for lane in (-1, 2):
+        with pytest.raises(ValueError, match=f"no lane {lane}"):
+            session.keep(lane, [])
+    for lane, length, why in [(0, 4096, "holds 4095 tokens"), (2, 0, "no lane 2"), (1, -1, "holds 1 tokens")]:
+        with pytest.raises(ValueError, match=why):
+            session.rollback(lane, length)
+    want = NumpyEngine(random_model()).session(2, 16).extend([[1] * 4096, [1]])
+    got = session.extend([[1], []])
+    assert np.array_equal(got[0], want[0][4095:])
+    assert [r.shape for r in got] == [(1, 20), (0, 20)]
+    assert [r.shape for r in session.extend([[], []])] == [(0, 20)] * 2
+
+
+def in_threads(count: int, run: Callable[[], None]) -> None:
+    """`run` in so many threads at once, to their ends."""
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def sessions_in_several_threads(start: Callable[[], Session], count: int) -> None:
     """start: a lane of the tiny model with window 16."""
     ids = tokens(count)
@@ -144,10 +181,6 @@ def sessions_in_several_threads(start: Callable[[], Session], count: int) -> Non
     def run() -> None:
         got.append(feed(start(), 0, ids, list(range(1, count))))
 
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(3, run)
     assert len(got) == 3
     assert all(np.array_equal(rows, want) for rows in got)

@@ -21,11 +21,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from nacrith.arith import F32, F64
 from nacrith.models.protocol import LOGIT_BITS, LanguageModel, Logits, Session
 from nacrith.prompt.scorers.language_model import bits_saved, byte_offsets, token_ends
-from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import WORD, Passage
 
 AHEAD = 8
@@ -40,7 +39,6 @@ _FEED = 64
 _END = "\n\nQuestion: {}\nAnswer:"  # follows the last word
 _ANY_QUERY = "What does the text say?"
 
-F32 = npt.NDArray[np.float32]
 Range = tuple[int, int]
 """Tokens to leave out: the first, and one past the last."""
 

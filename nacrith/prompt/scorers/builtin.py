@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nacrith.arith import F64
 from nacrith.cores import usable_cores
 from nacrith.prompt.encoder import load_words
-from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import Passage
 from nacrith.workers import run_all
 

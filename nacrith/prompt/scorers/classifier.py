@@ -19,10 +19,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from nacrith import settings
+from nacrith.arith import F64
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models.hub.client import require_network
 from nacrith.models.store.reference import Reference
-from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 
 _INSTALL = "pip install 'nacrith[prompt]'"

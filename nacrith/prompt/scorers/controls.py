@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nacrith.prompt.scorers.protocol import F64
+from nacrith.arith import F64
 from nacrith.prompt.segment import Passage
 
 

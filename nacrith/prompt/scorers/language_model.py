@@ -16,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 
+from nacrith.arith import F64
 from nacrith.errors import PromptError
 from nacrith.models.protocol import LOGIT_BITS, LanguageModel, Logits, Session
-from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 
 _ROWS = 64  # rows of the vocabulary that are float64 at a time

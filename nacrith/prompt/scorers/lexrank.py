@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nacrith.prompt.scorers.protocol import F64
+from nacrith.arith import F64
 from nacrith.prompt.segment import I64, WORD, Passage, passage
 
 _DAMPING = 0.85

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from nacrith.arith import F64
 from nacrith.prompt.segment import Passage
-
-F64 = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
