@@ -1,12 +1,12 @@
-"""A new file that appears whole or not at all, and of which nothing stays when its process is killed.
+"""Writing files atomically: a new file appears complete or not at all, and a killed writer leaves nothing.
 
-Where the system offers it (Linux, most file systems), the file has no name until it is done: `O_TMPFILE`,
-then a link. Elsewhere, and for the moment in which it takes the place of another file, it has a temporary
-name, `.NAME.N.nacrith-tmp` with the first free N, and its writer holds a lock on it. What nobody has locked
-was left by a writer that died, and the next writer of the same NAME removes it. A process id in the name
-could not tell that: containers share process ids.
+Where the system supports it (Linux, most file systems), the file has no name until it is complete: it is
+opened with `O_TMPFILE` and then linked. Elsewhere, and for the moment in which it replaces another file, it
+has the temporary name `.NAME.N.nacrith-tmp` with the first free N, and its writer holds a lock on it. A
+temporary file without a lock was left by a writer that died; the next writer of the same NAME removes it. A
+process id in the name could not tell this, because containers reuse process ids.
 
-Errors are OSError as it comes; callers know what they were about.
+Errors are raised as OSError, unchanged: the callers know the purpose of the file and report it.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ SUFFIX = ".nacrith-tmp"
 NOT_OFFERED = frozenset(
     (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM, errno.EACCES)
 )
-"""What file systems answer that do not have an operation, or grant it to nobody."""
+"""The errors of file systems that do not support an operation, or never permit it."""
 
 _NO_LINKS = NOT_OFFERED | {errno.EMLINK, errno.EXDEV}
 _MOST = 1000  # temporary names for one target
-_GAP = 4  # names of which none is there, behind which none is looked for
-_OLD = 24 * 3600  # seconds, after which what cannot be locked is taken for abandoned
-_BASE_BYTES = 200  # of the target's name; leaves room for the rest within the usual limit of 255 bytes
+_GAP = 4  # the search for leftovers ends after so many missing names in a row
+_OLD = 24 * 3600  # seconds after which a file that cannot be locked counts as abandoned
+_BASE_BYTES = 200  # of the target's name; the whole name stays within the usual limit of 255 bytes
 
 _unfinished: set[Unfinished] = set()
 _links: dict[int, bool] = {}
-"""By device: whether a file without a name can be given one."""
+"""For each device, whether an unnamed file can be linked to a name."""
 
 
 class Unfinished:
-    """A file that is being written, to appear at `target`, or elsewhere in its directory.
+    """A file that is being written and will appear at `target`, or elsewhere in its directory.
 
-    mode: its permissions, of which the umask is taken away. `file` is open for writing and reading.
-    Anything but `publish` leaves the directory as it was.
+    mode: the permissions, less the umask. `file` is open for reading and writing. Unless `publish` is called
+    the directory stays unchanged.
     """
 
     def __init__(self, target: str | os.PathLike[str], mode: int = 0o666) -> None:
         self._target = os.fspath(target)
         self._process = os.getpid()
-        self._name = ""  # the temporary one, if there is one
+        self._name = ""  # the temporary name, if there is one
         collect(target)
         _unfinished.add(self)
         try:
@@ -62,13 +62,13 @@ class Unfinished:
 
     @property
     def path(self) -> str:
-        """Under which this process can open the file until it is published."""
+        """A path by which this process can open the file until it is published."""
         return self._name or _of_descriptor(self.file.fileno())
 
     def publish(self, target: str | os.PathLike[str] | None = None, *, replace: bool = True) -> None:
-        """Name the file `target` and close it. FileExistsError if there is one that may not be replaced.
+        """Give the file the name `target`, and close it. FileExistsError if that exists, unless `replace`.
 
-        To last through a loss of power it takes `sync_file` before and `sync_directory` after this.
+        To survive a loss of power, call `sync_file` before this and `sync_directory` after it.
         """
         place = self._target if target is None else os.fspath(target)
         self.file.flush()
@@ -80,8 +80,8 @@ class Unfinished:
         self.file.close()
 
     def remove_name(self) -> None:
-        """Quick and idempotent: for when a signal is about to end the process."""
-        if self._name and self._process == os.getpid():  # a child that was forked has no part in it
+        """Remove the temporary name. Quick and idempotent: a signal may be about to end the process."""
+        if self._name and self._process == os.getpid():  # not in a forked child
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._name)
 
@@ -92,11 +92,11 @@ class Unfinished:
         if self in _unfinished:
             _unfinished.discard(self)
             self.remove_name()
-        with contextlib.suppress(OSError):  # a failed flush: what it belongs to has been reported or is void
+        with contextlib.suppress(OSError):  # a failed flush: already reported, or of no consequence
             self.file.close()
 
     def _move_to(self, place: str) -> None:
-        """A rename. It is the only way to replace a file, and needs a name to begin with."""
+        """Rename the file: the only way to replace another, for which it needs a temporary name."""
         if not self._name:
             for name in _free_names(self._target):
                 with contextlib.suppress(FileExistsError):
@@ -104,10 +104,10 @@ class Unfinished:
                     self._name = name
                     break
         os.replace(self._name, place)
-        self._name = ""  # the next writer's from now on
+        self._name = ""  # from now on the name belongs to the next writer
 
     def _link_to(self, place: str) -> None:
-        """A link: unlike a rename it never takes the place of a file that came meanwhile."""
+        """Link the file: unlike a rename, this never replaces a file that appeared in the meantime."""
         if not self._name:
             _link_descriptor(self.file.fileno(), place)
             return
@@ -125,21 +125,21 @@ class Unfinished:
 
 
 def write(target: str | os.PathLike[str], data: bytes) -> None:
-    """Write a whole file, in the place of any other."""
+    """Write a whole file, replacing any other."""
     with Unfinished(target) as new:
         new.file.write(data)
         new.publish()
 
 
 def discard_all() -> None:
-    """Remove every temporary name of this process: for when a signal is about to end it."""
+    """Remove all temporary names of this process, when a signal is about to end it."""
     for one in list(_unfinished):
         with contextlib.suppress(OSError):
             one.remove_name()
 
 
 def collect(target: str | os.PathLike[str]) -> None:
-    """Remove what dead processes have left of `target`."""
+    """Remove the temporary files that dead writers of `target` have left."""
     missing = 0
     for name in _names(os.fspath(target)):
         missing = 0 if os.path.lexists(name) else missing + 1
@@ -150,7 +150,7 @@ def collect(target: str | os.PathLike[str]) -> None:
 
 
 def sync_file(descriptor: int) -> bool:
-    """Have what was written on the disk; False where the file system does not offer that."""
+    """Flush what was written to the disk; False if the file system does not support that."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -161,11 +161,11 @@ def sync_file(descriptor: int) -> bool:
 
 
 def sync_directory(target: str | os.PathLike[str]) -> None:
-    """Make the name `target` last through a loss of power, where a directory can be synchronised."""
+    """Make the name `target` survive a loss of power, where directories can be synchronised."""
     try:
         descriptor = os.open(_directory(os.fspath(target)), os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except OSError as error:
-        if error.errno not in NOT_OFFERED:  # it may not be listed, say: nothing more can be done
+        if error.errno not in NOT_OFFERED:  # an unreadable directory, for example, is in `NOT_OFFERED`
             raise
         return
     try:
@@ -186,7 +186,7 @@ def _names(target: str) -> Iterator[str]:
 
 
 def _free_names(target: str) -> Iterator[str]:
-    """Those that seem to be free. OSError in the end, as no caller can go on without one."""
+    """The names that seem to be free. Raises OSError after the last one, since every caller needs a name."""
     for name in _names(target):
         if not os.path.lexists(name) or _collect(name):
             yield name
@@ -198,12 +198,12 @@ def _of_descriptor(descriptor: int) -> str:
 
 
 def _link_descriptor(descriptor: int, name: str) -> None:
-    # With a directory's descriptor, though none is needed, Python takes the system call that follows links.
+    # Given a directory descriptor, which is not needed, Python uses the system call that follows links.
     os.link(_of_descriptor(descriptor), name, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def _nameless(target: str, mode: int) -> int | None:
-    """A locked file without a name, or None where there is no such thing or it could never have one."""
+    """Open a locked file without a name; None where that is not supported, or could not be linked later."""
     directory = _directory(target)
     flags = getattr(os, "O_TMPFILE", 0) | os.O_RDWR
     if not hasattr(os, "O_TMPFILE"):
@@ -216,12 +216,12 @@ def _nameless(target: str, mode: int) -> int | None:
     except OSError:
         return None
     if descriptor is not None:
-        _lock(descriptor)  # for the moment in which it has a temporary name; nobody else can have it
+        _lock(descriptor)  # for the moment in which it has a temporary name; no one else can hold the lock
     return descriptor
 
 
 def _can_be_named(descriptor: int, target: str) -> bool:
-    """Tried once with an empty file, which is closed."""
+    """Try once, with an empty file, whether an unnamed file can be linked; closes the descriptor."""
     try:
         _lock(descriptor)
         for name in _free_names(target):
@@ -237,14 +237,14 @@ def _can_be_named(descriptor: int, target: str) -> bool:
 
 
 def _named(target: str, mode: int) -> tuple[int, str]:
-    """A new, locked file under a temporary name."""
+    """Create a locked file with a temporary name."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     for name in _free_names(target):
         try:
             descriptor = os.open(name, flags, mode)
         except FileExistsError:
             continue
-        # Until it is locked, another writer may take it for abandoned: then it is locked or gone.
+        # Before it was locked, another writer may have taken it for abandoned, and locked or removed it.
         if _lock(descriptor) is not False and _is_at(descriptor, name):
             return descriptor, name
         os.close(descriptor)
@@ -252,7 +252,7 @@ def _named(target: str, mode: int) -> tuple[int, str]:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """False if another has locked the file; None where files cannot be locked."""
+    """False if another process has locked the file; None where files cannot be locked."""
     if sys.platform == "win32":
         return None
     import fcntl
@@ -274,14 +274,14 @@ def _is_at(descriptor: int, name: str) -> bool:
 
 
 def _collect(name: str) -> bool:
-    """Remove the temporary file `name` if its writer is dead. Whether it is gone."""
+    """Remove the temporary file `name` if its writer is dead; returns whether the name is free."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(name, flags)
     except FileNotFoundError:
         return True
     except OSError:
-        return False  # another user's, or no file at all
+        return False  # another user's, or not a file
     try:
         status = os.fstat(descriptor)
         locked = _lock(descriptor) if stat.S_ISREG(status.st_mode) else False

@@ -1,8 +1,8 @@
-"""How many processor cores this process may use, for whoever decides on a number of threads or processes.
+"""How many processor cores this process may use: the default for numbers of threads and processes.
 
-The machine's number is an upper bound only: a process may be bound to some cores (affinity), and a container
-or batch system may grant it a share of their time (a cgroup's CPU quota). Threads beyond the quota make
-nothing faster: the whole group is stopped for the rest of each period once the quota is used up.
+The number of cores of the machine is only an upper bound: a process may be bound to some of them (affinity),
+and a container or batch system may limit its CPU time (the CPU quota of a cgroup). Threads beyond the quota
+gain nothing, since the whole group is stopped for the rest of each period once the quota is used up.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ _ROOT = Path("/")
 
 
 def usable_cores(root: Path = _ROOT) -> int:
-    """At least 1. A quota of a part of a core counts as a core. root: of the file system, for tests."""
+    """The number of usable cores, at least 1; part of a core counts as one. root: of the file system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *_quotas(root)]))
 
 
 def _quotas(root: Path) -> Iterator[int]:
-    """The quota, in cores rounded up, of each cgroup that this process is in and that has one."""
+    """The CPU quotas, in cores rounded up, of the cgroups that contain this process."""
     for base, directory in _hierarchies(root):
         while True:
             if (quota := _quota(directory)) is not None:
                 yield quota
             if directory == base:
                 break
-            directory = directory.parent  # a group is bound by those that it is in, too
+            directory = directory.parent  # the quotas of enclosing groups apply too
 
 
 def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
-    """Mount point and this process's own directory below it, of cgroup hierarchies that have a CPU quota."""
-    groups = {}  # "" for version 2, "cpu" for version 1: the group as its hierarchy names it
+    """The mount point of each cgroup hierarchy with CPU quotas, and the directory of our group in it."""
+    groups = {}  # the path of the group in its hierarchy; key "" for version 2, "cpu" for version 1
     for line in _lines(root / "proc/self/cgroup"):  # 4:cpu,cpuacct:/user.slice
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -51,7 +51,7 @@ def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
         if group is None:
             continue
         base = root / _unescaped(mount[4]).lstrip("/")
-        try:  # in a container, the mount may show no more than the container's own group
+        try:  # in a container, only the container's own group may be mounted
             inside = PurePosixPath(group).relative_to(_unescaped(mount[3]))
         except ValueError:
             inside = PurePosixPath()
@@ -59,14 +59,15 @@ def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _quota(directory: Path) -> int | None:
-    """Of version 2: "150000 100000" or "max 100000", microseconds in each period; of version 1 two files."""
+    """The quota of one group. Version 2 states "QUOTA PERIOD" (microseconds) or "max PERIOD", version 1
+    the two numbers in files of their own."""
     words = " ".join(_lines(directory / "cpu.max")).split()
     if not words:
         files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         words = [word for name in files for word in _lines(directory / name)]
     try:
         quota, period = map(int, words)
-    except ValueError:  # "max", or nothing
+    except ValueError:  # "max", or no such files
         return None
     return -(-quota // period) if quota > 0 and period > 0 else None
 
@@ -74,11 +75,11 @@ def _quota(directory: Path) -> int | None:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(errors="surrogateescape").splitlines()
-    except OSError:  # another system, or no such file in this hierarchy
+    except OSError:  # not Linux, or no such file in this hierarchy
         return []
 
 
 def _unescaped(field: str) -> str:
-    """A path of mountinfo, where the kernel writes a space as \\040 and so on."""
+    """A path in mountinfo, in which the kernel escapes characters: a space is \\040, for example."""
     first, *rest = field.split("\\")
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)

@@ -1,8 +1,8 @@
-"""The model that was used last, kept: loading one takes seconds, most callers use only one.
+"""A cache of the model that was used last: loading takes seconds, and most callers use a single model.
 
-`compress`, `decompress`, `open` and the command line ask here for a block codec. One model is held
-at a time, so that memory stays bounded; to hold several, pass objects that `load_model` returned.
-This bookkeeping is thread-safe; the codecs and models that it hands out are not.
+`compress`, `decompress`, `open` and the command line get their block codecs here. One model is held at a
+time, so that memory stays bounded; to keep several loaded, pass objects that `load_model` returned. This
+module is thread-safe; the codecs and models that it returns are not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Held(NamedTuple):
-    """A model and how it was asked for. by_archive: by an archive's fingerprint, not by name. settings: the
+    """A model, and how it was requested. by_archive: by an archive's fingerprint, not by name. settings: the
     backend and its threads, or the binding that an archive records."""
 
     model: LanguageModel
@@ -35,7 +35,7 @@ _lock = threading.Lock()
 
 
 def _renew_lock() -> None:
-    """In a forked child: whichever thread had the lock is not there to give it back."""
+    """Replace the lock in a forked child, where a thread that held it does not exist."""
     global _lock
     _lock = threading.Lock()
 
@@ -47,8 +47,8 @@ if hasattr(os, "register_at_fork"):
 def for_encoding(
     level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
 ) -> ModelCodec:
-    """The codec of `level` over `model`: a name, file or loaded model; None for the level's own. backend:
-    what runs it, see `load_model`."""
+    """The codec of `level` with `model`: a name, a file or a loaded model; None for the level's default.
+    backend: as for `load_model`."""
     global _held
     from nacrith import codec
 
@@ -58,7 +58,7 @@ def for_encoding(
         settings = (backend or EXACT, threads)
         found = _find(model, settings)
         if found is None:
-            _held = None  # frees the old model before the new one is loaded
+            _held = None  # free the old model before the new one is loaded
         result = codec.for_encoding(level, model if found is None else found, threads, backend=backend)
         if isinstance(model, str):
             _held = _Held(result.model, model, False, settings)
@@ -73,8 +73,9 @@ def for_decoding(
     backend: str | None = None,
     force: bool = False,
 ) -> ModelCodec:
-    """The codec that an archive names, over `model` or, if None, the one that it was made with. backend: what
-    it must have been made with, if given. force: try it even if the archive is bound to another machine."""
+    """The codec of an archive, with `model` or, if None, the model that the archive names. backend: if given,
+    the one that the archive must have been made with. force: try even if the archive is bound to another
+    machine."""
     global _held
     from nacrith import codec
 
@@ -93,14 +94,14 @@ def for_decoding(
 
 
 def forget() -> None:
-    """Let go of the model that is held."""
+    """Release the model that is held."""
     global _held
     with _lock:
         _held = None
 
 
 def _find(model: str | LanguageModel | None, settings: object) -> LanguageModel | None:
-    """The model itself, if it is one; else the one held, if that was asked for in the same way."""
+    """`model` itself if it is a loaded one; else the held model, if it was requested in the same way."""
     if not (model is None or isinstance(model, str)):
         return model
     if _held and not _held.by_archive and (_held.name, _held.settings) == (model, settings):
@@ -109,7 +110,7 @@ def _find(model: str | LanguageModel | None, settings: object) -> LanguageModel 
 
 
 def _find_made_with(codec_id: CodecId, settings: object) -> LanguageModel | None:
-    """The model held, if it is the one that the archive names. A short archive names a prefix."""
+    """The held model, if the archive names it. A short archive gives only a prefix of the fingerprint."""
     if _held and _held.settings == settings and _held.model.fingerprint.startswith(codec_id.fingerprint):
         return _held.model
     return None

@@ -1,8 +1,8 @@
-"""Range coding of symbols given by 24-bit counts: constriction's queue coder, ended on a byte.
+"""Range coding of symbols with 24-bit counts: constriction's queue coder, with a stream that ends on a byte.
 
-The coder sees integers only. It works on 32-bit words with a 64-bit state (Martin 1979; Bamler,
-constriction, 2022); a stream here is its bytes, big-endian, without the zero bytes at the end, which a
-decoder puts back.
+The coder uses integers only: 32-bit words and a 64-bit state (Martin 1979; Bamler, constriction, 2022). A
+stream consists of the bytes of the words, big-endian, without trailing zero bytes; the decoder restores
+these.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _STATE = 8  # bytes of the coder's interval
 
 
 def _model(counts: npt.NDArray[Any]) -> Any:
-    """An entropy model with exactly these counts, each >= 1, which sum to TOTAL.
+    """An entropy model with exactly these counts, which are at least 1 and sum to TOTAL.
 
-    constriction gives every symbol one count and shares out the rest in proportion to the weights
-    given; weights count - 1 sum to just that rest, so the shares are whole numbers.
+    constriction gives every symbol one count and distributes the rest in proportion to the given weights. The
+    weights count - 1 sum to exactly this rest, so the shares are integers.
     """
     return Categorical(np.subtract(counts, 1, dtype=np.float64), perfect=False, lazy=True)
 
 
 class Encoder:
-    """Codes symbols, each as an interval [low, low + count) of [0, TOTAL)."""
+    """Encodes symbols, each given by its interval [low, low + count) of [0, TOTAL)."""
 
     def __init__(self) -> None:
         self._coder = RangeEncoder()
 
     def encode(self, low: int, count: int) -> None:
-        # Three symbols (below, it, above) give the same interval as the whole alphabet.
+        # An alphabet of three symbols (below, this one, above) gives the same interval as the whole one.
         above = TOTAL - low - count
         if count == TOTAL:
             return
@@ -49,11 +49,11 @@ class Encoder:
         self._coder.encode(1 if low else 0, _model(np.array(parts)))
 
     def finish(self) -> bytes:
-        """The shortest byte string that decodes to what was encoded."""
+        """The shortest byte string that decodes to the encoded symbols."""
         words = self._coder.get_compressed()
         done, (lower, width) = self._coder.pos()
-        # The sealed stream is one number of the final interval [first, first + width): find where in
-        # the interval it lies from the 64 bits that the state covers, then the shortest number there.
+        # The sealed stream is one number in the final interval [first, first + width). Derive `first` from
+        # the 64 bits that the state covers, then find the shortest number in the interval.
         size = (done + _STATE // _WORD) * _WORD
         sealed = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0")[:size], "big")
         first = sealed - ((sealed - lower) & ((1 << 8 * _STATE) - 1))
@@ -66,7 +66,7 @@ class Encoder:
 
 
 class Decoder:
-    """Reads the symbols back, given the same counts."""
+    """Decodes the symbols, given the same counts."""
 
     def __init__(self, data: bytes) -> None:
         padding = -len(data) % _WORD + _STATE

@@ -1,4 +1,4 @@
-"""Language models: the protocol, the engines that implement it, and where models are found."""
+"""Language models: their interface, the engines that implement it, and how models are found and loaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by
 def load_model(
     name_or_path: str | None = None, *, threads: int | None = None, backend: str | None = None
 ) -> LanguageModel:
-    """A model by name ("nacrith-36m"), by path (.nacm, .gguf, safetensors directory), or the default.
-    A GGUF or a directory is converted once, then its model is taken from the cache.
+    """Load a model by name ("nacrith-36m") or path (.nacm, .gguf, safetensors directory), or the default one.
+    A GGUF file or a directory is converted on first use; the converted model is then taken from the cache.
 
-    backend: "exact" (None means the same); or "llama.cpp" or "transformers", which run a GGUF or a directory
-    as it is, in floats, and whose archives decode only where everything is as it was; their default is
-    "smollm2-135m".
+    backend: "exact" (None means the same); or "llama.cpp" or "transformers", which run a GGUF file or a
+    directory unconverted, in floating point, and whose archives decode only in the same environment; their
+    default model is "smollm2-135m".
 
-    Raises ModelMissingError if it is not on this machine; nothing is downloaded.
+    Raises ModelMissingError if the model is not on this machine; nothing is downloaded.
     """
     if backend in (None, EXACT):
         return ExactModel(store.find(name_or_path), threads=threads)
@@ -35,7 +35,7 @@ def load_model(
 def load_model_by_fingerprint(
     fingerprint: bytes, hint: str = "", *, threads: int | None = None
 ) -> LanguageModel:
-    """The exact model whose fingerprint begins with these bytes; `hint` is a name for the error message."""
+    """Load the exact model whose fingerprint begins with these bytes; `hint` is a name for error messages."""
     return ExactModel(store.find_by_fingerprint(fingerprint, hint), threads=threads)
 
 
@@ -47,10 +47,10 @@ def load_bound_model(
     name_or_path: str | None = None,
     force: bool = False,
 ) -> BoundModel:
-    """The model in floats that an archive was made with, set up as its binding says. ModelMismatchError if
-    it already shows that this is another machine or build, unless `force` asks to try all the same.
+    """Load the floating-point model of an archive, with the settings that the archive's binding records.
 
-    name_or_path: where it is; None to look for the fingerprint.
+    name_or_path: of the model; None to search for the fingerprint. ModelMismatchError if this machine or
+    build is already known to differ from the binding, unless `force` asks to try anyway.
     """
     backend = binding.get("backend", "(unnamed)")
     opening.require(backend)

@@ -1,8 +1,8 @@
-"""Opening the files that models consist of.
+"""Reading the files of which models consist.
 
-A model directory is whatever somebody made: a FIFO in it would make us wait for ever, a device never end.
-And what is read is read, not mapped: a mapped file changes under us when it is overwritten, and a shorter one
-kills the process.
+Model directories come from anywhere. A FIFO in one would block for ever, and a device might never end, so
+only regular files are opened. Files are read rather than memory-mapped: a mapping changes when the file is
+overwritten, and kills the process when the file is truncated.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def open_regular(path: StrPath) -> io.BufferedReader:
-    """A regular file, to be read. OSError for anything else."""
+    """Open a regular file for reading; OSError for anything else."""
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO opens at once
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # do not block on a FIFO
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
@@ -33,7 +33,7 @@ def open_regular(path: StrPath) -> io.BufferedReader:
 
 
 def read_array(path: StrPath, offset: int, size: int) -> np.ndarray:
-    """`size` bytes of a regular file from `offset`. OSError if it ends before."""
+    """Read `size` bytes from `offset` of a regular file; OSError if the file ends before."""
     array = np.empty(size, np.uint8)
     with open_regular(path) as file:
         file.seek(offset)
@@ -43,6 +43,6 @@ def read_array(path: StrPath, offset: int, size: int) -> np.ndarray:
 
 
 def read_regular(path: StrPath) -> bytes:
-    """All of a regular file."""
+    """Read the whole content of a regular file."""
     with open_regular(path) as file:
         return file.read()

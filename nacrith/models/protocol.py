@@ -1,9 +1,9 @@
-"""The model seam: what a predictor of the next token is to the rest of nacrith.
+"""The interface between language models and the rest of nacrith.
 
-Every backend hands out next-token distributions in one form: *fixed-point log2 weights*, int32 with
-`LOGIT_BITS` fractional bits, one per token of the vocabulary (a float backend rounds its logits to
-that grid). A weight vector w stands for the distribution 2^(w / 2^LOGIT_BITS), not normalised. What
-turns it into integer counts is `nacrith.coder.cdf`, once, for every backend.
+Every backend returns next-token distributions in one form: *fixed-point log2 weights*, int32 with
+`LOGIT_BITS` fractional bits, one for each token of the vocabulary (a float backend rounds its logits to
+that grid). A weight vector w stands for the unnormalised distribution 2^(w / 2^LOGIT_BITS). Only
+`nacrith.coder.cdf` turns weights into integer counts, for every backend alike.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Logits = npt.NDArray[np.int32]
 
 
 class Tokenizer(Protocol):
-    """Bytes to token ids and back, without loss for any bytes."""
+    """Encodes any bytes as token ids, and decodes them without loss."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -30,49 +30,52 @@ class Tokenizer(Protocol):
     def encode(self, data: bytes) -> Sequence[int]: ...
 
     def decode(self, ids: Sequence[int]) -> bytes:
-        """Bytes of any id sequence. Inverse of `encode`; defined for every other sequence too."""
+        """The inverse of `encode`. It is defined for every sequence of ids, not only for encoded ones."""
         ...
 
 
 class Session(Protocol):
-    """The state of `lanes` independent sequences inside one model.
+    """The state (KV cache) of a batch of independent sequences, the lanes, inside one model.
 
-    Exact engines promise: the integers returned for a position depend only on the tokens of its lane
-    up to it; not on how they were split into calls, nor on the other lanes, nor on threads or device.
+    Exact engines guarantee that the integers returned for a position depend only on the tokens of its lane
+    up to that position: not on how the tokens were split into calls, on the other lanes, on the number of
+    threads or on the device.
     """
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Tokens held by each lane."""
+        """The number of tokens in each lane."""
         ...
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> list[Logits]:
-        """Append tokens[i] to lane i (possibly none) and return, for each lane, an array of shape
-        (len(tokens[i]), vocab): row j is the distribution of the token that follows tokens[i][:j+1].
+        """Append tokens[i] (possibly none) to lane i. Return an array of shape (len(tokens[i]), vocab) for
+        each lane, whose row j is the distribution of the token that follows tokens[i][:j+1].
         """
         ...
 
     def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
-        """Look at several continuations at once: tokens[i] are the nodes of a tree behind the end of
-        lane i (possibly none), parents[i][j] < j is the node that node j follows, -1 for the lane's end.
+        """Evaluate several continuations (speculative drafts) in one call, without extending the lanes.
 
-        Row j of lane i is the last row of `extend` by the path from the lane's end to node j. The lane
-        stays as it is; the tree waits for `keep` until something else is done to the lane.
+        tokens[i] are the nodes of a tree that continues lane i (possibly none); parents[i][j] < j is the
+        parent of node j, or -1 where the node follows the end of the lane. Row j of lane i equals the last
+        row that `extend` would return for the path from the lane's end to node j. The tree remains available
+        to `keep` until the next other call that concerns the lane.
         """
         ...
 
     def keep(self, lane: int, path: Sequence[int]) -> None:
-        """Append some nodes of the lane's tree, as if by `extend`, and forget the rest of it.
+        """Append the nodes of one path of the lane's tree, as if by `extend`, and discard the tree.
 
-        `path` leads from the lane's end down, each node followed by one of its children, and may be
-        empty; else ValueError.
+        `path` starts at the end of the lane and continues from parent to child; it may be empty.
+        ValueError for any other sequence of nodes.
         """
         ...
 
     def rollback(self, lane: int, length: int) -> None:
-        """Forget everything of `lane` after its first `length` tokens.
+        """Truncate `lane` to its first `length` tokens.
 
-        Guaranteed for at least the newest `LanguageModel.rollback_limit` tokens; else ValueError.
+        At least the newest `LanguageModel.rollback_limit` tokens can always be removed; ValueError if more
+        are to be removed than this session can.
         """
         ...
 
@@ -85,12 +88,12 @@ class LanguageModel(Protocol):
 
     @property
     def fingerprint(self) -> bytes:
-        """32 bytes: SHA-256 over all that changes an integer of the output or the tokenisation."""
+        """32 bytes: a SHA-256 of everything that affects an integer of the output, or the tokenisation."""
         ...
 
     @property
     def portable(self) -> bool:
-        """True if every machine gives the same integers, so that archives can travel."""
+        """True if every machine computes the same integers, so that archives decode anywhere."""
         ...
 
     @property
@@ -98,17 +101,17 @@ class LanguageModel(Protocol):
 
     @property
     def bos_id(self) -> int:
-        """The token every lane begins with."""
+        """The start token, with which every lane begins."""
         ...
 
     @property
     def max_context(self) -> int:
-        """The largest window, in tokens, that the model was made for."""
+        """The largest context window, in tokens, that the model was trained for."""
         ...
 
     @property
     def max_length(self) -> int:
-        """The most tokens that a lane can hold, at least 256."""
+        """The maximum number of tokens in a lane, at least 256."""
         ...
 
     @property
@@ -118,16 +121,18 @@ class LanguageModel(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def prepare(self) -> None:
-        """Load now what would be loaded when it is first used; otherwise nothing."""
+        """Load now whatever would otherwise be loaded on first use."""
         ...
 
     def verify_source(self) -> None:
-        """ModelError if the file that the model was loaded from no longer has the content that the
-        fingerprint stands for: then what was coded with it may be lost. A model without one has nothing to
-        verify."""
+        """Check that the file from which the model was loaded still has the content of the fingerprint.
+
+        ModelError if it has not: data that was coded with this model could then be lost. A model that was
+        not loaded from a file has nothing to verify.
+        """
         return None
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
-        """A new session; `window` is the number of latest tokens attended to (at most and by default
-        `max_context`)."""
+        """A new session. window: how many of the latest tokens attention sees, at most and by default
+        `max_context`."""
         ...

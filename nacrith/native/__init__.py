@@ -1,8 +1,8 @@
-"""The native library (codecs/nacrith.h) by ctypes: found, checked, and its errors turned into ours.
+"""The binding to the native library (codecs/nacrith.h) through ctypes.
 
-`abi` is the header in ctypes, `library` a file that keeps to it, `loader` finds the one to use; `engine` and
-`learner` are the calls of a part of codecs/ each. Nothing here knows models or predictors: these hand down
-numbers, bytes and arrays.
+`abi` describes the header, `library` loads and checks a file, and `loader` finds the file to use; `engine`
+and `learner` wrap the functions of one part of codecs/ each. Nothing here depends on models or predictors,
+which pass numbers, bytes and arrays.
 """
 
 from nacrith.native.library import Library, release_with

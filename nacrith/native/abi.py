@@ -1,4 +1,4 @@
-"""codecs/nacrith.h in ctypes: version, error codes, structures, and every function's types, in its order."""
+"""codecs/nacrith.h in ctypes: its version, error codes, structures and function types, in the same order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ctypes
 VERSION = 5
 
 ARGUMENT, MODEL, MEMORY = 1, 2, 3
-"""Error codes; 0 is none, and any other is internal."""
+"""Error codes. 0 means success, and any other code an internal error."""
 
 SIZES = ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied_head")
 LIMITS = ("qkv", "o", "mlp", "down", "head")
@@ -50,4 +50,4 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_ensemble_counts": (_I32, [_P, _I32, _P, _P]),
     "nacrith_ensemble_encode": (_I32, [_P, _I64, _P, _P, _P, _P]),
 }
-"""Result and argument types."""
+"""The result and argument types of every function."""

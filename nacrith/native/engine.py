@@ -1,4 +1,4 @@
-"""Calls of codecs/engine/: engines and sessions, by their handles."""
+"""The functions of codecs/engine/, which work on handles of engines and sessions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ def create(
     kernels: str | None,
     threads: int,
 ) -> int:
-    """A handle. sizes, limits: those of abi.SIZES and abi.LIMITS. The arrays must be contiguous. Those of
-    `embed`, gains and rotation tables must live as long as the engine; matrices and scales are copied."""
+    """Create an engine; returns its handle.
+
+    sizes, limits: by the names in abi.SIZES and abi.LIMITS. The arrays must be contiguous. The library copies
+    matrices and scales; the arrays of `embed`, the gains and the rotation tables must outlive the engine.
+    """
     table = (abi.Tensor * len(tensors))()
     for entry, (name, array) in zip(table, tensors.items(), strict=True):
         if not array.flags.c_contiguous:
@@ -47,8 +50,8 @@ def extend(
     rows: np.ndarray,
     depths: np.ndarray | None = None,
 ) -> None:
-    """counts: int64 (lanes,), whose sum is n; ids: int32 (n,); rows: int32 (n, vocab), filled;
-    depths: int64 (n,) if the tokens are those of trees."""
+    """Evaluate tokens and fill `rows`. counts: int64 (lanes,), with sum n; ids: int32 (n,); rows: int32
+    (n, vocab); depths: int64 (n,) if the tokens are nodes of trees."""
     expect((counts, np.int64), (ids, np.int32), (rows, np.int32))
     if ids.shape != (counts.sum(),) or rows.ndim != 2 or len(rows) != len(ids):
         raise ValueError("arrays of tokens and rows do not fit the counts")
@@ -68,7 +71,7 @@ def extend(
 
 
 def keep(library: Library, session: int, lane: int, path: np.ndarray) -> None:
-    """path: int64 (n,)."""
+    """Append the nodes of a path to the lane. path: int64 (n,)."""
     expect((path, np.int64))
     library.check(library.c.nacrith_session_keep(session, lane, path.ctypes.data, path.size))
 

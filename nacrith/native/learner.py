@@ -1,4 +1,4 @@
-"""Calls of codecs/learner/: the predictors of one block, by their handle."""
+"""The functions of codecs/learner/, which work on the handle of the predictors of one block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def create(
     prior: bytes,
     kernels: str | None,
 ) -> int:
-    """A handle. number: the set; tables: int64 (2, 1024), fixed.lg_table() and fixed.exp_table()."""
+    """Create the predictors of set `number`; returns their handle. tables: int64 (2, 1024), the tables of
+    fixed.lg_table() and fixed.exp_table()."""
     expect((tables, np.int64))
     if tables.shape != (2, 1024):
         raise ValueError("an array of tables has another shape than (2, 1024)")
@@ -33,7 +34,7 @@ def create(
 def counts(
     library: Library, ensemble: int, vocab: int, previous: int, row: np.ndarray, out: np.ndarray
 ) -> None:
-    """row: int32 (vocab,); out: float32 (vocab,), filled."""
+    """Mix the model's row with the predictors. row: int32 (vocab,); out: float32 (vocab,), is filled."""
     expect((row, np.int32), (out, np.float32))
     if row.shape != (vocab,) or out.shape != (vocab,):
         raise ValueError("arrays of a row and of counts do not fit the vocabulary")
@@ -43,7 +44,8 @@ def counts(
 def encode(
     library: Library, ensemble: int, vocab: int, rows: np.ndarray, tokens: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """rows: int32 (n, vocab); tokens: int32 (n,). Returns low and count, uint32 (n,)."""
+    """The intervals of known tokens. rows: int32 (n, vocab); tokens: int32 (n,). Returns low and count,
+    uint32 (n,) each."""
     expect((rows, np.int32), (tokens, np.int32))
     n = len(tokens)
     if rows.shape != (n, vocab) or tokens.ndim != 1:

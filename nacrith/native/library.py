@@ -1,7 +1,7 @@
-"""A file that is the native library: opened, checked against `abi`, its error codes turned into exceptions.
+"""Loading the file of the native library, checking it against `abi`, and turning error codes into exceptions.
 
-Pointers cross the border in `engine` and `learner`, each made from an array whose type, layout and size were
-checked first. ctypes releases the interpreter's lock during a call.
+`engine` and `learner` pass pointers to the library, each taken from an array whose type, layout and size were
+checked first. ctypes releases the GIL during a call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nacrith.native import abi
 
 
 class Library:
-    """The loaded library; its functions are attributes of `c`. ModelError if the file does not fit this
+    """The loaded library, whose functions are attributes of `c`. ModelError if the file does not match this
     package."""
 
     def __init__(self, path: Path) -> None:
@@ -42,23 +42,23 @@ class Library:
                 )
 
     def sources(self) -> str:
-        """`loader.fingerprint` of the sources that the library was built from."""
+        """The `loader.fingerprint` of the sources from which the library was built."""
         found: bytes = self.c.nacrith_sources()
         return found.decode()
 
     def kernels(self) -> list[str]:
-        """Names of the sets of kernels that this processor runs, best first."""
+        """The names of the kernel sets that this processor supports, best first."""
         names: list[str] = []
         while name := self.c.nacrith_kernels(len(names)):
             names.append(name.decode())
         return names
 
     def destroy(self, handle: int) -> None:
-        """Of an engine, session or ensemble."""
+        """Free an engine, a session or an ensemble."""
         self.c.nacrith_destroy(handle)
 
     def check(self, code: int) -> None:
-        """Raises what a function's result says."""
+        """Raise the exception for the result code of a function."""
         if code == 0:
             return
         why = self.c.nacrith_last_error().decode(errors="replace")
@@ -72,21 +72,21 @@ class Library:
 
 
 def expect(*arrays: tuple[np.ndarray, type]) -> None:
-    """ValueError unless each array has this type and is contiguous."""
+    """ValueError unless each array has the given type and is contiguous."""
     for array, dtype in arrays:
         if array.dtype != dtype or not array.flags.c_contiguous:
             raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, not {array.dtype}")
 
 
 def value(handle: abi.Handle) -> int:
-    """What a create function that succeeded has set."""
+    """The value that a successful create function has stored in `handle`."""
     assert handle.value is not None
     return handle.value
 
 
 def release_with(owner: object, library: Library, handle: int, *kept: object) -> None:
-    """Destroys `handle` when `owner` goes, and keeps `kept` alive until then. Not in a forked child: a thread
-    that it does not have may have been halfway through changing what would be freed."""
+    """Destroy `handle` when `owner` is collected, and keep `kept` alive until then. A forked child does not
+    destroy it: a thread that the child lacks may have been modifying the object at the time of the fork."""
     weakref.finalize(owner, _release, library, handle, os.getpid(), kept)
 
 

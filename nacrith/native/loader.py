@@ -1,8 +1,8 @@
-"""Where the native library is: named, in the package, or, for a source tree, in what was installed from it.
+"""Finding the native library: a named file, the package's own, or, for a source tree, the installed one.
 
-A source tree has no library beside its Python files, and Python prefers the tree to the installed package
-when it is started in it. The tree may then use the installed library, if that was built from the same
-sources; if not, the error says which tree it is and what to do.
+A source tree has no library beside its Python files, and Python started in the tree imports it rather than
+the installed package. The tree may then use the installed library if that was built from the same sources;
+otherwise the error names the tree and says what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nacrith.native.library import Library
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
-_INSIDE = Path("_native", _NAMES.get(sys.platform, "libnacrith_native.so"))  # the package
+_INSIDE = Path("_native", _NAMES.get(sys.platform, "libnacrith_native.so"))  # relative to the package
 _SOURCES = {".cpp", ".hpp", ".h", ".inl", ".txt", ".cmake"}
 
 _WAYS_OUT = "or name a library in NACRITH_NATIVE_LIB, or use NACRITH_ENGINE=numpy"
@@ -28,9 +28,9 @@ _WAYS_OUT = "or name a library in NACRITH_NATIVE_LIB, or use NACRITH_ENGINE=nump
 
 @cache
 def load() -> Library:
-    """The library that NACRITH_NATIVE_LIB names, or else that of the package.
+    """Load the library that NACRITH_NATIVE_LIB names, or else that of the package.
 
-    ModelError says why there is none that works."""
+    ModelError if there is no library that works, with the reason."""
     named = settings.native_library()
     if named is not None:
         if not named.is_file():
@@ -43,8 +43,8 @@ def load() -> Library:
 
 
 def find(package: Path, path: list[str]) -> Library:
-    """The library of the package in the directory `package`, which may be a source tree's; distributions are
-    looked for in `path`."""
+    """The library of the package in the directory `package`, which may be part of a source tree. path: where
+    to look for installed distributions."""
     own = package / _INSIDE
     if own.is_file():
         return Library(own)
@@ -70,14 +70,14 @@ def find(package: Path, path: list[str]) -> Library:
 
 
 def _of_tree(tree: Path, here: str, version: str, file: Path) -> Library:
-    """The installed library `file`, if it is what the tree's own would be."""
+    """Load the installed library `file`, if it was built from the same sources as the tree's own would be."""
     other = ModelError(
         f"{here}, and that of nacrith {version}, which is installed in this Python, was built from other"
         f" sources; pip install {tree}, {_WAYS_OUT}"
     )
     try:
         library = Library(file)
-    except ModelError:  # another interface
+    except ModelError:  # a library with another interface version
         raise other from None
     if library.sources() != fingerprint(tree / "codecs"):
         raise other
@@ -85,13 +85,13 @@ def _of_tree(tree: Path, here: str, version: str, file: Path) -> Library:
 
 
 def installed(path: list[str]) -> Iterator[tuple[str, Path]]:
-    """Version, and where the library would be, of the distributions of nacrith in `path`."""
+    """The version and the path of the library of each distribution of nacrith in `path`."""
     for distribution in metadata.distributions(name="nacrith", path=path):
         yield distribution.version, Path(str(distribution.locate_file("nacrith"))) / _INSIDE
 
 
 def fingerprint(codecs: Path) -> str:
-    """Of the native sources in a directory, as codecs/fingerprint.cmake computes it for the library."""
+    """A hash of the native sources in a directory, computed as in codecs/fingerprint.cmake."""
     files = [p for p in codecs.rglob("*") if p.suffix in _SOURCES]
     lines = {p.relative_to(codecs).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     return hashlib.sha256("".join(f"{k} {v}\n" for k, v in sorted(lines.items())).encode()).hexdigest()

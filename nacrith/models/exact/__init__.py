@@ -1,4 +1,4 @@
-"""Exact inference: a Llama-architecture engine whose every result is an integer that any machine repeats.
+"""Exact inference: Llama-architecture engines whose results are the same integers on every machine.
 
-`nacrith.arith` states the contract (arithmetic version 1); `numpy_engine` is the reference.
+`nacrith.arith` states the rules (arithmetic version 1); `numpy_engine` is the reference implementation.
 """

@@ -9,12 +9,12 @@ For a query at position p and each visible position j, with head-wise scales sq,
     w_j = rint((e_j * sv_j) * (2^16 / (Z * M)))  integer; M = largest sv at or before p
     o   = (sum w_j v_j) * (M * 2^-16)          sum w_j <= 2^16 + keys / 2, times 127 stays below 2^24
 
-Normalising before the product with the values keeps that product inside 24 bits however many keys there
-are, so it is one exact binary32 matrix product.
+Because the weights are normalised before the product with the values, that product stays within 24 bits for
+any number of keys, and is a single exact binary32 matrix product.
 
-Visible are the sinks (positions below SINKS) and the last window - SINKS positions, p's own included.
-Beyond the window the sinks are seen from the window's edge: their scores use the query as rotated for
-position window - 1 (StreamingLLM, Xiao et al. 2023).
+A query attends to the sinks (positions below SINKS) and to the last window - SINKS positions, including p
+itself. Beyond the window, the scores of the sinks use the query rotated for position window - 1
+(StreamingLLM, Xiao et al. 2023).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nacrith.models.exact.ops import INT8_MAX, LOG2E, quantise
 _MASKED = np.float32(-1e30)
 _PEAK = np.float32(12.0)  # log2 of the largest e
 _MASS = np.float32(1 << 16)
-_TILE = 1 << 17  # scores worked on at a time: larger leaves the cache, smaller waits for the GIL
+_TILE = 1 << 17  # scores per tile: larger tiles exceed the CPU cache, smaller ones contend for the GIL
 _SUM_KEYS = 4096  # e <= 2^12, so sums over this many keys stay within 2^24
 
 
@@ -46,12 +46,12 @@ def attend(
     first: np.ndarray,
     last: np.ndarray,
 ) -> F32:
-    """Outputs (B, rows, heads, dim) for rotated queries of that shape.
+    """Attention outputs (B, rows, heads, dim) for rotated queries of the same shape.
 
     k, v: (B, kv heads, slots, dim) integers as binary32; k_scale, v_scale: (B, kv heads, slots).
     v_max: (B, rows, kv heads), M at each row's own position.
-    first, last: (B, rows), each row sees the sinks and slots first <= s < last; slots of sinks come first.
-    q_sink: queries as rotated for the sinks, or None where they equal q.
+    first, last: (B, rows); a row sees the sinks, whose slots come first, and the slots first <= s < last.
+    q_sink: the queries rotated for the sinks; None if they equal q.
     """
     batch, rows, heads, dim = q.shape
     kv = k.shape[1]
@@ -79,7 +79,7 @@ def attend(
 
 
 def _soften(t: F32, v_scale: F32, m: F32) -> None:
-    """Scores t to weights w, in place."""
+    """Turn scores t into weights w, in place."""
     np.subtract(t, t.max(axis=-1, keepdims=True) - _PEAK, out=t)
     exp2(t)
     np.rint(t, out=t)
@@ -90,7 +90,7 @@ def _soften(t: F32, v_scale: F32, m: F32) -> None:
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice, slice]]:
-    """Cuts of (B, kv, rows, slots) scores, along the first three axes, that fit the cache."""
+    """Divide scores (B, kv, rows, slots) along the first three axes into tiles that fit the CPU cache."""
     batch, kv, rows, slots = shape
     per_lane = max(1, _TILE // (kv * rows * slots))
     kv_step = kv if kv * rows * slots <= _TILE else 1
@@ -102,7 +102,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice, slice]]:
 
 
 def _group(q: F32, kv: int, c: np.float32) -> tuple[F32, F32]:
-    """Quantised queries as (B, kv, group * rows, dim) and the factor sq * c of each row."""
+    """The quantised queries as (B, kv, group * rows, dim), and the factor sq * c of each row."""
     batch, rows, heads, dim = q.shape
     integers, scale = quantise(q, INT8_MAX)
     shape = (batch, kv, heads // kv * rows)
@@ -113,7 +113,7 @@ def _group(q: F32, kv: int, c: np.float32) -> tuple[F32, F32]:
 
 
 def _mask(t: F32, first: np.ndarray, last: np.ndarray) -> None:
-    """Hide what a row must not see. Only slots that some row sees and another does not are visited."""
+    """Mask the slots that a row must not see. Slots that all rows see are not visited."""
     low, high = SINKS, int(first.max())
     if low < high:
         hidden = np.arange(low, high) < first[..., None]
@@ -125,7 +125,7 @@ def _mask(t: F32, first: np.ndarray, last: np.ndarray) -> None:
 
 
 def _row_sums(e: F32) -> F32:
-    """Sums of integers up to 2^12 along the last axis, as correctly rounded binary32."""
+    """Sums of integers of at most 2^12 along the last axis, correctly rounded to binary32."""
     keys = e.shape[-1]
     if keys <= _SUM_KEYS:
         return e.sum(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Hyper-parameters of an exact model: everything beside the tensors that changes an integer."""
+"""The hyper-parameters of an exact model: everything besides the tensors that affects an integer."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
 
 SINKS = 4
-"""Tokens at the start of a lane that stay visible for ever (attention sinks, Xiao et al. 2023)."""
+"""Tokens at the start of a lane that always stay visible (attention sinks, Xiao et al. 2023)."""
 
 MAX_CONTEXT = 1 << 17
-"""Keys that attention can sum over exactly; see attention.py."""
+"""Maximum number of keys over which attention sums exactly; see attention.py."""
 
 MAX_SIZE = 1 << 20
-"""Of every other dimension: far beyond any model, and far within the bounds of all sums."""
+"""Limit of every other dimension: far above any model, and far below the bounds of all sums."""
 
 MAX_HEAD_DIM = 1040
 
 MAX_POSITIONS = 1 << 31
-"""Of the context that a source says it was made for, which may exceed what is used of it."""
+"""Limit of the context length that a source states, which may exceed the one in use."""
 
 
 class Shape(Protocol):
-    """What a description says of a model's size, wherever it comes from."""
+    """The dimensions of a model, as any kind of description states them."""
 
     @property
     def layers(self) -> int: ...
@@ -49,8 +49,8 @@ class Shape(Protocol):
 
 
 def check_shape(shape: Shape) -> None:
-    """ModelError unless a model of this shape can be run. Descriptions pass here before anything is
-    allocated, read or computed for them."""
+    """ModelError unless a model of this shape can be run. Every description is checked before anything is
+    allocated, read or computed for it."""
     sizes = (shape.layers, shape.width, shape.heads, shape.kv_heads, shape.head_dim, shape.ffn)
     others = (shape.max_context, shape.bos_id)
     if any(type(n) is not int for n in (*sizes, *others)) or type(shape.rms_eps) is not float:
@@ -67,14 +67,14 @@ def check_shape(shape: Shape) -> None:
 
 
 def whole(value: object, most: int = MAX_SIZE, least: int = 1) -> int:
-    """A number of a description; ValueError unless it is an integer within these bounds."""
+    """Check a number of a description; ValueError unless it is an integer within these bounds."""
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{value!r:.60} is not an integer from {least} to {most}")
     return value
 
 
 def real(value: object, least: float = 1e-30, most: float = 1e12) -> float:
-    """Likewise of a number that may be a fraction."""
+    """As `whole`, for a number that may be a fraction."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ValueError(f"{value!r:.60} is not a number from {least:g} to {most:g}")
     return float(value)
@@ -82,11 +82,11 @@ def real(value: object, least: float = 1e-30, most: float = 1e12) -> float:
 
 @dataclass(frozen=True)
 class ExactConfig:
-    """Shapes and constants of a Llama-architecture model in arithmetic version 1.
+    """The shapes and constants of a Llama-architecture model in arithmetic version 1.
 
-    act_limits: largest magnitude of the quantised input of each kind of projection: attention's q, k, v
-        ("qkv"), its output ("o"), gate and up ("mlp"), "down", and the output "head". 127 is one int8
-        plane in a native engine; larger limits need two, at no cost in memory traffic.
+    act_limits: the largest magnitude of the quantised input of each kind of projection: q, k and v of
+        attention ("qkv"), its output ("o"), gate and up ("mlp"), "down", and the output "head". With 127 the
+        input fits one int8 plane in a native engine; larger limits need two, without more memory traffic.
     """
 
     layers: int
@@ -133,5 +133,5 @@ class ExactConfig:
 
 
 def canonical_json(value: object) -> bytes:
-    """One byte string for equal values: sorted keys, no spaces, shortest floats, ASCII."""
+    """Canonical JSON, equal bytes for equal values: sorted keys, no spaces, shortest floats, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -1,7 +1,7 @@
-"""Float weights to an exact model file. Elementwise arithmetic only: every machine makes the same.
+"""Converting float weights into an exact model file, with elementwise arithmetic: equal on every machine.
 
-Each weight matrix is rounded to int8 with one scale per output row; q, k, v and gate, up are
-stacked. The embedding serves as the head too where the source ties them.
+Each weight matrix is quantised to int8 with one scale per output row; q, k and v are stacked, and so are gate
+and up. The embedding is also the output head if the source ties the two.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
 
 POSITIONS = 1 << 18
-"""Positions that a converted model's rotation tables reach unless told: the longest lane."""
+"""Default number of positions in a converted model's rotary tables, which limits the length of a lane."""
 
 CONVERSION = 1
-"""Raised with every change after which a source converts to another fingerprint than before: what was
-converted earlier is then no longer taken for the result."""
+"""Version of the conversion. A change after which a source converts to another fingerprint must increase
+it, so that models of earlier conversions are no longer used."""
 
 LAYER_TENSORS = (
     "input_layernorm",
@@ -40,18 +40,18 @@ LAYER_TENSORS = (
     "mlp.up_proj",
     "mlp.down_proj",
 )
-"""What a layer has. A source with anything more computes something else and is refused."""
+"""The tensors of a layer. A source with any others computes something else, and is rejected."""
 
 
 @dataclass(frozen=True)
 class LlamaSource:
-    """A Llama-architecture model in float, wherever it comes from.
+    """A Llama-architecture model with float weights, from any kind of source.
 
-    tensor: name -> float32 array (out, in) in the Hugging Face layout and naming without "model."
-        and ".weight" ("layers.0.self_attn.q_proj", ...); KeyError if absent.
-    rope_factors: divisors of the rotation frequencies (position interpolation, Llama 3), or None.
+    tensor: returns a float32 array (out, in) by its name, in the layout and with the names of Hugging Face,
+        without "model." and ".weight" ("layers.0.self_attn.q_proj", ...); KeyError if there is none.
+    rope_factors: divisors of the rotary frequencies (position interpolation, Llama 3), or None.
 
-    ModelError for a description that no engine runs.
+    ModelError for a description that no engine can run.
     """
 
     layers: int
@@ -82,9 +82,9 @@ def convert(
     positions: int = POSITIONS,
     named: Callable[[bytes], Path] | None = None,
 ) -> bytes:
-    """Write the exact model of `source` to `path`; returns its fingerprint.
+    """Convert `source`, and write the model file to `path`; returns its fingerprint.
 
-    name: replaces the source's own. positions: the length that a lane can reach. named: see
+    name: replaces the name in the source. positions: the maximum length of a lane. named: as for
     `modelfile.write`.
     """
     vocab = len(_raw(source, "embed_tokens"))
@@ -117,7 +117,7 @@ def convert(
         vocab=vocab,
         max_context=min(source.max_context, MAX_CONTEXT),
         bos_id=source.bos_id,
-        rms_eps=float(np.float32(source.rms_eps)),  # as GGUF files hold it: one model, one file
+        rms_eps=float(np.float32(source.rms_eps)),  # as in GGUF: all formats give one file
         tied_head=tied,
         act_limits=ACT_LIMITS,
     )

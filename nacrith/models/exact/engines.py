@@ -1,7 +1,7 @@
 """Which engine runs exact models: the native one where it is installed, else numpy; torch on request.
 
-The engines give the same integers, so the choice changes the speed and nothing else. torch is imported
-only if it is asked for: that alone takes seconds.
+All engines compute the same integers, so the choice affects only the speed. torch is imported only on
+request, since the import alone takes seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("nacrith")
 
 
 class Engine(Protocol):
-    """Weights of one model, ready to run. Stateless: sessions hold the lanes."""
+    """The weights of one model, prepared for computing. Stateless: sessions hold the lanes."""
 
     config: ExactConfig
 
@@ -47,7 +47,7 @@ def create(file: ModelFile, threads: int) -> Engine:
     if name == "torch":
         try:
             from nacrith.models.exact.torch_engine import TorchEngine
-        except (ImportError, OSError) as error:  # OSError: a library that torch loads
+        except (ImportError, OSError) as error:  # OSError: a shared library that torch loads
             raise _no_torch(str(error)) from None
         return TorchEngine(file, threads)
     return NativeEngine(file, threads, kernels) if name == "native" else NumpyEngine(file, threads)

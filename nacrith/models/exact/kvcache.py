@@ -1,11 +1,11 @@
-"""Keys and values of every lane, int8, with a window that never has to slide.
+"""The KV cache of the numpy engine: int8 keys and values of all lanes, with a sliding window.
 
-A lane's first SINKS positions keep slots 0..SINKS-1 for ever; position p beyond them has slot p - base.
-When the slots run out, the newest `keep` positions move to the front (one memmove for many tokens) and
-base grows; nothing is recomputed, because keys are stored as rotated for their absolute position.
+The first SINKS positions of a lane keep the slots 0..SINKS-1; a later position p has slot p - base. When a
+lane runs out of slots, its newest `keep` positions are moved to the front (one memmove for many tokens) and
+base is increased. Nothing is recomputed, since keys are stored rotated for their absolute position.
 
-A tree of tokens behind the lane's end uses the slots of its positions in turn, branch by branch, and
-behind them a slot for each row, its home (see tree.py).
+The branches of a token tree take turns in the slots of the positions after the lane's end. Behind these,
+every row of the tree has a slot of its own, its home (see tree.py).
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _FIRST_SLOTS = 256
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows at consecutive positions of a lane, stored at `homes` and attended to at `slots`."""
+    """Rows at consecutive positions of a lane, stored at `homes` and read by attention at `slots`."""
 
     lane: int
-    row: int  # the first one's index in the pass
+    row: int  # index of the first row in the pass
     positions: I64
     slots: I64
-    homes: I64  # the same as `slots` but for trees with branches
+    homes: I64  # equal to `slots`, except for trees with branches
 
 
 class KVCache:
     """Arrays are indexed [layer][lane, kv head, slot]; `k` and `v` have a last axis of head_dim.
 
-    `vmax` holds the largest value scale of a head at this position or before it: attention expresses
-    values in units of it (see attention.py).
+    `v_max` holds the largest value scale of a head up to and including a position; attention normalises
+    values by it (see attention.py).
     """
 
     def __init__(self, config: ExactConfig, lanes: int, window: int, rollback: int, batch: int) -> None:
@@ -68,12 +68,12 @@ class KVCache:
         return position if position < SINKS else position - self.base[lane]
 
     def piece(self, lane: int, row: int, positions: I64, homes: I64 | None = None) -> Piece:
-        """`homes`: None for the slots of the positions."""
+        """The piece of rows at consecutive positions. homes: by default the slots of the positions."""
         slots = np.where(positions < SINKS, positions, positions - self.base[lane])
         return Piece(lane, row, positions, slots, slots if homes is None else homes)
 
     def tree_pieces(self, lane: int, row: int, tree: Tree, places: I64) -> list[Piece]:
-        """Rows of a tree behind the lane's end, cut where the next one is not a child."""
+        """The pieces of a tree's rows: a new one begins wherever a row is not a child of the row before."""
         depths = tree.depths[places]
         pieces = []
         for part in np.split(np.arange(len(places)), np.flatnonzero(np.diff(depths) != 1) + 1):
@@ -82,7 +82,7 @@ class KVCache:
         return pieces
 
     def append(self, lane: int, tree: Tree, places: I64) -> None:
-        """Let the lane go on by a path of the tree behind its end."""
+        """Extend the lane by a path of its tree."""
         if len(places) and not tree.is_chain:
             positions = self.lengths[lane] + np.arange(len(places))
             piece = self.piece(lane, 0, positions, self._homes(lane, tree, places))
@@ -94,7 +94,7 @@ class KVCache:
         return places + self.slot(lane, self.lengths[lane] + tree.levels)
 
     def settle(self, layer: int, piece: Piece) -> None:
-        """What is stored at the homes becomes the keys and values of the positions."""
+        """Copy keys and values from the homes of the rows to the slots of their positions."""
         lane, slots = piece.lane, piece.slots
         if piece.homes is not piece.slots:
             for arrays in (self.k, self.v, self.k_scale, self.v_scale):
@@ -108,11 +108,11 @@ class KVCache:
         v_max[:, slots] = np.maximum.accumulate(high, axis=1)
 
     def reserve_tree(self, lane: int, tree: Tree) -> None:
-        """Make room for the positions and homes of a tree's rows."""
+        """Reserve slots for the positions and homes of a tree's rows."""
         self.reserve(lane, tree.levels if tree.is_chain else tree.levels + len(tree.parents))
 
     def reserve(self, lane: int, count: int) -> None:
-        """Make room for `count` further positions of a lane; what lies behind its end may be lost."""
+        """Reserve slots for `count` further positions of a lane; the content after its end may be lost."""
         end = self.lengths[lane] - self.base[lane] + count
         if end <= self.slots:
             return
@@ -123,11 +123,11 @@ class KVCache:
             self._grow(max(end, min(self.most, max(2 * self.slots, _FIRST_SLOTS))))
 
     def truncate(self, lane: int, length: int) -> None:
-        """Forget what follows the first `length` tokens. ValueError if older ones would be needed that
-        the lane no longer holds; the newest `rollback` tokens, or all of them, can always go."""
+        """Truncate a lane to its first `length` tokens. ValueError if its window would then need tokens that
+        the cache no longer holds; the newest `rollback` tokens, or all, can always be removed."""
         if not 0 <= length <= self.lengths[lane]:
             raise ValueError(f"lane {lane} holds {self.lengths[lane]} tokens, not {length}")
-        oldest = self.base[lane] + SINKS  # of those beyond the sinks that are still held
+        oldest = self.base[lane] + SINKS  # the oldest position after the sinks that is still held
         if length == 0:
             self.base[lane] = 0
         elif self.base[lane] and length < oldest + self.window - SINKS:
@@ -139,7 +139,7 @@ class KVCache:
 
     def _compact(self, lane: int) -> None:
         shift = self.lengths[lane] - self.keep - SINKS - self.base[lane]
-        if shift <= 0:  # it is a large tree that needs the room
+        if shift <= 0:  # a large tree needs the slots
             return
         last = self.lengths[lane] - self.base[lane]
         for arrays in self._arrays():

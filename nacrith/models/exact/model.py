@@ -20,7 +20,7 @@ from nacrith.workers import Workers
 class ExactModel:
     """A model file and the engine that runs it; implements models.protocol.LanguageModel.
 
-    threads: None for every core this process may use. Results never depend on it.
+    threads: None for every core that this process may use. Results never depend on it.
     """
 
     portable = True
@@ -30,7 +30,7 @@ class ExactModel:
         self.file = modelfile.read(path)
         self.threads = threads or usable_cores()
         tensors = self.file.tensors
-        self.weights = sum(t.size for t in tensors.values() if t.dtype == np.int8)  # how many there are
+        self.weights = sum(t.size for t in tensors.values() if t.dtype == np.int8)  # their number
         self.max_length = LOW * len(tensors["rope.coarse"][0])
         self._stamp = self.file.stamp
 
@@ -67,18 +67,18 @@ class ExactModel:
         return engine
 
     def verify_source(self) -> None:
-        """ModelError unless the file that the model was read from still holds it. Cheap while nobody has
-        touched it. For whoever is about to remove what only this model brings back."""
+        """ModelError unless the model is still in the file from which it was read. Callers use this before
+        they remove the originals of archives. It is cheap as long as the file is unchanged."""
         self._stamp = modelfile.recheck(self.file.path, self.fingerprint, self._stamp)
 
     def prepare(self) -> None:
         if "engine" in self.__dict__ and "tokenizer" in self.__dict__:
             return
-        # The engine is made by native code, which runs beside Python's.
+        # Native code creates the engine without the GIL, so the tokenizer can be built at the same time.
         Workers(2).run([lambda: self.engine, lambda: self.tokenizer])
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
-        """Fresh lanes; ValueError for a window outside 2 * SINKS .. max_context."""
+        """A session with empty lanes; ValueError for a window outside 2 * SINKS .. max_context."""
         window = self.max_context if window is None else window
         if not 2 * SINKS <= window <= self.max_context:
             raise ValueError(f"window {window} is not within {2 * SINKS}..{self.max_context}")

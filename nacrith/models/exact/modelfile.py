@@ -1,6 +1,6 @@
-"""The model file (suffix .nacm): one file with all that inference needs.
+"""The model file (suffix .nacm), which contains everything that inference needs.
 
-Layout, little-endian, specified in formats/model-v1.md:
+Its layout is little-endian, and specified in formats/model-v1.md:
 
     16  magic and version            32  fingerprint
      8  u32 header length, u32 info length
@@ -8,14 +8,14 @@ Layout, little-endian, specified in formats/model-v1.md:
         info: JSON (name, source, licence; not part of the fingerprint)
         zero padding to 64 bytes, then the tensors, each at a multiple of 64 bytes
 
-The fingerprint is SHA-256 over the header and the tensor data: it covers every byte that can change an
-integer and none that cannot. Tensors are stored in order of name, so equal models give equal files.
+The fingerprint is the SHA-256 of the header and the tensor data: it covers exactly the bytes that can affect
+an integer of the output. Tensors are sorted by name, so equal models give equal files.
 
-A file is read into memory of our own and hashed on the way, in one pass. It is not mapped: what was verified
+A file is read into memory and hashed in a single pass. It is not memory-mapped, because verified content
 would change when the file is overwritten.
 
-Where files must not be large, a model file is a directory NAME.nacm of parts, whose names in order are the
-order of their contents.
+Where large files are not allowed, a model file is a directory NAME.nacm of parts, which are concatenated in
+the order of their names.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ ALIGN = 64
 _PREFIX = len(MAGIC) + 40
 _DTYPE_NAMES = {v: k for k, v in DTYPES.items()}
 _HEADER_MAX = 1 << 24
-_CHUNK = 1 << 20  # bytes that are read and hashed at a time: they stay in the processor's cache
-_SETTLED = 2.0  # seconds after which a file's times would tell that it was written again
+_CHUNK = 1 << 20  # bytes read and hashed at a time, which stay in the CPU cache
+_SETTLED = 2.0  # seconds after which another write to a file is certain to change its times
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
 
 
 class Stamp(NamedTuple):
-    """What tells a file, or its parts, from one that was written since. settled: and surely does."""
+    """Identifies the state of a file or its parts. settled: any later write is certain to change it."""
 
     parts: tuple[tuple[int, ...], ...]
     settled: bool
 
 
-_UNREAD = Stamp((), False)  # of a model that comes from no file
+_UNREAD = Stamp((), False)  # of a model that was not read from a file
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a model file says of itself before its tensors. table: their kinds, in their order."""
+    """The content of a model file before its tensors. table: the kinds of the tensors, in file order."""
 
     config: ExactConfig
     table: Mapping[str, Kind]
@@ -82,7 +82,7 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that was read. `tensors` are read-only and in memory of our own."""
+    """The content of a model file. `tensors` are read-only, and not memory-mapped."""
 
     config: ExactConfig
     tensors: Tensors
@@ -100,7 +100,7 @@ class ModelFile:
         return self.tensors["tokenizer"].tobytes()
 
     def without_weights(self) -> ModelFile:
-        """The same with the tokenizer as the only tensor: for when an engine has taken what it needs."""
+        """The same with the tokenizer as its only tensor, for use when an engine has taken the weights."""
         return dataclasses.replace(self, tensors={"tokenizer": self.tensors["tokenizer"]})
 
 
@@ -112,10 +112,10 @@ def write(
     *,
     named: Callable[[bytes], Path] | None = None,
 ) -> bytes:
-    """Write a model file, which appears whole or not at all; returns the fingerprint.
+    """Write a model file atomically; returns the fingerprint.
 
-    named: gives, of the fingerprint, the path in the directory of `path` where it shall appear instead.
-    ModelError for floats that no reader would take.
+    named: computes from the fingerprint another path in the same directory, which is then used instead of
+    `path`. ModelError for floats that `read` would reject.
     """
     check_values(config, tensors)
     table: dict[str, dict[str, object]] = {}
@@ -149,7 +149,7 @@ def write(
 
 
 def read(path: Path) -> ModelFile:
-    """All of a model file, its fingerprint computed again. ModelError names what is wrong."""
+    """Read a model file and verify its fingerprint. ModelError names what is wrong."""
     with _opened(path) as source:
         found, digest = _describe(path, source)
         data = _aligned_memory(source.size - source.at)
@@ -168,14 +168,16 @@ def read(path: Path) -> ModelFile:
 
 
 def describe(path: Path) -> Description:
-    """What a model file says of itself; its tensors are not looked at. ModelError names what is wrong."""
+    """Read the description of a model file, without its tensors. ModelError names what is wrong."""
     with _opened(path) as source:
         return _describe(path, source)[0]
 
 
 def recheck(path: Path, fingerprint: bytes, stamp: Stamp) -> Stamp:
-    """That the file on the disk is still the model of this fingerprint; else ModelError. It is read again
-    only if, by `stamp`, it may have been written since. Returns the new stamp."""
+    """Check that the file on the disk is still the model of this fingerprint; ModelError if it is not.
+
+    The file is read again only if it may have been written since `stamp` was taken. Returns the new stamp.
+    """
     with _opened(path) as source:
         if stamp.settled and source.stamp.parts == stamp.parts:
             return stamp
@@ -189,7 +191,7 @@ def recheck(path: Path, fingerprint: bytes, stamp: Stamp) -> Stamp:
 
 
 def _describe(path: Path, source: _Source) -> tuple[Description, hashlib._Hash]:
-    """What stands before the tensors, and the hash that they go on with."""
+    """The description, and the hash object to be continued with the tensor data."""
     prefix = source.take(min(_PREFIX, source.size))
     if len(prefix) < _PREFIX or not prefix.startswith(MAGIC):
         raise ValueError("not a nacrith model file of version 1" if prefix else "empty model file")
@@ -215,7 +217,7 @@ def _describe(path: Path, source: _Source) -> tuple[Description, hashlib._Hash]:
 
 
 def _table(entries: dict[str, dict[str, object]], size: int) -> dict[str, Kind]:
-    """Kinds by name, in order. ValueError unless the tensors fill `size` bytes, one after the other."""
+    """The kinds of the tensors by name, in order. ValueError unless they fill `size` bytes without gaps."""
     table: dict[str, Kind] = {}
     end = 0
     for name in sorted(entries):
@@ -234,7 +236,7 @@ def _table(entries: dict[str, dict[str, object]], size: int) -> dict[str, Kind]:
 
 
 def fingerprint(path: Path) -> bytes:
-    """The fingerprint that a model file states; b"" if it is not a model file."""
+    """The fingerprint in the prefix of a model file; b"" for any other file."""
     try:
         with open_regular(_parts(path)[0]) as file:
             start = file.read(len(MAGIC) + 32)
@@ -244,7 +246,7 @@ def fingerprint(path: Path) -> bytes:
 
 
 def split(path: Path, directory: Path) -> None:
-    """Store the model file `path` as the parts of a new directory."""
+    """Store the model file `path` as parts in a new directory."""
     data = path.read_bytes()
     directory.mkdir()
     for i, start in enumerate(range(0, len(data), PART_BYTES)):
@@ -252,13 +254,13 @@ def split(path: Path, directory: Path) -> None:
 
 
 def size(path: Path) -> int:
-    """Bytes of all parts."""
+    """The total size of all parts, in bytes."""
     return sum(part.stat().st_size for part in _parts(path))
 
 
 def remove(path: Path) -> None:
-    """Delete the file, or its parts and their directory; OSError, and nothing deleted, if that holds
-    anything else."""
+    """Delete the file, or its parts and their directory. If the directory contains anything else, OSError is
+    raised and nothing is deleted."""
     parts = _parts(path)
     if path.is_dir() and len(parts) < len(list(path.iterdir())):
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
@@ -273,7 +275,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 class _Source:
-    """The parts of a model file, read one after the other."""
+    """The parts of a model file, read as one stream."""
 
     def __init__(self, files: list[io.BufferedReader]) -> None:
         self._files = files
@@ -293,14 +295,14 @@ class _Source:
         return data.tobytes()
 
     def fill(self, array: np.ndarray, digest: hashlib._Hash | None = None) -> None:
-        """Read as many bytes as `array` (of uint8) holds, and hash them. ValueError if there are not so
-        many."""
+        """Fill `array` (uint8) with the next bytes and, if `digest` is given, hash them. ValueError if the
+        file ends before."""
         view, read = array.data, array.data[:0]
         for begin in range(0, len(view), _CHUNK):
             chunk = view[begin : begin + _CHUNK]
             if digest is None or begin == 0:
                 self._read(chunk)
-            else:  # hash what has come while more comes
+            else:  # hash one chunk while the next is read
                 self._workers.run([partial(digest.update, read), partial(self._read, chunk)])
             read = chunk
         if digest is not None:
@@ -320,7 +322,7 @@ class _Source:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[_Source]:
-    """The file, for reading; what is wrong with it becomes a ModelError that names it."""
+    """Open a model file for reading; errors within the context become ModelErrors that name the file."""
     with contextlib.ExitStack() as files:
         try:
             yield _Source([files.enter_context(open_regular(part)) for part in _parts(path)])
@@ -333,7 +335,7 @@ def _opened(path: Path) -> Iterator[_Source]:
 
 
 def _aligned_memory(size: int) -> np.ndarray:
-    """Bytes that begin at a multiple of ALIGN, as in the file."""
+    """Uninitialised memory that starts at a multiple of ALIGN, as the data does in the file."""
     memory = np.empty(size + ALIGN, np.uint8)
     skip = -memory.ctypes.data % ALIGN
     return memory[skip : skip + size]

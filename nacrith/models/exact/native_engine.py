@@ -1,6 +1,6 @@
-"""The exact engine in native code: what numpy_engine does, with the same integers, faster.
+"""The exact engine in native code, which computes the same integers as numpy_engine, but faster.
 
-One call into the library for each `extend`, over all lanes. codecs/ holds the arithmetic; here are
+Each `extend` is one call of the library, for all lanes. The arithmetic is in codecs/; this module manages
 arrays and lifetimes.
 """
 
@@ -19,21 +19,21 @@ from nacrith.native import abi, engine
 from nacrith.stateful import Stateful
 
 BATCH = 256
-"""Most rows of one pass through the layers: enough to be bound by arithmetic, not by memory."""
+"""Maximum rows of one pass through the layers: enough to be limited by arithmetic, not by memory."""
 
 
 class NativeEngine(Stateful):
-    """Weights of one model, packed for the processor. Stateless: sessions hold the lanes.
+    """The weights of one model, packed for the processor. Stateless: sessions hold the lanes.
 
-    kernels: a name out of `native.load().kernels()`, or None for the best. Results do not depend on it.
+    kernels: one of `native.load().kernels()`, or None for the best. Results do not depend on it.
     """
 
     def __init__(self, file: ModelFile, threads: int = 1, kernels: str | None = None) -> None:
         self.config = file.config
         self.library = native.load()
         tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
-        # Matrices are packed into the library's memory, with their scales. The rest it reads where it is, as
-        # long as it lives: copies, so that the file's memory can go.
+        # The library packs matrices and scales into memory of its own. It reads the other tensors in place
+        # for as long as the engine lives; these are copies, so that the file's memory can be freed.
         read = {
             n: a.copy() for n, a in tensors.items() if n.startswith("embed.") or not n.endswith((".q", ".s"))
         }
@@ -57,7 +57,7 @@ class NativeSession(Stateful):
         self.engine = made
         self.window = window
         self._lengths = [0] * lanes
-        self._trees = [NONE] * lanes  # that wait for `keep`
+        self._trees = [NONE] * lanes  # the trees that `keep` may use
         self._library = made.library
         self._handle = engine.create_session(self._library, made.handle, lanes, window, rollback, batch)
         native.release_with(self, self._library, self._handle, made)
@@ -92,7 +92,7 @@ class NativeSession(Stateful):
     def _extend(
         self, tokens: Sequence[Sequence[int]], trees: list[Tree], depths: np.ndarray | None
     ) -> list[Logits]:
-        """Rows of tokens that continue their lanes, or with `depths` of trees, in preorder."""
+        """The rows of tokens that extend lanes or, if `depths` are given, are nodes of trees in preorder."""
         counts = np.array([len(t) for t in tokens], np.int64)
         ids = np.empty(counts.sum(), np.int32)
         rows = np.empty((len(ids), self.engine.config.vocab), np.int32)

@@ -1,8 +1,8 @@
-"""The reference engine: arithmetic version 1 in numpy. Every other exact engine must equal it.
+"""The reference engine: arithmetic version 1 in numpy. All other exact engines must return equal integers.
 
-Integers are carried in binary32 and multiplied by BLAS, exactly (see arith.py). A call works on a batch
-of rows, one per token, whichever lanes they belong to; only attention looks at lanes. Threads are ours:
-BLAS runs single-threaded, matrix products are cut by output columns, the rest by rows.
+Integers are held in binary32 and multiplied exactly by BLAS (see arith.py). A pass evaluates a batch of rows,
+one per token, of any lanes; only attention distinguishes lanes. BLAS runs single-threaded; our own threads
+share matrix products by output columns, and everything else by rows.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from nacrith.models.protocol import LOGIT_BITS, Logits
 from nacrith.workers import Workers
 
 BATCH = 512
-"""Most rows of one pass through the layers."""
+"""Maximum rows of one pass through the layers."""
 
 ROLLBACK = 256
 _ATTENTION_ROWS = 128  # rows of one attention task
-_TILE = 128  # rows of one elementwise task: larger ones miss the cache, smaller ones wait for the GIL
-_HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
+_TILE = 128  # rows of one elementwise task: more miss the CPU cache, fewer contend for the GIL
+_HEAD_ROWS = 128  # rows of one product with the output head, which takes 200 KB per row
 _LOGIT_MAX = np.float32(1 << 30)
 
 
 def by_rows(workers: Workers, rows: int, task: Callable[[slice], None]) -> None:
-    """task(slice) over all rows in tiles, in parallel where there are enough of them."""
+    """Call task(slice) for all rows in tiles, in parallel if there are enough rows."""
 
     def share(begin: int, end: int) -> None:
         for row in range(begin, end, _TILE):
@@ -58,7 +58,7 @@ def by_rows(workers: Workers, rows: int, task: Callable[[slice], None]) -> None:
 
 
 class Linear:
-    """An int8 matrix (out, in) with a scale per row, as binary32 pieces that multiply exactly."""
+    """An int8 matrix (out, in) with a scale per row, as binary32 pieces whose products are exact."""
 
     def __init__(self, weights: np.ndarray, scales: np.ndarray, limit: int, workers: Workers) -> None:
         self.limit = limit
@@ -73,7 +73,7 @@ class Linear:
     def __call__(self, q: F32, scale: F32) -> F32:
         """Quantised rows q (rows, in) with scale (rows, 1) -> (f32(q . w) * w_scale) * scale.
 
-        f32(q . w) is the integer rounded once to binary32: exact unless it exceeds 2^24.
+        f32(q . w) is the integer product rounded once to binary32, which is exact up to 2^24.
         """
         out = np.empty((len(q), self.width), np.float32)
         self.workers.run(
@@ -85,7 +85,7 @@ class Linear:
     def _columns(self, q: F32, scale: F32, out: F32, part: slice) -> None:
         columns, piece = self.pieces[0]
         np.matmul(q[:, columns], piece[part].T, out=out)
-        if len(self.pieces) == 2:  # a sum of two exact terms is rounded once
+        if len(self.pieces) == 2:  # the sum of two exact terms is rounded once
             columns, piece = self.pieces[1]
             more = scratch.empty("linear", *out.shape)
             np.matmul(q[:, columns], piece[part].T, out=more)
@@ -102,7 +102,7 @@ class Linear:
 
 
 class NumpyEngine:
-    """Weights of one model, ready to multiply. Stateless: sessions hold the lanes."""
+    """The weights of one model, prepared for computing. Stateless: sessions hold the lanes."""
 
     def __init__(self, file: ModelFile, threads: int = 1) -> None:
         config, tensors = file.config, file.tensors
@@ -153,7 +153,7 @@ class NumpyEngine:
         return linear(q, scale)
 
     def logits(self, x: F32, out: Sequence[Logits]) -> None:
-        """Fixed-point log2 weights of each row of x (rows, width), saturating at 2^30, into out[row]."""
+        """Write the fixed-point log2 weights of each row of x (rows, width) to out[row], clipped to 2^30."""
         unit = LOG2E * np.float32(1 << LOGIT_BITS)
         for begin in range(0, len(x), _HEAD_ROWS):
             y = self.normalised(x[begin : begin + _HEAD_ROWS], self.final_norm, self.head)
@@ -222,7 +222,7 @@ class NumpySession(TreeSession):
         return out
 
     def _layers(self, ids: np.ndarray, pieces: list[Piece]) -> F32:
-        """Hidden rows (len(ids), width) after the last layer."""
+        """The hidden rows (len(ids), width) after the last layer."""
         engine, config = self.engine, self.engine.config
         plan = _AttentionPlan(self, pieces)
         x = engine.embed_q[ids].astype(np.float32) * engine.embed_s[ids][:, None]
@@ -238,7 +238,7 @@ class NumpySession(TreeSession):
 
 
 class _AttentionPlan:
-    """What all layers of one pass share: rotations, cache slots, and the cut into tasks."""
+    """What all layers of one pass have in common: rotations, KV slots, and the division into tasks."""
 
     def __init__(self, session: NumpySession, pieces: list[Piece]) -> None:
         self.session = session
@@ -255,7 +255,7 @@ class _AttentionPlan:
         self.turns = [(turn, list(self._cut(turn))) for turn in self._turns()]
 
     def _turns(self) -> list[list[Piece]]:
-        """The pieces, those of one lane one after the other."""
+        """Groups of pieces to evaluate in turn, each with at most one piece of a lane."""
         turns: list[list[Piece]] = []
         seen = Counter[int]()
         for piece in self.pieces:
@@ -266,7 +266,7 @@ class _AttentionPlan:
         return turns
 
     def _cut(self, pieces: list[Piece]) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Tasks (lanes, rows (lanes, n)): lanes of one row each are batched, long pieces are split."""
+        """Tasks (lanes, rows (lanes, n)): pieces of one row are batched, long pieces are split."""
         singles = [p for p in pieces if len(p.positions) == 1]
         for part in near_equal(len(singles), min(len(singles), self.session.engine.workers.threads) or 1):
             if singles:
@@ -278,7 +278,7 @@ class _AttentionPlan:
                     yield [piece.lane], np.arange(row, min(row + _ATTENTION_ROWS, end))[None]
 
     def attention(self, layer: int, q: F32, k: F32, v: F32) -> F32:
-        """Store this layer's keys and values, then attend: (rows, heads, dim)."""
+        """Store the keys and values of a layer, then compute attention: (rows, heads, dim)."""
         self._store(layer, rotate(k, self.cos, self.sin), v)
         rotated = rotate(q, self.cos, self.sin)
         for_sinks = None if self.sink_rotation is None else rotate(q, *self.sink_rotation)
@@ -315,7 +315,7 @@ class _AttentionPlan:
             cache.v_scale[layer][lane, :, slots] = v_scale[rows, :, 0]
 
     def _visible(self, lanes: list[int], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each lane: first slot beyond the sinks that a row sees (>= SINKS), and one past the last."""
+        """For each lane, the first slot after the sinks that a row sees, and one past the last slot."""
         base = np.array([self.cache.base[i] for i in lanes])
         oldest = positions[:, 0] - (self.session.window - SINKS) + 1
         low = np.maximum(oldest - base, SINKS)
@@ -325,7 +325,7 @@ class _AttentionPlan:
     def _gather(
         self, layer: int, lanes: list[int], low: np.ndarray, end: np.ndarray
     ) -> tuple[F32, F32, F32, F32]:
-        """Sinks and slots low..end of each lane, side by side, as binary32; shorter lanes padded by 0."""
+        """The sinks and the slots low..end of each lane in binary32; shorter lanes are padded with zeros."""
         cache = self.cache
         width = int((end - low).max()) + SINKS
         sources: tuple[npt.NDArray[Any], ...] = (

@@ -1,7 +1,7 @@
 """The row operations of the exact engine: quantisation, normalisation, activation (see nacrith.arith).
 
 Integer inference with per-row scales follows Dettmers et al., LLM.int8() (2022), and Xiao et al.,
-SmoothQuant (2022); carrying the rest of the network on integers too follows I-BERT (Kim et al., 2021).
+SmoothQuant (2022). Computing the rest of the network in integers too follows I-BERT (Kim et al., 2021).
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from nacrith import scratch
 from nacrith.arith import EXACT_MAX, F32, exp2
 
 INT8_MAX = 127
-"""Weights, queries, keys and values lie in [-127, 127]."""
+"""Weights, queries, keys and values are integers in [-127, 127]."""
 
 NORM_MAX = 32767
-"""Rows are rounded to this many steps either side of zero before their squares are summed."""
+"""Rows are rounded to integers of at most this magnitude before their squares are summed."""
 
 LOG2E = np.float32(1.4426950408889634)
 
-_TINY = np.float32(2.0**-100)  # stands for an all-zero row's largest magnitude: no division by zero
+_TINY = np.float32(2.0**-100)  # the magnitude of an all-zero row, which prevents a division by zero
 
 
 def absmax(x: F32) -> F32:
-    """Largest magnitude along the last axis (kept as length 1), at least 2^-100."""
+    """The largest magnitude along the last axis (kept with length 1), at least 2^-100."""
     high = x.max(axis=-1, keepdims=True)
     low = x.min(axis=-1, keepdims=True)
     return np.maximum(np.maximum(high, -low), _TINY)
 
 
 def quantise(x: F32, limit: int, out: F32 | None = None) -> tuple[F32, F32]:
-    """Integers q in [-limit, limit], as binary32, and scale s along the last axis: x ~ q * s.
+    """Quantise along the last axis: x ~ q * s, with integers q in [-limit, limit] in binary32 and a scale s.
 
     q = rint(x * (limit / a)), s = a / limit with a = absmax(x). |x * (limit / a)| exceeds `limit` by
     at most a relative 2^-22, so rint cannot reach limit + 1.
@@ -45,10 +45,10 @@ def quantise(x: F32, limit: int, out: F32 | None = None) -> tuple[F32, F32]:
 
 
 def rms_norm(x: F32, gain: F32, eps: float) -> F32:
-    """RMSNorm of each row of x (rows, width) times gain (width,). The result is scratch memory.
+    """RMSNorm of each row of x (rows, width), times gain (width,). The result is scratch memory.
 
-    The row is first rounded to integers of 16 bits, so that the sum of squares is a sum of integers:
-    at most 32767^2 * width < 2^53 for any width below 2^23, exact in binary64 in any order.
+    Each row is first rounded to 16-bit integers, so that the sum of squares is a sum of integers of at most
+    32767^2 * width < 2^53 for any width below 2^23, which binary64 computes exactly in any order.
     """
     inverse = np.float32(NORM_MAX) / absmax(x)
     xi = np.multiply(x, inverse, out=scratch.empty("rms_norm", *x.shape))
@@ -81,16 +81,16 @@ def silu_product(gate: F32, up: F32) -> F32:
 
 
 def near_equal(size: int, parts: int) -> list[slice]:
-    """range(size) cut into `parts` pieces whose lengths differ by at most one."""
+    """Divide range(size) into `parts` slices whose lengths differ by at most one."""
     edges = [size * i // parts for i in range(parts + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def exact_splits(weights: npt.NDArray[np.int8], limit: int) -> list[slice]:
-    """Cuts of the columns of `weights` (rows, K) such that a product with |q| <= limit is exact.
+    """Divide the columns of `weights` (rows, K) into slices whose products with |q| <= limit are exact.
 
-    Each piece keeps sum(|w|) * limit <= 2^24 in every row: then every partial sum of the piece, in any
-    order, is an integer that binary32 holds. Pieces are of near-equal width.
+    In each slice sum(|w|) * limit <= 2^24 holds for every row, so every partial sum, in any order, is an
+    integer that binary32 represents. The slices have nearly equal widths.
     """
     width = weights.shape[1]
     magnitude = np.abs(weights.astype(np.int16))

@@ -1,8 +1,8 @@
-"""Rotary position tables that are the same on every machine.
+"""Tables for rotary position embeddings that are the same on every machine.
 
-Angles are computed in integers of 160 fractional bits (Python ints, `decimal` for the power of theta),
-so no libm takes part, and rounded once to binary64. A position p = 256 h + l is rotated by the product
-of two table entries, exp(i f 256 h) * exp(i f l), in binary64: two small tables reach any position.
+Angles are computed as integers with 160 fractional bits (Python ints, and `decimal` for the power of theta),
+without libm, and rounded once to binary64. The rotation of a position p = 256 h + l is the product of two
+table entries in binary64, exp(i f 256 h) * exp(i f l), so two small tables cover all positions.
 
 Rotary embedding: Su et al., RoFormer (2021); the frequency bands of Llama 3 as in its reference code.
 """
@@ -18,11 +18,11 @@ from nacrith.arith import F32, F64
 from nacrith.errors import ModelError
 
 LOW = 256
-"""Positions of the fine table; the coarse one steps by this much."""
+"""Entries of the fine table, and the step between entries of the coarse table."""
 
 THETA = (1.0, 1e12)
 FACTOR = (0.125, 2.0**20)
-"""Least and largest. With these no angle per position exceeds 8, which is what `_cos_sin` is good for."""
+"""Smallest and largest values. Within them no angle per position exceeds 8, the range of `_cos_sin`."""
 
 _BITS = 160
 _ONE = 1 << _BITS
@@ -30,14 +30,14 @@ _ONE = 1 << _BITS
 
 @dataclass(frozen=True)
 class RopeTables:
-    """cos and sin, float64: fine (LOW, half) for p % LOW and coarse (n, half) for p // LOW."""
+    """cos and sin in binary64: fine (LOW, half) for p % LOW, and coarse (n, half) for p // LOW."""
 
     fine: F64  # (2, LOW, half)
     coarse: F64  # (2, n, half)
 
     @property
     def limit(self) -> int:
-        """First position that cannot be rotated."""
+        """The number of positions that the tables cover."""
         return LOW * self.coarse.shape[1]
 
     def at(self, positions: np.ndarray) -> tuple[F32, F32]:
@@ -50,7 +50,7 @@ class RopeTables:
 
 
 def rotate(x: F32, cos: F32, sin: F32) -> F32:
-    """Rotate pairs (i, i + half) of the last axis of x; cos and sin broadcast against x's halves."""
+    """Rotate the pairs (i, i + half) of the last axis of x; cos and sin broadcast against its halves."""
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]
     out = np.empty_like(x)
@@ -60,7 +60,7 @@ def rotate(x: F32, cos: F32, sin: F32) -> F32:
 
 
 def check(half: int, theta: float, factors: list[float] | None) -> None:
-    """ModelError for a rotation that cannot be computed."""
+    """ModelError for rotation parameters that are not supported."""
     if not THETA[0] <= theta <= THETA[1]:
         raise ModelError(f"rotation of base {theta!r}; supported are {THETA[0]:g} to {THETA[1]:g}")
     if factors is not None and len(factors) != half:
@@ -70,7 +70,7 @@ def check(half: int, theta: float, factors: list[float] | None) -> None:
 
 
 def frequencies(half: int, theta: float, factors: list[float] | None = None) -> list[int]:
-    """theta^(-i / half) / factors[i] for i < half, as integers of 160 fractional bits."""
+    """theta^(-i / half) / factors[i] for i < half, as integers with 160 fractional bits."""
     with decimal.localcontext() as context:
         context.prec = 80
         log_theta = decimal.Decimal(theta).ln()
@@ -86,19 +86,19 @@ def frequencies(half: int, theta: float, factors: list[float] | None = None) -> 
 def llama3_factors(
     half: int, theta: float, factor: float, low: float, high: float, context: float
 ) -> list[float]:
-    """Divisors of the frequencies, rounded to binary32: 1 for waves shorter than context / high,
-    `factor` for those longer than context / low; between them the frequency is a blend of the two.
+    """The frequency divisors of Llama 3, rounded to binary32: 1 for wavelengths below context / high,
+    `factor` for those above context / low, and an interpolation of the frequency in between.
     """
     out = []
     for f in frequencies(half, theta):
-        turns = context * (f / _ONE) / (2 * np.pi)  # of a wave within the original context
+        turns = context * (f / _ONE) / (2 * np.pi)  # turns of the wave within the original context
         keep = min(1.0, max(0.0, (turns - low) / (high - low)))
         out.append(float(np.float32(1.0 / ((1.0 - keep) / factor + keep))))
     return out
 
 
 def tables(freqs: list[int], limit: int) -> RopeTables:
-    """Tables for positions below `limit` (rounded up to a multiple of LOW)."""
+    """The tables for positions below `limit`, rounded up to a multiple of LOW."""
     count = -(-limit // LOW)
     fine = np.empty((2, LOW, len(freqs)))
     coarse = np.empty((2, count, len(freqs)))
@@ -110,7 +110,7 @@ def tables(freqs: list[int], limit: int) -> RopeTables:
 
 
 def _powers(step: tuple[int, int], out: F64) -> tuple[int, int]:
-    """out[:, n] = cos, sin of n steps; returns the value after the last."""
+    """Set out[:, n] to cos and sin of n steps; returns the value that follows the last."""
     c, s = _ONE, 0
     cs, ss = step
     for n in range(out.shape[1]):
@@ -120,7 +120,7 @@ def _powers(step: tuple[int, int], out: F64) -> tuple[int, int]:
 
 
 def _cos_sin(angle: int) -> tuple[int, int]:
-    """cos and sin of an angle of at most a few radians, by Taylor's series in fixed point."""
+    """cos and sin of an angle of at most a few radians, by their Taylor series in fixed point."""
     total = [0, 0]
     term, k = _ONE, 0
     while term:

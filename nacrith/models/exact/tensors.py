@@ -1,9 +1,9 @@
-"""Which tensors a model has, of which shape, and what may stand in them.
+"""The tensors of a model: their names, shapes, and permitted values.
 
-A model file may come from anywhere. So its table is compared with its configuration before anything is
-read, and its floats are bounded before anything is computed: with scales and gains within the bound below no
-row of any engine leaves the range of binary32, whatever the text. Beyond it there are infinities and NaNs,
-of which engines would make different integers.
+A model file may come from anywhere. So its table is compared with its configuration before any tensor is
+read, and its floats are checked before anything is computed: if scales and gains are within the bounds below,
+no row of any engine leaves the range of binary32, whatever the text. Outside these bounds infinities and NaNs
+could occur, which engines would convert into different integers.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 Kind = tuple[str, tuple[int, ...]]
-"""Of a tensor: its dtype by name, and its shape."""
+"""The name of a tensor's dtype, and its shape."""
 
 Tensors = dict[str, np.ndarray]
 
 _LARGEST = float(np.finfo(np.float32).max) / 16
-"""Of any magnitude. A sixteenth: bounds below leave out the rounding of their terms."""
+"""Limit of all magnitudes: a sixteenth of the range, since the bounds below ignore rounding."""
 
 
 def check_table(config: ExactConfig, table: Mapping[str, Kind]) -> None:
-    """ValueError unless these are the tensors of a model of this configuration, and no others."""
+    """ValueError unless the table lists exactly the tensors of a model with this configuration."""
     for name in ("rope.coarse", "tokenizer"):
         if name not in table:
             raise ValueError(f"there is no tensor {name}")
     fixed = 6 if config.tied_head else 8
-    if len(table) < fixed + 10 * config.layers:  # before a table of all that should be there is made
+    if len(table) < fixed + 10 * config.layers:  # checked before the expected table is built
         missing = next(name for name, _ in _expected(config, 1, 0) if name not in table)
         raise ValueError(f"there is no tensor {missing}")
     coarse, tokenizer = table["rope.coarse"][1], table["tokenizer"][1]
@@ -59,7 +59,7 @@ def check_table(config: ExactConfig, table: Mapping[str, Kind]) -> None:
 
 
 def _expected(config: ExactConfig, coarse: int, tokenizer: int) -> Iterator[tuple[str, Kind]]:
-    """Name and kind of every tensor. coarse: entries of the coarse rotation table; tokenizer: bytes."""
+    """The name and kind of every tensor. coarse: entries of the coarse rotary table; tokenizer: bytes."""
     width, half = config.width, config.head_dim // 2
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     yield "final_norm", ("f32", (width,))
@@ -84,10 +84,10 @@ def _matrix(name: str, rows: int, columns: int) -> Iterator[tuple[str, Kind]]:
 
 
 def check_values(config: ExactConfig, tensors: Tensors) -> None:
-    """ModelError if a float is not finite, or so large that a row could leave binary32.
+    """ModelError if a float is not finite, or so large that a row could leave the range of binary32.
 
-    A product of K columns with an input of magnitude m is at most K * 127 * m * scale, since quantisation
-    keeps m; a normalised row is at most sqrt(width) * gain.
+    A product over K columns with an input of magnitude m is at most K * 127 * m * scale, since quantisation
+    preserves m; a normalised row is at most sqrt(width) * gain.
     """
     most = {n: _magnitude(n, t) for n, t in tensors.items() if t.dtype.kind == "f"}
     if max(most["rope.fine"], most["rope.coarse"]) > 1.001:
@@ -95,7 +95,7 @@ def check_values(config: ExactConfig, tensors: Tensors) -> None:
     root = math.sqrt(config.width)
 
     def product(name: str, columns: int, magnitude: float) -> float:
-        """Also of the integer sum, which is scaled first by the row's scale."""
+        """The bound of a product; it covers the integer sum too, which is first scaled by the row's scale."""
         return _finite(name, columns * INT8_MAX * most[f"{name}.s"] * max(magnitude, 1 << 14))
 
     x = _finite("embed", INT8_MAX * most["embed.s"])
@@ -112,7 +112,7 @@ def check_values(config: ExactConfig, tensors: Tensors) -> None:
 
 
 def _magnitude(name: str, tensor: np.ndarray) -> float:
-    largest = float(np.abs(tensor).max(initial=0.0))  # NaN if one is
+    largest = float(np.abs(tensor).max(initial=0.0))  # NaN if any value is
     if not math.isfinite(largest):
         raise ModelError(f"tensor {name} holds values that are not finite")
     return largest

@@ -1,13 +1,13 @@
-"""Attention of the torch engine: keys and values on the device, and one pass's rows over them.
+"""Attention of the torch engine: the KV cache on the device, and the attention of one pass.
 
-The arithmetic is attention.py's, in tensors: integers of products in binary64, which no setting of torch
-rounds more coarsely (torch_ops.py). The storage differs. Slots form a ring, because the order of keys
-does not matter to exact sums; and each pass gathers the slots that its rows see.
+The arithmetic is that of attention.py, with integer products in binary64, whose precision no setting of torch
+reduces (torch_ops.py). The storage differs: slots form a ring, since exact sums do not depend on the order of
+keys, and each pass gathers the slots that its rows see.
 
-The rows of a pass are those of trees behind the ends of lanes, in preorder (tree.py); tokens that extend
-a lane are a chain, a tree without branches that is kept right after its pass. Every row is stored in a
-slot of its own, its home, and moves to the ring when it is kept. So the branches of a tree are attended
-to together, under masks as in SpecInfer (Miao et al. 2023): a row sees the lane and its own ancestors.
+The rows of a pass are nodes of token trees that continue lanes, in preorder (tree.py). Tokens that extend a
+lane are a chain, a tree without branches, which is kept right after its pass. Every row is stored in a slot
+of its own, its home, and copied into the ring when it is kept. So all branches of a tree are evaluated
+together, with masks as in SpecInfer (Miao et al. 2023): a row sees the lane and its own ancestors.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from nacrith.models.exact.tree import I64, Tree
 _PEAK, _MASS, _MASKED = 12.0, float(1 << 16), -1e30  # as in attention.py
 _FIRST_SLOTS = 256
 _SCORES = {"cpu": 1 << 20, "cuda": 1 << 24}
-"""Most scores of one task: what a CPU's cache holds, and what keeps a GPU busy in half a gigabyte."""
+"""Maximum scores of one task: they fit the cache of a CPU, or occupy a GPU within half a gigabyte."""
 _TENSORS = ("k", "v", "k_scale", "v_scale", "v_max")
 
 
 class RingCache:
-    """Keys and values of every lane; tensors are indexed [layer, lane, slot, kv head].
+    """The KV cache of all lanes; tensors are indexed [layer, lane, slot, kv head].
 
-    Position p has slot p if it is a sink, else SINKS + (p - SINKS) % ring. Behind the `slots` of
-    positions are the homes: that of a tree's row n, in preorder, is slots + n. `v_max` is the largest
-    value scale of a head at this position or before it.
+    Position p has slot p if it is a sink, else SINKS + (p - SINKS) % ring. The homes follow the `slots` of
+    the positions: the row n of a tree, in preorder, has home slots + n. `v_max` is the largest value scale of
+    a head up to and including a position.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RingCache:
         self.window = window
         self.ring = window - SINKS + rollback
         self.lengths = [0] * lanes
-        self.ends = [0] * lanes  # one past the last position ever written since the lane was empty
+        self.ends = [0] * lanes  # one past the last position written since the lane was empty
         self.slots = SINKS
         shape = (config.layers, lanes, SINKS, config.kv_heads)
         self.k, self.v = (
@@ -60,7 +60,7 @@ class RingCache:
         return torch.where(positions < SINKS, positions, (positions - SINKS) % self.ring + SINKS)
 
     def append(self, lanes: Sequence[int], paths: Sequence[I64]) -> None:
-        """Let lanes go on by paths of the trees behind their ends: those of the rows at these homes."""
+        """Extend lanes by paths of their trees, given by the places of the rows."""
         counts = np.array([len(path) for path in paths])
         before = np.array([self.lengths[lane] for lane in lanes])
         ends, most = before + counts, SINKS + self.ring
@@ -85,7 +85,7 @@ class RingCache:
         return self.k.shape[2] - self.slots
 
     def reserve_homes(self, rows: int) -> None:
-        """Make room for trees of so many rows. Those that wait stay."""
+        """Reserve homes for trees of so many rows; the trees that `keep` may use stay."""
         if rows > self.homes:
             self._grow(self.slots, max(rows, 2 * self.homes))
 
@@ -93,7 +93,9 @@ class RingCache:
         grown = []
         for name in _TENSORS:
             old = getattr(self, name)
-            new = old.new_zeros((*old.shape[:2], slots + homes, *old.shape[3:]))  # finite, for what is hidden
+            new = old.new_zeros(
+                (*old.shape[:2], slots + homes, *old.shape[3:])
+            )  # masked slots must be finite
             new[:, :, : self.slots] = old[:, :, : self.slots]
             new[:, :, slots : slots + self.homes] = old[:, :, self.slots :]
             grown.append(new)
@@ -101,8 +103,8 @@ class RingCache:
         self.slots = slots
 
     def truncate(self, lane: int, length: int) -> None:
-        """Forget what follows the first `length` tokens. ValueError if older ones would be needed that
-        the lane no longer holds; the newest `rollback` of the tokens ever written, or all, can always go."""
+        """Truncate a lane to its first `length` tokens. ValueError if its window would then need tokens that
+        were overwritten; the newest `rollback` of the tokens ever written, or all, can always be removed."""
         if not 0 <= lane < len(self.lengths):
             raise ValueError(f"there is no lane {lane}")
         if not 0 <= length <= self.lengths[lane]:
@@ -115,7 +117,7 @@ class RingCache:
 
 
 class Piece(NamedTuple):
-    """`size` rows of the tree behind a lane's end: from place `first` on, the earlier ones are stored."""
+    """`size` rows of a lane's tree from place `first` on; the rows before it are stored already."""
 
     lane: int
     tree: Tree
@@ -124,17 +126,17 @@ class Piece(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """r rows of each of B lanes, consecutive in the pass, that attend together to n slots of each."""
+    """An attention task: r rows of each of B lanes, consecutive in the pass, over n slots of each lane."""
 
     rows: slice
     lanes: Tensor  # (B, 1)
     slots: Tensor  # (B, n)
-    sinks: int  # of these slots, the first ones
-    hidden: Tensor  # (B, 1, 1, r, n), what a row does not see
+    sinks: int  # the number of sinks, which are the first of the slots
+    hidden: Tensor  # (B, 1, 1, r, n), the slots that a row does not see
 
 
 class Pass:
-    """What all layers of one pass share; the sizes of the pieces must ascend."""
+    """What all layers of one pass have in common. The pieces must be sorted by size."""
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class Pass:
         cache.reserve_homes(max(p.first + p.size for p in pieces))
         counts = np.array([p.size for p in pieces])
         starts = np.cumsum(counts) - counts  # the first row of each piece
-        # of each row, and `up`: its parent where the pass has it, or else the row itself
+        # for each row; `up` is its parent if that is in the pass, or else the row itself
         lane = np.repeat([p.lane for p in pieces], counts)
         held = np.repeat([cache.lengths[p.lane] for p in pieces], counts)
         row = np.arange(len(lane))
@@ -161,15 +163,16 @@ class Pass:
             np.stack([lane, position, cache.slots + place, held - 1, cache.slots + above])
         )
         self.home = home
-        # where the maximum before a row is, and whether that is anywhere but in the pass itself
+        # the slot of the maximum before a row; `first`: it is not computed in this pass
         self.before = torch.where(parent >= cache.slots, parent, cache.slot(last.clamp_min(0)))
         self.first = self._put((up == row) & (position > 0))[:, None]
-        self.jumps: list[Tensor] = []  # to the ancestor 1, 2, 4, ... above, or to the first in the pass
+        # pointer doubling: the ancestor 1, 2, 4, ... levels up, but none before the first in the pass
+        self.jumps: list[Tensor] = []
         while (up != row).any():
             self.jumps.append(self._put(up))
             up, row = up[up], up
         self.rotation = _rotation(tables, self.position)
-        # of queries that see the sinks from the window's edge; None where all see them as they are
+        # of queries beyond the window, for the sinks; None if there are none
         self.sink_rotation = None
         if position.max() >= cache.window:
             self.sink_rotation = _rotation(tables, self.position.clamp_max(cache.window - 1))
@@ -179,7 +182,7 @@ class Pass:
             self.tasks += self._cut(int(starts[alike[0]]), [pieces[i] for i in alike.tolist()])
 
     def attention(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Store this layer's keys and values (rows, kv heads, dim), then attend: shaped like q."""
+        """Store keys and values (rows, kv heads, dim) of a layer, then compute attention, shaped like q."""
         cache, config = self.cache, self.config
         v_max = self._store(layer, rotate(k, *self.rotation), v)
         c = float(np.float32(LOG2E) / np.sqrt(np.float32(config.head_dim)))
@@ -206,8 +209,8 @@ class Pass:
         k_scale: Tensor,
         v_scale: Tensor,
     ) -> Tensor:
-        """Outputs (B * r, heads, dim). queries: integers and factors (B * r, heads, dim or 1), and the
-        same for the sinks if those differ; v_max (B * r, kv); k, v (B, n, kv, dim); scales (B, n, kv)."""
+        """Outputs (B * r, heads, dim). queries: integers and factors (B * r, heads, dim or 1), followed by
+        those for the sinks if they differ; v_max (B * r, kv); k, v (B, n, kv, dim); scales (B, n, kv)."""
         lanes, _, _, rows, n = task.hidden.shape
         heads, kv, dim = self.config.heads, self.config.kv_heads, self.config.head_dim
         group = heads // kv
@@ -238,21 +241,21 @@ class Pass:
         return mixed.reshape(lanes * rows, heads, dim)
 
     def _store(self, layer: int, k: Tensor, v: Tensor) -> Tensor:
-        """Store rotated keys and values; the largest value scale so far of each row, (rows, kv)."""
+        """Store rotated keys and values; returns the running maximum (rows, kv) of the value scales."""
         cache, at = self.cache, (self.lane, self.home)
         for x, integers, scales in ((k, cache.k, cache.k_scale), (v, cache.v, cache.v_scale)):
             q, scale = quantise(x, INT8_MAX)
             integers[layer][at] = q.to(torch.int8)
             scales[layer][at] = scale[..., 0]
         before = cache.v_max[layer][self.lane, self.before]
-        largest = torch.maximum(scale[..., 0], torch.where(self.first, before, 0.0))  # scale: of v
+        largest = torch.maximum(scale[..., 0], torch.where(self.first, before, 0.0))  # `scale` is that of v
         for up in self.jumps:
             largest = torch.maximum(largest, largest[up])
         cache.v_max[layer][at] = largest
         return largest
 
     def _cut(self, row: int, pieces: Sequence[Piece]) -> Iterator[_Task]:
-        """Tasks of pieces of equal sizes, from this row on: of several whole, or of parts of one."""
+        """The tasks of pieces of equal size that begin at `row`: several whole pieces, or parts of one."""
         count = pieces[0].size
         reach = min(max(self.cache.lengths[p.lane] for p in pieces), self.cache.window - SINKS)
         keys = reach + SINKS + max(p.first for p in pieces) + count
@@ -269,12 +272,12 @@ class Pass:
                 row += count
 
     def _task(self, row: int, pieces: Sequence[Piece]) -> _Task:
-        """All rows of pieces of equal sizes, which begin at this row of the pass."""
+        """The task of pieces of equal size whose rows begin at `row` of the pass."""
         cache, count, reach = self.cache, pieces[0].size, self.cache.window - SINKS
         lanes = np.array([p.lane for p in pieces])
         held = np.array([cache.lengths[lane] for lane in lanes])[:, None]
         place = np.array([p.first for p in pieces])[:, None] + np.arange(count)  # (B, r)
-        # of the trees: n places of each lane, of which a row sees itself and what it is below
+        # the trees: n places of each lane, of which a row sees itself and its ancestors
         ends = np.zeros((len(pieces), place.max() + 1), np.int64)
         depths = np.zeros_like(ends)
         for i, piece in enumerate(pieces):
@@ -286,7 +289,7 @@ class Pass:
         path = (np.arange(ends.shape[1]) <= place[:, :, None]) & (place[:, :, None] < ends[:, None])
         near, near_homes = _columns(path & (of_keys < SINKS))
         far, far_homes = _columns(path & (of_keys >= SINKS) & (of_keys > of_rows - reach))
-        # of the lanes: sinks, and what the window of some row reaches
+        # the lanes: the sinks, and the positions in the window of any row
         low = np.clip(position.min(1, keepdims=True) - reach + 1, SINKS, np.maximum(held, SINKS))
         width = max(0, int((held - low).max()))
         end, rows = self._put(held), self._put(position)[:, :, None]
@@ -296,7 +299,7 @@ class Pass:
         no_other = (others >= end)[:, None] | (others[:, None] <= rows - reach)
         hidden = torch.cat([no_sink, ~self._put(near), ~self._put(far), no_other], 2)
         homes = self._put(cache.slots + np.concatenate([near_homes, far_homes])).expand(len(lanes), -1)
-        others = torch.minimum(others, (end - 1).clamp_min(0))  # what lies ahead may have no slot yet
+        others = torch.minimum(others, (end - 1).clamp_min(0))  # later positions may have no slot yet
         return _Task(
             slice(row, row + count * len(lanes)),
             self._put(lanes)[:, None],
@@ -310,7 +313,7 @@ class Pass:
 
 
 def _columns(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The last axis of `seen` (B, r, n) cut down to what any row sees, and which columns those are."""
+    """The columns of `seen` (B, r, n) that any row sees, and their indices."""
     columns = np.flatnonzero(seen.any((0, 1)))
     return seen[:, :, columns], columns
 

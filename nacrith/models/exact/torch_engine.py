@@ -1,8 +1,8 @@
-"""The exact engine on torch, for CUDA devices and the CPU: the integers of numpy_engine.
+"""The exact engine on torch, for CUDA devices and the CPU; it computes the same integers as numpy_engine.
 
-A pass is one batch of rows, one per token, whichever lanes they belong to; lanes with equally many of
-them attend together (torch_attention.py). Weights, keys and values stay on the device; tokens go
-there, and rows of log2 weights come back. torch_ops.py says what of torch is relied upon.
+A pass evaluates one batch of rows, one per token, of any lanes; lanes with equal numbers of rows share one
+attention task (torch_attention.py). Weights, keys and values stay on the device; only tokens and rows of log2
+weights are transferred. torch_ops.py states which properties of torch this engine relies on.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from nacrith.models.exact.torch_ops import (
 from nacrith.models.exact.tree import NONE, Tree, TreeSession
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
-_HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 200 KB a row
+_HEAD_ROWS = 128  # rows of one product with the output head, which takes 200 KB per row
 _LOGIT_UNIT = LOG2E * (1 << LOGIT_BITS)  # exact in binary32
 _LOGIT_MAX = float(1 << 30)
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of a name such as cpu, cuda or cuda:1; without a name, CUDA if there is any.
+    """The device with a name such as cpu, cuda or cuda:1; without a name, CUDA if there is any.
 
-    ModelError, with what to do, if it is not there."""
+    ModelError, with a remedy, if the device does not exist."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not name:
         return torch.device("cuda" if count else "cpu")
@@ -58,7 +58,7 @@ def find_device(name: str | None) -> torch.device:
 
 
 class TorchEngine:
-    """Weights of one model on one device. Stateless: sessions hold the lanes.
+    """The weights of one model on one device. Stateless: sessions hold the lanes.
 
     device: a name, or None for what NACRITH_DEVICE says. Only the CPU uses `threads`.
     """
@@ -96,7 +96,7 @@ class TorchEngine:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Settings of torch for a call: the number of threads, no gradients, memory errors as Python's."""
+        """Configure torch for a call: number of threads, no gradients, MemoryError for CUDA's."""
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -108,7 +108,7 @@ class TorchEngine:
             torch.set_num_threads(threads)
 
     def layers(self, ids: Tensor, rows: Pass) -> Tensor:
-        """Hidden rows (rows, width) after the last layer."""
+        """The hidden rows (rows, width) after the last layer."""
         config = self.config
         heads, kv, dim, eps = config.heads, config.kv_heads, config.head_dim, config.rms_eps
         x = self.embed_q[ids].float() * self.embed_s[ids][:, None]
@@ -121,7 +121,7 @@ class TorchEngine:
         return x
 
     def logits(self, x: Tensor) -> Iterator[Logits]:
-        """Fixed-point log2 weights of each row of x (rows, width), saturating at 2^30."""
+        """The fixed-point log2 weights of each row of x (rows, width), clipped to 2^30."""
         for part in x.split(_HEAD_ROWS):
             y = self.head(rms_norm(part, self.final_norm, self.config.rms_eps))
             y = y.mul_(_LOGIT_UNIT).round_().clamp_(-_LOGIT_MAX, _LOGIT_MAX)
@@ -152,7 +152,7 @@ class TorchSession(TreeSession):
             self.cache.append([lane], [places])
 
     def _check(self, ids: list[np.ndarray], growth: list[int]) -> None:
-        """ValueError before anything is changed; an index out of range would end a CUDA process."""
+        """ValueError before anything is modified; on CUDA an index out of range would abort the process."""
         most, vocab = self.engine.max_length, self.engine.config.vocab
         for lane, length, more in zip(ids, self.cache.lengths, growth, strict=True):
             if length + more > most:
@@ -192,7 +192,7 @@ class TorchSession(TreeSession):
         return out
 
     def _pass(self, ids: np.ndarray, pieces: list[Piece]) -> Tensor:
-        """Hidden rows of all pieces, in order, which are then stored at their homes."""
+        """The hidden rows of all pieces, in order; their keys and values are stored at their homes."""
         engine = self.engine
         rows = Pass(self.cache, engine.config, engine.tables, pieces)
         return engine.layers(torch.tensor(ids, device=engine.device), rows)

@@ -1,16 +1,16 @@
 """Arithmetic version 1 in torch: row operations and matrix products, on any device that keeps to IEEE 754.
 
-What numpy's ops.py, rope.py and arith.py do, operation for operation; the contract is
-formats/arithmetic-v1.md. Relied upon, and tried on the device by `check` before a model runs on it:
+These are the operations of ops.py, rope.py and arith.py, one by one, as formats/arithmetic-v1.md specifies
+them. The engine relies on the following, which `check` tests on the device before a model runs there:
 
-- an elementwise operation of eager torch is a kernel of its own, so nothing is fused across two of
-  them, and +, -, *, tensor / tensor, round and conversions round once. Not so a division by a Python
-  number (CUDA multiplies by its reciprocal) and of one (a reciprocal, multiplied): both operands of
-  every division here are tensors of the device. Nor binary64 sqrt on the CPU, which may be MKL's.
-- a product of binary64 matrices is exact where all partial sums are integers below 2^53. Binary64 is
-  what no setting of torch, cuBLAS or oneDNN (TF32, bf16, autocast) rounds more coarsely.
-- torch._int_mm sums products of int8 in int32, exactly below 2^31. Used on CUDA only: on a CPU without
-  VNNI its kernels may saturate between.
+- Every elementwise operation of eager torch is a kernel of its own, so no two are fused, and +, -, *,
+  tensor / tensor, round and conversions round once. This is not true of a division by a Python number (CUDA
+  multiplies by its reciprocal) or of a Python number (torch multiplies it by a reciprocal), so both operands
+  of every division here are tensors on the device; nor of binary64 sqrt on the CPU, which may be MKL's.
+- A product of binary64 matrices is exact if all partial sums are integers below 2^53. No setting of torch,
+  cuBLAS or oneDNN (TF32, bf16, autocast) reduces the precision of binary64.
+- torch._int_mm sums int8 products in int32, exactly below 2^31. It is used on CUDA only: on a CPU without
+  VNNI its kernels may saturate intermediate sums.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _C0, _C1, _C2, _C3 = map(float, arith.EXP2_C)
 _TINY = 2.0**-100
 
 _COLUMNS = 1 << 16
-"""Most columns of one int8 product: 128 * 128 * 2^16 < 2^31."""
+"""Maximum columns of one int8 product: 128 * 128 * 2^16 < 2^31."""
 
 _PAD = 32
-"""Rows of int8 products are padded to this, columns to half of it: cuBLAS wants more than 16 rows, and
-all else a multiple of 8 or, to be fast, 16."""
+"""Rows of int8 products are padded to a multiple of this, columns to one of its half: cuBLAS requires more
+than 16 rows, and other dimensions that are multiples of 8, or of 16 to be fast."""
 
 
 @cache
 def constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number as a tensor without axes on the device, to divide or to be divided by."""
+    """A number as a zero-dimensional tensor on the device, for use as an operand of a division."""
     return torch.tensor(value, dtype=dtype, device=device)
 
 
@@ -54,7 +54,7 @@ def by(x: Tensor, value: float) -> Tensor:
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """Of binary64, rounded once."""
+    """The square root in binary64, rounded once."""
     return torch.from_numpy(np.sqrt(x.numpy())) if x.device.type == "cpu" else x.sqrt()
 
 
@@ -68,7 +68,7 @@ def exp2(t: Tensor) -> Tensor:
 
 
 def absmax(x: Tensor) -> Tensor:
-    """Largest magnitude along the last axis (kept as length 1), at least 2^-100."""
+    """The largest magnitude along the last axis (kept with length 1), at least 2^-100."""
     return x.abs().amax(-1, keepdim=True).clamp_min(_TINY)
 
 
@@ -79,7 +79,7 @@ def quantise(x: Tensor, limit: int) -> tuple[Tensor, Tensor]:
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """ops.rms_norm: the sum of squares is one of integers, below 2^53, in binary64."""
+    """ops.rms_norm: the squares are integers, and their sum is below 2^53, exact in binary64."""
     inverse = divide(ops.NORM_MAX, absmax(x))
     xi = (x * inverse).round_()
     wide = xi.double()
@@ -103,7 +103,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Linear:
-    """An int8 matrix (out, in) as `product`, made for inputs up to `limit`, with a scale per row."""
+    """An int8 matrix (out, in) with a scale per row. product: multiplies it with inputs up to `limit`."""
 
     def __init__(self, scales: Tensor, product: Product, limit: int) -> None:
         self.scales = scales
@@ -117,7 +117,7 @@ class Linear:
 
 
 class DoubleProduct:
-    """q . w for each row of q and of the weights (out, in), exact integers, in binary64.
+    """The integers q . w for each row of q and of the weights (out, in), exactly, in binary64.
 
     |sum| <= 16383 * 128 * in, at most 2^53 for any width up to 2^32.
     """
@@ -130,15 +130,15 @@ class DoubleProduct:
 
 
 class Int8Product:
-    """The same in int8: q, |q| <= limit, as one plane, or two where limit exceeds 127, stacked as rows.
+    """The same in int8. q, |q| <= limit, is one int8 plane or, if limit exceeds 127, two, stacked as rows.
 
-    Two planes: q = 256 high + low with low in -128..127, and |high| <= 64 for |q| <= 16383.
+    Two planes represent q = 256 high + low with low in -128..127, and |high| <= 64 for |q| <= 16383.
     """
 
     def __init__(self, weights: np.ndarray, limit: int, device: torch.device) -> None:
         self.out, width = weights.shape
         self.planes = 1 if limit <= ops.INT8_MAX else 2
-        # bounds all sums, and 256 times all sums over the high plane, since |256 high| <= limit + 128
+        # this bounds all sums, and 256 times the sums over the high plane: |256 high| <= limit + 128
         narrow = (limit + 128) * 128 * width < 1 << 31
         self.total = torch.int32 if narrow else torch.int64
         self.pieces = []
@@ -169,31 +169,31 @@ Product = DoubleProduct | Int8Product
 
 
 def _padded(x: Tensor, rows: int, columns: int) -> Tensor:
-    """x with zeros behind, up to multiples of rows and columns, contiguous."""
+    """x padded with zeros to multiples of rows and columns, contiguous."""
     down, right = -len(x) % rows, -x.shape[1] % columns
     return torch.nn.functional.pad(x, (0, right, 0, down)).contiguous()
 
 
 def product_type(device: torch.device) -> type[Product]:
-    """Int8Product on CUDA devices that have it, else DoubleProduct."""
+    """Int8Product on CUDA devices that support it, else DoubleProduct."""
     return Int8Product if device.type == "cuda" and int8_is_exact(device) else DoubleProduct
 
 
 def int8_is_exact(device: torch.device) -> bool:
-    """True if Int8Product works on the device, tried on extreme values."""
+    """Whether Int8Product is exact on the device, tested with extreme values."""
     rng = np.random.default_rng(0)
     weights = rng.choice(np.array([-128, -127, 1, 127], np.int8), (72, 1200))
     q = rng.choice(np.array([-16383, -511, 3, 511, 16383], np.float32), (37, 1200))
     weights[0], q[0] = 127, 16383
     try:
         sums = Int8Product(weights, 16383, device)(torch.tensor(q, device=device)).cpu().numpy()
-    except RuntimeError:  # cuBLAS has no such product for this device
+    except RuntimeError:  # cuBLAS does not support this product on the device
         return False
     return np.array_equal(sums, q.astype(np.int64) @ weights.T.astype(np.int64))
 
 
 def check(device: torch.device) -> None:
-    """ModelError unless the device gives the numpy engine's numbers in every kind of operation."""
+    """ModelError unless every kind of operation gives the numpy engine's results on the device."""
     rng = np.random.default_rng(0)
     scale = np.exp2(rng.integers(-40, 40, (64, 1)))
     x, y = ((rng.normal(0, 3, (64, 96)) * s).astype(np.float32) for s in (scale, 1.0))

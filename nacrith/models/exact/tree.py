@@ -1,13 +1,13 @@
-"""Trees of tokens behind the end of a lane: checked, and in the order in which an engine runs them.
+"""Token trees (speculative drafts) that continue a lane: validation, and the order of evaluation.
 
-That order is preorder: a row comes right before its children, and each child with everything below it
-before the next child. Then the ancestors of a row are, for each smaller depth, the latest row of that
-depth. So a lane needs one cache slot for each *depth*, which a row takes over from the branch before,
-and when its turn comes a row finds its own path in the lane as if there were no other: window, sinks
-and running maxima need no thought, and attention knows nothing of trees (unlike the masks of SpecInfer,
-Miao et al. 2023). Rows of consecutive depths are attended to together, so a chain costs what `extend`
-costs; a pass over the layers may end anywhere. Branches have to be stored twice: what a row puts into
-the slot of its depth is gone with the next branch, so its home is a slot of its own, for `keep`.
+Engines evaluate a tree in preorder: each row precedes its children, and each child with all its descendants
+precedes the next child. So the ancestors of a row are the latest rows of all smaller depths, and one KV slot
+for each *depth* suffices: a row overwrites the slot that the previous branch used. When a row is evaluated,
+the slots contain exactly its own path, as if there were no other branches. Window, sinks and running maxima
+need no special case, and attention needs no tree masks (unlike SpecInfer, Miao et al. 2023). Rows of
+consecutive depths are evaluated together, so a chain costs as much as `extend`, and a pass through the layers
+may end at any row. Branches are stored twice: since the next branch overwrites the slot of a depth, every row
+also has a slot of its own, its home, from which `keep` copies it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tree:
-    """`parents` of the rows as the caller counts them; `order`: the same rows in preorder."""
+    """A tree. `parents` uses the caller's numbering of the rows; `order` lists the same rows in preorder."""
 
     parents: tuple[int, ...]
     order: I64
-    depths: I64  # in preorder; 0 follows the lane's last token
+    depths: I64  # in preorder; 0 for a row that follows the lane's last token
 
     @classmethod
     def of(cls, lane: int, rows: int, parents: Sequence[int]) -> Tree:
-        """ValueError if `parents` are not those of a tree of `rows` rows."""
+        """The tree with these parents; ValueError if they do not describe a tree of `rows` rows."""
         if len(parents) != rows:
             raise ValueError(f"lane {lane}: {rows} tokens, but {len(parents)} parents")
-        children: list[list[int]] = [[] for _ in range(rows + 1)]  # the last ones are those of -1
+        children: list[list[int]] = [[] for _ in range(rows + 1)]  # the last entry is for parent -1
         depth = [-1] * (rows + 1)
         for row, parent in enumerate(parents):
             if not -1 <= parent < row:
@@ -56,18 +56,18 @@ class Tree:
 
     @lazy
     def places(self) -> I64:
-        """Where in `order` each row of the caller stands."""
+        """The place of each row of the caller in `order`."""
         return np.argsort(self.order)
 
     @lazy
     def above(self) -> I64:
-        """Of each row in preorder, the place of its parent; -1 for the lane's end."""
+        """For each row in preorder, the place of its parent; -1 for the end of the lane."""
         parents = np.array(self.parents, np.int64)[self.order]
         return np.where(parents < 0, -1, self.places[parents])
 
     @lazy
     def ends(self) -> I64:
-        """Of each row in preorder, one past the last place of what is below it."""
+        """For each row in preorder, one past the place of its last descendant."""
         ends = list(range(1, len(self.parents) + 1))
         for place, parent in reversed([*enumerate(self.above.tolist())]):
             if parent >= 0:
@@ -80,15 +80,15 @@ class Tree:
 
     @property
     def is_chain(self) -> bool:
-        """Without branches: rows can live in the slots of their positions."""
+        """Whether the tree has no branches; rows are then stored in the slots of their positions only."""
         return self.levels == len(self.parents)
 
     def as_given(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Rows in preorder to rows as the caller counts them."""
+        """Reorder rows from preorder to the caller's numbering."""
         return rows if (self.order[:-1] < self.order[1:]).all() else rows[self.places]
 
     def path(self, lane: int, path: Sequence[int]) -> I64:
-        """Places of the rows of a path. ValueError if it does not lead from -1 to child to child."""
+        """The places of a path's rows. ValueError unless it starts at -1 and goes from parent to child."""
         above = -1
         for row in path:
             if not 0 <= row < len(self.parents) or self.parents[row] != above:
@@ -104,14 +104,14 @@ NONE = Tree.of(0, 0, ())
 
 
 def plant(tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]], lanes: int) -> list[Tree]:
-    """A tree for each lane, those without tokens included. ValueError if something does not fit."""
+    """A tree for each lane, possibly empty. ValueError if tokens and parents do not match."""
     if not len(tokens) == len(parents) == lanes:
         raise ValueError(f"tokens for {len(tokens)} lanes and parents for {len(parents)}, not {lanes}")
     return [Tree.of(i, len(t), p) for i, (t, p) in enumerate(zip(tokens, parents, strict=True))]
 
 
 class Cache(Protocol):
-    """Of a session: the tokens held by each lane, and forgetting the newest of them."""
+    """The part of a KV cache that `TreeSession` uses: the lengths of the lanes, and truncation."""
 
     @property
     def lengths(self) -> Sequence[int]: ...
@@ -120,7 +120,7 @@ class Cache(Protocol):
 
 
 class TreeSession(ABC):
-    """What the sessions of the Python engines share: lanes, and trees that wait for `keep`."""
+    """The common base of the Python engines' sessions: lanes, and the trees that `keep` may use."""
 
     cache: Cache
     trees: list[Tree]
@@ -150,8 +150,8 @@ class TreeSession(ABC):
 
     @abstractmethod
     def _extend(self, ids: list[I64], trees: list[Tree] | None) -> list[Logits]:
-        """Rows for `ids`, which continue the lanes or, in preorder, are trees behind their ends."""
+        """The rows of `ids`, which extend the lanes or, if `trees` are given, are their nodes in preorder."""
 
     @abstractmethod
     def _append(self, lane: int, places: I64) -> None:
-        """Make the rows at these places of the lane's tree, in preorder, its continuation."""
+        """Append to the lane the rows at these preorder places of its tree."""

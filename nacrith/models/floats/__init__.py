@@ -1,1 +1,1 @@
-"""Models that compute in floats, by llama.cpp or transformers; their archives are bound to one machine."""
+"""Floating-point backends (llama.cpp, transformers), whose archives decode only in the same environment."""

@@ -1,8 +1,9 @@
-"""What a model that computes in floats is bound to, and what about it can be chosen.
+"""The settings of floating-point models, and the binding: the environment that their archives depend on.
 
-Its rows repeat only where everything is as it was: library, processor, device, threads, precision, plan.
-All of that is a model's *binding*, names and values that an archive records. Whoever decodes opens the
-model with the recorded settings (`opening`), and compares what cannot be chosen (`check_binding`).
+The logits of such a model are reproducible only with the same library, processor, device, number of threads,
+precision and plan. The *binding* of a model names all of these with their values, and archives record it. A
+decoder opens the model with the recorded settings (`opening`), and compares the values that cannot be set
+(`check_binding`).
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 MAX_THREADS = 1024
-MAX_VERSION = 16  # characters of a package's version that are recorded
+MAX_VERSION = 16  # characters of a package's version that a binding records
 
 
 class BoundModel(LanguageModel, Protocol):
-    """A model that is not portable."""
+    """A model that is not portable: its archives are bound to an environment."""
 
     @property
     def lanes(self) -> int:
-        """Sequences whose next tokens are computed in one batch."""
+        """The number of sequences whose next tokens are computed in one batch."""
         ...
 
     @property
     def binding(self) -> Mapping[str, str]:
-        """Everything besides model and tokens that rows depend on: printable ASCII, see
-        formats/coding-v1.md."""
+        """Everything besides model and tokens that logits depend on, in printable ASCII (see
+        formats/coding-v1.md)."""
         ...
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """The packages that a floating-point backend needs. module: imported. packages: names under which they
-    are installed. extra: of nacrith, that installs them."""
+    """What a floating-point backend needs. module: the import name. packages: the distributions. extra:
+    nacrith's extra that installs them."""
 
     module: str
     packages: tuple[str, ...]
@@ -64,14 +65,17 @@ REQUIREMENTS = {
 }
 
 DYNAMIC, STATIC = settings.CACHES
-"""Only a static KV cache is recorded."""
+"""A binding records only a static KV cache."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen. device: cpu, cuda, cuda:N, or "" for CUDA where there is any. dtype: of the
-    weights, and cache: of keys and values, for transformers. gpu_layers: None for all, and lanes: sequences
-    of a batch, for llama.cpp."""
+    """The settings of a backend.
+
+    device: cpu, cuda, cuda:N, or "" for CUDA if there is any. For transformers, dtype: of the weights; cache:
+    the kind of KV cache. For llama.cpp, gpu_layers: layers on the GPU, None for all; lanes: the number of
+    sequences in a batch.
+    """
 
     threads: int
     device: str = ""
@@ -82,7 +86,7 @@ class Settings:
 
     @classmethod
     def of_environment(cls, threads: int | None) -> Settings:
-        """threads: None for every core."""
+        """The settings that environment variables give. threads: None for every core."""
         return cls(
             threads or usable_cores(),
             settings.device(),
@@ -94,7 +98,7 @@ class Settings:
 
     @classmethod
     def recorded(cls, binding: Mapping[str, str], *, device_here: bool = False) -> Settings:
-        """Those that an archive was made with. device_here: but on the device of the environment."""
+        """The settings that an archive records. device_here: take the device from the environment instead."""
         threads, layers = binding.get("threads", ""), binding.get("gpu-layers", "all")
         if not re.fullmatch(r"\d{1,4}", threads) or not 0 < int(threads) <= MAX_THREADS:
             raise ModelMismatchError(f"the archive was made with {threads or 'no'} threads: impossible here")
@@ -112,7 +116,7 @@ class Settings:
 
 
 def fingerprint(path: Path) -> bytes:
-    """SHA-256 over the files of a model; read once, then recalled (see `records`)."""
+    """SHA-256 over the files of a model, which is computed once and then recorded (see `records`)."""
     try:
         return bytes.fromhex(records.digest(store.cache_directory(), path))
     except OSError as error:
@@ -120,13 +124,13 @@ def fingerprint(path: Path) -> bytes:
 
 
 def here(backend: str) -> dict[str, str]:
-    """What of a binding is known without loading anything."""
+    """The part of a binding that is known without loading a library."""
     return {**build(backend), "cpu": cpu_name()}
 
 
 @cache
 def build(backend: str) -> Mapping[str, str]:
-    """Which build of a backend is installed, told without loading it."""
+    """The installed build of a backend, determined without loading it."""
     needs = REQUIREMENTS[backend]
     found = {"backend": backend}
     for package in needs.packages:
@@ -140,8 +144,7 @@ def build(backend: str) -> Mapping[str, str]:
 
 
 def _libraries(module: str) -> str:
-    """Of the shared libraries that come with a package: 16 digits of a hash of their contents, since builds
-    of one version differ."""
+    """A hash (16 hex digits) over the shared libraries of a package, since builds of one version differ."""
     spec = importlib.util.find_spec(module)
     folders: list[StrPath] = [Path(p) / "lib" for p in (spec and spec.submodule_search_locations) or ()]
     if named := settings.llama_cpp_libraries():
@@ -162,7 +165,7 @@ def cpu_name() -> str:
 
 
 def gpu_name() -> str:
-    """The NVIDIA GPUs of this machine, as its driver names them."""
+    """The names of this machine's NVIDIA GPUs according to the driver."""
     found = set()
     for path in Path("/proc/driver/nvidia/gpus").glob("*/information"):
         with suppress(OSError):
@@ -172,13 +175,13 @@ def gpu_name() -> str:
 
 
 def printable(value: Any) -> str:
-    """A value as a binding may hold it: short, printable ASCII, single blanks."""
+    """A value in the form that a binding requires: short, printable ASCII, single spaces."""
     text = "".join(c if " " <= c <= "~" else "?" for c in " ".join(str(value).split()))
     return text[:48].strip() or "unknown"
 
 
 def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
-    """What of a binding is otherwise here, in words, naming both sides; "" if nothing is."""
+    """The differences between two bindings in words, with both values; "" if there are none."""
     return "; ".join(
         f"{name} {recorded.get(name, '(none)')}, here {present.get(name, '(none)')}"
         for name in sorted({*recorded, *present})
@@ -187,7 +190,7 @@ def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
 
 
 def check_binding(recorded: Mapping[str, str], present: Mapping[str, str]) -> None:
-    """ModelMismatchError if there are differences."""
+    """ModelMismatchError if the bindings differ."""
     if different := differences(recorded, present):
         raise ModelMismatchError(
             f"the archive can only be decoded as it was made, which was with {different}. Decode it there, or"

@@ -1,10 +1,10 @@
 """GGUF models by llama.cpp, through the functions that llama-cpp-python documents; implements LanguageModel.
 
-For architectures and sizes that the exact engine does not run. Not portable: see `binding` for what an
-archive is bound to, `session` for the plan by which rows are computed. Fixed here, and part of that plan:
-keys and values in f16, no flash attention, physical batches of 512, no repacked weights (which on CPUs only
-bring other kernels for the same numbers, those for AMX among them). Chosen: how many sequences a context has,
-whose next tokens are computed in one batch.
+This backend serves architectures and sizes that the exact engine does not run. It is not portable: `binding`
+describes the environment that an archive depends on, and `session` the plan by which rows are computed. The
+plan fixes an f16 KV cache, no flash attention, physical batches of 512, and no repacked weights (on CPUs
+these only select other kernels for the same numbers, such as those for AMX). The user chooses how many
+sequences of a context are computed in one batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nacrith.models.sources.gguf_metadata import read_metadata
 LEAST_VERSION = "0.3.16"
 
 _BATCH = 512
-_PAD = 256  # cells of a sequence come in so many
+_PAD = 256  # KV cells of a sequence are allocated in multiples of this
 _F16 = 1  # ggml_type
 _ERROR = 3  # ggml_log_level
 _NEEDED = (
@@ -48,7 +48,7 @@ _NEEDED = (
 )
 
 _said: deque[str] = deque(maxlen=20)
-"""The last errors that the library has logged; everything else it says is dropped."""
+"""The latest errors that the library has logged; its other messages are dropped."""
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -58,7 +58,7 @@ def _listen(level: int, text: bytes, _: object) -> None:
 
 
 class LlamaCppModel(SteppingModel):
-    """A GGUF file that llama.cpp has loaded. The context of a lane takes memory of its own."""
+    """A GGUF file loaded by llama.cpp. Every context takes memory of its own."""
 
     def __init__(self, path: Path, settings: binding.Settings) -> None:
         build = binding.build("llama.cpp")
@@ -92,7 +92,7 @@ class LlamaCppModel(SteppingModel):
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = layers if layers >= 0 else 1 << 20
-        params.use_mmap = False  # a mapped file changes under us when it is overwritten
+        params.use_mmap = False  # a memory-mapped model changes when its file is overwritten
         if hasattr(params, "use_extra_bufts"):
             params.use_extra_bufts = False
         _said.clear()
@@ -108,7 +108,7 @@ class LlamaCppModel(SteppingModel):
     def _context(self, plan: Plan) -> _LlamaContext:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = plan.capacity
-        if self.lanes > 1:  # a token more for a place that sits a step out; to each the same
+        if self.lanes > 1:  # room for the dummy token of a place that is not in use
             params.n_ctx = self.lanes * -(-(plan.capacity + 1) // _PAD) * _PAD
             params.kv_unified = False
         params.n_batch = params.n_ubatch = _BATCH
@@ -118,7 +118,7 @@ class LlamaCppModel(SteppingModel):
         params.offload_kqv = params.op_offload = self.binding["device"] == "gpu"
         if hasattr(params, "flash_attn_type"):
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        else:  # before it had three values
+        else:  # older versions have a boolean
             params.flash_attn = False
         _said.clear()
         context = llama_cpp.llama_init_from_model(self._model, params)
@@ -130,7 +130,7 @@ class LlamaCppModel(SteppingModel):
 class _LlamaContext:
     """One llama_context with a sequence for each place; implements session.Context.
 
-    model: kept alive as long as the context is.
+    model: is kept alive as long as the context.
     """
 
     def __init__(self, model: LlamaCppModel, context: Any, vocab: int) -> None:
@@ -163,7 +163,7 @@ class _LlamaContext:
         self._held[place] = length
 
     def _decode(self, tokens: Sequence[tuple[int, int]], wanted: bool) -> None:
-        """Append tokens to places. wanted: whether logits are."""
+        """Append (place, token) pairs in one batch. wanted: whether their logits are needed."""
         batch = self._batch
         batch.n_tokens = len(tokens)
         for i, (place, token) in enumerate(tokens):
@@ -181,7 +181,7 @@ def _free(context: Any, batch: Any, model: LlamaCppModel) -> None:
 
 
 def _gpu_layers(settings: binding.Settings) -> int:
-    """Layers on the GPU: -1 for all."""
+    """The number of layers to put on the GPU; -1 for all."""
     if settings.device == "cpu" or settings.gpu_layers == 0:
         return 0
     if llama_cpp.llama_supports_gpu_offload():

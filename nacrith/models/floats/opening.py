@@ -1,7 +1,7 @@
-"""Models that compute in floats, run by llama.cpp or transformers: opening one.
+"""Opening a floating-point model with llama.cpp or transformers.
 
-A backend is tried in a child process first (`trial`), since it may crash; what the child does with it is
-here as well.
+A backend is tried in a child process first (`trial`), because it may crash; `child` is the code that runs
+there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nacrith.settings import BACKENDS, EXACT
 
 
 def require(backend: str) -> None:
-    """ModelError if there is no such backend or it is not installed."""
+    """ModelError if there is no such backend, or if it is not installed."""
     needs = REQUIREMENTS.get(backend)
     if needs is None:
         raise ModelError(f"there is no backend {backend!r}; use one of {', '.join(BACKENDS)}")
@@ -33,9 +33,9 @@ def require(backend: str) -> None:
 
 
 def open_model(backend: str, path: Path, settings: Settings) -> BoundModel:
-    """The model in a GGUF file (llama.cpp) or a directory (transformers).
+    """Open the model in a GGUF file (llama.cpp) or a directory (transformers).
 
-    ModelError if the backend is not installed, or crashes: it is tried in a child process first.
+    ModelError if the backend is not installed, or crashes when it is tried in a child process.
     """
     require(backend)
     if not path.exists():
@@ -47,18 +47,18 @@ def open_model(backend: str, path: Path, settings: Settings) -> BoundModel:
         )
     trial.check(backend, path, settings, _facts(backend, path, settings))
     model = load(backend, path, settings)
-    # Whoever decodes will ask with the device that was found here.
+    # A decoder will ask with the device that was selected here.
     trial.remember(_facts(backend, path, Settings.recorded(model.binding)))
     return model
 
 
 def _facts(backend: str, path: Path, settings: Settings) -> Sequence[object]:
-    """On which it depends whether a backend crashes."""
+    """Everything that may decide whether a backend crashes."""
     return here(backend), replace(settings, threads=0), fingerprint(path).hex()
 
 
 def load(backend: str, path: Path, settings: Settings) -> BoundModel:
-    """As `open_model`, without questions."""
+    """As `open_model`, without the checks and the trial."""
     try:
         if backend == "llama.cpp":
             from nacrith.models.floats.llamacpp import LlamaCppModel
@@ -67,12 +67,12 @@ def load(backend: str, path: Path, settings: Settings) -> BoundModel:
         from nacrith.models.floats.transformers_backend import TransformersModel
 
         return TransformersModel(path, settings)
-    except (ImportError, OSError) as error:  # OSError: a library that does not load
+    except (ImportError, OSError) as error:  # OSError: a shared library that cannot be loaded
         raise ModelError(f"{path}: the backend {backend} cannot be used here: {error}") from None
 
 
 def child() -> None:
-    """What the child does: steps, a context that is full and begins again, steps."""
+    """The child process: decode steps, a full context that is rebuilt, further steps."""
     from nacrith.models.floats.session import LEAST_WINDOW
 
     _leave_no_core()

@@ -1,15 +1,16 @@
-"""Sessions of models that compute in floats: every row alone, by a plan that no caller can change.
+"""Sessions of floating-point models, in which every row is computed by a decode step of one token.
 
-A float row depends on the shape of the batch that it is computed in. An encoder that takes its rows from
-large batches, and a decoder that must take them one by one, would therefore code with two different models
-(which is why archives of this kind elsewhere turn to noise in the middle). Here a row always is a step of
-one token behind what its own lane holds, and a lane that is full begins again at a length that depends on
-nothing but the `Plan`. So on one machine and build a row depends on the tokens of its lane alone, however
-they came: the codec may call as it likes, and blocks stay independent.
+In floating point a row of logits depends on the shape of the batch that it is computed in. An encoder that
+computes rows in large batches and a decoder that must compute them one by one would therefore use two
+different models, and decoding would go wrong in the middle of a file. Here every row is the result of
+appending one token to its lane's KV cache, and the cache of a full lane is rebuilt (prefill) at lengths that
+the `Plan` alone determines. So on one machine and build a row depends only on the tokens of its lane, in
+whatever calls they were passed, and blocks stay independent.
 
-A context may have several places, each for a lane, of which a step computes all rows in one batch, always
-of the same shape: a place without a token gets one that is taken back. That a row then depends on neither its
-place nor its company is a property of the backend that nobody promises; the codec checks it (`ModelCodec`).
+A context may have several places (sequences), each for one lane. A step computes the rows of all places in
+one batch, always of the same shape: a place without a token gets a dummy token, which is then removed.
+Whether a row is independent of its place, and of the tokens in other places, is a property of the backend
+that no documentation guarantees; the codec checks it (`ModelCodec`).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from nacrith.models.protocol import LOGIT_BITS, Logits, Tokenizer
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 MAX_LENGTH = 1 << 30
-"""Tokens that a lane can hold: a bound for the codec's sake, memory ends before."""
+"""Maximum tokens of a lane: a formal bound for the codec, memory runs out first."""
 
 ROLLBACK = 256
-"""What is promised; any rollback works."""
+"""The guaranteed rollback; in fact any rollback works."""
 
 LEAST_WINDOW = 16
 
@@ -43,55 +44,57 @@ _LOWEST = -(1 << 30)
 
 
 class Context(Protocol):
-    """What a backend provides: places, each with a sequence of tokens and what the model knows of it."""
+    """The interface to a backend: places, each with a sequence of tokens and its KV cache."""
 
     def prime(self, place: int, tokens: Sequence[int]) -> None:
-        """Forget what the place holds, then hold `tokens` (possibly none), taken in in batches of a fixed
-        size."""
+        """Replace the content of the place by `tokens` (possibly none), a prefill in fixed-size batches."""
         ...
 
     def step(self, tokens: Sequence[int | None]) -> Sequence[F32]:
-        """Append a token to each place, or none: the logits (V,) of what follows in each, valid until the
-        next call and meaningless where there was no token."""
+        """Append one token, or none, to each place. Returns the logits (V,) of the next token for each place,
+        valid until the next call, and meaningless for a place without a token."""
         ...
 
     def cut(self, place: int, length: int) -> None:
-        """Forget all but the first `length` tokens of a place."""
+        """Truncate a place to its first `length` tokens."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A place holds at most `capacity` tokens. When another one comes, it begins again with the lane's
-    first token (the start token, which attention leans on) and its latest `keep` - 1."""
+    """When the KV cache of a place is rebuilt.
+
+    A place holds at most `capacity` tokens. To append another one, it is first refilled with the lane's first
+    token (the start token, which serves as attention sink) and its latest `keep` - 1 tokens.
+    """
 
     capacity: int
     keep: int
 
     @classmethod
     def of(cls, window: int, max_context: int) -> Plan:
-        """Rows see `window` tokens at least, where the model has room for twice as many. ValueError for a
-        window outside LEAST_WINDOW .. max_context."""
+        """The plan by which a row sees at least `window` tokens, if the model's context has room for twice as
+        many. ValueError for a window outside LEAST_WINDOW .. max_context."""
         if not LEAST_WINDOW <= window <= max_context:
             raise ValueError(f"window {window} is not within {LEAST_WINDOW}..{max_context}")
         capacity = min(2 * window, max_context)
         return cls(capacity, capacity // 2)
 
     def begun(self, length: int) -> int:
-        """The length at which the place of a lane of `length` tokens last began again; 0 if never."""
+        """The lane length at which a place was last refilled, for a lane of `length` tokens; 0 if never."""
         if length <= self.capacity:
             return 0
         fresh = self.capacity - self.keep
         return self.capacity + (length - self.capacity - 1) // fresh * fresh
 
     def held(self, length: int) -> int:
-        """Tokens in the place of a lane of `length` tokens."""
+        """The number of tokens in the place of a lane of `length` tokens."""
         begun = self.begun(length)
         return length - begun + self.keep if begun else length
 
 
 def check_model(path: Path, vocab: int, max_context: int, bos_id: int, tokenizer: Tokenizer) -> None:
-    """ModelError for what cannot be coded with."""
+    """ModelError for a model that cannot be used for coding."""
     if not bos_id < vocab <= MAX_SYMBOLS or tokenizer.vocab_size > vocab:
         raise ModelError(
             f"{path}: the tokenizer has {tokenizer.vocab_size} tokens and the model rows for {vocab}: they do"
@@ -102,8 +105,8 @@ def check_model(path: Path, vocab: int, max_context: int, bos_id: int, tokenizer
 
 
 def fixed_point(logits: F32) -> Logits:
-    """Log2 weights of natural logits, relative to the largest: elementwise and correctly rounded, so that
-    equal logits give equal integers everywhere."""
+    """Convert natural logits to fixed-point log2 weights relative to the largest. The operations are
+    elementwise and correctly rounded, so equal logits give equal integers on every machine."""
     top = np.float64(logits.max())
     if not np.isfinite(top):
         raise ModelError("the model computed something that is no number; use another backend or dtype")
@@ -112,30 +115,30 @@ def fixed_point(logits: F32) -> Logits:
 
 
 class SteppingModel:
-    """What models in floats have in common: of LanguageModel all but name, fingerprint and bos_id, which a
-    subclass sets as well as the attributes below."""
+    """The common base of floating-point models. It implements LanguageModel except for name, fingerprint and
+    bos_id; a subclass sets these and the attributes below."""
 
     portable = False
     rollback_limit = ROLLBACK
     max_length = MAX_LENGTH
 
     lanes = 1
-    """Places of a context."""
+    """The number of places of a context."""
 
     fingerprint: bytes
     max_context: int
     vocab_size: int
     path: Path | None = None
-    """Of the weights, if they are in a file or directory."""
+    """The file or directory of the weights, if there is one."""
     _definition: bytes
-    """Of the tokenizer."""
+    """The definition of the tokenizer."""
 
     @lazy
     def tokenizer(self) -> ByteTokenizer:
         return ByteTokenizer.from_definition(self._definition)
 
     def prepare(self) -> None:
-        """All has been loaded."""
+        """Does nothing: the constructor has loaded everything."""
 
     def verify_source(self) -> None:
         if self.path is not None and binding.fingerprint(self.path) != self.fingerprint:
@@ -144,7 +147,7 @@ class SteppingModel:
             )
 
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
-        """Fresh lanes; ValueError for a window that `Plan.of` does not take."""
+        """A session with empty lanes; ValueError for a window that `Plan.of` rejects."""
         plan = Plan.of(self.max_context if window is None else window, self.max_context)
         return SteppingSession(lambda: self._context(plan), plan, lanes, self.vocab_size, self.lanes)
 
@@ -153,7 +156,7 @@ class SteppingModel:
 
 
 class _Row:
-    """The lanes that share a context, which is made when one of them is first used."""
+    """The lanes that share a context. The context is created when the first of them is used."""
 
     def __init__(self, start: Callable[[], Context], places: int) -> None:
         self._start, self._places = start, places
@@ -163,20 +166,20 @@ class _Row:
         return self._start()
 
     def step(self, tokens: Mapping[int, int]) -> Sequence[F32]:
-        """tokens: by place. The logits of all places."""
+        """Append tokens, given by place; returns the logits of all places."""
         return self.context.step([tokens.get(place) for place in range(self._places)])
 
 
 class _Lane:
-    """The tokens of a lane and the place that follows them."""
+    """The tokens of a lane, and the place that mirrors them."""
 
     def __init__(self, row: _Row, place: int, plan: Plan) -> None:
         self.row, self.place, self._plan = row, place, plan
-        self._ready = True  # the place holds what it should
+        self._ready = True  # the place matches the tokens
         self.tokens: list[int] = []
 
     def make_room(self) -> None:
-        """Bring the place to where the lane is, and see that a token can be appended."""
+        """Bring the place up to date with the lane, and make room for one more token."""
         if not self._ready:
             self._restore()
         if self._plan.held(len(self.tokens)) == self._plan.capacity:
@@ -193,11 +196,11 @@ class _Lane:
             self.row.context.cut(self.place, plan.held(length))
 
     def _kept(self, begun: int) -> list[int]:
-        """What the place begins with at this length of the lane."""
+        """The tokens with which the place was refilled at this length of the lane."""
         return [self.tokens[0], *self.tokens[begun - self._plan.keep + 1 : begun]] if begun else []
 
     def _restore(self) -> None:
-        """In the steps that led to where the lane is."""
+        """Repeat the prefill and the steps that led to the current state of the lane."""
         begun = self._plan.begun(len(self.tokens))
         self.row.context.prime(self.place, self._kept(begun))
         for token in self.tokens[begun:]:
@@ -206,7 +209,7 @@ class _Lane:
 
 
 class _Lanes:
-    """The lanes as `TreeSession` wants to see them."""
+    """The lanes as the cache interface that `TreeSession` uses."""
 
     def __init__(self, lanes: list[_Lane]) -> None:
         self.lanes = lanes
@@ -225,7 +228,7 @@ class _Lanes:
 class SteppingSession(TreeSession):
     """Lanes in the places of contexts; implements models.protocol.Session.
 
-    start: makes a context of so many places.
+    start: creates a context of `places` places.
     """
 
     def __init__(
@@ -234,7 +237,7 @@ class SteppingSession(TreeSession):
         self._rows = [_Row(start, places) for _ in range(-(-lanes // places))]
         self._lanes = [_Lane(self._rows[i // places], i % places, plan) for i in range(lanes)]
         self._vocab = vocab
-        self._planted: list[I64] = [np.empty(0, np.int64)] * lanes  # tokens of the waiting trees, in preorder
+        self._planted: list[I64] = [np.empty(0, np.int64)] * lanes  # tokens of the trees, in preorder
         self.cache = _Lanes(self._lanes)
         self.trees = [NONE] * lanes
 
@@ -265,7 +268,7 @@ class SteppingSession(TreeSession):
         return out
 
     def _step(self, tokens: Mapping[int, int]) -> Iterator[tuple[int, F32]]:
-        """tokens: by lane, each to be appended to it. Lanes and logits."""
+        """Append tokens, given by lane; yields each lane with its logits."""
         for row in self._rows:
             mine = {i: token for i, token in tokens.items() if self._lanes[i].row is row}
             if not mine:

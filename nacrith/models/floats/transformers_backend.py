@@ -1,11 +1,11 @@
-"""Any causal language model in a directory by transformers and torch; implements LanguageModel.
+"""Causal language models in a directory, run by transformers and torch; implements LanguageModel.
 
-For architectures that the exact engine does not run, on the CPU or CUDA. Not portable: see `binding` for
-what an archive is bound to, `session` for the plan by which rows are computed. Fixed here, and part of that
-plan: plain attention ("eager"), batches of 512 where a context begins again. Chosen: a cache of keys and
-values that grows, or one that is allocated for a whole context ("static"), whose memory is known beforehand
-and whose free places are masked. Either way all layers keep all tokens of a context, sliding windows are a
-matter of masks, and so any roll-back works. Only safetensors are read and no code of a model's own is run.
+This backend serves architectures that the exact engine does not run, on the CPU or CUDA. It is not portable:
+`binding` describes the environment that an archive depends on, and `session` the plan by which rows are
+computed. The plan fixes eager attention and a prefill in batches of 512. The user chooses between a growing
+KV cache and one that is allocated for a whole context ("static"), whose memory is known in advance and whose
+unused slots are masked. Both keep all tokens of a context in every layer, and sliding windows are applied by
+masks, so any rollback works. Only safetensors are read, and no code that comes with a model is run.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from nacrith.settings import CACHES, DTYPES
 
 _BATCH = 512
 _DTYPES = {name: getattr(torch, name) for name in DTYPES}
-_CONTEXT = 2048  # where a model does not say what it was made for
+_CONTEXT = 2048  # for a model that does not state its context length
 
 
 class TransformersModel(SteppingModel):
-    """A model directory that transformers has loaded."""
+    """A model directory loaded by transformers."""
 
     def __init__(self, path: Path, settings: binding.Settings) -> None:
         if settings.dtype not in _DTYPES:
@@ -71,7 +71,7 @@ class TransformersModel(SteppingModel):
                 network = _load(path, _DTYPES[settings.dtype])
                 _detach(network)
                 self.network = network.to(self.device).eval()
-        except Exception as error:  # whatever the library trips over in a directory of unknown content
+        except Exception as error:  # any error of the library on a directory of unknown content
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ModelError(f"{path}: transformers cannot load it: {reason}") from None
         config = self.network.config.get_text_config()
@@ -83,7 +83,7 @@ class TransformersModel(SteppingModel):
         return _TorchContext(self, plan.capacity)
 
     def cache(self, capacity: int) -> Any:
-        """An empty one, for at most so many tokens."""
+        """An empty KV cache for at most `capacity` tokens."""
         if not self.static:
             return transformers.DynamicCache()
         layers = self.network.config.get_text_config().num_hidden_layers
@@ -91,7 +91,7 @@ class TransformersModel(SteppingModel):
 
 
 class _TorchContext:
-    """One sequence and its cache; implements session.Context with one place."""
+    """One sequence and its KV cache; implements session.Context with one place."""
 
     def __init__(self, model: TransformersModel, capacity: int) -> None:
         self._model, self._capacity = model, capacity
@@ -100,7 +100,7 @@ class _TorchContext:
 
     def prime(self, place: int, tokens: Sequence[int]) -> None:
         if self._model.static:
-            with torch.inference_mode():  # in which its tensors were made
+            with torch.inference_mode():  # the tensors were created in this mode
                 self._cache.reset()
         else:
             self._cache = self._model.cache(self._capacity)
@@ -122,18 +122,18 @@ class _TorchContext:
         if self._model.static:
             with torch.inference_mode():
                 for layer in self._cache.layers:
-                    layer.cumulative_length.fill_(length)  # what lies behind is masked, then written over
+                    layer.cumulative_length.fill_(length)  # slots beyond it are masked, and overwritten later
         else:
-            self._cache.crop(length - self._held)  # negative: how many to take off
+            self._cache.crop(length - self._held)  # negative: the number of tokens to remove
         self._held = length
 
     def _run(self, network: Any, tokens: Sequence[int]) -> Any:
-        """Append `tokens`; what `network` says."""
+        """Append `tokens`; returns the output of `network`."""
         ids = torch.tensor([list(tokens)], device=self._model.device)
         try:
             with torch.inference_mode(), _threads(self._model.threads):
                 out = network(input_ids=ids, past_key_values=self._cache, use_cache=True)
-        except Exception as error:  # of an architecture that works otherwise, or of the device
+        except Exception as error:  # an architecture of another kind, or the device
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ModelError(f"transformers failed to run {self._model.name}: {reason}") from None
         self._held += len(tokens)
@@ -156,14 +156,14 @@ def _load(path: Path, dtype: torch.dtype) -> Any:
 
 
 def _detach(network: Any) -> None:
-    """Move weights out of the mapped files, which change under us when they are overwritten."""
+    """Copy the weights out of memory-mapped files, whose content changes when they are overwritten."""
     for tensor in {id(t): t for t in (*network.parameters(), *network.buffers())}.values():
         tensor.data = tensor.data.clone()
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Neither progress bars nor warnings of transformers."""
+    """Suppress progress bars and warnings of transformers."""
     verbosity, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
@@ -177,7 +177,7 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """torch's own number of threads is one for the process."""
+    """Set the number of threads of torch, which is global, for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,9 +1,9 @@
-"""Trying a backend in a child process, so that its crash is a message and not the end of this one.
+"""Trying a backend in a child process, so that a crash becomes an error message.
 
-Native libraries may die of a signal on some processors (llama.cpp's kernels for AMX do on some of Intel's,
-ggml-org/llama.cpp#20824); no exception handler helps against that. So before a model runs here for the
-first time, a child takes all the kinds of steps with it that coding takes. What went well is remembered for
-this model, build, processor and device.
+Native libraries may crash on some processors (llama.cpp's AMX kernels do on some of Intel's,
+ggml-org/llama.cpp#20824), which no exception handler can catch. So before a model runs here for the first
+time, a child process performs every kind of step with it that coding needs. Success is recorded for this
+model, build, processor and device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nacrith.models.floats.binding import Settings
 from nacrith.models.store import records
 from nacrith.settings import child_environment
 
-PATIENCE = 1800.0  # seconds; a large model takes minutes to read from a slow disk
+PATIENCE = 1800.0  # seconds; reading a large model from a slow disk takes minutes
 
 _REMEDY = {
     "llama.cpp": (
@@ -39,7 +39,7 @@ _log = logging.getLogger("nacrith")
 
 
 def check(backend: str, path: Path, settings: Settings, facts: Sequence[object]) -> None:
-    """ModelError if `backend` crashes on this model. facts: all on which that may depend."""
+    """ModelError if `backend` crashes on this model. facts: everything that may decide whether it does."""
     if records.is_tried(store.cache_directory(), _key(facts)):
         return
     _log.info("trying %s in another process (once for each model and build)", backend)
@@ -56,15 +56,15 @@ def check(backend: str, path: Path, settings: Settings, facts: Sequence[object])
         raise _failure(backend, f"did not end in {PATIENCE:.0f} s", b"") from None
     except OSError as error:
         raise ModelError(f"cannot start {sys.executable} to try {backend}: {error}") from None
-    if done.returncode < 0 or done.returncode > 128:  # the latter: how Windows tells of a crash
+    if done.returncode < 0 or done.returncode > 128:  # above 128: a crash on Windows
         raise _failure(backend, f"crashed ({_name(done.returncode)})", done.stderr)
     if done.returncode == 0:
         remember(facts)
-    # Any other end is an exception, which whoever asked will meet in this process and report.
+    # Any other exit code is an exception, which will occur in this process again and be reported then.
 
 
 def remember(facts: Sequence[object]) -> None:
-    """Record that with these facts no backend crashes."""
+    """Record that the backend does not crash with these facts."""
     key = _key(facts)
     if not records.is_tried(store.cache_directory(), key):
         records.remember_tried(store.cache_directory(), key)

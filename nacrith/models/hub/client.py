@@ -1,12 +1,12 @@
-"""The HTTP interface of the Hugging Face hub, as far as pulling a model needs it.
+"""A client of the Hugging Face hub's HTTP interface, as far as pulling a model needs it.
 
-Three requests: what a revision is and holds, the size and hash of a file, its bytes from an offset.
-The standard library serves them. The package huggingface_hub would do no more for us and less in one
-respect: it compares the size of a download and not its hash, keeps the float weights in a cache that
-conversion makes redundant, reads its settings when imported, and brings a dozen packages along.
+It makes three requests, with the standard library: the commit and the files of a revision, the size and hash
+of a file, and the bytes of a file from an offset. The package huggingface_hub is not used: it checks the size
+of a download but not its hash, keeps the float weights in a cache although conversion makes them redundant,
+reads its settings when it is imported, and depends on a dozen packages.
 
-The environment has the meaning it has there: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE. The token goes to
-the endpoint only, never to where a redirect leads. Reference: huggingface.co/docs/hub/api.
+HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean the same as for that package. The token is sent to the endpoint
+only, never to the target of a redirect. Reference: huggingface.co/docs/hub/api.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models.store.reference import COMMIT, HubFile, Reference
 
 ENDPOINT = "https://huggingface.co"
-TIMEOUT = 30.0  # seconds that a server may keep silent
-PATIENCE = 60.0  # seconds that a response may take, and
-PACE = 1024  # bytes a second, for which it may take a second more
-_HEAD_MAX = 1 << 20  # bytes before the body, interim responses included
-ATTEMPTS = 5  # in a row without progress, before a request is given up
-_CONNECTIONS = 3  # fewer, where nothing answers: most often there is no network, and somebody waits
-BACKOFF = 1.0  # seconds before the first repetition, doubled for each further one
-_ANSWER_MAX = 1 << 25  # bytes of JSON; the listing of a repository with 100,000 files
+TIMEOUT = 30.0  # seconds without any data from the server
+PATIENCE = 60.0  # seconds that a response may take,
+PACE = 1024  # plus one second for each so many bytes
+_HEAD_MAX = 1 << 20  # bytes of headers, including interim responses
+ATTEMPTS = 5  # attempts in a row without progress before a request fails
+_CONNECTIONS = 3  # attempts to connect: fewer, since mostly there is no network and a user is waiting
+BACKOFF = 1.0  # seconds before the first retry, doubled for each further one
+_ANSWER_MAX = 1 << 25  # bytes of JSON; enough to list a repository of 100,000 files
 _WAIT_MAX = 60.0  # seconds, whatever Retry-After says
 _TRANSIENT = (429, 500, 502, 503, 504)
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
-"""What reading from a connection may raise. (`URLError` is an `OSError`.)"""
+"""The errors that reading from a connection may raise. (`URLError` is an `OSError`.)"""
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit of a repository and the paths of its files. licence: "" where it names none."""
+    """A commit of a repository with the paths of its files. licence: "" where the repository names none."""
 
     repo: str
     commit: str
@@ -54,7 +54,7 @@ class Revision:
 
 
 class Hub:
-    """A hub's endpoint, and the token for it, as the environment has them."""
+    """The endpoint of a hub and the token for it, both taken from the environment."""
 
     def __init__(self) -> None:
         self.endpoint = settings.hub_endpoint(ENDPOINT).rstrip("/")
@@ -65,7 +65,7 @@ class Hub:
         self._opener = urllib.request.build_opener(_Redirects, _Http, _Https)
 
     def revision(self, repo: str, revision: str) -> Revision:
-        """The commit that `revision` is now."""
+        """The commit that `revision` currently names."""
         url = f"{self.endpoint}/api/models/{quote(repo)}/revision/{quote(revision, safe='')}"
         with self._send("GET", url, f"{repo}@{revision}") as response:
             try:
@@ -83,9 +83,8 @@ class Hub:
         return Revision(repo, commit, files, licence if isinstance(licence, str) else "")
 
     def stat(self, origin: Reference, path: str) -> HubFile:
-        """Size and hash of a file, which stand in the headers of the hub's own answer, before it
-        redirects to wherever the content is. (A mirror may redirect to the hub.) origin: pinned to a
-        commit."""
+        """The size and hash of a file. They are in the headers of the hub's own response, which redirects to
+        the location of the content. (A mirror may redirect to the hub first.) origin: pinned to a commit."""
         what = f"{origin.repo}: {path}"
         with self._send("HEAD", self._url(origin, path), what) as response:
             headers = response.headers
@@ -103,8 +102,8 @@ class Hub:
         return HubFile(path, int(size), digest)
 
     def open(self, origin: Reference, path: str, offset: int) -> Any:
-        """The response with the content from byte `offset`; status 200 means that it begins at 0 all
-        the same, and 416 that the server knows no such place."""
+        """The response with the content from byte `offset`. Status 200 means that it begins at byte 0
+        nevertheless, and 416 that the offset lies outside the file."""
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         what = f"{origin.repo}: {path}"
         return self._send("GET", self._url(origin, path), what, headers, accept=(416,))
@@ -121,11 +120,11 @@ class Hub:
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
     ) -> Any:
-        """The response, after some patience with a server that has trouble. Typed Any: for our purposes
-        an `HTTPError` is a response too."""
+        """Send a request, retrying transient errors, and return the response. Its type is Any because an
+        `HTTPError` serves as a response too."""
         request = urllib.request.Request(url, headers={"User-Agent": "nacrith", **(headers or {})})
         request.method = method
-        request.add_header("Accept-Encoding", "identity")  # else sizes and offsets mean nothing
+        request.add_header("Accept-Encoding", "identity")  # sizes and offsets count bytes of the file
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         for attempt in range(ATTEMPTS):
@@ -161,7 +160,7 @@ class Hub:
         code = error.code
         if code == 401 and self._token:
             return ModelError(f"{what}: the hub refuses the token (401): set HF_TOKEN to one that is valid")
-        if code == 401:  # which is also what it says of a repository that does not exist
+        if code == 401:  # the hub's answer for a missing repository, too
             return ModelError(
                 f"{what}: the hub knows no public model of this name (401): check the name; for a private"
                 " or gated one set HF_TOKEN"
@@ -185,7 +184,7 @@ class Hub:
 
 
 def pause(attempt: int, wanted: str | None = None) -> None:
-    """Wait before repetition number `attempt`; `wanted`: seconds that the server asks for."""
+    """Wait before retry number `attempt`. wanted: the seconds that the server asks for (Retry-After)."""
     seconds = BACKOFF * 2**attempt
     if wanted is not None and re.fullmatch("[0-9]{1,6}", wanted):
         seconds = max(seconds, float(wanted))
@@ -193,7 +192,7 @@ def pause(attempt: int, wanted: str | None = None) -> None:
 
 
 def _answer(response: http.client.HTTPResponse) -> bytes:
-    """All of it. ValueError if it is too much, TooSlowError if it takes too long."""
+    """The whole body. ValueError if it is too long, TooSlowError if it takes too much time."""
     answer, begin = bytearray(), time.monotonic()
     while chunk := response.read1(1 << 16):
         answer += chunk
@@ -205,17 +204,17 @@ def _answer(response: http.client.HTTPResponse) -> bytes:
 
 
 def _printable(text: str) -> str:
-    """What a server says, for a message: nothing that would mean something to a terminal."""
+    """Text from a server made safe for a message: shortened, without control characters."""
     return "".join(c if c.isprintable() else "?" for c in text[:300])
 
 
 class TooSlowError(TimeoutError):
-    """A server sends, but so little that it would never end."""
+    """A server sends data, but so slowly that the transfer would never end."""
 
 
 class _Paced(io.RawIOBase):
-    """What comes from a server, as long as it comes fast enough. (A timeout of the socket begins again with
-    each byte.)"""
+    """A stream that raises TooSlowError when data arrives too slowly. (A timeout of the socket restarts with
+    every byte.)"""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
@@ -272,9 +271,10 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects: with the token on the same host, without it elsewhere.
+    """Follows redirects, sending the token to the same host only.
 
-    A HEAD request stops at a redirect to elsewhere that tells what we ask for: the hub's own answer.
+    A HEAD request does not follow a redirect to another host if the response states the size and hash that
+    were asked for: that response is the hub's own.
     """
 
     def http_error_302(
@@ -283,7 +283,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         try:
             return super().http_error_302(req, fp, code, msg, headers)  # type: ignore[arg-type]
         except (ValueError, urllib.error.URLError) as error:
-            if not isinstance(error, urllib.error.HTTPError):  # that one carries the response on
+            if not isinstance(error, urllib.error.HTTPError):  # an HTTPError still owns the response
                 fp.close()
             raise
 
@@ -314,7 +314,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def require_network(what: str) -> None:
-    """ModelMissingError if the environment forbids to use the network."""
+    """ModelMissingError if the environment forbids network access."""
     name = settings.offline()
     if name:
         raise ModelMissingError(

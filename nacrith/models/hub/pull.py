@@ -1,8 +1,7 @@
-"""From the hub into the model cache: which commit, which files, download, convert.
+"""Pulling a model from the hub into the model cache: find the commit, choose files, download, convert.
 
-The only module that makes the network be used, and only `nacrith models pull` calls it. What is
-pulled is bound to a commit, which the model file's `source` records; the same pull later finds it
-there and downloads nothing.
+Only this module starts network access, and only `nacrith models pull` calls it. A pulled model is pinned to
+a commit, which the model file's `source` records, so pulling the same model again downloads nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from nacrith.models.store.downloads import Download
 from nacrith.models.store.reference import HubFile, Reference
 
 MAX_SIZE = 64 << 30
-"""Bytes that a model may take unless told otherwise."""
+"""Default limit for the bytes of a model."""
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Called with what is downloaded and its bytes; gives what is told of each further piece."""
+"""Called with the name and size of a download; returns the function to call with the size of each chunk."""
 
 _DESCRIPTION = ("config.json", "tokenizer.json")
 _WEIGHTS = "model.safetensors"
@@ -46,11 +45,12 @@ def pull(
     max_size: int = MAX_SIZE,
     watch: Watch = _silent,
 ) -> tuple[Path, bool]:
-    """Have a model here; its file, and whether anything was downloaded or converted for it.
+    """Make a model available on this machine. Returns its file, and whether anything was downloaded or
+    converted.
 
-    text: a known name, or OWNER/NAME[@REVISION][:FILE.gguf] on the hub. name: what to call it, else it is
-    called after the repository. keep_source: leave it as it is on the hub; the result is then a GGUF file
-    or a directory. max_size: bytes that it may take.
+    text: a known name, or OWNER/NAME[@REVISION][:FILE.gguf] on the hub. name: of the model, by default that
+    of the repository. keep_source: do not convert; the result is then a GGUF file or a directory. max_size:
+    limit for the bytes of the download.
     """
     if text in store.CARRIERS:
         if name is not None or keep_source:
@@ -115,7 +115,7 @@ def _convert(got: Download, name: str | None) -> Path:
 
 
 def _at_hand(reference: Reference, name: str | None, keep_source: bool) -> Path | None:
-    """What an earlier pull left of it."""
+    """The result of an earlier pull of this reference, if it is still here."""
     cache = store.cache_directory()
     if keep_source:
         return next((d.content for d in downloads.kept(cache) if d.is_called(reference) and d.complete), None)
@@ -126,7 +126,7 @@ def _at_hand(reference: Reference, name: str | None, keep_source: bool) -> Path 
 
 
 def _choose(revision: Revision, reference: Reference) -> list[str]:
-    """The files to download: a GGUF, or a description and the weights after it."""
+    """The files to download: one GGUF file, or the description of the model followed by its weights."""
     files = set(revision.files)
     where = f"{reference.repo}@{revision.commit[:12]}"
     if reference.file is not None:
@@ -152,7 +152,7 @@ def _choose(revision: Revision, reference: Reference) -> list[str]:
 
 
 def _ggufs(files: set[str]) -> list[str]:
-    """Those that a reference can name, which a path outside the repository cannot be."""
+    """The GGUF files that a reference can name; a path that leaves the repository is none."""
     return sorted(f for f in files if Reference.parse(f"a/b:{f}") is not None and ".." not in f)
 
 
@@ -161,8 +161,8 @@ def _some(names: list[str]) -> str:
 
 
 def _download(hub: Hub, got: Download, progress: Callable[[int], None], *, check: bool) -> None:
-    """Everything on the disk and checked. The description comes first: it may tell that the weights,
-    which take long, are of no use (check)."""
+    """Download all files and check their hashes. check: stop after the description, which comes first, if it
+    shows that the exact engine cannot run the model; the weights take long."""
     free = shutil.disk_usage(got.folder).free
     if free < got.missing():
         raise ModelError(

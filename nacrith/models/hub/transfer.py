@@ -1,8 +1,8 @@
-"""One file from the hub to the disk: resumed, checked, and under its name only when whole.
+"""Downloading one file from the hub: resumable, checked, and named only when it is complete.
 
-Until then it is NAME.partial, which the next run continues. That is safe since a commit's files never
-change and the hash of the whole is checked in the end, whatever the pieces were. A wrong hash removes
-the partial file.
+Until then the file is called NAME.partial, and the next run resumes it. That is safe because the files of a
+commit never change, and because the hash of the whole file is checked in the end, however it was put
+together. If the hash is wrong the partial file is removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHUNK = 1 << 20  # bytes
 
 
 def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Callable[[int], None]) -> None:
-    """Have `file` at `target`. progress: called with the bytes that have come (negative: are void)."""
+    """Download `file` to `target`. progress: called with the bytes received (negative: bytes discarded)."""
     if target.exists():
         progress(file.size)
         return
@@ -46,8 +46,8 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
 def _complete(
     hub: Hub, origin: Reference, file: HubFile, out: BinaryIO, progress: Callable[[int], None]
 ) -> None:
-    """Append what `out` lacks. Gives up after `hub.ATTEMPTS` tries that got no further than before, or only
-    at a pace that is none."""
+    """Append the missing bytes to `out`. Gives up after `client.ATTEMPTS` attempts in a row that made no
+    progress, or were too slow."""
     have = _size(out)
     if have > file.size:
         have = out.truncate(0)
@@ -86,7 +86,7 @@ def _complete(
 
 
 def _continues(status: int, content_range: str | None, have: int, file: HubFile) -> bool:
-    """Whether the body that follows is what comes after the first `have` bytes."""
+    """Whether the response body continues the file after its first `have` bytes."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range or "")
     return status == 206 and found is not None and int(found[1]) == have and found[2] in ("*", str(file.size))
 
@@ -97,7 +97,7 @@ def _size(out: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Tells trouble of the disk from trouble of the network."""
+    """Turn an OSError of the disk into a ModelError, so that it is not taken for a network error."""
     try:
         yield
     except OSError as error:
@@ -109,10 +109,10 @@ def _written(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(partial: Path) -> Iterator[BinaryIO]:
-    """The partial file, open at its end, with no other process at it."""
+    """Open the partial file for appending, and hold a lock that keeps other processes out."""
     with _written(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
-        out = open(partial, "ab")  # noqa: SIM115 - closed below; not within, where errors are the disk's
+        out = open(partial, "ab")  # noqa: SIM115 - closed below, outside `_written`
     with out:
         if not (_lock(out) and _is_at(out, partial)):
             raise ModelError(f"{partial}: another process is fetching this file; wait for it, then run again")
@@ -120,7 +120,8 @@ def _locked(partial: Path) -> Iterator[BinaryIO]:
 
 
 def _lock(out: BinaryIO) -> bool:
-    """False if another has it. Where files cannot be locked, two may mix what they write: the hash tells."""
+    """False if another process holds the lock. Where files cannot be locked, two processes may interleave
+    their writes, which the hash detects."""
     if sys.platform == "win32":
         return True
     import fcntl
@@ -135,7 +136,7 @@ def _lock(out: BinaryIO) -> bool:
 
 
 def _is_at(out: BinaryIO, partial: Path) -> bool:
-    """Whoever had the lock may have renamed or removed what was opened here."""
+    """Whether the open file still has this name; the last holder of the lock may have changed that."""
     try:
         return os.path.samestat(os.fstat(out.fileno()), os.stat(partial))
     except OSError:

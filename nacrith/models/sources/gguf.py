@@ -1,7 +1,7 @@
-"""Reading a Llama-architecture GGUF file (any quantisation that the `gguf` package dequantises).
+"""Reading a Llama-architecture GGUF file, in any quantisation that the `gguf` package can dequantise.
 
-GGUF names tensors its own way and stores the rows of q and k permuted, so that rotary pairs are
-neighbours (0, 1), (2, 3), ...; `_unpermute` brings them back to halves (0, d/2), (1, d/2 + 1), ...
+GGUF has its own tensor names, and stores the rows of q and k permuted so that rotary pairs are neighbours
+(0, 1), (2, 3), ...; `_unpermute` restores the pairs (0, d/2), (1, d/2 + 1), ...
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ LAYER_NAMES = dict(
 )
 NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
 _ROPE_FREQS = "rope_freqs.weight"
-_F32 = 0  # in GGML's numbering
+_F32 = 0  # a ggml_type
 _KNOWN = re.compile(
     rf"({'|'.join(NAMES.values())}|rope_freqs|blk\.\d+\.({'|'.join(LAYER_NAMES.values())}))\.weight"
 )
 
 
 def read_gguf(path: Path) -> LlamaSource:
-    """Open a GGUF; tensors are read and dequantised when asked for."""
+    """Open a GGUF file; tensors are read and dequantised on demand."""
     if importlib.util.find_spec("gguf") is None:
         raise ModelError(f"{path}: reading GGUF needs the package gguf; run: pip install 'nacrith[gguf]'")
     values, table = read_header(path)
@@ -112,7 +112,7 @@ def read_gguf(path: Path) -> LlamaSource:
 
 
 class _Fields:
-    """The metadata with checked access."""
+    """The metadata of a file, with checked access."""
 
     def __init__(self, path: Path, values: dict[str, Any]) -> None:
         self.path = path
@@ -124,7 +124,7 @@ class _Fields:
     def number(
         self, key: str, default: float | None = None, least: float = 1e-30, most: float = 1e12
     ) -> float:
-        """A number of the llama section."""
+        """A number among the llama.* keys."""
         try:
             return real(self.values.get(f"llama.{key}", default), least, most)
         except ValueError as error:
@@ -138,7 +138,7 @@ class _Fields:
 
 
 def _place(path: Path, tensor: Tensor) -> tuple[Any, tuple[int, ...]]:
-    """Of a tensor: its type as gguf's, and its shape in bytes. ModelError if it lies outside the file."""
+    """The type of a tensor as gguf's enum, and its shape in bytes. ModelError if it exceeds the file."""
     import gguf
 
     try:
@@ -152,7 +152,7 @@ def _place(path: Path, tensor: Tensor) -> tuple[Any, tuple[int, ...]]:
 
 
 def _load(path: Path, tensor: Tensor) -> F32:
-    """A tensor's values."""
+    """Read and dequantise a tensor."""
     import gguf
 
     kind, shape = _place(path, tensor)
@@ -166,7 +166,7 @@ def _load(path: Path, tensor: Tensor) -> F32:
 
 
 def start_token(path: Path, values: Mapping[str, Any]) -> int:
-    """The id of the start token; any will do where the file names none. values: its metadata."""
+    """The id of the start token; any id will do for a file that names none. values: the metadata."""
     try:
         return whole(values.get("tokenizer.ggml.bos_token_id", 0), MAX_SYMBOLS - 1, 0)
     except ValueError as error:
@@ -174,7 +174,7 @@ def start_token(path: Path, values: Mapping[str, Any]) -> int:
 
 
 def tokenizer_of(path: Path, values: Mapping[str, Any]) -> bytes:
-    """The definition of the tokenizer; ModelError if it is not byte-level. values: the file's metadata."""
+    """The definition of the tokenizer; ModelError if it is not byte-level. values: the metadata."""
     try:
         return from_gguf_fields(values).definition
     except ModelError as error:
@@ -196,7 +196,7 @@ def _rope_factors(fields: _Fields, tensors: Mapping[str, Tensor], head_dim: int)
     factors: list[float] = []
     if kind == "linear":
         factors = [fields.number("rope.scaling.factor", None, *rope.FACTOR)] * half
-    if _ROPE_FREQS in tensors:  # Llama 3's bands, one divisor per frequency
+    if _ROPE_FREQS in tensors:  # the frequency bands of Llama 3: one divisor per frequency
         bands = tensors[_ROPE_FREQS]
         if factors or bands.kind != _F32 or bands.shape != (half,):
             raise ModelError(f"{path}: tensor {_ROPE_FREQS}: not {half} factors in float32")

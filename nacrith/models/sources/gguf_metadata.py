@@ -1,9 +1,9 @@
-"""What stands before the data of a GGUF file: metadata as plain Python values, and the table of tensors.
+"""Reading the header of a GGUF file: the metadata as plain Python values, and the table of tensors.
 
-For the exact engine's conversion, and for backends that read the weights themselves and leave the tokenizer
-to us. (The reader of the package gguf maps the file, takes seconds for a vocabulary, and gives the weights of
-a file of the other byte order as nonsense.) After the format's document, docs/gguf.md in ggml-org/ggml,
-versions 2 and 3.
+Conversion uses it, and so do backends that read the weights themselves but leave the tokenizer to us. (The
+reader of the package gguf memory-maps the file, takes seconds for a vocabulary, and returns wrong weights for
+a file of the other byte order.) The format is specified in docs/gguf.md of ggml-org/ggml; versions 2 and 3
+are read.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _SCALARS = dict(enumerate("BbHhIif?", 0)) | {10: "Q", 11: "q", 12: "d"}
 _FORMS = {kind: struct.Struct("<" + code) for kind, code in _SCALARS.items()}
 _STRING, _ARRAY = 8, 9
 _START, _LENGTH, _KIND, _PLACE = (struct.Struct(form) for form in ("<4sIQQ", "<Q", "<I", "<IQ"))
-_MOST = 1 << 26  # bytes before the data; a vocabulary of 256,000 tokens takes 12 MB
+_MOST = 1 << 26  # bytes of a header; a vocabulary of 256,000 tokens takes 12 MB
 _DIMENSIONS = 4
 _ALIGNMENT = 32
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lies. kind: its type in GGML's numbering. shape: the last index runs fastest. offset:
-    from the beginning of the file."""
+    """The location of a tensor. kind: its ggml_type. shape: with the fastest index last. offset: from the
+    beginning of the file."""
 
     name: str
     kind: int
@@ -40,12 +40,12 @@ class Tensor:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """ModelError if the file is no GGUF or is damaged."""
+    """The metadata of a GGUF file; ModelError if it is another kind of file, or damaged."""
     return _read(path, tensors=False)[0]
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], list[Tensor]]:
-    """The metadata and the tensors; ModelError likewise."""
+    """The metadata and the table of tensors; ModelError as for `read_metadata`."""
     return _read(path, tensors=True)
 
 
@@ -68,7 +68,7 @@ class _Reader:
         self._at = 0
 
     def metadata(self) -> tuple[dict[str, Any], int]:
-        """Also how many tensors there are."""
+        """The metadata and the number of tensors."""
         magic, version, tensors, count = self._unpack(_START)
         if magic != b"GGUF":
             raise ValueError(f"it begins with {magic!r}")

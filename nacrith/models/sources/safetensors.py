@@ -1,12 +1,12 @@
 """Reading a Llama-architecture model from a Hugging Face directory.
 
-Such a directory holds config.json, tokenizer.json and the weights as model.safetensors, or as
-shards named by model.safetensors.index.json. A safetensors file is a little-endian u64 length, that
-many bytes of JSON ({name: {dtype, shape, data_offsets}}), and the data; offsets count from the end
-of the JSON.
+Such a directory holds config.json, tokenizer.json and the weights, either as model.safetensors or as shards
+that model.safetensors.index.json lists. A safetensors file is a little-endian u64 length, a JSON header of
+that many bytes ({name: {dtype, shape, data_offsets}}), and the data; offsets are relative to the end of the
+header.
 
-Everything that would change the computation is checked here, so that what converts also computes
-what the checkpoint means.
+Every setting that would change the computation is checked here, so that a model that can be converted also
+computes what its checkpoint intends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _KNOWN = re.compile(rf"embed_tokens|norm|lm_head|layers\.\d+\.({'|'.join(map(re.
 
 
 def read_safetensors(directory: Path) -> LlamaSource:
-    """Open a model directory; weights are converted to float32 when asked for."""
+    """Open a model directory; weights are read and converted to float32 on demand."""
     config = _Config(directory / "config.json")
     config.check_architecture()
     heads = config.count("num_attention_heads")
@@ -83,14 +83,14 @@ def read_safetensors(directory: Path) -> LlamaSource:
 
 
 def start_and_tokenizer(directory: Path) -> tuple[int, bytes]:
-    """Of a directory of any architecture: the id of the start token, the definition of the tokenizer.
-    ModelError if that is not byte-level."""
+    """The id of the start token and the definition of the tokenizer, for a directory of any architecture.
+    ModelError if the tokenizer is not byte-level."""
     bos_id = _Config(directory / "config.json").token("bos_token_id", "eos_token_id")
     return bos_id, _tokenizer(directory / "tokenizer.json", bos_id)
 
 
 def check_supported(directory: Path) -> None:
-    """ModelError if config.json and tokenizer.json alone tell that `read_safetensors` would refuse."""
+    """ModelError if config.json and tokenizer.json alone show that `read_safetensors` would fail."""
     config = _Config(directory / "config.json")
     config.check_architecture()
     _rotation(config, config.head_dim())
@@ -98,7 +98,7 @@ def check_supported(directory: Path) -> None:
 
 
 class _Config:
-    """config.json with checked access. `path` and field stand in every message."""
+    """config.json with checked access. Every message names `path` and the field."""
 
     def __init__(self, path: Path, fields: dict[str, Any] | None = None) -> None:
         self.path = path
@@ -108,7 +108,7 @@ class _Config:
         return ModelError(f"{self.path}: {field}: {why}")
 
     def get(self, field: str, default: Any = None) -> Any:
-        """The value; `default` if it is absent or null."""
+        """The value of a field; `default` if it is absent or null."""
         value = self.fields.get(field)
         return default if value is None else value
 
@@ -137,7 +137,7 @@ class _Config:
         return value
 
     def token(self, *names: str) -> int:
-        """The token id in the first of these fields that is set; the first of a list."""
+        """The token id in the first of these fields that is set; of a list, its first item."""
         for name in names:
             value = self.get(name)
             if isinstance(value, list) and value:
@@ -155,7 +155,7 @@ class _Config:
             raise self.error(field, f"{self.fields[field]!r:.60} is not supported, only {only} is")
 
     def check_architecture(self) -> None:
-        """ModelError for whatever the exact engine would compute differently."""
+        """ModelError for a model that the exact engine would compute differently."""
         names = self.get("architectures", [])
         model_type = self.get("model_type")
         if isinstance(names, list) and names:
@@ -179,7 +179,7 @@ class _Config:
 
 
 def _rotation(config: _Config, head_dim: int) -> tuple[float, list[float] | None]:
-    """theta, and what divides the rotation frequencies (rounded to binary32, as in GGUF files)."""
+    """theta, and the divisors of the rotation frequencies (rounded to binary32, as in GGUF files)."""
     theta = config.get("rope_theta")
     field = "rope_parameters" if config.get("rope_parameters") is not None else "rope_scaling"
     scaling = config.get(field, {})
@@ -218,7 +218,7 @@ def _tokenizer(path: Path, bos_id: int) -> bytes:
 
 
 def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
-    """Loader of every tensor, by name without "model." and ".weight"."""
+    """The loaders of all tensors, by name without "model." and ".weight"."""
     index = directory / _INDEX
     if index.exists():
         weight_map = _json_object(index, _read(index)).get("weight_map")
@@ -239,7 +239,7 @@ def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
     for path in files:
         for name, tensor in _open(path).items():
             key = name.removeprefix("model.").removesuffix(".weight")
-            if key.endswith("rotary_emb.inv_freq"):  # old checkpoints repeat what theta says
+            if key.endswith("rotary_emb.inv_freq"):  # in old checkpoints; theta implies it
                 continue
             if not _KNOWN.fullmatch(key):
                 raise ModelError(
@@ -254,7 +254,7 @@ def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Where a tensor lies in a file. size: in bytes, which fit its shape."""
+    """The location of a tensor in a file. size: in bytes, consistent with the shape."""
 
     path: Path
     name: str
@@ -273,13 +273,13 @@ class _Tensor:
             raw = read_array(self.path, self.offset, self.size).view(_DTYPES[self.dtype])
         except OSError as error:
             raise _unreadable(self.path, error) from None
-        if self.dtype == "BF16":  # the upper half of a binary32
+        if self.dtype == "BF16":  # the upper 16 bits of a binary32
             raw = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return np.asarray(raw, dtype=np.float32).reshape(self.shape)
 
 
 def _open(path: Path) -> dict[str, _Tensor]:
-    """The tensors of one file, with every place checked against the file."""
+    """The tensors of one file, all of which lie within the file."""
     try:
         with open_regular(path) as file:
             length = os.fstat(file.fileno()).st_size
@@ -297,7 +297,7 @@ def _open(path: Path) -> dict[str, _Tensor]:
 
 
 def _tensor(path: Path, name: str, entry: dict[str, Any], start: int, length: int) -> _Tensor:
-    """Of an entry of the header. start: of the data, in a file of `length` bytes."""
+    """The tensor of a header entry. start: offset of the data in a file of `length` bytes."""
     dtype, shape = str(entry["dtype"]), tuple(whole(n, length, 0) for n in entry["shape"][: _DIMENSIONS + 1])
     begin, end = (whole(n, length - start, 0) for n in entry["data_offsets"])
     if begin > end or len(shape) > _DIMENSIONS:

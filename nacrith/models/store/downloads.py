@@ -1,8 +1,8 @@
-"""What was, or is being, downloaded: `sources/OWNER--NAME/COMMIT` in the model cache.
+"""Complete and incomplete downloads: the directories `sources/OWNER--NAME/COMMIT` in the model cache.
 
-A folder a download, with a manifest that is written first: which files, how large, with which hash. So
-an interrupted download can be told from a whole one, listed, resumed and removed. Conversion removes
-the folder in the end, unless the source is to be kept for something else than the exact engine.
+Each download has a directory of its own, with a manifest of its files, sizes and hashes that is written
+first. So an interrupted download can be told from a complete one, and can be listed, resumed and removed.
+The directory is removed after conversion, unless the source is kept for other backends.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MANIFEST = "nacrith.json"
 
 @dataclass(frozen=True)
 class Download:
-    """A folder and what is to be in it.
+    """A directory and the files that belong into it.
 
-    origin: repository, commit and, of a single file, its path. licence: "" where the hub names none.
-    keep: whether it shall stay when it has been converted.
+    origin: repository, commit and, for a single file, its path. licence: "" where the hub names none.
+    keep: whether the directory stays after conversion.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Download:
 
     @property
     def content(self) -> Path:
-        """What conversion reads: the GGUF file, or the directory of safetensors."""
+        """The path to convert: the GGUF file, or the directory with safetensors."""
         return self.folder / self.local(self.origin.file) if self.origin.file else self.folder
 
     @property
@@ -47,11 +47,11 @@ class Download:
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
+        """Bytes that are on the disk so far."""
         return sum(p.stat().st_size for p in self.folder.iterdir() if p.is_file())
 
     def missing(self) -> int:
-        """Bytes that are still to come."""
+        """Bytes that have not been downloaded yet."""
         total = 0
         for file in self.files:
             target = self.folder / self.local(file.path)
@@ -66,11 +66,11 @@ class Download:
 
     @staticmethod
     def local(path: str) -> str:
-        """The name of a repository's file in the folder."""
+        """The name that a file of the repository has in the directory."""
         return path.rpartition("/")[2]
 
     def verify(self) -> None:
-        """Read everything again; ModelError for what is not there or not as the hub has it."""
+        """Read every file again; ModelError if one is missing or differs from the file on the hub."""
         for file in self.files:
             path = self.folder / self.local(file.path)
             if not path.is_file():
@@ -82,7 +82,7 @@ class Download:
                 )
 
     def remove(self) -> None:
-        """Delete the folder, the manifest last, and what is empty then."""
+        """Delete the directory, the manifest last, and the parents that are then empty."""
         try:
             for path in self.folder.iterdir():
                 if path.name != _MANIFEST:
@@ -98,7 +98,7 @@ class Download:
 def begin(
     cache: Path, origin: Reference, files: tuple[HubFile, ...], licence: str, *, keep: bool
 ) -> Download:
-    """A folder for these files of a commit; what is in it already stays, and what was to be kept is."""
+    """Create the directory for these files of a commit. Existing content stays, as does an earlier `keep`."""
     assert origin.pinned
     keep = keep or any(d.keep for d in kept(cache) if d.origin == origin)
     file = f"--{Download.local(origin.file)}" if origin.file else ""
@@ -118,14 +118,14 @@ def begin(
 
 
 def kept(cache: Path) -> Iterator[Download]:
-    """Every download in the cache, complete or not, in order of name."""
+    """All downloads in the cache, complete or not, sorted by name."""
     for manifest in sorted((cache / "sources").glob(f"*/*/{_MANIFEST}")):
         try:
             fields = jsontext.parse(read_regular(manifest))
             origin = Reference.parse(str(fields["source"]))
             files = tuple(HubFile(str(p), int(size), str(digest)) for p, size, digest in fields["files"])
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # no manifest of ours
+            continue  # not a manifest of ours
         if origin is not None:
             licence, keep = str(fields.get("licence", "")), bool(fields.get("keep"))
             yield Download(manifest.parent, origin, files, licence, keep)

@@ -1,7 +1,7 @@
-"""What is in the model cache, for people: list, select, verify, remove.
+"""The content of the model cache as users manage it: list, select, verify, remove.
 
-`lookup.py` finds the one model that is to be run; this module also sees damaged files and downloads
-that are kept or incomplete, and never converts anything.
+`lookup.py` finds the one model to run; this module also shows damaged files and downloads that are kept or
+incomplete, and never converts anything.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from nacrith.models.store.downloads import Download
 
 @dataclass(frozen=True)
 class Entry:
-    """A model in the cache, or one that can be had.
+    """A model in the cache, or one that is known and can be installed.
 
     kind: "embedded" (part of the package), "model" (converted), "damaged" (a model file that cannot be read),
-    "source" (as it is on the hub), "partial" (of which something is still to come), "known" (not here).
-    source: where it comes from; for a known one what to run. size: bytes on the disk. last_used: seconds
-    since 1970.
+    "source" (unconverted, as on the hub), "partial" (an incomplete download), "known" (not on this machine).
+    source: where the model comes from; for a known one, the command that installs it. size: bytes on the
+    disk. last_used: seconds since 1970.
     """
 
     kind: str
@@ -41,12 +41,12 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What tells it from every other entry."""
+        """A name that no other entry has."""
         return self.path.stem if self.kind in ("embedded", "model", "damaged") and self.path else self.source
 
 
 def entries() -> Iterator[Entry]:
-    """Everything that is here: what the package brings, models in order of name, downloads."""
+    """Everything on this machine: embedded models, cached models sorted by name, downloads."""
     yield from map(_embedded, EMBEDDED.values())
     for path in cached():
         yield _model(path)
@@ -55,7 +55,7 @@ def entries() -> Iterator[Entry]:
 
 
 def known() -> Iterator[Entry]:
-    """The known names of which no model is here."""
+    """The known models that are not on this machine."""
     for name, carrier in sorted(CARRIERS.items()):
         if not in_cache(name):
             yield Entry("known", name, None, carrier.fingerprint, source=f"nacrith models pull {name}")
@@ -65,7 +65,7 @@ def known() -> Iterator[Entry]:
 
 
 def select(text: str) -> list[Entry]:
-    """What goes by `text`, models before downloads; ModelMissingError if nothing does."""
+    """The entries that `text` names, models before downloads; ModelMissingError if there are none."""
     reference = reference_of(text)
     if text in EMBEDDED:
         return [_embedded(EMBEDDED[text])]
@@ -81,7 +81,7 @@ def select(text: str) -> list[Entry]:
 
 
 def verify(entry: Entry) -> None:
-    """Read it all again; ModelError for what does not fit its hash, its name or its known fingerprint."""
+    """Read the whole entry again; ModelError if it does not match its hash, name or known fingerprint."""
     if entry.download is not None:
         entry.download.verify()
         return
@@ -100,7 +100,7 @@ def verify(entry: Entry) -> None:
 
 
 def remove(entry: Entry) -> None:
-    """Delete it, and what is recorded of it."""
+    """Delete the entry and its records."""
     if entry.download is not None:
         entry.download.remove()
         return
@@ -128,7 +128,7 @@ def _model(path: Path) -> Entry:
     used = records.last_used(cache_directory(), path)
     try:
         size = modelfile.size(path)
-    except OSError:  # a link to nothing, say
+    except OSError:  # a dangling link, for example
         size = 0
     try:
         file = modelfile.describe(path)

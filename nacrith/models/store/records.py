@@ -1,15 +1,15 @@
-"""What the model cache remembers: which model a source was converted to, and when each was used.
+"""The records of the model cache: which model a source was converted to, and when each was used.
 
-Kept in `.records` in the cache, one small file for a fact, so that processes need no lock:
+They are kept in `.records` in the cache, one small file for each fact, so that processes need no lock:
 
-    seen-KEY       the hash of a source; KEY: hash of its files' paths, sizes, times and inodes
-    source-HASH    JSON: the converted model's file name and fingerprint
-    tried-KEY      empty; a backend ran in a child process and did not crash (see floats/trial.py)
-    lock-HASH      empty; a process converts that source now
-    used-NAME      empty; its time is when the model file NAME was last asked for
+    seen-KEY       the hash of a source; KEY is a hash of its files' paths, sizes, times and inodes
+    source-HASH    the file name and fingerprint of the converted model, as JSON
+    tried-KEY      empty; a backend has run in a child process without a crash (see floats/trial.py)
+    lock-HASH      empty; a process is converting that source
+    used-NAME      empty; its modification time says when the model file NAME was last used
 
-Nothing here is trusted: a record that does not fit what is on the disk counts as none, and all of
-them may be deleted at any time.
+No record is trusted: one that does not match the files on the disk is ignored, and all of them may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from nacrith.models.sources import registry
 _log = logging.getLogger("nacrith")
 
 _FOLDER = ".records"
-_SETTLED = 2.0  # seconds after which a file's time would tell that it was written again
+_SETTLED = 2.0  # seconds after which another write to a file is certain to change its time
 
 
 def converted(cache: Path, source: Path) -> Path | None:
-    """The model file in `cache` that this very source was converted to, if it is still there."""
+    """The model file in `cache` that a source of this content was converted to, if it still exists."""
     try:
         record = jsontext.parse(_source_record(cache, source).read_bytes())
         path = cache / Path(str(record["model"])).name
@@ -55,8 +55,8 @@ def remember(cache: Path, source: Path, model: Path) -> None:
 
 @contextlib.contextmanager
 def alone(cache: Path, source: Path) -> Iterator[None]:
-    """One at a time, of all that convert this source into this cache; where files cannot be locked, all at
-    once, which is slower and no worse."""
+    """Let one process at a time convert this source into this cache. Where files cannot be locked, several
+    may convert at once, which wastes time but does no harm."""
     path = _source_record(cache, source)
     path = path.with_name(path.name.replace("source-", "lock-", 1))
     with contextlib.ExitStack() as held:
@@ -66,12 +66,12 @@ def alone(cache: Path, source: Path) -> Iterator[None]:
 
 
 def _lock(path: Path, held: contextlib.ExitStack) -> None:
-    """Hold a lock on a file that is there only as long as somebody holds it."""
+    """Hold a lock on a file that exists only while a process holds the lock."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = open(path, "wb")  # noqa: SIM115 - it is closed with `held`
+        file = open(path, "wb")  # noqa: SIM115 - closed with `held`
         held.callback(file.close)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,19 +82,19 @@ def _lock(path: Path, held: contextlib.ExitStack) -> None:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 held.callback(path.unlink, missing_ok=True)
                 return
-        file.close()  # whoever had the lock has removed the file
+        file.close()  # the process that held the lock has removed the file
 
 
 def touch(cache: Path, model: Path) -> None:
-    """Record that a model file was asked for; no matter if it is none of the cache's."""
+    """Record the use of a model file; files outside the cache are ignored."""
     if model.parent == cache:
-        with contextlib.suppress(OSError):  # a cache that is only read works as well
+        with contextlib.suppress(OSError):  # a read-only cache works too
             (cache / _FOLDER).mkdir(exist_ok=True)
             (cache / _FOLDER / f"used-{model.name}").touch()
 
 
 def last_used(cache: Path, model: Path) -> float | None:
-    """Seconds since 1970."""
+    """When a model file was last used, in seconds since 1970; None if that is not known."""
     try:
         return (cache / _FOLDER / f"used-{model.name}").stat().st_mtime
     except OSError:
@@ -107,13 +107,13 @@ def is_tried(cache: Path, key: str) -> bool:
 
 
 def remember_tried(cache: Path, key: str) -> None:
-    """Record that a backend did not crash. key: hexadecimal digits for all on which that may depend."""
+    """Record that a backend did not crash. key: a hexadecimal hash of everything that may affect this."""
     with contextlib.suppress(OSError):
         _write(cache / _FOLDER / f"tried-{key}", "")
 
 
 def forget(cache: Path, model: Path) -> None:
-    """Drop what is recorded of a model file. (That sources were seen is still true.)"""
+    """Delete the records of a model file. (The hashes of its sources remain valid.)"""
     with contextlib.suppress(OSError):
         (cache / _FOLDER / f"used-{model.name}").unlink(missing_ok=True)
         for record in (cache / _FOLDER).glob("source-*"):
@@ -122,8 +122,9 @@ def forget(cache: Path, model: Path) -> None:
 
 
 def digest(cache: Path, source: Path) -> str:
-    """SHA-256 over names and contents of a source's files. Read once: as long as times and inodes stay,
-    what was found is recalled. OSError if a file cannot be read."""
+    """SHA-256 over the names and contents of a source's files, in hexadecimal. The files are read once: the
+    hash is recorded, and used as long as their times and inodes stay the same. OSError if a file cannot be
+    read."""
     files = registry.files_of(source)
     stats = [(os.path.abspath(p), p.stat()) for p in files]
     key = [(n, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for n, s in stats]

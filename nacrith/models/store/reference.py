@@ -1,6 +1,6 @@
-"""What is on the hub, by name: references, and files with the hashes that the hub states.
+"""Names of models on the hub, and files with the hashes that the hub states.
 
-Apart from `hub`, so that looking for a model on this machine imports nothing of the network.
+This is part of the store, so that looking for a model on this machine imports no network code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nacrith.errors import ModelError
 from nacrith.models.files import open_regular
 
 PARTIAL = ".partial"
-"""Added to the name of a file that is being downloaded."""
+"""Suffix of a file while it is being downloaded."""
 
 _CHUNK = 1 << 20  # bytes
 _REFERENCE = re.compile(
@@ -27,7 +27,7 @@ COMMIT = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Reference:
-    """OWNER/NAME[@REVISION][:FILE.gguf]. revision: a branch, a tag or a commit; None for main."""
+    """OWNER/NAME[@REVISION][:FILE.gguf]. revision: a branch, a tag or a commit; None stands for main."""
 
     repo: str
     revision: str | None = None
@@ -35,7 +35,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference | None:
-        """None if `text` is not of this form."""
+        """The reference that `text` spells; None if it has another form."""
         found = _REFERENCE.fullmatch(text)
         return cls(found["repo"], found["revision"], found["file"]) if found else None
 
@@ -45,11 +45,11 @@ class Reference:
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a commit, which cannot come to mean something else."""
+        """Whether the revision is a commit, whose content never changes."""
         return self.revision is not None and COMMIT.fullmatch(self.revision) is not None
 
     def is_called(self, other: Reference | None) -> bool:
-        """Whether `other` names this. It may shorten the commit; without revision or file any will do."""
+        """Whether `other` names this. It may abbreviate the commit, and omit revision or file."""
         return (
             other is not None
             and other.repo == self.repo
@@ -60,8 +60,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a commit. digest: hexadecimal SHA-256 of the content (64 digits; large files, kept in
-    LFS), or the SHA-1 that git gives it (40 digits)."""
+    """A file of a commit. digest: in hexadecimal, the SHA-256 of the content (64 digits; for large files,
+    which are kept in LFS) or git's SHA-1 of the blob (40 digits)."""
 
     path: str
     size: int
@@ -69,7 +69,7 @@ class HubFile:
 
 
 def hash_of(path: Path, like: str, size: int) -> str:
-    """The file's hash of the kind that `like` is: SHA-256, or git's SHA-1 of a file of `size` bytes."""
+    """The hash of a file of `size` bytes, of the same kind as `like`: SHA-256, or git's SHA-1 of a blob."""
     git = len(like) == 40
     digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if git else hashlib.sha256()
     try:

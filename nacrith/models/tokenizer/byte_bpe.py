@@ -1,15 +1,14 @@
-"""Lossless byte-level BPE tokenizer: any bytes to token ids and back.
+"""A lossless byte-level BPE tokenizer: any bytes to token ids and back.
 
-The merging itself is done by the `tokenizers` library. This module owns what the library does not
-promise: that *every* byte string survives, that no text is ever read as a special token, and that a
-tokenizer has one canonical serialisation (`definition`), which is stored in the model file and is
-covered by the model's fingerprint. Importers for GGUF and tokenizer.json are in `tokenizer_import`.
+The `tokenizers` library performs the merges. This module adds three guarantees that the library does not
+give: *every* byte string is restored, no text is ever parsed as a special token, and a tokenizer has one
+canonical serialisation (`definition`), which the model file contains and the model's fingerprint covers.
+`importers` reads the tokenizers of GGUF files and tokenizer.json.
 
-A byte goes one of two ways. Characters whose UTF-8 bytes all have a symbol in the vocabulary go
-through the pre-tokenizer and BPE. The rest (bytes that are not UTF-8, and characters with a byte
-that the vocabulary lacks) are *hard*: they are coded byte by byte, a byte without a symbol as the
-escape token and the tokens of its two lower-case hex digits. The ids are a function of the bytes
-alone.
+Text is encoded in one of two ways. Characters whose UTF-8 bytes all have a symbol in the vocabulary go
+through the pre-tokenizer and BPE. All others (bytes that are not UTF-8, and characters with a byte that the
+vocabulary lacks) are *hard*: they are encoded byte by byte, and a byte without a symbol becomes the escape
+token followed by the tokens of its two lower-case hex digits. The ids are a function of the bytes alone.
 
 Reference for byte-level BPE and its alphabet: Radford et al., "Language Models are Unsupervised
 Multitask Learners", 2019, section 2.2.
@@ -34,16 +33,16 @@ from nacrith.errors import ModelError
 from nacrith.lazy import lazy
 
 DEFINITION_FORMAT = 1
-PIECE = 1 << 16  # bytes handed to the library at a time: bounds its memory
-CUT_SEARCH = 1 << 12  # how far before the end of a piece a word boundary is looked for
+PIECE = 1 << 16  # bytes passed to the library at a time, which bounds its memory
+CUT_SEARCH = 1 << 12  # bytes before the end of a piece that are searched for a word boundary
 MAX_VOCAB = 1 << 22
 
 _HEX = "0123456789abcdef"
 
 
 def _alphabet() -> list[str]:
-    """The printable character that stands for each byte: itself if printable in Latin-1 and not a
-    space, else the next free one from U+0100."""
+    """The printable symbol of each byte: the byte's Latin-1 character if that is printable and not a space,
+    else the next unused character from U+0100."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
     return [chr(b) if b in printable else chr(next(spare)) for b in range(256)]
@@ -53,12 +52,12 @@ BYTE_TO_SYMBOL = _alphabet()
 SYMBOL_TO_BYTE = {symbol: byte for byte, symbol in enumerate(BYTE_TO_SYMBOL)}
 
 
-# Symbols to the Latin-1 characters of their bytes, other characters of Latin-1 to one outside it.
+# Maps symbols to the Latin-1 characters of their bytes, and other Latin-1 characters to one outside Latin-1.
 _TO_LATIN_1 = {b: "\u0400" for b in range(256)} | {ord(s): chr(b) for s, b in SYMBOL_TO_BYTE.items()}
 
 
 def token_bytes(token: str) -> bytes | None:
-    """The bytes that a byte-level token string stands for; None if it is not one."""
+    """The bytes that a byte-level token string spells; None if it has another character."""
     try:
         return token.translate(_TO_LATIN_1).encode("latin-1")
     except UnicodeEncodeError:
@@ -68,11 +67,11 @@ def token_bytes(token: str) -> bytes | None:
 class ByteTokenizer:
     """The `Tokenizer` of every model whose vocabulary is byte-level BPE.
 
-    vocab: token string of each id. Those in `special` are never produced and decode to nothing.
-    merges: pairs of token strings, best first.
-    patterns: regular expressions (Oniguruma), applied in order; each match is a piece of its own.
-    whole_words: a piece that is a token is taken whole, even if no merges lead to it.
-    escape: the special id that announces a byte as two hex digits; None if every byte has a symbol.
+    vocab: the token string of each id. The ids in `special` are never produced, and decode to nothing.
+    merges: pairs of token strings, highest priority first.
+    patterns: regular expressions (Oniguruma), applied in order; each match becomes a piece of its own.
+    whole_words: a piece that is a token is encoded as this token, even if no merges produce it.
+    escape: the special id that precedes a byte's two hex digits; None if every byte has a symbol.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class ByteTokenizer:
         self._library = _make_library(ids, known, patterns, whole_words)
 
     def _make_byte_ids(self, ids: dict[str, int]) -> list[tuple[int, ...]]:
-        """The tokens that code each single byte: one, or the escape and two digits."""
+        """The tokens that encode each single byte: one token, or the escape and two digits."""
         plain = [ids.get(symbol) for symbol in BYTE_TO_SYMBOL]
         result: list[tuple[int, ...]] = []
         for byte, token in enumerate(plain):
@@ -118,7 +117,7 @@ class ByteTokenizer:
 
     @classmethod
     def from_definition(cls, definition: bytes) -> ByteTokenizer:
-        """The tokenizer that `definition` describes; ModelError if it is not a definition."""
+        """The tokenizer of a definition; ModelError if the definition is invalid."""
         try:
             fields = jsontext.parse(definition)
             if fields["format"] != DEFINITION_FORMAT:
@@ -147,7 +146,7 @@ class ByteTokenizer:
 
     @lazy
     def definition(self) -> bytes:
-        """Canonical JSON of all that this tokenizer is; equal bytes if and only if equal tokens."""
+        """Canonical JSON of this tokenizer: equal tokenizers have equal definitions."""
         vocab, merges, patterns, special, whole_words = self._fields
         return _canonical(
             {
@@ -170,7 +169,7 @@ class ByteTokenizer:
         return self._escape
 
     def encode(self, data: bytes) -> array[int]:
-        """Token ids of any bytes, as a compact array of int32."""
+        """Encode any bytes; returns the token ids as a compact array of int32."""
         ids = array("i")
         for piece in _pieces(data):
             text = piece.decode("utf-8", "surrogateescape")
@@ -184,18 +183,18 @@ class ByteTokenizer:
         return ids
 
     def _encode_text(self, text: str, ids: array[int]) -> None:
-        if len(text) == 1 and text < "\x80":  # saves a library call per byte of binary content
+        if len(text) == 1 and text < "\x80":  # avoids a library call for each byte of binary content
             ids.extend(self._byte_ids[ord(text)])
         elif text:
-            # Not `encode_batch`: that one starts threads, which do not survive a fork.
+            # `encode_batch` would start threads, which do not survive a fork.
             try:
                 ids.extend(self._library.encode(text, add_special_tokens=False).ids)
             except BaseException as error:
                 raise _of_library(error, "the regular expressions of the model's tokenizer fail") from None
 
     def decode(self, ids: Sequence[int]) -> bytes:
-        """Bytes of any ids. Special ids, ids outside the vocabulary and an escape that is not
-        followed by two hex digits stand for nothing."""
+        """Decode any ids. Special ids, ids outside the vocabulary, and an escape that is not followed by two
+        hex digits decode to nothing."""
         out = bytearray()
         digits, size = self._hex_value, len(self._bytes)
         i, end = 0, len(ids)
@@ -213,11 +212,11 @@ class ByteTokenizer:
 
 
 def _hard_characters(missing: set[int]) -> re.Pattern[str]:
-    """Matches runs of characters that cannot go through BPE, in text decoded with surrogateescape
-    (which shows a byte that is not UTF-8 as a surrogate, and nothing else as one)."""
+    """Matches runs of characters that BPE cannot encode, in text that was decoded with surrogateescape
+    (where surrogates stand for the bytes that are not UTF-8, and for nothing else)."""
     ranges = [(0xD800, 0xDFFF)] + [(b, b) for b in missing if b < 0x80]
     if any(0x80 <= b < 0xC0 for b in missing):
-        ranges.append((0x80, 0x10FFFF))  # continuation bytes: as good as all of non-ASCII
+        ranges.append((0x80, 0x10FFFF))  # a continuation byte: practically all of non-ASCII
     for lead in missing:
         if 0xC2 <= lead < 0xE0:
             ranges.append(((lead & 0x1F) << 6, (lead & 0x1F) << 6 | 0x3F))
@@ -235,7 +234,7 @@ def _make_library(
     patterns: Sequence[str],
     whole_words: bool,
 ) -> Library:
-    """The library's tokenizer with nothing in it but splitting, the byte alphabet and BPE."""
+    """A tokenizer of the library that only splits, maps bytes to symbols, and applies BPE."""
     try:
         steps: list[PreTokenizer] = [Split(Regex(p), "isolated") for p in patterns]
         library = Library(BPE(vocab=ids, merges=merges, ignore_merges=whole_words))
@@ -266,8 +265,8 @@ def library_message(error: BaseException) -> str | None:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    """Cuts `data` into pieces of at most PIECE bytes: before a space that follows printable ASCII,
-    where every pre-tokenizer splits anyway, else between two characters."""
+    """Cut `data` into pieces of at most PIECE bytes: before a space that follows printable ASCII, where every
+    pre-tokenizer splits anyway, or else between two characters."""
     start = 0
     while len(data) - start > PIECE:
         end = start + PIECE
@@ -275,7 +274,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         while cut > 0 and not 0x21 <= data[cut - 1] <= 0x7E:
             cut = data.rfind(b" ", end - CUT_SEARCH, cut)
         if cut <= start:
-            # Step back over at most three continuation bytes; in binary content any cut will do.
+            # Skip at most three continuation bytes backwards; binary content may be cut anywhere.
             cut = next((c for c in range(end, end - 4, -1) if data[c] & 0xC0 != 0x80), end)
         yield data[start:cut]
         start = cut
@@ -292,5 +291,5 @@ def _list_of(kind: type, value: Any) -> list[Any]:
 
 
 def _canonical(fields: dict[str, Any]) -> bytes:
-    """JSON with sorted keys, no white space and ASCII only: one text for one value."""
+    """JSON with sorted keys, without white space, in ASCII: equal values give equal text."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")

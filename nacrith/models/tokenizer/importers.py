@@ -1,10 +1,10 @@
-"""Makes a `ByteTokenizer` of the tokenizers that models come with: GGUF and tokenizer.json.
+"""Importing the tokenizers of GGUF files and tokenizer.json as a `ByteTokenizer`.
 
-Only byte-level BPE is taken. Everything else that a source may ask for (normalisers, prefix spaces,
-special tokens parsed out of the text, BOS) is left out on purpose, since it loses bytes. A
-pre-tokenizer that is not known costs some compression and no correctness: any segmentation decodes.
+Only byte-level BPE is supported. Everything else that a source may specify (normalisers, prefix spaces,
+special tokens parsed out of the text, BOS) is omitted on purpose, because it is not lossless. An unknown
+pre-tokenizer costs some compression but no correctness, since every segmentation can be decoded.
 
-The pattern of each GGUF pre-tokenizer name follows llama.cpp's src/llama-vocab.cpp.
+The patterns of the GGUF pre-tokenizers follow src/llama-vocab.cpp of llama.cpp.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|
 
 
 def _cl100k(digits: str) -> str:
-    """The pattern family of cl100k: words take one leading non-letter, numbers go by `digits`."""
+    """The patterns of the cl100k family: a word may have one leading non-letter; `digits` matches numbers."""
     return (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
         + digits
@@ -37,7 +37,7 @@ def _cl100k(digits: str) -> str:
 
 
 def _o200k(suffix: str, digits: str) -> str:
-    """The pattern family of o200k: words split where the case changes."""
+    """The patterns of the o200k family: words are split where the case changes."""
     lead, upper, lower = (
         r"[^\r\n\p{L}\p{N}]?",
         r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]",
@@ -70,11 +70,11 @@ PRE_TOKENIZERS.update({n: PRE_TOKENIZERS[k] for k, names in _SAME_AS.items() for
 
 _WHOLE_WORDS = {"llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "tekken"}
 
-_NORMAL = 1  # the token type in GGUF of tokens that BPE may produce
+_NORMAL = 1  # the GGUF token type of tokens that BPE may produce
 
 
 def from_gguf_fields(metadata: Mapping[str, Any]) -> ByteTokenizer:
-    """The tokenizer of a GGUF file, of its metadata as plain Python values."""
+    """The tokenizer that the metadata of a GGUF file (as plain Python values) describes."""
     kind = metadata.get("tokenizer.ggml.model")
     if kind != "gpt2":
         raise ModelError(f"the GGUF file has a tokenizer of kind {kind!r}; {SUPPORTED}")
@@ -102,7 +102,7 @@ def from_gguf_fields(metadata: Mapping[str, Any]) -> ByteTokenizer:
 
 
 def from_tokenizer_json(data: bytes, in_use: Collection[int] = ()) -> ByteTokenizer:
-    """The tokenizer of a tokenizer.json; `in_use`: special ids that the model needs (BOS)."""
+    """The tokenizer of a tokenizer.json. in_use: special ids that the model needs (BOS)."""
     try:
         fields = jsontext.parse(data)
         model = fields["model"]
@@ -128,7 +128,7 @@ def from_tokenizer_json(data: bytes, in_use: Collection[int] = ()) -> ByteTokeni
 
 
 def _id(value: object) -> int:
-    """A token's id; ModelError if it cannot be one."""
+    """Check that a value is a token id; ModelError if it is not."""
     if type(value) is not int or not 0 <= value < MAX_VOCAB:
         raise ModelError(f"{value!r:.60} is not a token's id, from 0 to {MAX_VOCAB - 1}: it is damaged")
     return value
@@ -140,7 +140,7 @@ def _is_byte_level(fields: dict[str, Any]) -> bool:
 
 
 def _flat(step: Any) -> list[dict[str, Any]]:
-    """The steps of a pre-tokenizer or decoder, sequences unfolded."""
+    """The steps of a pre-tokenizer or decoder, with nested sequences flattened."""
     if not step:
         return []
     inner = step.get("pretokenizers") or step.get("decoders")
@@ -148,7 +148,7 @@ def _flat(step: Any) -> list[dict[str, Any]]:
 
 
 def _patterns(pre_tokenizer: Any) -> tuple[str, ...] | None:
-    """Our splits for a tokenizer.json's; None if it has a step that is not one of ours."""
+    """The split patterns of a tokenizer.json's pre-tokenizer; None if one of its steps is not supported."""
     patterns: list[str] = []
     for step in _flat(pre_tokenizer):
         match step:
@@ -174,11 +174,11 @@ def _build(
     whole_words: bool,
     in_use: Collection[int],
 ) -> ByteTokenizer:
-    """Cleans what a source says into what `ByteTokenizer` wants, and picks the escape.
+    """Build a `ByteTokenizer` from the fields of a source, dropping invalid merges, and choose the escape.
 
-    The escape is the last special token that is not `in_use`. With none to spare, a token is added
-    after the last; a model without a row for it cannot be used with this tokenizer, which shows as
-    `vocab_size` above the model's.
+    The escape is the last special token that is not `in_use`. If there is none, a token is added after the
+    last one; a model without an output row for it cannot be used with this tokenizer, which shows in a
+    `vocab_size` larger than the model's.
     """
     special = {*special, *(i for i, t in enumerate(tokens) if token_bytes(t) in (None, b""))}
     normal = {t for i, t in enumerate(tokens) if i not in special}
