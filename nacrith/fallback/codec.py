@@ -79,6 +79,7 @@ class Codec(ABC):
     def sees_gain(self, data: bytes) -> bool:
         """Test cheaply whether `data`, a block of 1 MiB or more, may be compressible.
 
-        If no codec expects a gain, the block is stored raw without a trial.
+        If no codec expects a gain, the block is stored raw without a trial. So at least one codec must notice
+        distant repetition, and one contexts that predict the next byte.
         """
         return False

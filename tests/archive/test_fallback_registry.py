@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 import pytest
-from archive_fakes import FakeCodec, coded, finder, never
+from archive_fakes import VARIANTS, FakeCodec, coded, finder, never
 
 from nacrith.archive import ArchiveReader, ArchiveWriter, scan
 from nacrith.archive.records import Block
@@ -104,7 +104,11 @@ def test_without_the_codec_the_archive_is_unsupported() -> None:
             read()
 
 
-def test_damage_names_the_codec() -> None:
+def test_every_codec_passes_through_the_conformance_tests() -> None:
+    assert set(VARIANTS) == set(CODECS.names)
+
+
+def test_damage_names_what_is_wrong() -> None:
     codecs = Registry(*all_codecs(), Toy())
     with pytest.raises(CorruptError, match="not by heart"):
         codecs.decode(7, b"...", 3)

@@ -50,8 +50,8 @@ def test_what_is_named_is_there() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "run tests/models/test_store.py",
-        "`python -m bench.files.ratio`",
+        "run tests/test_store.py",
+        "`python -m bench.ratio`",
         "see bench/files/ratios.py",
         "tests/archive/faults.c",
     ],
