@@ -18,7 +18,7 @@ from paths import ROOT
 
 import nacrith
 from nacrith.errors import ModelError
-from nacrith.models import hub
+from nacrith.models.hub import client as hub
 from nacrith.native import loader
 
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nacrith.models.exact.convert import LlamaSource
+from nacrith.models.exact.conversion import LlamaSource
 
 
 class FloatLlama:

@@ -20,9 +20,9 @@ import numpy as np
 
 from bench.common import DATA_VARIABLE, RESULTS
 from bench.engines.float_llama import FloatLlama
-from nacrith.models.exact.gguf_source import read_gguf
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.protocol import LOGIT_BITS
+from nacrith.models.sources.gguf import read_gguf
 from nacrith.models.store import convert
 
 FILES = ("canterbury/alice29.txt:crlf", "enwik8.head:200000")

@@ -17,9 +17,9 @@ import brotli
 import pyppmd
 import zstandard
 
-from nacrith.archive.together import run_all
 from nacrith.archive.wire import BROTLI, BZIP2, LZMA, PPMD, RAW, SUPER_BLOCK, ZSTD
 from nacrith.errors import CorruptError
+from nacrith.workers import run_all
 
 Coded = tuple[int, bytes]
 """(kind, payload)."""

@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
 from nacrith.cli import blas, compress, decompress, info, signals, verify
+from nacrith.cli.completion import completion_option, first_word
 from nacrith.cli.console import ERROR, OK, PASSED_ON, Console
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
@@ -72,6 +74,8 @@ class FilterGroup(click.Group):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:  # a shell asks what may come first
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in self.commands and args[0] not in LATER):
             args = [_FILTER, *args]
         return super().parse_args(ctx, args)
@@ -84,6 +88,17 @@ class FilterGroup(click.Group):
             return cast(click.Command, module.command)
         return super().get_command(ctx, cmd_name)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.summaries())
+
+    def summaries(self) -> dict[str, str]:
+        """The commands with their short help, in alphabetical order."""
+        known = {name: command.get_short_help_str() for name, command in self.commands.items()}
+        return dict(sorted((known | LATER).items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return first_word(main_filter, self.summaries(), incomplete)
+
 
 class FilterCommand(click.Command):
     """The filter command; its help is the help of the program."""
@@ -95,8 +110,7 @@ class FilterCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Commands (nacrith COMMAND --help)"):
-            known = {name: command.get_short_help_str() for name, command in group.commands.items()}
-            formatter.write_dl(sorted((known | LATER).items()))
+            formatter.write_dl(list(group.summaries().items()))
 
 
 def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
@@ -123,6 +137,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @partial_option
 @json_option
 @decoding_options
+@completion_option
 @click.option(
     "-V",
     "--version",

@@ -73,7 +73,8 @@ def for_decoding(
     so."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import EXACT, CodingParams
-    from nacrith.models import bound, load_bound_model, load_model, load_model_by_fingerprint
+    from nacrith.models import load_bound_model, load_model, load_model_by_fingerprint
+    from nacrith.models.floats.binding import check_binding, differences
 
     params = CodingParams.from_bytes(codec_id.params)
     recorded = params.binding.get("backend", EXACT)
@@ -101,7 +102,7 @@ def for_decoding(
             f" ({model.max_context}): the archive is damaged"
         )
     if not force:
-        bound.check_binding(params.binding, binding_of(model))
-    elif different := bound.differences(params.binding, binding_of(model)):
+        check_binding(params.binding, binding_of(model))
+    elif different := differences(params.binding, binding_of(model)):
         _log.warning("decoding is tried although the archive was made with %s", different)
     return ModelCodec(model, params)

@@ -28,7 +28,7 @@ from nacrith.codec.step import EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
 from nacrith.codec.varint import put_varint
 from nacrith.errors import CorruptError, ModelError
-from nacrith.models.bound import BoundModel
+from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LanguageModel
 from nacrith.predictors.protocol import Ensemble
 

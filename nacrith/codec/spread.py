@@ -14,12 +14,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
 from nacrith.errors import CorruptError, ModelError, NacrithError, sendable
+from nacrith.workers import run_all
 
 Make = Callable[[], BlockCodec]
 """Makes the codec of a worker, in its process. Pickled: a function of a module, or a partial of one."""
@@ -121,9 +122,7 @@ class SpreadCodec:
                 results.update(zip(chunk, done, strict=True))
 
         try:
-            with ThreadPoolExecutor(len(self._workers)) as pool:
-                for end in [pool.submit(serve, worker) for worker in self._workers]:
-                    end.result()
+            run_all([partial(serve, worker) for worker in self._workers], len(self._workers))
         except CorruptError:
             raise
         except BaseException:

@@ -16,8 +16,8 @@ from archive_fakes import full_stream, never, short_stream
 from clirunner import ROOT, environment
 
 import nacrith
-from nacrith import stream
-from nacrith.archive import ArchiveReader, ArchiveWriter, scan, together, wire
+from nacrith import stream, workers
+from nacrith.archive import ArchiveReader, ArchiveWriter, scan, wire
 from nacrith.archive.records import End, full_header, index_entry
 from nacrith.archive.scan import each_stream
 from nacrith.errors import CorruptError
@@ -120,7 +120,7 @@ def test_decompressor_gives_what_comes_before_the_damage() -> None:
 def test_all_is_done_whatever_threads_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = [lambda i=i: i * i for i in range(20)]
     expected = [i * i for i in range(20)]
-    assert together.run_all(calls, 1) == together.run_all(calls, 3) == expected
+    assert workers.run_all(calls, 1) == workers.run_all(calls, 3) == expected
     start = threading.Thread.start
     begun: list[threading.Thread] = []
 
@@ -131,10 +131,10 @@ def test_all_is_done_whatever_threads_there_are(monkeypatch: pytest.MonkeyPatch)
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    assert together.run_all(calls, 4) == expected
-    assert together.run_all(calls, 4) == expected  # with none
+    assert workers.run_all(calls, 4) == expected
+    assert workers.run_all(calls, 4) == expected  # with none
     with pytest.raises(ZeroDivisionError):
-        together.run_all([*calls, lambda: 1 // 0], 4)
+        workers.run_all([*calls, lambda: 1 // 0], 4)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

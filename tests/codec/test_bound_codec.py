@@ -18,7 +18,7 @@ from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import EXACT, CodingParams
 from nacrith.codec.shared import SharedCodec
 from nacrith.errors import CorruptError, ModelError, ModelMismatchError, UnsupportedFormatError
-from nacrith.models import bound
+from nacrith.models.floats import binding as bound
 
 BLOCKS = [b"The old ferry left the harbour.\r\n" * 2, b"", b"\xff\0<|endoftext|>", b"gulls " * 20]
 BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}

@@ -22,9 +22,9 @@ from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.coder.cdf import counts
 from nacrith.coder.range_coder import Encoder
-from nacrith.models.exact.convert import convert
+from nacrith.models.exact.conversion import convert
 from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.safetensors_source import read_safetensors
+from nacrith.models.sources.safetensors import read_safetensors
 
 TOTAL = 1 << 24
 WORD, STATE = 1 << 32, 1 << 64

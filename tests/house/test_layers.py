@@ -26,6 +26,8 @@ LOW: dict[str, set[str]] = {
     "jsontext": {"errors"},
     "arith": {"scratch"},
     "native": {"errors"},
+    "workers": set(),
+    "lazy": set(),
 }
 
 # What the modules of each other part may import of nacrith, besides their own part and LOW. "" is the top of
@@ -42,6 +44,18 @@ ABOVE: dict[str, set[str]] = {
     "prompt": {"models"},
     "training": {"models", "prompt.encoder", "prompt.segment", "prompt.scorers"},
     "cli": {"", "archive", "coder", "codec", "jobs", "models", "predictors", "prompt", "training"},
+}
+# The rooms of nacrith/models, and which others each may import. "" is models/__init__.py.
+ROOMS: dict[str, set[str]] = {
+    "files": set(),
+    "protocol": set(),
+    "tokenizer": set(),
+    "exact": {"files", "protocol", "tokenizer"},
+    "sources": {"exact", "files", "tokenizer"},
+    "store": {"exact", "files", "sources"},
+    "hub": {"sources", "store"},
+    "floats": {"exact", "protocol", "sources", "store", "tokenizer"},
+    "": {"exact", "floats", "protocol", "store"},
 }
 MAY_IMPORT = LOW | {part: allowed | set(LOW) for part, allowed in ABOVE.items()}
 
@@ -96,6 +110,24 @@ def breaches(module: str, source: str, is_package: bool = False) -> list[str]:
     return found
 
 
+def room_of(module: str) -> str | None:
+    """The room of nacrith/models that a module belongs to; None for a module elsewhere."""
+    top, _, rest = module.partition(".")
+    return rest.partition(".")[0] if top == "models" else None
+
+
+def room_breaches(module: str, source: str, is_package: bool = False) -> list[str]:
+    """What in `source` breaks the order of the rooms, one line each."""
+    room = room_of(module)
+    assert room is not None
+    found = []
+    for line, target in imports(module, is_package, ast.parse(source)):
+        other = room_of(target)
+        if other not in (None, room) and other not in ROOMS[room]:
+            found.append(f"nacrith.{module}:{line} imports nacrith.{target}")
+    return found
+
+
 def commands(source: str) -> list[str]:
     """Calls that belong to the command line only: print, exit and their like."""
     found = []
@@ -111,6 +143,15 @@ def commands(source: str) -> list[str]:
 def test_imports_go_one_way(path: Path) -> None:
     found = breaches(module_name(path), path.read_text(), path.name == "__init__.py")
     assert not found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in SOURCES if room_of(module_name(p)) is not None],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
+)
+def test_imports_between_the_rooms_of_models_go_one_way(path: Path) -> None:
+    assert not room_breaches(module_name(path), path.read_text(), path.name == "__init__.py")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -133,10 +174,11 @@ def test_every_part_has_its_place() -> None:
     assert {part_of(module_name(path)) for path in SOURCES} <= set(MAY_IMPORT)
 
 
-def test_the_rule_has_no_cycles() -> None:
+@pytest.mark.parametrize("table", [MAY_IMPORT, ROOMS], ids=["parts", "rooms"])
+def test_the_rule_has_no_cycles(table: dict[str, set[str]]) -> None:
     done: set[str] = set()
-    while left := set(MAY_IMPORT) - done:
-        free = {p for p in left if {a.partition(".")[0] for a in MAY_IMPORT[p]} <= done}
+    while left := set(table) - done:
+        free = {p for p in left if {a.partition(".")[0] for a in table[p]} <= done}
         assert free, f"these import each other: {left}"
         done |= free
 
@@ -164,6 +206,22 @@ def test_the_rule_has_no_cycles() -> None:
 )
 def test_a_breach_is_found(module: str, source: str) -> None:
     assert len(breaches(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("models.exact.model", "from nacrith.models import store"),
+        ("models.exact.model", "from nacrith.models.sources.gguf import read_gguf"),
+        ("models.sources.gguf", "import nacrith.models.store.records"),
+        ("models.store.lookup", "def f():\n    from nacrith.models.hub.pull import pull"),
+        ("models.store.lookup", "from ..hub import pull"),
+        ("models.hub.pull", "from nacrith.models.floats import opening"),
+        ("models.floats.opening", "from nacrith.models import load_model"),
+    ],
+)
+def test_a_breach_between_rooms_is_found(module: str, source: str) -> None:
+    assert len(room_breaches(module, source)) == 1
 
 
 @pytest.mark.parametrize(

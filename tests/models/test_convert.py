@@ -18,10 +18,10 @@ from tiny_source import CONFIG, weights, write_gguf
 
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.convert import LlamaSource, convert
-from nacrith.models.exact.gguf_source import read_gguf
+from nacrith.models.exact.conversion import LlamaSource, convert
 from nacrith.models.exact.rope import llama3_factors
-from nacrith.models.exact.safetensors_source import read_safetensors
+from nacrith.models.sources.gguf import read_gguf
+from nacrith.models.sources.safetensors import read_safetensors
 
 POSITIONS = 1 << 16
 

@@ -27,12 +27,14 @@ from small_models import TINY, random_model
 from tiny_source import write_gguf
 
 from nacrith.errors import ModelError
-from nacrith.models import gguf_metadata, records, store
+from nacrith.models import store
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.gguf_source import read_gguf
-from nacrith.models.exact.safetensors_source import check_supported, read_safetensors
-from nacrith.models.tokenizer import ByteTokenizer
-from nacrith.models.tokenizer_import import from_gguf_fields, from_tokenizer_json
+from nacrith.models.sources import gguf_metadata
+from nacrith.models.sources.gguf import read_gguf
+from nacrith.models.sources.safetensors import check_supported, read_safetensors
+from nacrith.models.store import records
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
+from nacrith.models.tokenizer.importers import from_gguf_fields, from_tokenizer_json
 
 F32 = gguf.GGMLQuantizationType.F32
 CONFIG = json.loads((TINY_HF / "config.json").read_text())

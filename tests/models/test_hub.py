@@ -14,10 +14,12 @@ from small_models import tiny
 from tiny_source import write_gguf
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import hub, reference, store
+from nacrith.models import store
 from nacrith.models.exact import modelfile
-from nacrith.models.pull import pull
-from nacrith.models.reference import Reference
+from nacrith.models.hub import client as hub
+from nacrith.models.hub.pull import pull
+from nacrith.models.store import reference
+from nacrith.models.store.reference import Reference
 
 WEIGHTS = TINY_FILES["model.safetensors"]
 LENGTH = len(WEIGHTS)

@@ -11,9 +11,11 @@ from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub, left
 from paths import TINY_HF
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import downloads, hub, store
+from nacrith.models import store
 from nacrith.models.exact import modelfile
-from nacrith.models.pull import pull
+from nacrith.models.hub import client as hub
+from nacrith.models.hub.pull import pull
+from nacrith.models.store import downloads
 
 WEIGHTS = TINY_FILES["model.safetensors"]
 LENGTH = len(WEIGHTS)

@@ -14,8 +14,8 @@ import pytest
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 
 from nacrith.errors import ModelError
-from nacrith.models import hub
-from nacrith.models.pull import pull
+from nacrith.models.hub import client as hub
+from nacrith.models.hub.pull import pull
 
 
 @contextmanager

@@ -17,9 +17,12 @@ from tiny_source import write_gguf
 from nacrith import compress
 from nacrith.cli.console import MODEL, OK
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import bound, floats, load_bound_model, load_model, probe
-from nacrith.models.gguf_metadata import read_metadata
+from nacrith.models import load_bound_model, load_model
+from nacrith.models.floats import binding as bound
+from nacrith.models.floats import opening as floats
+from nacrith.models.floats import trial as probe
 from nacrith.models.protocol import LOGIT_BITS
+from nacrith.models.sources.gguf_metadata import read_metadata
 
 llama_cpp = pytest.importorskip(
     "llama_cpp", reason="llama-cpp-python is not installed: pip install '.[llama]'", exc_type=ImportError

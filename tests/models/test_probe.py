@@ -13,7 +13,9 @@ from tiny_source import write_gguf
 
 from nacrith.cli.console import ERROR
 from nacrith.errors import ModelError
-from nacrith.models import bound, probe, records
+from nacrith.models.floats import binding as bound
+from nacrith.models.floats import trial as probe
+from nacrith.models.store import records
 
 KILLED = (
     "import os, signal, sys; print('GGML_ASSERT(x) failed', file=sys.stderr); os.kill(os.getpid(), signal.{})"

@@ -10,14 +10,16 @@ from fake_hub import REPO, FakeHub
 from paths import TINY_HF
 
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import bound, store
-from nacrith.models.pull import pull
+from nacrith.models import store
+from nacrith.models.floats import binding as bound
+from nacrith.models.hub.pull import pull
 
 
 @pytest.fixture(autouse=True)
 def no_carriers(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a test puts into the cache is there."""
-    monkeypatch.setattr(store, "CARRIERS", {})
+    for name in list(store.CARRIERS):
+        monkeypatch.delitem(store.CARRIERS, name)
 
 
 def test_a_path_is_itself(tmp_path: Path) -> None:

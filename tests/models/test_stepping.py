@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_models import feed, tokens
 
 from nacrith.errors import ModelError
-from nacrith.models.stepping import MAX_LENGTH, Plan, SteppingSession, check_model, fixed_point
+from nacrith.models.floats.session import MAX_LENGTH, Plan, SteppingSession, check_model, fixed_point
 
 PLAN = Plan(24, 8)
 

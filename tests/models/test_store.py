@@ -17,9 +17,10 @@ from small_models import TINY, tiny
 
 from nacrith import atomic, codec
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models import library, records, store
-from nacrith.models.exact import convert as convert_module
+from nacrith.models import store
+from nacrith.models.exact import conversion as convert_module
 from nacrith.models.exact import modelfile
+from nacrith.models.store import library, records
 
 
 @pytest.fixture
@@ -279,7 +280,7 @@ CONVERT = """
 import logging, sys
 from pathlib import Path
 from nacrith.models import store
-from nacrith.models.exact import convert
+from nacrith.models.exact import conversion as convert
 real = convert.convert
 def counted(*args, **options):
     print("converts", flush=True)

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacrith.errors import ModelError
-from nacrith.models import tokenizer as module
-from nacrith.models.tokenizer import BYTE_TO_SYMBOL, ByteTokenizer, token_bytes
-from nacrith.models.tokenizer_import import (
+from nacrith.models.tokenizer import byte_bpe as module
+from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL, ByteTokenizer, token_bytes
+from nacrith.models.tokenizer.importers import (
     GPT2,
     PRE_TOKENIZERS,
     from_gguf_fields,
@@ -78,7 +78,7 @@ def test_any_text_comes_back(tokenizer: ByteTokenizer, text: str) -> None:
 @TOKENIZERS
 @given(ids=st.lists(st.integers(-5, 400) | st.integers(-(2**31), 2**31 - 1)))
 def test_decode_is_defined_for_any_ids(tokenizer: ByteTokenizer, ids: list[int]) -> None:
-    assert len(tokenizer.decode(ids)) <= 3 * len(ids)  # no token here is longer than 4 bytes: Ġthe
+    assert len(tokenizer.decode(ids)) <= 4 * len(ids)  # no token here is longer than 4 bytes: Ġthe
 
 
 @given(data=st.binary(max_size=100), cut=st.integers(0, 300))
@@ -311,7 +311,7 @@ def test_ids_of_tokenizer_json_are_bounded() -> None:
 def test_fork_after_use_is_silent_and_agrees() -> None:
     script = (
         "import os, sys\n"
-        "from nacrith.models.tokenizer import ByteTokenizer\n"
+        "from nacrith.models.tokenizer.byte_bpe import ByteTokenizer\n"
         "tokenizer = ByteTokenizer.from_definition(sys.stdin.buffer.read())\n"
         "ids = tokenizer.encode(b'the ' * 1000)\n"
         "child = os.fork()\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from byte_strings import NASTY, SMOLLM2_HOLES
 
-from nacrith.models.tokenizer import BYTE_TO_SYMBOL, ByteTokenizer
-from nacrith.models.tokenizer_import import from_gguf_fields
+from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL, ByteTokenizer
+from nacrith.models.tokenizer.importers import from_gguf_fields
 
 
 @pytest.fixture(scope="module")

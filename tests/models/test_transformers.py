@@ -18,9 +18,12 @@ from small_models import tokens
 import nacrith
 from nacrith import loaded
 from nacrith.errors import ModelError, ModelMismatchError
-from nacrith.models import bound, floats, load_model, probe
+from nacrith.models import load_model
+from nacrith.models.floats import binding as bound
+from nacrith.models.floats import opening as floats
+from nacrith.models.floats import trial as probe
+from nacrith.models.floats.session import Plan
 from nacrith.models.protocol import LOGIT_BITS
-from nacrith.models.stepping import Plan
 
 WHY = "torch and transformers are not installed: pip install '.[hf]'"
 torch = pytest.importorskip("torch", reason=WHY, exc_type=ImportError)
@@ -149,7 +152,7 @@ def test_a_version_with_other_static_caches(monkeypatch: pytest.MonkeyPatch) -> 
     class Other:
         def __init__(self, max_cache_len: int) -> None: ...
 
-    monkeypatch.setattr("nacrith.models.transformers_backend.StaticLayer", Other)
+    monkeypatch.setattr("nacrith.models.floats.transformers_backend.StaticLayer", Other)
     monkeypatch.setenv("NACRITH_KV_CACHE", bound.STATIC)
     with pytest.raises(ModelError, match="NACRITH_KV_CACHE=dynamic"):
         model()

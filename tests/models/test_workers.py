@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from paths import ROOT
@@ -14,7 +15,7 @@ from small_models import TINY, engine, tokens
 
 from nacrith import loaded
 from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.workers import Workers
+from nacrith.workers import Workers, run_all
 
 
 def squares(workers: Workers, count: int) -> list[int]:
@@ -35,15 +36,71 @@ def test_every_task_is_done_once(threads: int, count: int) -> None:
         assert squares(workers, count) == [i * i for i in range(count)]
 
 
-def test_what_a_task_raises_is_raised_when_all_are_done() -> None:
-    done = []
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_come_in_the_order_of_the_tasks(threads: int) -> None:
+    before = threading.active_count()
+    assert run_all([lambda i=i: time.sleep(0.001 * (5 - i)) or i for i in range(5)], threads) == [*range(5)]
+    assert run_all([], threads) == []
+    for thread in threading.enumerate():
+        if thread.name == "nacrith":
+            thread.join(5)
+    assert threading.active_count() == before  # the threads of a single call end with it
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_after_a_failure_no_task_begins_and_those_that_run_end(threads: int) -> None:
+    begun, ended = [], []
+    failing = threading.Event()
 
     def fail() -> None:
+        failing.set()
         raise KeyError("x")
 
+    def task() -> None:
+        begun.append(1)
+        failing.wait(5)
+        time.sleep(0.05)
+        ended.append(1)
+
     with pytest.raises(KeyError):
-        Workers(2).run([fail, *(lambda i=i: done.append(i) for i in range(10))])
-    assert sorted(done) == list(range(10))
+        Workers(threads).run([fail, *[task] * 50])
+    assert len(begun) == len(ended) < 50
+
+
+def test_an_interrupt_does_not_wait_for_other_threads() -> None:
+    busy, release = threading.Event(), threading.Event()
+
+    def task() -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert busy.wait(5)
+            raise KeyboardInterrupt
+        busy.set()
+        release.wait(5)
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Workers(2).run([task] * 10)
+    assert time.monotonic() - begin < 4
+    release.set()
+
+
+def test_what_is_no_exception_is_raised_from_another_thread_too() -> None:
+    class PanicError(BaseException):
+        """As a library of Rust raises them."""
+
+    busy = threading.Event()
+
+    def task() -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert busy.wait(5)
+            return
+        busy.set()
+        raise PanicError
+
+    workers = Workers(2)
+    with pytest.raises(PanicError):
+        workers.run([task] * 2)
+    assert squares(workers, 10) == [i * i for i in range(10)]  # its thread goes on
 
 
 def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,23 @@ def test_counters_agree() -> None:
     assert counter(lambda t: 7)(text) == 7
 
 
+def test_a_counter_whose_library_panics(tmp_path: Path) -> None:
+    """The tokenizers library panics on a pattern that backtracks without end, which is no Exception."""
+    fields = json.loads((TINY_HF / "tokenizer.json").read_text())
+    split: dict[str, object] = {
+        "type": "Split",
+        "pattern": {"Regex": "(a|a|aa)+(?=b)c"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    fields["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, fields["pre_tokenizer"]]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields))
+    count = counter(tmp_path)
+    assert count("harbour") == counter(TINY_HF)("harbour")
+    with pytest.raises(PromptError, match=r"tokenizer\.json: the tokenizer fails on this text \("):
+        count("a" * 5000 + "b")
+
+
 def test_counter_of_a_gguf(tmp_path: Path) -> None:
     """Of a model that the exact engine does not run: only the tokenizer matters."""
     model = json.loads((TINY_HF / "tokenizer.json").read_text())["model"]

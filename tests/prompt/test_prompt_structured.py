@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from paths import TINY_HF
 
-from nacrith.cli.prompt import command
 from nacrith.errors import BudgetError, PromptError
 from nacrith.prompt import PromptCompressor, compress_messages, compress_prompt
 from nacrith.prompt.adapters import DocumentCompressor, NodePostprocessor
@@ -244,23 +241,6 @@ def test_next_to_nothing(text: str) -> None:
     assert compress_prompt(LONG, question="the mayor?", threshold=0.99, concate_question=False)[
         "compressed_prompt"
     ].startswith("The mayor")
-
-
-def test_readme_example() -> None:
-    readme = (TINY_HF.parents[2] / "README.md").read_text(encoding="utf-8")
-    example = readme.partition("## Shorter prompts")[2].partition("```python\n")[2].partition("```")[0]
-    assert "compress_messages" in example
-    exec(example.replace('"tokenizer.json"', repr(str(TINY_HF))), {})
-    known = {o for p in command.params for o in p.opts}
-    lines = [x for x in readme.splitlines() if x.startswith("prompt-compress")]
-    assert len(lines) > 3
-    for line in lines:
-        used = re.findall(r"(?<=\s)--?[a-z][\w-]*", line.partition("#")[0])
-        assert set(used) <= known
-    commented = re.findall(
-        r"`(--[a-z][\w-]*)", readme.partition("## Shorter prompts")[2].partition("\n## ")[0]
-    )
-    assert set(commented) <= known
 
 
 def test_where_a_quotation_comes_from() -> None:

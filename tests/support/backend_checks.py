@@ -13,8 +13,8 @@ from nacrith import loaded
 from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import CodingParams
 from nacrith.errors import ModelMismatchError
-from nacrith.models import bound
-from nacrith.models.bound import BoundModel
+from nacrith.models.floats import binding as bound
+from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LOGIT_BITS, LanguageModel
 
 TEXT = b"""\

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from small_models import tiny
 
-from nacrith.models.stepping import Context, Plan, SteppingSession
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.floats.session import Context, Plan, SteppingSession
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 VOCAB = 512
 

@@ -139,8 +139,8 @@ def _import_all() -> None:
     import nacrith.cli.prompt
     import nacrith.codec.model_codec
     import nacrith.models.exact.backends
-    import nacrith.models.exact.safetensors_source
-    import nacrith.models.library
+    import nacrith.models.sources.safetensors
+    import nacrith.models.store.library
     import nacrith.prompt.report  # noqa: F401 - all of them are
 
 

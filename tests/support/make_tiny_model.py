@@ -37,11 +37,11 @@ from torch.nn import functional
 
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
-from nacrith.models.exact.convert import convert
+from nacrith.models.exact.conversion import convert
 from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.safetensors_source import read_safetensors
-from nacrith.models.tokenizer import BYTE_TO_SYMBOL
-from nacrith.models.tokenizer_import import from_tokenizer_json
+from nacrith.models.sources.safetensors import read_safetensors
+from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL
+from nacrith.models.tokenizer.importers import from_tokenizer_json
 
 SOURCES = ("COST-ELTeC/ELTeC-eng", "GSA/digitalgov.gov", "python/peps")
 SPECIAL = ("<|endoftext|>", "<|reserved|>", "<|byte|>")  # ids 0, 1, 2; the last becomes the escape

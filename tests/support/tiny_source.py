@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 from paths import TINY_HF
 
-from nacrith.models.exact.safetensors_source import read_safetensors
+from nacrith.models.sources.safetensors import read_safetensors
 
 CONFIG = json.loads((TINY_HF / "config.json").read_text())
 HEADS, KV_HEADS = CONFIG["num_attention_heads"], CONFIG["num_key_value_heads"]

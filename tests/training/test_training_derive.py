@@ -11,8 +11,8 @@ from lm_texts import TEXTS
 from paths import TINY_HF
 
 from nacrith.errors import ModelError
-from nacrith.models.exact.safetensors_source import read_safetensors
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.sources.safetensors import read_safetensors
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
 pytest.importorskip("safetensors", reason="safetensors is not installed: pip install '.[train]'")

@@ -21,12 +21,12 @@ from small_models import TINY, tiny
 from nacrith.cli.console import ERROR, MODEL, OK
 from nacrith.errors import NacrithError
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.convert import convert
+from nacrith.models.exact.conversion import convert
 from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.safetensors_source import read_safetensors
 from nacrith.models.protocol import LOGIT_BITS
+from nacrith.models.sources.safetensors import read_safetensors
 from nacrith.models.store import find as find_model
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
 pytest.importorskip("safetensors", reason="safetensors is not installed: pip install '.[train]'")

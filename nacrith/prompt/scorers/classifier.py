@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 
 from nacrith.arith import F64
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models.hub import offline, require_network
-from nacrith.models.reference import Reference
+from nacrith.models.hub.client import offline, require_network
+from nacrith.models.store.reference import Reference
 from nacrith.prompt.segment import I64, Passage
 
 _INSTALL = "pip install 'nacrith[prompt]'"

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nacrith.errors import ModelError
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.lm.llama import Layer, Llama, Shape, rotation
 from nacrith.training.lm.vocabulary import START_ID
 
