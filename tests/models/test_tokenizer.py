@@ -78,7 +78,7 @@ def test_any_text_comes_back(tokenizer: ByteTokenizer, text: str) -> None:
 @TOKENIZERS
 @given(ids=st.lists(st.integers(-5, 400) | st.integers(-(2**31), 2**31 - 1)))
 def test_decode_is_defined_for_any_ids(tokenizer: ByteTokenizer, ids: list[int]) -> None:
-    assert len(tokenizer.decode(ids)) <= 3 * len(ids)  # no token here is longer than 4 bytes: Ġthe
+    assert len(tokenizer.decode(ids)) <= 4 * len(ids)  # no token here is longer than 4 bytes: Ġthe
 
 
 @given(data=st.binary(max_size=100), cut=st.integers(0, 300))
