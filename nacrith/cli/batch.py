@@ -53,10 +53,10 @@ several."""
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--output-dir", metavar="DIR", required=True, help="Where the outputs go.")
 @click.option(
-    "--manifest", metavar="FILE", required=True, help="Record of all files, JSON lines; to resume by."
+    "--manifest", metavar="FILE", required=True, help="Record of all files, JSON lines, for resuming."
 )
 @click.option("-d", "--decompress", is_flag=True, help="Decompress instead.")
-@click.option("-f", "--force", is_flag=True, help="Overwrite what the manifest does not know.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite files that the manifest does not record.")
 @click.option(
     "--executor",
     metavar="NAME",
@@ -261,7 +261,7 @@ class _Batch:
 
     def _end(self, planned: Plan, count: int) -> int:
         console = self._settings.console
-        has = "has not" if self._decompress else "already has"
+        has = "does not have" if self._decompress else "already has"
         for path in planned.skipped:
             console.warning(f"{has} the suffix {SUFFIX}, skipped", path)
         for path in planned.left_out:

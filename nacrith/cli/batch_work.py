@@ -211,7 +211,7 @@ def _work(
             elif remark := output.commit(status):
                 warn(remark)
         if source.changed:
-            warn(f"{CHANGED}; {output.name} holds it as it was read")
+            warn(f"{CHANGED}; {output.name} contains what was read")
     content, archive = (outside, inside) if decompress else (inside, outside)
     return Outcome(
         seconds=time.monotonic() - began,

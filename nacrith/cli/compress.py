@@ -99,14 +99,14 @@ def _compress(settings: Settings, name: str) -> None:
         if settings.remove:
             source.remove()
         if changed:
-            raise ChangedError(f"{CHANGED}; {output.name} holds it as it was read")
+            raise ChangedError(f"{CHANGED}; {output.name} contains what was read")
 
 
 def _target(settings: Settings, source: Input) -> str | None:
     if settings.output is not None or settings.stdout or source.path is None:
         return settings.output
     if not source.regular:
-        raise SkippedError("not a regular file, skipped; say where to with -o or -c")
+        raise SkippedError("not a regular file, skipped; name the output with -o or -c")
     if source.path.endswith(SUFFIX) and not settings.force:
         raise SkippedError(f"already has the suffix {SUFFIX}, skipped; use -f to compress it again")
     return source.path + SUFFIX
@@ -118,7 +118,7 @@ def metadata_of(source: Input, settings: Settings) -> Metadata | None:
         return None
     mtime: int | None = source.status.st_mtime_ns
     if mtime not in MTIMES:
-        settings.console.warning("its time of modification is beyond 2262 and is not stored", source.path)
+        settings.console.warning("its modification time is after 2262 and is not stored", source.path)
         mtime = None
     return Metadata(
         name=os.path.basename(source.path),
@@ -150,7 +150,7 @@ def _verify(output: AtomicFile, source: Input, settings: Settings) -> None:
     if source.changed:
         raise CommandError(f"{CHANGED}, so nothing is written and it is not removed; run again")
     if not same:
-        raise CommandError("the archive does not give the file back; the source is kept")
+        raise CommandError("the archive does not decode to the source, which is kept")
 
 
 def _summary(size: int, written: int, seconds: float) -> str:

@@ -29,7 +29,7 @@ _REMEDY = {
     errno.EROFS: "choose another place with -o",
     errno.ENOSPC: "free some space and run again",
     errno.EDQUOT: "free some space and run again",
-    errno.EBADF: "open the stream that it should use",
+    errno.EBADF: "open the standard stream that it needs",
 }
 
 _NO_THREAD = "can't start new thread"  # Python gives no other sign of it
@@ -85,7 +85,7 @@ def describe_os_error(error: OSError, action: str = "", about: str = "") -> str:
     elif isinstance(error.filename, str | bytes) and os.fsdecode(error.filename) != about:
         text = f"{printable(os.fsdecode(error.filename))}: {text}"
     elif error.errno == errno.ENOENT and not about and _nowhere():
-        return "the working directory is no more; go to another"
+        return "the working directory no longer exists; change to another"
     remedy = _REMEDY.get(error.errno or 0)
     return f"{text}; {remedy}" if remedy else text
 
@@ -139,7 +139,7 @@ class Console:
             self.error("not enough memory; use a smaller model (-m) or fewer threads (-T)", name)
         elif isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
             self.error(
-                "the system starts no more threads; use fewer (-T), or raise the limit (ulimit -u)", name
+                "the system starts no more threads; use fewer (-T) or raise the limit (ulimit -u)", name
             )
         else:
             self._internal(error, name)

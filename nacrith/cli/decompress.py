@@ -49,7 +49,7 @@ _LISTED = 5  # most damaged stretches that a message names
 def command(files: Sequence[str], **options: Any) -> int:
     """Decompress each FILE.nac to FILE; standard input goes to standard output.
 
-    The model that an archive names must be at hand; it is never downloaded by itself.
+    The model that an archive names must be on this machine; it is never downloaded automatically.
     """
     return run(settings(options), files)
 
@@ -124,8 +124,8 @@ class _Damages:
             for damage in self._first
         ]
         if self.count > _LISTED:
-            missing.append(f"and {self.count - _LISTED:,} more stretches")
-        return f"{self._first[0].error}; missing of the content: {', '.join(missing)}"
+            missing.append(f"and {self.count - _LISTED:,} more ranges")
+        return f"{self._first[0].error}; missing content: {', '.join(missing)}"
 
 
 def _target(settings: Settings, source: Input, stored: Metadata) -> str | None:
@@ -134,5 +134,5 @@ def _target(settings: Settings, source: Input, stored: Metadata) -> str | None:
         return settings.output
     stem, suffix = os.path.splitext(source.path)
     if suffix != SUFFIX:
-        raise SkippedError(f"has not the suffix {SUFFIX}, skipped; say where to with -o FILE or -c")
+        raise SkippedError(f"does not have the suffix {SUFFIX}, skipped; name the output with -o FILE or -c")
     return restored_path(stem, stored)

@@ -77,11 +77,11 @@ def list_command(**options: Any) -> int:
 
 @command.command("pull")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--name", metavar="NAME", help="Call it so here (one model only).")
+@click.option("--name", metavar="NAME", help="Its name on this machine (one model only).")
 @click.option(
-    "--no-convert", is_flag=True, help="Keep it as it is on the hub; not for archives that are portable."
+    "--no-convert", is_flag=True, help="Keep the files of the hub, for the floating-point backends."
 )
-@click.option("--max-size", type=Size(), help="Refuse what takes more than this (default: 64G).")
+@click.option("--max-size", type=Size(), help="Refuse downloads of more than this (default: 64G).")
 @message_options
 def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **options: Any) -> int:
     """Download a model and convert it for exact inference.
@@ -112,8 +112,8 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
 
 @command.command("convert")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--name", metavar="NAME", help="Call it so (one source only).")
-@click.option("-f", "--force", is_flag=True, help="Convert even what has been converted before.")
+@click.option("--name", metavar="NAME", help="Its name on this machine (one source only).")
+@click.option("-f", "--force", is_flag=True, help="Convert it even if it has been converted before.")
 @message_options
 def convert_command(sources: Sequence[str], name: str | None, force: bool, **options: Any) -> int:
     """Convert a GGUF file, or a directory with safetensors, for exact inference.
@@ -127,9 +127,7 @@ def convert_command(sources: Sequence[str], name: str | None, force: bool, **opt
 
     def work(source: str) -> None:
         if not Path(source).exists():
-            raise ModelError(
-                "no such file or directory; what is on the hub is fetched by nacrith models pull"
-            )
+            raise ModelError("no such file or directory; to download from the hub, run nacrith models pull")
         _report(console, store.convert(Path(source), name, again=force), source)
 
     return run_each(sources, console, work)
@@ -177,7 +175,7 @@ def rm_command(models: Sequence[str], force: bool, **options: Any) -> int:
         found = library.select(model)
         if len(found) > 1:
             labels = ", ".join(entry.label for entry in found)
-            raise ModelError(f"that could be any of {labels}; name one of these")
+            raise ModelError(f"that matches several models: {labels}; name one of them")
         if not force:
             _ask(f"remove {found[0].label} ({found[0].size:,} bytes)?")
         library.remove(found[0])

@@ -116,7 +116,7 @@ class AtomicFile:
                 raise
         with explained(f"cannot synchronise the directory of {self.name}"):
             atomic.sync_directory(self._target)
-        return f"{self.name} is written, but not with the source's {refused}" if refused else ""
+        return f"{self.name} was written, but without the source's {refused}" if refused else ""
 
     def commit_partial(self, source: os.stat_result | None = None) -> str:
         """Like `commit`, but under the name with .partial appended, which is returned."""

@@ -52,22 +52,22 @@ class _Rate(click.ParamType[tuple[str, float]]):
     "--scorer",
     type=click.Choice((AUTO, *NAMES)),
     default=AUTO,
-    help="What ranks (default: auto, which is lexrank with a query, else classifier).",
+    help="How to rank words or sentences (default: auto: lexrank with a query, else classifier).",
 )
 @click.option(
     "-m",
     "--model",
     metavar="MODEL",
-    help="Of the scorer: a language model, or a classifier (path, hub name).",
+    help="Model of the scorer: a language model, or a classifier (path, hub name).",
 )
-@click.option("--download", is_flag=True, help="Fetch the classifier from the hub if it is not here.")
+@click.option("--download", is_flag=True, help="Download the classifier from the hub if necessary.")
 @click.option(
     "--tokenizer",
     metavar="WHAT",
-    help="What counts: tokenizer.json, its directory, .gguf, .nacm, a model's name, tiktoken:NAME, chars;"
-    " or any: an upper bound for all (default with --target-tokens).",
+    help="Tokenizer to count with: tokenizer.json, its directory, .gguf, .nacm, a model, tiktoken:NAME;"
+    " chars; or any: an upper bound for all (default with --target-tokens).",
 )
-@click.option("--input", "kind", type=click.Choice(_KINDS), default="text", help="What the input is.")
+@click.option("--input", "kind", type=click.Choice(_KINDS), default="text", help="Kind of the input.")
 @click.option(
     "--part-rate",
     "rates",
@@ -80,7 +80,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
     "--protect",
     metavar="RULES",
     default="all",
-    help="Rules of what is kept: all, none, number,url,..., or -number to leave one out.",
+    help="Rules about what is kept: all, none, number,url,..., or -number to leave one out.",
 )
 @click.option("--keep-pattern", "patterns", metavar="REGEX", multiple=True, help="Keep what matches.")
 @click.option(
@@ -89,7 +89,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
     default="always",
     help="Protect numbers, negations, quotations always, or in kept sentences.",
 )
-@click.option("--prefix-stable", is_flag=True, help="Appending text never changes what came out before.")
+@click.option("--prefix-stable", is_flag=True, help="Appending text never changes earlier output.")
 @click.option(
     "--min-tokens", metavar="N", type=click.IntRange(0), default=0, help="Leave shorter ones alone."
 )
@@ -97,14 +97,16 @@ class _Rate(click.ParamType[tuple[str, float]]):
     "--on-error",
     type=click.Choice(("raise", "pass")),
     default="raise",
-    help="On an error fail, or pass the prompt on as it is.",
+    help="On an error: fail, or output the prompt unchanged.",
 )
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", help="Of the output.")
-@click.option("--diff", is_flag=True, help="Output the original with what was dropped struck out.")
+@click.option(
+    "--format", "form", type=click.Choice(("text", "json")), default="text", help="Format of the output."
+)
+@click.option("--diff", is_flag=True, help="Output the original, with dropped text struck out.")
 @click.option("--explain", is_flag=True, help="Output a table: why each word was kept or dropped.")
 @click.option("--html", "html", metavar="FILE", help="Write a report as a web page.")
 @click.option("--stats", is_flag=True, help="Figures on standard error.")
-@click.option("--seed", type=int, default=0, help="Of the scorer random.")
+@click.option("--seed", type=int, default=0, help="Seed of the scorer random.")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE.")
 @threads_option
@@ -128,8 +130,8 @@ def command(files: Sequence[str], **options: Any) -> int:
     if options["target_tokens"] is not None and options["tokenizer"] is None:
         options["tokenizer"] = ANY
         chosen.console.warning(
-            f"tokens are counted with the vocabulary of {OURS}, from above; to use all of the budget, say"
-            " whose they are (--tokenizer)"
+            f"the number of tokens is an upper bound, by the vocabulary of {OURS}; to use the whole budget,"
+            " name the tokenizer (--tokenizer)"
         )
     about = ""
     try:
@@ -137,7 +139,7 @@ def command(files: Sequence[str], **options: Any) -> int:
         about = files[0] if len(files) == 1 else ""
         result = _compress(chosen, texts, options)
         if result.note.startswith("error: "):
-            chosen.console.warning(f"left as it is: {result.note.removeprefix('error: ')}")
+            chosen.console.warning(f"left unchanged: {result.note.removeprefix('error: ')}")
         _report(chosen, result, options)
     except PASSED_ON:
         raise

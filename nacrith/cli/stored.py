@@ -41,7 +41,7 @@ def restored_path(path: str, stored: Metadata) -> str:
     if name is None:
         return path
     if name in (os.curdir, os.pardir) or os.path.basename(os.path.splitdrive(name)[1]) != name:
-        raise CommandError(f"stores the name {printable(name)}, which is no file's; leave -N out")
+        raise CommandError(f"stores the name {printable(name)}, which cannot be a file name; leave -N out")
     return os.path.join(os.path.dirname(path), name)
 
 

@@ -24,17 +24,15 @@ _PATH = click.Path(path_type=Path)
 @click.command("train", short_help="Train a model for your own kind of data.")
 @click.argument("data", metavar="PATH...", nargs=-1, required=True, type=_PATH)
 @click.option("-o", "--output", metavar="FILE", type=_PATH, required=True, help="The model file, NAME.nacm.")
-@click.option("-m", "--model", metavar="MODEL", help="Begin from this model (default: the default model).")
-@click.option("--scratch", is_flag=True, help="Begin from nothing; needs --layers and --vocab.")
-@click.option("--layers", metavar="N", type=click.IntRange(1), help="Of a smaller model.")
-@click.option("--ffn", metavar="N", type=click.IntRange(1), help="Inner width of its feed-forward parts.")
-@click.option(
-    "--vocab", metavar="N", type=click.IntRange(300, 65536), help="A vocabulary of its own, of N tokens."
-)
+@click.option("-m", "--model", metavar="MODEL", help="Start from this model (default: the default model).")
+@click.option("--scratch", is_flag=True, help="Start from random weights; needs --layers and --vocab.")
+@click.option("--layers", metavar="N", type=click.IntRange(1), help="Layers of a smaller model.")
+@click.option("--ffn", metavar="N", type=click.IntRange(1), help="Inner width of its feed-forward blocks.")
+@click.option("--vocab", metavar="N", type=click.IntRange(300, 65536), help="Train a vocabulary of N tokens.")
 @click.option(
     "--width", metavar="N", type=click.IntRange(64), default=512, help="With --scratch (default: 512)."
 )
-@click.option("--steps", metavar="N", type=click.IntRange(1), help="Of training (default: 3 passes).")
+@click.option("--steps", metavar="N", type=click.IntRange(1), help="Training steps (default: 3 passes).")
 @click.option("--length", metavar="N", type=click.IntRange(16), default=512, help="Tokens of a window.")
 @click.option("--count", metavar="N", type=click.IntRange(1), default=8, help="Windows of a step.")
 @click.option(
@@ -48,19 +46,21 @@ _PATH = click.Path(path_type=Path)
     "--distil", metavar="X", type=click.FloatRange(0, 1), default=0.0, help="Weight of the teacher."
 )
 @click.option("--held-out", metavar="N", type=click.IntRange(2), default=100, help="One document in N.")
-@click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus not to read.")
+@click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus to skip.")
 @click.option(
     "--times",
     metavar="KIND N",
     type=(str, click.IntRange(0)),
     multiple=True,
-    help="Documents of this kind come N times in a pass.",
+    help="Use documents of this kind N times in a pass.",
 )
-@click.option("--work", metavar="DIR", type=_PATH, help="State, to go on from; kept. Default: temporary.")
-@click.option("--gguf", metavar="FILE", type=_PATH, help="Write this GGUF file too.")
-@click.option("--safetensors", metavar="DIR", type=_PATH, help="Write this directory too.")
+@click.option(
+    "--work", metavar="DIR", type=_PATH, help="Directory of the state, for resuming (default: temporary)."
+)
+@click.option("--gguf", metavar="FILE", type=_PATH, help="Also write this GGUF file.")
+@click.option("--safetensors", metavar="DIR", type=_PATH, help="Also write this directory.")
 @click.option("--device", metavar="NAME", default="cpu", help="cpu (default), cuda or cuda:N.")
-@click.option("--seed", type=int, default=1, help="Of the order of the data (default: 1).")
+@click.option("--seed", type=int, default=1, help="Seed of the order of the data (default: 1).")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the outputs.")
 @threads_option
 @message_options

@@ -21,28 +21,36 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("train-prompt", short_help="Train the word classifier of prompt compression.")
 @click.argument("data", metavar="DATA", type=_PATH)
-@click.option("--bert", metavar="DIR", type=_PATH, required=True, help="BERT checkpoint to begin from.")
-@click.option("--work", metavar="DIR", type=_PATH, required=True, help="Where state and model go.")
+@click.option("--bert", metavar="DIR", type=_PATH, required=True, help="BERT checkpoint to start from.")
+@click.option("--work", metavar="DIR", type=_PATH, required=True, help="Directory for state and model.")
 @click.option("--validation", metavar="FILE", type=_PATH, multiple=True, help="Sentences to measure F1 on.")
 @click.option(
-    "--layers", metavar="N", type=click.IntRange(1), default=4, help="Of the checkpoint (default: 4)."
+    "--layers",
+    metavar="N",
+    type=click.IntRange(1),
+    default=4,
+    help="Layers of the checkpoint to use (default: 4).",
 )
 @click.option(
-    "--frozen", metavar="N", type=click.IntRange(0), default=1, help="Left as they are (default: 1)."
+    "--frozen",
+    metavar="N",
+    type=click.IntRange(0),
+    default=1,
+    help="Layers that are not trained (default: 1).",
 )
 @click.option("--steps", metavar="N", type=click.IntRange(1), default=1600, help="Batches (default: 1600).")
 @click.option("--rate", metavar="X", type=float, default=3e-4, help="Learning rate (default: 3e-4).")
 @click.option("--documents", metavar="PATH", type=_PATH, multiple=True, help="Texts to learn documents from.")
-@click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of the texts not to read.")
+@click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of the texts to skip.")
 @click.option(
     "--share",
     metavar="X",
     type=click.FloatRange(0, 1),
     default=0.3,
-    help="Of the batches that are documents (default: 0.3).",
+    help="Fraction of the batches that are documents (default: 0.3).",
 )
 @click.option("-m", "--model", metavar="MODEL", help="Language model that labels the documents.")
-@click.option("--seed", type=int, default=1, help="Of the order of the data (default: 1).")
+@click.option("--seed", type=int, default=1, help="Seed of the order of the data (default: 1).")
 @threads_option
 @message_options
 def command(data: Path, **options: Any) -> int:

@@ -108,5 +108,5 @@ def for_decoding(
     if not force:
         check_binding(params.binding, binding_of(model))
     elif different := differences(params.binding, binding_of(model)):
-        _log.warning("decoding is tried although the archive was made with %s", different)
+        _log.warning("decoding, although the archive was made with %s", different)
     return ModelCodec(model, params)

@@ -3,8 +3,8 @@
 A pass of the model costs little more for many rows than for one. So each pass computes the next token of
 every block that has a lane, and drafted tokens beyond it (`speculation`). A lane whose block is finished
 takes the next block, so the batch stays full while blocks wait. Which blocks share a pass changes no byte:
-the rows of exact models do not depend on each other, and an archive of another model is only written after
-its rows proved not to depend on each other (see `ModelCodec`).
+the rows of exact models do not depend on each other, and an archive of a floating-point model is written only
+after its blocks were decoded in other lanes (see `ModelCodec`).
 """
 
 from __future__ import annotations

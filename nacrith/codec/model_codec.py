@@ -108,8 +108,8 @@ class ModelCodec:
             if not same:
                 fewer = "NACRITH_LANES=1 or " if self._lanes > 1 else ""
                 raise ModelError(
-                    f"{self.model.name} does not compute the same twice with this backend, so that nothing"
-                    f" could be decoded; nothing was written. Use {fewer}--backend exact"
+                    f"{self.model.name} does not give the same results twice with this backend, so that an"
+                    f" archive could not be decoded; nothing was written. Use {fewer}--backend exact"
                 )
             payloads += made
         return payloads

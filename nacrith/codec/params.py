@@ -74,5 +74,5 @@ def _binding(version: int, data: bytes) -> dict[str, str]:
     entries = [_ENTRY.fullmatch(line) for line in data.decode("latin-1").split("\n")]
     found = {entry[1]: entry[2] for entry in entries if entry}
     if version == PORTABLE or len(found) < len(entries):
-        raise CorruptError("the archive's coding parameters are damaged behind the window length")
+        raise CorruptError("the archive's coding parameters are damaged after the window length")
     return found

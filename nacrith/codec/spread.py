@@ -48,8 +48,8 @@ class SpreadCodec:
                     self._id, lanes = self._workers[0].begun()
             if any(worker.begun()[0] != self._id for worker in self._workers[1:]):
                 raise ModelError(
-                    "the devices are not alike, and archives made with this backend are bound to one kind of"
-                    " device: name only one, or several of a kind"
+                    "the devices differ, and archives made with this backend are bound to one kind of device:"
+                    " name only one, or several of a kind"
                 )
         except BaseException:
             self.stop()
@@ -100,7 +100,7 @@ class SpreadCodec:
     ) -> list[bytes]:
         """Let free workers take the next chunk until all are coded. A chunk is a list of block numbers."""
         if not self._workers:
-            raise ModelError("the worker processes have ended; begin again with new ones")
+            raise ModelError("the worker processes have ended; create new ones")
         results: dict[int, bytes] = {}
         waiting = deque(chunks)
         lock = threading.Lock()
@@ -159,8 +159,8 @@ class _Worker:
             except (EOFError, OSError):
                 self.process.join()
                 raise ModelError(
-                    f"a worker process has died (exit code {self.process.exitcode}); see whether memory ran"
-                    " out, on the device too, and use fewer devices or a smaller model"
+                    f"a worker process has died (exit code {self.process.exitcode}); check whether memory"
+                    " ran out, on the device too, and use fewer devices or a smaller model"
                 ) from None
             if isinstance(message, Exception):
                 raise message

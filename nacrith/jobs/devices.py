@@ -61,8 +61,8 @@ def gpus(text: str, environment: Mapping[str, str], count: Callable[[], int] | N
         return [str(number) for number in numbers]
     if max(numbers) >= len(ours):
         raise ModelError(
-            f"--device {text}: CUDA_VISIBLE_DEVICES={visible} leaves {len(ours)} devices, of which"
-            f" cuda:{max(numbers)} is none"
+            f"--device {text}: CUDA_VISIBLE_DEVICES={visible} leaves {len(ours)} devices;"
+            f" cuda:{max(numbers)} is not one of them"
         )
     return [ours[number] for number in numbers]
 
@@ -81,7 +81,7 @@ def gpu_numbers(text: str) -> list[int]:
 
 
 def gpu_count() -> int:
-    """CUDA devices that torch sees, asked in a process of its own: it takes seconds and memory."""
+    """Number of CUDA devices that torch sees. Another process asks torch, which takes seconds and memory."""
     done = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["it does not run"]

@@ -163,8 +163,8 @@ class LocalExecutor:
                 self._workers.append(_Worker(self._start, worker.resources, early))
         elif not self._workers and self._begun == len(self._resources):
             raise WorkerError(
-                f"workers die before they are ready ({how}); see whether memory ran out, and try the model"
-                " with nacrith compress"
+                f"workers die before they are ready ({how}); check whether memory ran out, and try the"
+                " model with nacrith compress"
             )
 
 

@@ -89,12 +89,12 @@ class Manifest:
             if record is not None:
                 self._take(record)
             elif number == 0:
-                raise ManifestError(f"{self.path} is no manifest of nacrith batch; name another file")
+                raise ManifestError(f"{self.path} is not a manifest of nacrith batch; name another file")
             elif line:
                 self.damaged += 1
         if torn:
             if not lines and not torn.startswith(b"{"):
-                raise ManifestError(f"{self.path} is no manifest of nacrith batch; name another file")
+                raise ManifestError(f"{self.path} is not a manifest of nacrith batch; name another file")
             self.damaged += 1
             self._write(b"\n")
 

@@ -224,7 +224,7 @@ def _of_whole_array(environment: Mapping[str, str]) -> Shard:
     task, count, first, last = _slurm(environment, "ID", "COUNT", "MIN", "MAX")
     if (first, last) != (0, count - 1) or not 0 <= task < count:
         raise PlanError(
-            f"--shard slurm: {count} array tasks from {first} to {last} are no whole array of tasks 0 to n-1;"
+            f"--shard slurm: {count} array tasks from {first} to {last} are not a whole array 0 to n-1;"
             " write --shard slurm/n, n being the number of tasks of the whole array (10 for --array=0-9)"
         )
     return Shard(task, count, guessed=True)

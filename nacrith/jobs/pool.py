@@ -145,7 +145,7 @@ class Queue:
             (job,) = jobs
             deaths = self._deaths[job.source] = self._deaths.get(job.source, 0) + 1
             if deaths == MOST_DEATHS:
-                advice = "see whether memory ran out, and run again with fewer workers (-j)"
+                advice = "check whether memory ran out, and run again with fewer workers (-j)"
                 return Finished(job, Outcome(f"its worker died {deaths} times ({how}); {advice}"))
         self._waiting.extend((job,) for job in jobs)
         return None

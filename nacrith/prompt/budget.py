@@ -51,33 +51,15 @@ def choose(
     its beginning may be kept.
     """
     ranking = _Ranking(parts, scores, by_sentence, threshold)
-
-    left = 0  # of the budget, with the last accepted choice
-
-    def accept(chosen: I64) -> list[Mask] | None:
-        nonlocal left
-        kept = ranking.masks(chosen)
-        found = room(kept)
-        if found < 0:
-            return None
-        left = found
-        return kept
-
-    order = ranking.order
+    budget = _Budget(ranking, room)
+    accept, order = budget.accept, ranking.order
     best = accept(order[:0])
     if best is None:
         return None
-    low, high = 0, len(order)  # the prefix of length `low` fits
     whole = accept(order)
     if whole is not None:
         return Choice(whole, ranking.lowest(order))
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = accept(order[:middle])
-        if found is None:
-            high = middle
-        else:
-            low, best = middle, found
+    low, best = budget.longest_prefix(best)
     chosen = order[:low]
     tries = max(4, min(_TRIES, _LONG // max(1, len(order))))
     if by_sentence:
@@ -91,12 +73,42 @@ def choose(
         rest = [order[i : i + 1] for i in range(low + 1, min(low + 1 + tries, len(order)))]
     assert best is not None
     for group in rest[:tries]:
-        if not left:
+        if not budget.left:
             break
         found = accept(np.concatenate([chosen, group]))
         if found is not None:
             chosen, best = np.concatenate([chosen, group]), found
     return Choice(best, ranking.lowest(chosen))
+
+
+class _Budget:
+    """Accepts a choice if its output fits. left: tokens that the last accepted choice leaves."""
+
+    def __init__(self, ranking: _Ranking, room: Callable[[Sequence[Mask]], int]) -> None:
+        self._ranking, self._room = ranking, room
+        self.left = 0
+
+    def accept(self, chosen: I64) -> list[Mask] | None:
+        """The closed choice; None if it exceeds the budget."""
+        kept = self._ranking.masks(chosen)
+        found = self._room(kept)
+        if found < 0:
+            return None
+        self.left = found
+        return kept
+
+    def longest_prefix(self, best: list[Mask]) -> tuple[int, list[Mask]]:
+        """Length and closed choice of the longest prefix of the ranking that fits. The whole ranking must not
+        fit; `best` is the choice of the empty prefix, which must fit."""
+        low, high = 0, len(self._ranking.order)  # the prefix of length `low` fits
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self.accept(self._ranking.order[:middle])
+            if found is None:
+                high = middle
+            else:
+                low, best = middle, found
+        return low, best
 
 
 class _Ranking:
@@ -156,7 +168,7 @@ def too_much(parts: Sequence[Part], needed: int, allowed: int, outside: int) -> 
     kinds = ", ".join(f"{reason} ({n})" for reason, n in tally.most_common(4))
     why = f"protected words: {kinds}" if kinds else "nothing of it may be dropped"
     if outside:
-        why += f"; {outside} tokens lie outside of what may shrink"
+        why += f"; {outside} tokens are outside of the parts that may be shortened"
     return BudgetError(
         f"what must be kept needs {needed} tokens, and {allowed} are allowed ({why}): raise the budget,"
         " or protect less"

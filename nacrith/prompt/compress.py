@@ -339,7 +339,7 @@ def _check(
 ) -> None:
     for value in [rate, *(rates or {}).values()]:
         if value is not None and not 0 <= value <= 1:
-            raise PromptError(f"a rate of {value} is not within 0 and 1: it is the fraction to keep")
+            raise PromptError(f"a rate of {value} is not between 0 and 1: it is the fraction to keep")
     if target is not None and target < 0:
         raise PromptError(f"a budget of {target} tokens: it cannot be negative")
     if stable and target is not None:
@@ -348,5 +348,5 @@ def _check(
         source.encode()
     except UnicodeEncodeError as error:
         raise PromptError(
-            f"character {error.start} is a lone surrogate, which no tokenizer takes: decode the text as UTF-8"
+            f"character {error.start} is a lone surrogate, which tokenizers reject: decode the text as UTF-8"
         ) from None

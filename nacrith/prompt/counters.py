@@ -48,7 +48,7 @@ def counter(tokenizer: Any = None) -> Counter:
     if callable(tokenizer):
         return tokenizer
     raise PromptError(
-        f"{type(tokenizer).__name__} is no tokenizer: give a path, a name, a function from text to a number,"
+        f"{type(tokenizer).__name__} is not a tokenizer: give a path, a name, a function from text to number,"
         " or an object with encode()"
     )
 

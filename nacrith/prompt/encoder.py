@@ -170,9 +170,7 @@ def load_words(path: Path | None = None) -> WordEncoder:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"{path}: cannot read the model ({error.strerror}): give a file that is there"
-        ) from None
+        raise ModelError(f"{path}: cannot read the model ({error.strerror}): check the path") from None
     return _read(data, str(path))
 
 
@@ -193,7 +191,7 @@ def _read(data: bytes, name: str) -> WordEncoder:
         vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")
         return WordEncoder(arrays, header["heads"], vocabulary, int(header.get("together", 0)))
     except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{name}: not a model of words, or a damaged one ({error}): make it again") from None
+        raise ModelError(f"{name}: not a word classifier, or damaged ({error}): train it again") from None
 
 
 def _matrix(arrays: Arrays, name: str) -> F32:

@@ -51,9 +51,7 @@ def compress_prompt(
     Returns compressed_prompt, compressed_prompt_list (one for each context), origin_tokens,
     compressed_tokens, ratio, rate, and spans of the joined original.
     """
-    rules = chosen_rules(protect)
-    if force_reserve_digit:
-        rules = (*rules, "number")
+    rules = (*chosen_rules(protect), *(["number"] if force_reserve_digit else []))
     compressor = PromptCompressor(
         scorer,
         tokenizer,
@@ -73,9 +71,8 @@ def compress_prompt(
         raise PromptError("target_token needs the tokenizer that counts its tokens: name it, or chars")
     tokens = compressor.count(document.source)
     if target is None and tokens < min_tokens:
-        result = unchanged(
-            document.source, tokens, None, compressor.scorer.name, f"fewer than {min_tokens} tokens"
-        )
+        note = f"fewer than {min_tokens} tokens"
+        result = unchanged(document.source, tokens, None, compressor.scorer.name, note)
     else:
         result = _run(compressor, document, question, rate, target, threshold, on_error)
     return dataclasses.replace(result, contexts=places).as_dict()

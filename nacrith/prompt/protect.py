@@ -118,7 +118,7 @@ def protected(
         try:
             found += _matches(re.compile(pattern), text, "pattern")
         except re.error as error:
-            raise PromptError(f"the pattern {pattern!r} is no regular expression: {error}") from None
+            raise PromptError(f"the pattern {pattern!r} is not a regular expression: {error}") from None
     for rule in rules:
         found += _FINDERS[rule](text)
     return sorted(found, key=lambda p: p.start)

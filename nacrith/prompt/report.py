@@ -84,7 +84,7 @@ def stats(result: Compressed) -> list[tuple[str, str]]:
         ("kept", f"{100 * result.rate:.1f}%"),
         ("ratio", f"{ratio:.2f}x"),
     ]
-    return [*rows, ("left as it is", result.note)] if result.note else rows
+    return [*rows, ("left unchanged", result.note)] if result.note else rows
 
 
 def page(result: Compressed) -> str:

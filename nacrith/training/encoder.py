@@ -137,7 +137,7 @@ def from_bert(directory: Path, chosen: Sequence[int], take: Sequence[int], posit
             for layer, number in zip(made.layers, take, strict=True):
                 _copy_layer(layer, tensors, f"encoder.layer.{number}.")
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{directory}: not a BERT checkpoint that can be begun from: {error}") from None
+        raise ModelError(f"{directory}: not a usable BERT checkpoint: {error}") from None
     return made
 
 

@@ -43,12 +43,12 @@ def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
                 row = jsontext.parse(line)
                 words, keep = [str(w) for w in row["words"]], [int(k) for k in row["keep"]]
                 if len(words) != len(keep):
-                    raise ValueError("words and labels differ in number")
+                    raise ValueError("the numbers of words and labels differ")
                 out.append((words, keep))
                 if len(out) == limit:
                     break
     except (ValueError, KeyError, TypeError, lzma.LZMAError) as error:
-        raise NacrithError(f"{path}, line {len(out) + 1}: not a sentence with labels: {error}") from None
+        raise NacrithError(f"{path}, line {len(out) + 1}: not a labelled sentence: {error}") from None
     return out
 
 

@@ -208,10 +208,10 @@ def _resume(model: Encoder, optimiser: Any, recipe: Recipe, state: Path, log: Lo
     if before_the_fall:
         asked["steps"] = saved["recipe"]["steps"]
     if saved["recipe"] != asked:
-        raise NacrithError(f"{state}: of another recipe; remove it, or train in another directory")
+        raise NacrithError(f"{state}: has another recipe; remove it, or train in another directory")
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
-    log(f"going on after step {saved['step']}")
+    log(f"resuming after step {saved['step']}")
     return int(saved["step"])
 
 

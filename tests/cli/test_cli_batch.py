@@ -174,7 +174,7 @@ def test_what_ends_a_batch_before_any_work(copy: Path) -> None:
         (["--backend", "transformers", "-9", "in"], ERROR, ["transformers"]),
         (["in", "../in"], ERROR, ["in/a.txt and ../in/a.txt would both become out/in/a.txt.nac"]),
         (["--device", "tpu", "-9", "in"], ERROR, ["--device tpu", "cuda:0"]),
-        (["--manifest", "in/a.txt", "in"], ERROR, ["in/a.txt is no manifest"]),
+        (["--manifest", "in/a.txt", "in"], ERROR, ["in/a.txt is not a manifest"]),
         (["--manifest", "no/m", "in"], ERROR, ["cannot open the manifest no/m"]),
         (["in/a.txt.nac"], WARNING, ["already has the suffix"]),
     ):

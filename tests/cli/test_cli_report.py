@@ -160,7 +160,7 @@ def test_keep_partial_keeps_every_whole_block(tmp_path: Path) -> None:
     done = nacrith("-d", "--keep-partial", "x.nac", cwd=tmp_path)
     assert done.code == ERROR
     assert done.said("content offset 1000: raw block of 1000 bytes: its payload is damaged")
-    assert done.said("missing of the content: 1,000 bytes at offset 1,000;")
+    assert done.said("missing content: 1,000 bytes at offset 1,000;")
     assert done.said("the 3,000 bytes that could be verified are in x.partial")
     assert (tmp_path / "x.partial").read_bytes() == b"A" * 1000 + b"C" * 1000 + b"D" * 1000
     assert nacrith("-dc", "x.nac", cwd=tmp_path).out == b"A" * 1000  # before the damage
@@ -190,7 +190,7 @@ def test_time_that_no_archive_can_state(tmp_path: Path) -> None:
     (tmp_path / "new.txt").write_bytes(TEXT)
     os.utime(tmp_path / "new.txt", (0, 10**10))  # the year 2286
     done = nacrith("-N", "new.txt", cwd=tmp_path)
-    assert done.said("new.txt: its time of modification is beyond 2262 and is not stored")
+    assert done.said("new.txt: its modification time is after 2262 and is not stored")
     (stream,) = info(tmp_path / "new.txt.nac")
     assert (stream.metadata.name, stream.metadata.mtime_ns) == ("new.txt", None)
 

@@ -306,6 +306,6 @@ def test_errors_of_the_system_say_what_failed(
     assert capfd.readouterr().err == "nacrith: f.txt: no such file or directory; check the name\n"
     monkeypatch.setattr(console.os, "getcwd", lambda: os.stat(tmp_path / "none"))
     Console().failure(FileNotFoundError(2, "No such file or directory"))
-    assert capfd.readouterr().err == "nacrith: the working directory is no more; go to another\n"
+    assert capfd.readouterr().err == "nacrith: the working directory no longer exists; change to another\n"
     Console().failure(RuntimeError("can't start new thread"))
     assert "ulimit -u" in capfd.readouterr().err

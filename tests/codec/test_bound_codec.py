@@ -72,7 +72,7 @@ class Unsteady(FakeContext):
 def test_a_backend_that_does_not_repeat_itself_is_found_in_encoding() -> None:
     Unsteady.count = 0
     model = FakeModel(Unsteady)
-    with pytest.raises(ModelError, match="does not compute the same twice"):
+    with pytest.raises(ModelError, match="does not give the same results twice"):
         ModelCodec(model, CodingParams(16, binding=binding_of(model))).encode([BLOCKS[0]])
     assert Unsteady.count > 30
 

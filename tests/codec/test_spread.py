@@ -121,7 +121,7 @@ def test_each_worker_sees_its_gpu_only() -> None:
 
 
 def test_workers_whose_archives_would_differ() -> None:
-    with pytest.raises(ModelError, match="devices are not alike"):
+    with pytest.raises(ModelError, match="devices differ"):
         SpreadCodec(Shows, devices.on_cores(2, 3))  # type: ignore[arg-type]
 
 

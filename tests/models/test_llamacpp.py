@@ -168,7 +168,7 @@ def test_command_line_on_another_machine(directory: Path, monkeypatch: pytest.Mo
     assert not (directory / "there").exists()
     done = nacrith(*arguments, "--force-backend", **here)
     assert done.code == OK
-    assert done.said("decoding is tried", "cpu Elsewhere 9000, here ")
+    assert done.said("decoding, although", "cpu Elsewhere 9000, here ")
     assert (directory / "there").read_bytes() == checks.TEXT
 
 

@@ -98,7 +98,7 @@ def test_fail_open() -> None:
         stdin=b"there were 1234 of them",
     )
     assert (done.code, done.out) == (0, b"there were 1234 of them")
-    assert done.said("left as it is", "number")
+    assert done.said("left unchanged", "number")
 
 
 @pytest.mark.parametrize("text", ["yes", "yes.", " yes\n", "12", "\u597d", "no way"])

@@ -116,7 +116,7 @@ def test_patterns_and_forced_words() -> None:
         (12, 16, "forced"),
         (17, 21, "pattern"),
     ]
-    with pytest.raises(PromptError, match="no regular expression"):
+    with pytest.raises(PromptError, match="not a regular expression"):
         protected("x", (), ["("])
 
 

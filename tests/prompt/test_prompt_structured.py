@@ -156,14 +156,14 @@ def test_budget_error_says_why() -> None:
     passed = compressor.compress("there were 12 and 13 but not more", target_tokens=3, on_error="pass")
     assert passed.text == "there were 12 and 13 but not more"
     assert passed.note.startswith("error: what must be kept")
-    with pytest.raises(BudgetError, match="tokens lie outside"):
+    with pytest.raises(BudgetError, match="tokens are outside"):
         compressor.compress(json.dumps(CHAT), target_tokens=50, kind="chat")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 1.5}, "not within 0 and 1"),
+        ({"rate": 1.5}, "not between 0 and 1"),
         ({"target_tokens": -1}, "cannot be negative"),
         ({"target_tokens": 5, "prefix_stable": True}, "give a rate"),
         ({"kind": "yaml"}, "no kind of input"),

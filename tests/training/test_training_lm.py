@@ -256,10 +256,10 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     parts = small(seed=2)  # whatever was in memory is lost
     said: list[str] = []
     train(parts, store, recipe, tmp_path / "parts", every=2, log=said.append)
-    assert said == ["going on after step 2"]
+    assert said == ["resuming after step 2"]
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(a, b)
-    with pytest.raises(NacrithError, match="of another recipe"):
+    with pytest.raises(NacrithError, match="has another recipe"):
         train(parts, store, replace(recipe, rate=1.0), tmp_path / "parts", log=said.append)
 
 
@@ -330,7 +330,7 @@ def test_a_trained_model_compresses_and_goes_on_being_trained(data: Path, tmp_pa
     assert result.code == OK, result.err
     assert b"bits per byte before" in result.out
     again = nacrith(*begun, "-o", first, "--work", tmp_path / "work", "-f")
-    assert "going on after step 3" in again.err
+    assert "resuming after step 3" in again.err
     gguf, directory = tmp_path / "second.gguf", tmp_path / "second"
     more = ["-m", first, "-o", second, "--steps", "3", "--gguf", gguf, "--safetensors", directory]
     result = nacrith(*common, *more)
@@ -354,7 +354,7 @@ def test_a_trained_model_compresses_and_goes_on_being_trained(data: Path, tmp_pa
         (["-o", "x.nacm", "--scratch"], "--scratch needs --layers and --vocab"),
         (["-o", "x.nacm", "--width", "100"], "multiple of 64"),
         (["-o", "x.nacm", "-m", "nothing-of-that-name"], "nothing-of-that-name"),
-        (["-o", "x.nacm", "-m", str(TINY), "--layers", "9"], "cannot become one of 9"),
+        (["-o", "x.nacm", "-m", str(TINY), "--layers", "9"], "cannot be reduced to 9"),
     ],
 )
 def test_what_cannot_work_is_refused_first(

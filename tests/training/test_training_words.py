@@ -156,7 +156,7 @@ def test_it_learns_and_resumes_to_the_same_file(bert: Path, data: Path, tmp_path
         run(tmp_path / "parts", stop)
     lines: list[str] = []
     assert run(tmp_path / "parts", lines.append) == whole
-    assert "going on after step 40" in lines
+    assert "resuming after step 40" in lines
     with pytest.raises(NacrithError, match="another recipe"):
         train(bert, data, [], tmp_path / "parts", recipe(seed=2), lines.append)
 
@@ -194,4 +194,4 @@ def test_the_number_of_steps_may_change_before_the_rate_falls(bert: Path, data: 
         run(90, stop)
     lines: list[str] = []
     run(64, lines.append)
-    assert "going on after step 40" in lines
+    assert "resuming after step 40" in lines

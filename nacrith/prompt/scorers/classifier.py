@@ -76,11 +76,11 @@ class ClassifierScorer:
             if "revision" not in source:
                 raise ModelError(f"{checkpoint}: not a token-classification checkpoint: {first}") from None
             raise ModelError(
-                f"{checkpoint}: no token-classification checkpoint of the hub can be had so: {first};"
+                f"{checkpoint}: no token-classification checkpoint was found on the hub: {first};"
                 " check name, revision and connection, and HF_TOKEN for one that is not public"
             ) from None
         if not self.tokenizer.is_fast:
-            raise ModelError(f"{checkpoint}: its tokenizer tells no offsets; add its tokenizer.json")
+            raise ModelError(f"{checkpoint}: its tokenizer reports no offsets; add its tokenizer.json")
         if threads:
             torch.set_num_threads(threads)
         self._torch = torch
@@ -214,4 +214,4 @@ def _keep_label(labels: dict[int, str]) -> int:
             return names[name]
     if len(names) == 2:
         return 1
-    raise ModelError(f"of the labels {', '.join(names)} none is called keep: say which with `keep`")
+    raise ModelError(f"none of the labels {', '.join(names)} is called keep: name one with `keep`")

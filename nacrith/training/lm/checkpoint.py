@@ -84,7 +84,7 @@ def _theta(file: ModelFile) -> float:
     theta = float(f"{theta:.8g}")
     if half < 2 or not np.allclose(rates, theta ** (-np.arange(half) / half), rtol=1e-6, atol=0):
         raise ModelError(
-            f"{file.path}: its rotations are scaled, which training does not know: use an unscaled one"
+            f"{file.path}: its rotations are scaled, which training does not support: use another"
         )
     return theta
 
@@ -106,9 +106,7 @@ def load(source: LlamaSource) -> Llama:
         start=source.bos_id,
     )
     if source.rope_factors is not None or not _tied(source):
-        raise ModelError(
-            "training knows Llama models with plain rotations and one matrix for input and output"
-        )
+        raise ModelError("training supports Llama models with unscaled rotations and tied embeddings")
     model = Llama(shape)
     state = {
         n: torch.from_numpy(np.array(source.tensor(n.removesuffix(".weight")))) for n in model.state_dict()

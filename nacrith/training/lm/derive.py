@@ -79,7 +79,7 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
         ours = middle + layer.mlp["down_proj"](active)
         balance(layer)
         miss = ((theirs - ours) * weight).square().mean()
-        log(f"layers {group}: {miss:.3f} of the stream's square is missed")
+        log(f"layers {group}: {miss:.3f} of the stream's square is lost")
     return small
 
 
@@ -97,7 +97,7 @@ def grouping(large: int, small: int) -> list[list[int]]:
     The first and the last layers change the stream most (Men et al. 2024).
     """
     if not 1 <= small <= large:
-        raise ModelError(f"a model of {large} layers cannot become one of {small}")
+        raise ModelError(f"a model of {large} layers cannot be reduced to {small} layers")
     first, last = min(small - 1, max(1, small // 4)), small // 6
     middle = small - first - last
     cuts = [first + (large - first - last) * i // middle for i in range(middle + 1)]

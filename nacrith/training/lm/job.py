@@ -119,7 +119,7 @@ def begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteTo
     tokenizer = _vocabulary(job, taught) if job.vocab else None
     if job.base is None:
         if tokenizer is None or job.layers is None:
-            raise NacrithError("training from nothing needs the sizes: layers and vocabulary")
+            raise NacrithError("training from random weights needs the sizes: layers and vocabulary")
         head_dim = job.width // job.heads
         ffn = job.ffn or 8 * job.width // 3 // 64 * 64
         shape = Shape(job.layers, ffn, tokenizer.vocab_size, job.width, job.heads, job.kv_heads, head_dim)

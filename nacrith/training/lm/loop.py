@@ -168,11 +168,11 @@ def _resume(model: Llama, parts: Sequence[Any], recipe: Recipe, state: Path, log
         asked["steps"] = then.steps
     asked["at_once"] = then.at_once  # how a step is split changes its sums by rounding errors only
     if saved["recipe"] != asked:
-        raise NacrithError(f"{state}: of another recipe; remove it, or train in another directory")
+        raise NacrithError(f"{state}: has another recipe; remove it, or train in another directory")
     model.load_state_dict(saved["model"])
     for part, found in zip(parts, saved["optimisers"], strict=True):
         part.load_state_dict(found)
-    log(f"going on after step {saved['step']}")
+    log(f"resuming after step {saved['step']}")
     return int(saved["step"])
 
 
