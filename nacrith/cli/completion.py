@@ -41,7 +41,8 @@ def first_word(
 
 def _print_script(context: click.Context, _: click.Parameter, shell: str | None) -> None:
     if shell is not None and not context.resilient_parsing:
-        print_line(script(context.find_root().command, shell).rstrip("\n"))
+        for line in script(context.find_root().command, shell).splitlines():
+            print_line(line)
         context.exit()
 
 
