@@ -162,7 +162,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> No
 
 def test_source_that_changes_is_told(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meanwhile(monkeypatch, lambda: source.write_bytes(TEXT + b"more"))
-    with pytest.raises(ChangedError, match=r"changed while it was read; .+ holds it"):
+    with pytest.raises(ChangedError, match=r"changed while it was read; .+ contains what was read"):
         compress._compress(settings(), str(source))
     assert ChangedError.exit_code == WARNING
     assert names(source.parent) == ["f.txt", "f.txt.nac"]

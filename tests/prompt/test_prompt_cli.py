@@ -138,7 +138,7 @@ def test_standard_input_that_is_closed() -> None:
     out, said = (process := run_with_stdin(None)).communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, b"")
     assert b"nacrith: " in said
-    assert b"bad file descriptor; open the stream" in said
+    assert b"bad file descriptor; open the standard stream" in said
 
 
 def test_one_file_is_missing_among_several(tmp_path: Path) -> None:
