@@ -1,12 +1,13 @@
 """The layers: imports go one way, files stay readable, only the command line prints or exits.
 
-`MAY_IMPORT` is the rule of CONTRIBUTING.md in code. A new package under nacrith/ fails here until
+`MAY_IMPORT` is the table of docs/pages/architecture.md in code. A new package under nacrith/ fails here until
 it has been given its place in the table.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,6 +227,16 @@ def test_native_code_reads_no_environment() -> None:
 
 def test_every_part_has_its_place() -> None:
     assert {part_of(module_name(path)) for path in SOURCES} <= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"), [("part", MAY_IMPORT), ("room of `models`", ROOMS)], ids=["parts", "rooms"]
+)
+def test_the_documentation_has_the_same_names(heading: str, table: dict[str, set[str]]) -> None:
+    page = (ROOT / "docs" / "pages" / "architecture.md").read_text(encoding="utf-8")
+    rows = page.partition(f"| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(filter(None, table))
 
 
 @pytest.mark.parametrize("table", [MAY_IMPORT, ROOMS], ids=["parts", "rooms"])
