@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import random
 from collections.abc import Callable
-from itertools import pairwise
 from zlib import crc32
 
 import pytest
@@ -14,18 +12,17 @@ from archive_fakes import (
     FALLBACK_KINDS,
     FakeCodec,
     coded,
-    finder,
+    content_of,
     full_stream,
-    never,
     pack,
     short_stream,
+    starts_of,
     unpack,
 )
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nacrith.archive import ArchiveReader, CodecId, Damage, scan, wire
-from nacrith.archive.layout import layout_by_index
+from nacrith.archive import ArchiveReader, scan, wire
 from nacrith.archive.records import Block, End, GroupHead, full_header, index_entry
 from nacrith.errors import CorruptError, NacrithError, TruncatedError, UnsupportedFormatError
 from nacrith.fallback import CODECS
@@ -44,11 +41,6 @@ MIXED = [
     [(Lzma.kind, TEXT * 3)],
 ]
 METADATA = b"\x02\x05a.txt\x06\x02\xa4\x01"
-
-
-def content_of(groups: list[list[tuple[int, bytes]]]) -> bytes:
-    return b"".join(content for blocks in groups for _, content in blocks)
-
 
 SHORT = {
     {**CODECS.names, wire.MODEL: "model"}[kind]: short_stream(kind, TEXT * 2, CODEC)
@@ -80,14 +72,6 @@ def scanned(archive: bytes) -> object:
 def ranged(archive: bytes) -> bytes:
     reader = ArchiveReader(io.BytesIO(archive), lambda _: CODEC, CODECS)
     return reader.read_range(0, 1 << 30)
-
-
-def starts_of(archive: bytes | bytearray) -> list[int]:
-    """Where each group begins, and the end record."""
-    layout = layout_by_index(wire.Source(io.BytesIO(archive)))
-    assert layout is not None
-    end = len(archive) - int.from_bytes(archive[-6:-2], "little")
-    return [extent.offset for extent in layout.extents()] + [end]
 
 
 def read_all(archive: bytes) -> bytes:
@@ -308,108 +292,3 @@ def test_what_the_codec_refuses_has_a_place_too() -> None:
         list(ArchiveReader(io.BytesIO(ARCHIVES["full"]), lambda _: Refusing(), CODECS))
     with pytest.raises(CorruptError, match="content offset 0: short stream: refused"):
         list(ArchiveReader(io.BytesIO(SHORT["model"]), lambda _: Refusing(), CODECS))
-
-
-# --- keeping what can be kept ---------------------------------------------------------------------
-
-
-def kept(archive: bytes, codec: FakeCodec = CODEC) -> tuple[list[bytes], list[Damage]]:
-    damages: list[Damage] = []
-    reader = ArchiveReader(io.BytesIO(archive), finder(codec), CODECS, damaged=damages.append)
-    return list(reader), damages
-
-
-GROUPS = [
-    [(wire.MODEL, bytes([65 + 3 * g + b]) * 500) for b in range(3)] for g in range(3)
-]  # fmt: skip
-
-
-def test_damaged_block_costs_that_block() -> None:
-    archive = bytearray(full_stream(GROUPS, codec=CODEC))
-    pieces = [content for blocks in GROUPS for _, content in blocks]
-    payload = coded(wire.MODEL, pieces[4], CODEC)[1]
-    archive[archive.index(payload) + 10] ^= 1
-    got, damages = kept(bytes(archive))
-    assert got == pieces[:4] + pieces[5:]
-    assert [(damage.offset, damage.size) for damage in damages] == [(2000, 500)]
-    assert isinstance(damages[0].error, CorruptError)
-
-
-def test_block_that_the_codec_refuses_costs_that_block() -> None:
-    class Refusing(FakeCodec):
-        def decode(self, blocks, progress=None):  # type: ignore[no-untyped-def]
-            if any(payload[-1] == 66 for payload, _ in blocks):
-                raise CorruptError("refused")
-            return super().decode(blocks, progress)
-
-    got, damages = kept(full_stream(GROUPS, codec=CODEC), Refusing())
-    assert len(got) == 8
-    assert [(damage.offset, damage.size) for damage in damages] == [(500, 500)]
-
-
-def test_damaged_group_head_costs_that_group() -> None:
-    archive = bytearray(full_stream(GROUPS, codec=CODEC))
-    archive[starts_of(archive)[1] + 5] ^= 1
-    got, damages = kept(bytes(archive))
-    assert got == [content for blocks in (GROUPS[0], GROUPS[2]) for _, content in blocks]
-    assert [(damage.offset, damage.size) for damage in damages] == [(1500, 1500)]
-
-
-def test_truncated_archive_gives_what_is_there() -> None:
-    archive = full_stream(GROUPS, codec=CODEC)
-    pieces = [content for blocks in GROUPS for _, content in blocks]
-    payload = coded(wire.MODEL, pieces[7], CODEC)[1]
-    got, damages = kept(archive[: archive.index(payload) + 5])
-    assert got == pieces[:7]
-    assert [(damage.offset, damage.size) for damage in damages] == [
-        (3500, 500), (4000, 500), (4500, None),
-    ]  # fmt: skip
-    assert isinstance(damages[-1].error, TruncatedError)
-
-
-def test_wrong_hash_is_reported_once() -> None:
-    archive = full_stream(GROUPS, codec=CODEC)
-    starts = starts_of(archive)
-    index = b"".join(index_entry(1500, b - a) for a, b in pairwise(starts))
-    wrong = archive[: starts[-1]] + End(bytes(16), 1, index).pack()
-    got, damages = kept(wrong)
-    assert b"".join(got) == content_of(GROUPS)
-    assert [(damage.offset, damage.size) for damage in damages] == [(0, None)]
-    assert type(outcome(wrong, read_all)) is CorruptError
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32))
-def test_nothing_wrong_is_ever_kept(seed: int) -> None:
-    rnd = random.Random(seed)
-    archive = bytearray(full_stream(GROUPS, codec=CODEC))
-    for _ in range(rnd.randint(1, 4)):
-        archive[rnd.randrange(len(archive))] = rnd.randrange(256)
-    good = {content for blocks in GROUPS for _, content in blocks}
-    if rnd.random() < 0.3:
-        del archive[rnd.randrange(len(archive)) :]
-    try:
-        got, damages = kept(bytes(archive))
-    except UnsupportedFormatError:
-        return
-    assert set(got) <= good
-    assert damages or b"".join(got) == content_of(GROUPS)
-
-
-def test_short_stream_that_is_damaged_is_reported() -> None:
-    archive = bytearray(SHORT["model"] + SHORT["zstd"])
-    archive[len(SHORT["model"]) - 6] ^= 1
-    got, damages = kept(bytes(archive))
-    assert b"".join(got) == TEXT * 2
-    assert [(damage.offset, damage.size) for damage in damages] == [(0, len(TEXT) * 2)]
-
-
-def test_errors_of_finding_the_codec_pass_through() -> None:
-    def missing(codec_id: CodecId) -> FakeCodec:
-        raise LookupError(codec_id.model_name)
-
-    for archive in (ARCHIVES["full"], SHORT["model"]):
-        reader = ArchiveReader(io.BytesIO(archive), missing, CODECS, damaged=lambda _: None)
-        with pytest.raises(LookupError):
-            list(reader)
-    assert list(ArchiveReader(io.BytesIO(SHORT["lzma"]), never, CODECS)) == [TEXT * 2]

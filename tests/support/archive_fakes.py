@@ -9,6 +9,7 @@ from zlib import crc32
 
 from nacrith.archive import ArchiveReader, ArchiveWriter, CodecId, Metadata, wire
 from nacrith.archive.blockcodec import Progress
+from nacrith.archive.layout import layout_by_index
 from nacrith.archive.records import Block, End, GroupHead, ShortHead, full_header, index_entry
 from nacrith.errors import CorruptError
 from nacrith.fallback import CODECS
@@ -155,3 +156,15 @@ def full_stream(
         for _, content in blocks:
             digest.update(content)
     return out + End(digest.digest(), int(codec is not None), index).pack()
+
+
+def content_of(groups: list[list[tuple[int, bytes]]]) -> bytes:
+    return b"".join(content for blocks in groups for _, content in blocks)
+
+
+def starts_of(archive: bytes | bytearray) -> list[int]:
+    """Where each group begins, and the end record."""
+    layout = layout_by_index(wire.Source(io.BytesIO(archive)))
+    assert layout is not None
+    end = len(archive) - int.from_bytes(archive[-6:-2], "little")
+    return [extent.offset for extent in layout.extents()] + [end]
