@@ -68,4 +68,4 @@ def test_command() -> None:
 
 
 def test_counts_are_of_the_model_of_the_package() -> None:
-    assert modelfile.read(find(OURS), verify=False).config.vocab == 16384
+    assert modelfile.describe(find(OURS)).config.vocab == 16384
