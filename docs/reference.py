@@ -20,7 +20,7 @@ _COMMA = re.compile(r", (?![^\[(]*[\])])")  # between parameters, not inside bra
 _ANNOTATION = re.compile(r"(: |-> )'([^']*)'")
 
 CONSTANTS = {
-    "backend": "What exact models run on here: `native`, `numpy` or `torch`.",
+    "engine": "What exact models run on here: `native`, `numpy` or `torch`.",
     "COMPRESSION_LEVEL_DEFAULT": "The level that `level=None` means.",
 }
 """Values, which have no docstring of their own."""

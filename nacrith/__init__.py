@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nacrith.models import load_model
     from nacrith.stream import Compressor, Decompressor
 
-    backend: str
+    engine: str
     """What exact models run on here: "native", "numpy" or "torch"."""
 
 __version__ = "0.1.0"
@@ -51,9 +51,9 @@ __all__ = [
     "StreamInfo",
     "TruncatedError",
     "UnsupportedFormatError",
-    "backend",
     "compress",
     "decompress",
+    "engine",
     "info",
     "load_model",
     "open",

@@ -203,7 +203,7 @@ def test_manifest_outlives_a_torn_line(tmp_path: Path) -> None:
 def test_another_file_is_no_manifest(content: str, tmp_path: Path) -> None:
     path = tmp_path / "book.txt"
     path.write_text(content)
-    with pytest.raises(ManifestError, match="no manifest"):
+    with pytest.raises(ManifestError, match="not a manifest"):
         Manifest(str(path))
     assert path.read_text() == content
 
@@ -219,7 +219,7 @@ def test_json_that_is_not_read_is_a_damaged_line(line: str, tmp_path: Path) -> N
     assert manifest.damaged == 1
     assert manifest.record(Job("f", "o"))
     path.write_text(line + "\n")
-    with pytest.raises(ManifestError, match="no manifest"):
+    with pytest.raises(ManifestError, match="not a manifest"):
         Manifest(str(path))
 
 

@@ -89,5 +89,5 @@ def test_every_layer_is_in_one_group(large: int, data: st.DataObject) -> None:
     assert len(groups) == small
     assert all(groups)
     assert [i for g in groups for i in g] == list(range(large))
-    with pytest.raises(ModelError, match="cannot become"):
+    with pytest.raises(ModelError, match="cannot be reduced"):
         grouping(large, large + 1)

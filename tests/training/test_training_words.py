@@ -175,9 +175,9 @@ def test_bad_input(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(NacrithError, match="line 2"):
         read_sentences(tmp_path / "bad.jsonl")
     assert list(islice(read_sentences(tmp_path / "bad.jsonl", 1), 2)) == [(["a"], [1])]
-    with pytest.raises(ModelError, match="not a BERT"):
+    with pytest.raises(ModelError, match="not a usable BERT"):
         from_bert(tmp_path, [0], (0,), 8)
-    with pytest.raises(ModelError, match="not a BERT"):
+    with pytest.raises(ModelError, match="not a usable BERT"):
         from_bert(bert, [0], (7,), 8)
 
 
