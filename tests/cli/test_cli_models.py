@@ -232,7 +232,7 @@ def test_removal_of_what_could_be_several(here: Here) -> None:
     shutil.copy(TINY, here.cache / f"x-{tiny().fingerprint.hex()[:16]}.nacm")
     done = here.models("rm", "-f", "x")
     assert done.code == 1
-    assert done.said("any of x-", tiny().fingerprint.hex()[:16])
+    assert done.said("matches several models: x-", tiny().fingerprint.hex()[:16])
     assert len(here.listed()) == 2
     assert here.models("rm", "-f", tiny().fingerprint.hex()[:8]).code == 0
     assert here.models("rm", "-f", "x").code == 0
