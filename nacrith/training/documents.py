@@ -10,13 +10,13 @@ Punctuation has no label, since a rule lets it follow its words. The labels are 
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from nacrith import atomic
 from nacrith.errors import NacrithError
 from nacrith.models.protocol import LanguageModel
 from nacrith.prompt.scorers.auto import is_english
@@ -82,19 +82,18 @@ def prepare(
     directories, without the corpus sources in `leave_out`)."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
         made = 0
-        with new.open("w", encoding="utf-8") as file:
+        with atomic.Unfinished(path) as new:
             found = (d for root in sources for d in documents(root, leave_out))
             texts = (d.data.decode(errors="ignore") for d in found)
             for words, keep in label(model(), excerpts(texts, seed), units):
-                file.write(json.dumps({"words": words, "keep": keep}) + "\n")
+                new.file.write(json.dumps({"words": words, "keep": keep}).encode() + b"\n")
                 before, made = made, made + len(words)
                 if before // 50_000 != made // 50_000:
                     log(f"labelled {made:,} of {units:,} words")
-        if not made:
-            raise NacrithError(f"{', '.join(map(str, sources))}: no English text to make documents of")
-        os.replace(new, path)
+            if not made:
+                raise NacrithError(f"{', '.join(map(str, sources))}: no English text to make documents of")
+            new.publish()
     made_of = read_sentences(path)
     log(f"{len(made_of):,} documents, {sum(len(w) for w, _ in made_of):,} words and punctuation marks")
     return made_of

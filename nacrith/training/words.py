@@ -9,7 +9,6 @@ int8 model file that `nacrith.prompt.encoder` reads.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from nacrith import atomic
 from nacrith.errors import NacrithError
 from nacrith.prompt.encoder import BEGIN, END, NUMBER, UNKNOWN, WordEncoder, wordpiece, write_model
 from nacrith.training.documents import TOGETHER
@@ -216,17 +216,17 @@ def _resume(model: Encoder, optimiser: Any, recipe: Recipe, state: Path, log: Lo
 
 
 def _save(model: Encoder, optimiser: Any, recipe: Recipe, state: Path, step: int) -> None:
-    new = state.with_suffix(".new")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "recipe": _plain(recipe),
-            "step": step,
-        },
-        new,
-    )
-    os.replace(new, state)
+    with atomic.Unfinished(state) as new:
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "recipe": _plain(recipe),
+                "step": step,
+            },
+            new.file,
+        )
+        new.publish()
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

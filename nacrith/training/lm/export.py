@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nacrith import jsontext
+from nacrith import atomic, jsontext
 from nacrith.arith import F32
 from nacrith.errors import NacrithError
 from nacrith.models.exact.conversion import LlamaSource, convert
@@ -82,8 +82,9 @@ def write_directory(model: Llama, tokenizer: ByteTokenizer, directory: Path) -> 
         "vocab_size": shape.vocab,
     }
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config, indent=1))
-    (directory / "tokenizer.json").write_text(json.dumps(_tokenizer_json(tokenizer, shape.start)))
+    texts = {"config.json": config, "tokenizer.json": _tokenizer_json(tokenizer, shape.start)}
+    for name, fields in texts.items():
+        atomic.write(directory / name, json.dumps(fields, indent=1).encode())
     state = {f"model.{name}": x.detach().float().cpu().contiguous() for name, x in model.state_dict().items()}
     save_file(state, directory / "model.safetensors", {"format": "pt"})
 

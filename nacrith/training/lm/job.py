@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from nacrith import atomic
 from nacrith.errors import NacrithError
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.corpus import Document, documents
@@ -150,7 +151,9 @@ def begin(job: Job, taught: Sequence[Document], log: Log) -> tuple[Llama, ByteTo
             _windows(taught, tokenizer, large.shape.start, job.recipe.length).to(device),
             log,
         )
-        torch.save(small.state_dict(), begun)
+        with atomic.Unfinished(begun) as new:
+            torch.save(small.state_dict(), new.file)
+            new.publish()
     return small, tokenizer, teacher
 
 
@@ -168,7 +171,7 @@ def _vocabulary(job: Job, taught: Sequence[Document]) -> ByteTokenizer:
         total = sum(len(d.data) for d in taught)
         every = max(1, total // _VOCABULARY_BYTES)
         made = train_vocabulary((d.data for d in taught[::every]), job.vocab)
-        path.write_bytes(made.definition)
+        atomic.write(path, made.definition)
     return ByteTokenizer.from_definition(path.read_bytes())
 
 

@@ -9,7 +9,6 @@ its distribution (Hinton et al. 2015) and that against the text.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nacrith import atomic
 from nacrith.errors import NacrithError
 from nacrith.training.lm.llama import Llama
 from nacrith.training.lm.optimiser import optimisers
@@ -177,14 +177,14 @@ def _resume(model: Llama, parts: Sequence[Any], recipe: Recipe, state: Path, log
 
 
 def _save(model: Llama, parts: Sequence[Any], recipe: Recipe, state: Path, step: int) -> None:
-    new = state.with_suffix(".new")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimisers": [part.state_dict() for part in parts],
-            "recipe": asdict(recipe),
-            "step": step,
-        },
-        new,
-    )
-    os.replace(new, state)
+    with atomic.Unfinished(state) as new:
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "optimisers": [part.state_dict() for part in parts],
+                "recipe": asdict(recipe),
+                "step": step,
+            },
+            new.file,
+        )
+        new.publish()

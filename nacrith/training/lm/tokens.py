@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nacrith import jsontext
+from nacrith import atomic, jsontext
 from nacrith.cores import usable_cores
 from nacrith.errors import NacrithError
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
@@ -55,8 +55,11 @@ def write_store(
     for kind, ids in _tokenised(found, tokenizer):
         parts += [ids, np.array([start], np.uint16)]
         counts[kind] += len(ids)
-    np.save(path, np.concatenate(parts) if parts else np.zeros(0, np.uint16))
-    path.with_suffix(".json").write_text(json.dumps({"vocab": tokenizer.vocab_size, "tokens": dict(counts)}))
+    description = {"vocab": tokenizer.vocab_size, "tokens": dict(counts)}
+    atomic.write(path.with_suffix(".json"), json.dumps(description).encode())
+    with atomic.Unfinished(path) as new:  # last, since a store that exists is taken to be complete
+        np.save(new.file, np.concatenate(parts) if parts else np.zeros(0, np.uint16))
+        new.publish()
     return dict(counts)
 
 
