@@ -9,8 +9,10 @@ or give each thread a model of its own (`load_model`).
 from __future__ import annotations
 
 import builtins
+import codecs
 import io
 import os
+from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, overload
 
 from nacrith.file import NacrithFile
@@ -54,23 +56,25 @@ def decompress(
     model: None finds the model that the archive names; `ModelMissingError` if it is not at hand.
     max_size: raise `NacrithError` rather than make more bytes than this.
     """
-    file = io.BytesIO(memoryview(data))
+    file = io.BytesIO(memoryview(data).tobytes())
     return b"".join(read_archive(file, model=model, threads=threads, max_size=max_size))
 
 
 def info(source: Data | Path | BinaryIO) -> list[StreamInfo]:
     """What the streams of an archive are made of. Needs no model.
 
-    source: the archive's bytes (bytes, bytearray, memoryview), its path, or a seekable binary file.
+    source: the archive's bytes (any buffer), its path, or a binary file.
     """
     from nacrith.archive import scan
 
-    if isinstance(source, bytes | bytearray | memoryview):
-        return scan(io.BytesIO(source))
     if isinstance(source, str | os.PathLike):
         with builtins.open(source, "rb") as file:
             return scan(file)
-    return scan(source)
+    try:
+        view = memoryview(source)  # type: ignore[arg-type]
+    except TypeError:
+        return scan(source)  # type: ignore[arg-type]
+    return scan(io.BytesIO(view.tobytes()))
 
 
 @overload
@@ -124,13 +128,35 @@ def open(
 
     file: a path, or a binary file object, which stays open when this one is closed.
     level: for writing only. encoding, errors, newline: for text only, as in `io.TextIOWrapper`.
+
+    No file is opened, and none emptied, before all of this has been found to be right. Leaving a `with`
+    block by an exception leaves an incomplete archive.
     """
     text = "t" in mode
     if text and "b" in mode:
         raise ValueError(f"mode {mode!r} is text and binary at once")
     if not text and (encoding, errors, newline) != (None, None, None):
         raise ValueError("encoding, errors and newline are for text modes")
+    if text:
+        tried = io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if it does not like them
+        codecs.lookup_error(errors or "strict")
     binary = NacrithFile(file, mode.replace("t", ""), level=level, model=model, threads=threads)
     if not text:
         return binary
-    return io.TextIOWrapper(binary, encoding, errors, newline)
+    if binary.writable() and codecs.lookup(tried.encoding).name in ("utf-16", "utf-32"):
+        binary.write("".encode(tried.encoding))  # the mark, which io leaves out where it cannot seek
+    return _Text(binary, encoding, errors, newline)
+
+
+class _Text(io.TextIOWrapper):
+    """Text over a `NacrithFile`, which it tells of an exception that leaves the `with` block."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and isinstance(self.buffer, NacrithFile):
+            self.buffer.abandon()
+        super().__exit__(kind, value, trace)

@@ -1,7 +1,7 @@
 """`NacrithFile`: an archive as a file object of its content.
 
-Reading is sequential decoding, a piece at a time; seeking goes through the archive's index, so that
-only the blocks that are read from then on are decoded.
+Reading is sequential decoding, a piece at a time, behind a buffer of the standard library; seeking goes
+through the archive's index, so that only the blocks that are read from then on are decoded.
 """
 
 from __future__ import annotations
@@ -10,27 +10,35 @@ import builtins
 import io
 import os
 from collections.abc import Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from nacrith.errors import NacrithError
+from nacrith.stateful import Stateful
 from nacrith.stream import archive_writer, read_archive
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
     from nacrith.archive import ArchiveReader, ArchiveWriter
     from nacrith.models.protocol import LanguageModel
 
 _MODES = {"r": "rb", "rb": "rb", "w": "wb", "wb": "wb", "x": "xb", "xb": "xb"}
 
+_BUFFER = 1 << 16  # content bytes that are copied ahead of the reader
+_PART = 1 << 20  # content bytes that are asked for at a time, whatever `read` is asked for
+_KEEP = (1 << 24) + (1 << 20)  # bytes of decoded blocks kept for going back: the largest is of 16 MiB
 
-class NacrithFile(io.BufferedIOBase):
+
+class NacrithFile(Stateful, io.BufferedIOBase):
     """The content of an archive, for reading ("rb") or for writing ("wb", "xb").
 
     file: a path, or a binary file object, which stays open when this one is closed.
 
     Bytes are verified before `read` returns them. A truncated archive raises `TruncatedError` (an
-    `EOFError`) and a corrupt one `CorruptError`. In writing, the archive is complete only after
-    `close`. Not thread-safe.
+    `EOFError`) and a corrupt one `CorruptError`, at every further `read` too. In writing, a file is opened
+    after everything else has been found to be right, and the archive is complete only after `close`;
+    leaving a `with` block by an exception does not complete it. Not thread-safe.
     """
 
     def __init__(
@@ -44,32 +52,34 @@ class NacrithFile(io.BufferedIOBase):
     ) -> None:
         self._raw: BinaryIO | None = None  # first, for `close` after an error below
         self._writer: ArchiveWriter | None = None
-        self._reader: ArchiveReader | None = None
-        self._owned = False
+        self._reader: io.BufferedReader | None = None
+        self._owned = isinstance(file, str | bytes | os.PathLike)
+        self._written = 0
+        self._abandoned = False
         if mode not in _MODES:
             raise ValueError(f"mode {mode!r} is none of rb, wb, xb, rt, wt, xt")
         self._mode = _MODES[mode]
         if self._mode == "rb" and level is not None:
             raise ValueError("level is for writing; an archive knows its own")
-        if isinstance(file, str | bytes | os.PathLike):
-            self._raw = cast(BinaryIO, builtins.open(file, self._mode))  # noqa: SIM115
-            self._owned = True
-        elif hasattr(file, "read") or hasattr(file, "write"):
-            self._raw = file
-        else:
+        if not (self._owned or hasattr(file, "read") or hasattr(file, "write")):
             raise TypeError(f"file is a path or a binary file object, not {type(file).__name__}")
-        self._position = 0  # of the next byte that `read` or `write` deals with
-        self._piece = memoryview(b"")  # decoded, not read yet
-        self._pieces: Iterator[bytes] = iter(())
         try:
             if self._mode == "rb":
-                self._reader = read_archive(self._raw, model=model, threads=threads)
-                self._pieces = iter(self._reader)
+                self._raw = self._opened(file)
+                reader = read_archive(self._raw, model=model, threads=threads, keep=_KEEP)
+                self._reader = io.BufferedReader(_Content(reader), _BUFFER)
             else:
-                self._writer = archive_writer(self._raw, level, model, threads)
+                make = archive_writer(level, model, threads)
+                self._raw = self._opened(file)  # which empties a file that is there
+                self._writer = make(self._raw)
         except BaseException:
             self._release()
             raise
+
+    def _opened(self, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO) -> BinaryIO:
+        if isinstance(file, str | bytes | os.PathLike):
+            return cast(BinaryIO, builtins.open(file, self._mode))
+        return file
 
     @property
     def mode(self) -> str:
@@ -93,6 +103,23 @@ class NacrithFile(io.BufferedIOBase):
             self._release()
             super().close()
 
+    def abandon(self) -> None:
+        """Have `close` leave the archive incomplete, so that nobody takes a part for the whole. What is
+        still written, be it out of another's buffer, is dropped."""
+        self._abandoned = True
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.abandon()
+        self.close()
+
     def readable(self) -> bool:
         self._check_open()
         return self._reader is not None
@@ -103,7 +130,7 @@ class NacrithFile(io.BufferedIOBase):
 
     def seekable(self) -> bool:
         self._check_open()
-        return self._reader is not None and self._raw is not None and self._raw.seekable()
+        return self._reader is not None and self._reader.seekable()
 
     def fileno(self) -> int:
         """The descriptor of the archive's file."""
@@ -116,40 +143,105 @@ class NacrithFile(io.BufferedIOBase):
         if self._writer is None:
             raise io.UnsupportedOperation("the file is open for reading")
         content = memoryview(data).tobytes()
-        self._writer.write(content)
-        self._position += len(content)
+        if not self._abandoned:
+            self._writer.write(content)
+        self._written += len(content)
         return len(content)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes; all that are left if `size` is negative or None."""
-        self._check_readable()
-        left = -1 if size is None or size < 0 else size
+        reader = self._to_read()
+        if size is None or size < 0:
+            return reader.read()
         parts: list[bytes] = []
-        while left and self._fill():
-            parts.append(self._take(left))
-            left -= len(parts[-1]) if left > 0 else 0
+        while size and (part := reader.read(min(size, _PART))):
+            parts.append(part)
+            size -= len(part)
         return b"".join(parts)
 
     def read1(self, size: int = -1, /) -> bytes:
         """At most `size` bytes, decoding no further than the first of them needs."""
-        self._check_readable()
-        return self._take(size) if size != 0 and self._fill() else b""
+        return self._to_read().read1(min(size, _PART))
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        return self._to_read().readinto(buffer)
+
+    def readinto1(self, buffer: WriteableBuffer, /) -> int:
+        return self._to_read().readinto1(buffer)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        return self._to_read().readline(-1 if size is None else size)
+
+    def __next__(self) -> bytes:
+        return next(self._to_read())
 
     def peek(self, size: int = 0, /) -> bytes:
         """Some of the bytes that come next, without moving on; empty only at the end."""
-        self._check_readable()
-        return self._piece.tobytes() if self._fill() else b""
+        return self._to_read().peek(size)
 
     def tell(self) -> int:
         self._check_open()
-        return self._position
+        return self._written if self._reader is None else self._reader.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to a position in the content; the file must be open for reading and seekable."""
-        self._check_readable()
-        if not self.seekable():
+        reader = self._to_read()
+        if not reader.seekable():
             raise io.UnsupportedOperation("the archive's file cannot seek")
-        assert self._reader is not None
+        return reader.seek(offset, whence)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the file is closed")
+
+    def _to_read(self) -> io.BufferedReader:
+        self._check_open()
+        if self._reader is None:
+            raise io.UnsupportedOperation("the file is open for writing")
+        return self._reader
+
+    def _release(self) -> None:
+        raw, self._raw = self._raw, None
+        self._reader = self._writer = None
+        if self._owned and raw is not None:
+            raw.close()
+
+
+class _Content(io.RawIOBase):
+    """What a reader gives, as a raw file. After an error every read raises it again, until a seek."""
+
+    def __init__(self, reader: ArchiveReader) -> None:
+        self._reader = reader
+        self._position = 0  # of the next byte that is handed out
+        self._piece = memoryview(b"")  # decoded, begins there
+        self._pieces: Iterator[bytes] = iter(reader)
+        self._error: BaseException | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._reader.seekable
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        piece = self._some()
+        size = min(len(view), len(piece))
+        view[:size] = piece[:size]
+        self._advance(size)
+        return size
+
+    def readall(self) -> bytes:
+        parts: list[bytes] = []
+        while piece := self._some():
+            parts.append(piece.tobytes())
+            self._advance(len(piece))
+        return b"".join(parts)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         if whence == io.SEEK_CUR:
             offset += self._position
         elif whence == io.SEEK_END:
@@ -158,41 +250,31 @@ class NacrithFile(io.BufferedIOBase):
             raise ValueError(f"whence is 0, 1 or 2, not {whence}")
         if offset < 0:
             raise ValueError(f"position {offset} lies before the beginning")
-        ahead = offset - self._position
-        if 0 <= ahead <= len(self._piece):
-            self._piece = self._piece[ahead:]
+        if 0 <= offset - self._position <= len(self._piece) and self._error is None:
+            self._advance(offset - self._position)
         else:
-            self._piece = memoryview(b"")
             self._pieces = self._reader.pieces_from(offset)
-        self._position = offset
+            self._piece = memoryview(b"")
+            self._position = offset
+            self._error = None
         return offset
 
-    def _fill(self) -> bool:
-        """Have a byte to hand out; False at the end of the content."""
+    def _some(self) -> memoryview:
+        """What comes next, as far as it is decoded; empty only at the end."""
+        if self._error is not None:
+            raise self._error
         while not self._piece:
-            piece = next(self._pieces, None)
+            try:
+                piece = next(self._pieces, None)
+            except BaseException as error:  # after which the iterator would pretend to be at the end
+                ours = isinstance(error, Exception)
+                self._error = error if ours else NacrithError("reading was interrupted; open it again")
+                raise
             if piece is None:
-                return False
+                break
             self._piece = memoryview(piece)
-        return True
+        return self._piece
 
-    def _take(self, size: int) -> bytes:
-        taken = self._piece[: size if size >= 0 else None]
-        self._piece = self._piece[len(taken) :]
-        self._position += len(taken)
-        return taken.tobytes()
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("the file is closed")
-
-    def _check_readable(self) -> None:
-        self._check_open()
-        if self._reader is None:
-            raise io.UnsupportedOperation("the file is open for writing")
-
-    def _release(self) -> None:
-        raw, self._raw = self._raw, None
-        self._reader = self._writer = None
-        if self._owned and raw is not None:
-            raw.close()
+    def _advance(self, size: int) -> None:
+        self._piece = self._piece[size:]
+        self._position += size

@@ -7,6 +7,7 @@ This bookkeeping is thread-safe; the codecs and models that it hands out are not
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +31,16 @@ class _Held(NamedTuple):
 
 _held: _Held | None = None
 _lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """In a forked child: whichever thread had the lock is not there to give it back."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def for_encoding(

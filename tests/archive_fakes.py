@@ -9,7 +9,7 @@ from zlib import crc32
 
 from nacrith.archive import ArchiveReader, ArchiveWriter, CodecId, Metadata, fallback, wire
 from nacrith.archive.blockcodec import Progress
-from nacrith.archive.records import Block, End, GroupHead, ShortHead, full_header
+from nacrith.archive.records import Block, End, GroupHead, ShortHead, full_header, index_entry
 from nacrith.errors import CorruptError
 
 
@@ -136,13 +136,13 @@ def full_stream(
 ) -> bytes:
     """A full stream of given (kind, content) blocks; `codec` is defined by the first group."""
     out = full_header(metadata)
-    index: list[tuple[int, int]] = []
+    index = b""
     digest = hashlib.blake2b(digest_size=wire.HASH_SIZE)
     for number, blocks in enumerate(groups):
         made = [coded(kind, content, codec) for kind, content in blocks]
         head = GroupHead([block for block, _ in made], codec.id if codec and not number else None)
         group = head.pack() + b"".join(payload for _, payload in made)
-        index.append((head.content_size, len(group)))
+        index += index_entry(head.content_size, len(group))
         out += group
         for _, content in blocks:
             digest.update(content)

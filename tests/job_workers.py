@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +41,18 @@ def start(tell: Tell) -> Work:
         return Outcome(sha256=shown, archive_sha256=str(os.getpid()), size=job.size)
 
     return work
+
+
+LOCK = threading.Lock()
+"""That a thread of the process which starts the workers may hold."""
+
+
+def start_with_lock(tell: Tell) -> Work:
+    for lock in (LOCK, logging._lock):
+        if not lock.acquire(timeout=5):
+            raise RuntimeError("a lock was inherited")
+        lock.release()
+    return start(tell)
 
 
 def start_without_model(tell: Tell) -> Work:

@@ -221,6 +221,14 @@ def test_text_mode(tmp_path: Path, model: LanguageModel) -> None:
         assert file.readlines() == ["Grüße\n", "und Küsse\n"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf_32", "utf-16-le"])
+def test_text_of_every_encoding_comes_back(encoding: str, model: LanguageModel) -> None:
+    out = io.BytesIO()
+    with nacrith.open(out, "wt", model=model, encoding=encoding) as file:
+        file.write("Grüße")
+    assert nacrith.decompress(out.getvalue(), model=model) == "Grüße".encode(encoding)
+
+
 @pytest.mark.parametrize(
     ("mode", "options"),
     [

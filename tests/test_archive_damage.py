@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from nacrith.archive import ArchiveReader, CodecId, Damage, fallback, scan, wire
 from nacrith.archive.layout import layout_by_index
-from nacrith.archive.records import Block, End, GroupHead, full_header
+from nacrith.archive.records import Block, End, GroupHead, full_header, index_entry
 from nacrith.errors import CorruptError, NacrithError, TruncatedError, UnsupportedFormatError
 
 TEXT = b"The quick brown fox jumps over the lazy dog. How vexingly quick daft zebras jump!\n"
@@ -77,7 +77,7 @@ def starts_of(archive: bytes | bytearray) -> list[int]:
     layout = layout_by_index(wire.Source(io.BytesIO(archive)))
     assert layout is not None
     end = len(archive) - int.from_bytes(archive[-6:-2], "little")
-    return [extent.offset for extent in layout.extents] + [end]
+    return [extent.offset for extent in layout.extents()] + [end]
 
 
 def read_all(archive: bytes) -> bytes:
@@ -123,7 +123,7 @@ def test_one_bit_flipped_never_gives_a_wrong_range() -> None:
 def test_errors_say_where_and_of_which_kind() -> None:
     archive = bytearray(ARCHIVES["full"])
     archive[-200] ^= 1
-    with pytest.raises(CorruptError, match=r"content offset \d+: the payload of a"):
+    with pytest.raises(CorruptError, match=r"content offset \d+: .* block of \d+ bytes: its payload"):
         read_all(bytes(archive))
     with pytest.raises(UnsupportedFormatError, match="not a nacrith archive"):
         read_all(b"\x1f\x8b\x08\x00")
@@ -232,7 +232,7 @@ def group(body: bytes, tag: int = wire.TAG_GROUP) -> bytes:
         wire.SHORT_MAGIC + b"\xf1\x03",
         full_header(b"") + End(bytes(16), 0).pack(),  # the hash of something else
         full_header(b"") + End(bytes(16), 1).pack(),
-        full_header(b"") + End(bytes(16), 0, [(5, 20)]).pack(),  # an index of groups that are not
+        full_header(b"") + End(bytes(16), 0, index_entry(5, 20)).pack(),  # an index of groups that are not
     ],
     ids=range(18),
 )
@@ -249,8 +249,8 @@ def test_a_codec_may_be_defined_once() -> None:
 def test_a_lying_index_is_noticed() -> None:
     archive = full_stream([[(wire.RAW, TEXT)], [(wire.RAW, TEXT * 2)]])
     first, second, end = starts_of(archive)
-    groups = [(len(TEXT) * 2, second - first), (len(TEXT), end - second)]
-    lying = archive[:end] + End(archive[end + 2 : end + 18], 0, groups).pack()
+    index = index_entry(len(TEXT) * 2, second - first) + index_entry(len(TEXT), end - second)
+    lying = archive[:end] + End(archive[end + 2 : end + 18], 0, index).pack()
     assert len(lying) == len(archive)
     for read in (read_all, scanned, ranged):
         assert type(outcome(lying, read)) is CorruptError
@@ -276,6 +276,28 @@ def test_decoders_of_any_payload(kind: int, payload: bytes, size: int, spliced: 
         payload = good[: len(good) // 2] + payload
     with contextlib.suppress(CorruptError):
         assert len(fallback.decode(kind, payload, size)) == size
+
+
+def test_blocks_before_a_damaged_one_are_handed_out() -> None:
+    """Also where all are in one group, and would be decoded at a time."""
+    archive = bytearray(ARCHIVES["full"])
+    third = coded(*MIXED[1][1], CODEC)[1]
+    archive[archive.index(third, starts_of(archive)[1]) + 8] ^= 1
+    got = []
+    with pytest.raises(CorruptError, match=r"content offset \d+: model block of"):
+        got.extend(ArchiveReader(io.BytesIO(archive), lambda _: CODEC))
+    assert b"".join(got) == content_of(MIXED[:1]) + MIXED[1][0][1]
+
+
+def test_what_the_codec_refuses_has_a_place_too() -> None:
+    class Refusing(FakeCodec):
+        def decode(self, blocks, progress=None):  # type: ignore[no-untyped-def]
+            raise CorruptError("refused")
+
+    with pytest.raises(CorruptError, match=r"content offset 9: model block of \d+ bytes: refused"):
+        list(ArchiveReader(io.BytesIO(ARCHIVES["full"]), lambda _: Refusing()))
+    with pytest.raises(CorruptError, match="content offset 0: short stream: refused"):
+        list(ArchiveReader(io.BytesIO(SHORT["model"]), lambda _: Refusing()))
 
 
 # --- keeping what can be kept ---------------------------------------------------------------------
@@ -338,7 +360,7 @@ def test_truncated_archive_gives_what_is_there() -> None:
 def test_wrong_hash_is_reported_once() -> None:
     archive = full_stream(GROUPS, codec=CODEC)
     starts = starts_of(archive)
-    index = [(1500, b - a) for a, b in pairwise(starts)]
+    index = b"".join(index_entry(1500, b - a) for a, b in pairwise(starts))
     wrong = archive[: starts[-1]] + End(bytes(16), 1, index).pack()
     got, damages = kept(wrong)
     assert b"".join(got) == content_of(GROUPS)

@@ -18,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nacrith.archive import fallback, scan, wire
+from nacrith.errors import CorruptError
 
 PEERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip -9": lambda data: gzip.compress(data, 9),
@@ -106,6 +107,28 @@ def test_every_kind_comes_back(data: bytes) -> None:
         kind, payload = fallback.best(data, **options)
         assert fallback.decode(kind, payload, len(data)) == data
         assert len(payload) <= len(data)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FALLBACK_KINDS if kind != wire.PPMD])
+def test_a_payload_ends_where_its_data_ends(kind: int) -> None:
+    """But for PPMd, which has no end of its own."""
+    data = BINARIES["table"]
+    payload = coded(kind, data)[1]
+    more = [b"\0", b"\n", bytes(9), payload, coded(kind, b"")[1], payload[:5]]
+    for bad in [payload + extra for extra in more if extra] + [payload[:-1], payload[: len(payload) // 2]]:
+        with pytest.raises(CorruptError):
+            fallback.decode(kind, bad, len(data))
+
+
+def test_zstd_frames_of_other_encoders() -> None:
+    """With checksum, with the size, of several blocks, of runs: one frame, and so a good payload."""
+    for data in (bytes(300_000), BINARIES["calls"] * 9, b"x", BINARIES["noise"] * 5):
+        for more in ({"write_checksum": 1}, {"write_content_size": 1}, {"compression_level": 1}):
+            made = zstandard.ZstdCompressionParameters(format=zstandard.FORMAT_ZSTD1_MAGICLESS, **more)
+            payload = zstandard.ZstdCompressor(compression_params=made).compress(data)
+            assert fallback.decode(wire.ZSTD, payload, len(data)) == data
+            with pytest.raises(CorruptError, match="end where"):
+                fallback.decode(wire.ZSTD, payload + b"\0", len(data))
 
 
 @pytest.mark.parametrize("order", [2, 3, 6, 16, 33, 64, 0x82, 0x83, 0x86, 0x90])

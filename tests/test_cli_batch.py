@@ -8,11 +8,12 @@ import random
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clirunner import COMMAND, MODEL, PATIENCE, TEXT, Result, environment, hearing, nacrith, names, wait_until
+from clirunner import COMMAND, MODEL, PATIENCE, TEXT, Result, environment, hearing, nacrith, wait_until
 
 from nacrith.cli.console import ERROR, OK, WARNING
 from nacrith.cli.console import MODEL as MODEL_CODE
@@ -134,7 +135,7 @@ def test_the_way_back_goes_on_after_a_damaged_archive(copy: Path) -> None:
 
 def test_shards_divide_the_work(copy: Path) -> None:
     shutil.rmtree(copy / "out")
-    for part, extra in (("0/2", {}), ("slurm", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"})):
+    for part, extra in (("0/2", {}), ("slurm", slurm(1, 2))):
         into = ["--output-dir", "out", "--manifest", f"{part[0]}.jsonl"]
         assert nacrith("batch", *into, "--shard", part, "in", cwd=copy, **extra).code == OK
     first, second = ({r["file"] for r in records(copy / f"{name}.jsonl")} for name in "0s")
@@ -143,6 +144,26 @@ def test_shards_divide_the_work(copy: Path) -> None:
     assert first.isdisjoint(second)
     assert first | second == set(FILES)
     assert nacrith("batch", *INTO, "--shard", "2/2", "in", cwd=copy).said("--shard 2/2", "counts from 0")
+
+
+def slurm(task: int, count: int) -> dict[str, str]:
+    """What SLURM sets in a task of an array of tasks 0 to count - 1."""
+    told = {"ID": task, "COUNT": count, "MIN": 0, "MAX": count - 1}
+    return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in told.items()}
+
+
+def test_the_first_tasks_of_an_array_submitted_again(copy: Path) -> None:
+    """They look like a whole one; the manifest tells that they are not."""
+    into = ["batch", "--output-dir", "out", "--manifest", "task.jsonl", "in"]
+    assert nacrith(*into, "--shard", "slurm", cwd=copy, **slurm(0, 3)).code == OK
+    before = records(copy / "task.jsonl")
+    assert before
+    assert {record["shard"] for record in before} == {"0/3"}
+    again = nacrith(*into, "--shard", "slurm", cwd=copy, **slurm(0, 2))
+    assert again.code == ERROR
+    assert again.said("has 2 tasks", "shard 0/3", "--shard slurm/3")
+    assert nacrith(*into, "--shard", "slurm/3", cwd=copy, **slurm(0, 2)) == Result(OK, b"", "")
+    assert records(copy / "task.jsonl") == before
 
 
 def test_what_ends_a_batch_before_any_work(copy: Path) -> None:
@@ -165,6 +186,66 @@ def test_what_ends_a_batch_before_any_work(copy: Path) -> None:
         assert everything(copy) == before
 
 
+def test_what_is_left_out_is_counted(copy: Path) -> None:
+    write(copy, {"in/old.nac": b"", "in/deep/older.nac": b""})
+    (copy / "m.jsonl").unlink()
+    before = everything(copy / "out")
+    done = nacrith("batch", *INTO, "in", cwd=copy)
+    assert done.code == WARNING
+    assert done.said("2 files found with the suffix .nac left out, such as in/", "-f")
+    assert nacrith("batch", *INTO, "-v", "in/*.nac", cwd=copy).said("in/old.nac: already has", "1 file found")
+    assert everything(copy / "out") == before
+    back = ["batch", "-d", "--output-dir", "back", "--manifest", "back.jsonl"]
+    write(copy, {"out/read.me": b"x"})
+    done = nacrith(*back, "out", cwd=copy)
+    assert done.code == WARNING
+    assert done.said("1 file found without the suffix .nac left out, such as out/read.me")
+    assert everything(copy / "back/out") == FILES
+    assert nacrith("batch", *INTO, "-f", "in", cwd=copy).code == OK
+    assert everything(copy / "out").keys() - before.keys() == {
+        "in/old.nac.nac",
+        "in/deep/older.nac.nac",
+        "read.me",
+    }
+
+
+LESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+"""Before a command, so that permissions count for it."""
+
+
+@pytest.mark.parametrize(
+    "command", [["batch", *INTO], ["compress", "-k"], ["-d", "-f"], ["test"], ["info"]], ids=lambda c: c[0]
+)
+def test_one_file_that_may_not_be_read(command: list[str], copy: Path) -> None:
+    """It fails, and the others are done."""
+    suffix = "" if command[0] in ("batch", "compress") else ".nac"
+    place = copy / "in" if not suffix else copy / "out/in"
+    (place / f"b.txt{suffix}").chmod(0)
+    files = [str(place / f"{name}.txt{suffix}") for name in "ba"]
+    run = [*LESS, *COMMAND, *command, *files]
+    done = subprocess.run(run, capture_output=True, cwd=copy, env=environment(), timeout=PATIENCE, text=True)
+    assert done.returncode == ERROR
+    assert f"nacrith: {files[0]}: permission denied" in done.stderr
+    assert "a.txt" not in done.stderr
+    assert "a.txt" in done.stdout if command[0] in ("test", "info") else not done.stdout
+    if command[0] == "batch":
+        assert {r["file"]: r["status"] for r in records(copy / "m.jsonl")[-2:]} == {
+            files[0]: "failed",
+            files[1]: "done",
+        }
+
+
+def test_a_directory_that_may_not_be_read(copy: Path) -> None:
+    """Not even on the way back, where other names are left out."""
+    (copy / "out/in/deep").chmod(0)
+    run = [*LESS, *COMMAND, "batch", "-d", "--output-dir", "back", "--manifest", "back.jsonl", "out"]
+    done = subprocess.run(run, capture_output=True, cwd=copy, env=environment(), timeout=PATIENCE, text=True)
+    (copy / "out/in/deep").chmod(0o755)
+    assert done.returncode == ERROR
+    assert "out/in/deep: permission denied" in done.stderr
+    assert set(everything(copy / "back/out")) == {"in/a.txt", "in/b.txt"}
+
+
 def start(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A batch of a small file and one of many seconds; it, and the process id of the worker at the latter."""
     words = random.Random(1).choices(sorted(set(TEXT.split())), k=30_000)
@@ -178,11 +259,19 @@ def start(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-    output = directory / "out/in"
-    wait_until(lambda: output.is_dir() and "short.nac" in names(output) and len(names(output)) == 2)
-    (hidden,) = (name for name in names(output) if name.startswith(".long.nac.tmp-"))
-    wait_until(lambda: len(records(directory / "m.jsonl")) == 1)
-    return process, int(hidden.removeprefix(".long.nac.tmp-").partition("-")[0])
+    manifest, output = directory / "m.jsonl", directory / "out/in"
+    wait_until(lambda: manifest.exists() and len(records(manifest)) == 1 and len(writers(output)) == 1)
+    return process, writers(output)[0]
+
+
+def writers(directory: Path) -> list[int]:
+    """The processes that have a file open in `directory`, be it one without a name."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.path.dirname(os.readlink(link)) == str(directory):
+                found.add(int(link.parts[2]))
+    return sorted(found)
 
 
 def test_interrupted(tmp_path: Path) -> None:
@@ -203,12 +292,8 @@ def test_killed_worker(tmp_path: Path) -> None:
     os.kill(worker, signal.SIGKILL)
     output = tmp_path / "out/in"
 
-    def another() -> bool:
-        return any(n.startswith(".long") and f"-{worker}-" not in n for n in names(output))
-
-    wait_until(another)
-    (hidden,) = (n for n in names(output) if n.startswith(".long"))
-    os.kill(int(hidden.removeprefix(".long.nac.tmp-").partition("-")[0]), signal.SIGKILL)
+    wait_until(lambda: len(writers(output)) == 1 and writers(output) != [worker])
+    os.kill(writers(output)[0], signal.SIGKILL)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == ERROR
     assert b"in/long: its worker died 2 times (SIGKILL)" in said

@@ -10,7 +10,7 @@ import pytest
 from clirunner import TEXT, Result, nacrith, names
 
 from nacrith import info
-from nacrith.cli import outputs, signals
+from nacrith.cli import outputs
 from nacrith.cli.console import ERROR, MODEL, OK, WARNING, CommandError
 
 OLD = 1_600_000_000_123_456_789  # a time of last modification, ns
@@ -213,28 +213,14 @@ def test_devices_are_written_in_place(source: Path, archive: bytes) -> None:
 
 def test_atomic_file_never_overwrites_what_came_meanwhile(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    before = set(signals.before_death)
     with outputs.AtomicFile(str(target), replace=False) as output:
         output.write(b"ours")
-        assert signals.before_death > before
         assert stat.S_IMODE(os.stat(output.temporary).st_mode) == 0o600
         target.write_bytes(b"theirs")
         with pytest.raises(CommandError, match="exists already"):
             output.commit()
     assert names(tmp_path) == ["out"]
     assert kept(target, b"theirs")
-    assert signals.before_death == before
-
-
-def test_atomic_file_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_link(*paths: str, **options: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_link)
-    with outputs.AtomicFile(str(tmp_path / "out"), replace=False) as output:
-        output.write(b"content")
-        output.commit()
-    assert names(tmp_path) == ["out"]
 
 
 def test_new_file_has_the_usual_mode(tmp_path: Path) -> None:

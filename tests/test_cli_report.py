@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 
 import pytest
+from archive_fakes import full_stream, short_stream
 from clirunner import MODEL, TEXT, nacrith
 
 from nacrith import info, load_model
+from nacrith.archive import ArchiveReader, wire
 from nacrith.cli.console import ERROR, OK
 from nacrith.cli.console import MODEL as MODEL_CODE
+from nacrith.loaded import for_decoding
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +142,62 @@ def test_keep_partial(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "x.nac").write_bytes(whole + bad)
     done = nacrith("-d", "--keep-partial", "--rm", "x.nac", cwd=tmp_path)
     assert done.code == ERROR
-    assert done.said("x.nac: ", f"the first {len(TEXT)} bytes are in x.partial")
+    assert done.said("x.nac: ", f"the {len(TEXT)} bytes that could be verified are in x.partial")
     assert sorted(os.listdir(tmp_path)) == ["x.nac", "x.partial"]
     assert (tmp_path / "x.partial").read_bytes() == TEXT
     (tmp_path / "x.nac").write_bytes(bad)
     (tmp_path / "x.partial").unlink()
     assert nacrith("-d", "--keep-partial", "x.nac", cwd=tmp_path).code == ERROR
     assert os.listdir(tmp_path) == ["x.nac"]  # nothing verified, so nothing kept
+
+
+def test_keep_partial_keeps_every_whole_block(tmp_path: Path) -> None:
+    blocks = [(wire.RAW, bytes([65 + i]) * 1000) for i in range(4)]
+    archive = bytearray(full_stream([blocks[:3], blocks[3:]]))
+    archive[archive.index(b"B" * 1000) + 500] ^= 1
+    (tmp_path / "x.nac").write_bytes(archive)
+    done = nacrith("-d", "--keep-partial", "x.nac", cwd=tmp_path)
+    assert done.code == ERROR
+    assert done.said("content offset 1000: raw block of 1000 bytes: its payload is damaged")
+    assert done.said("missing of the content: 1,000 bytes at offset 1,000;")
+    assert done.said("the 3,000 bytes that could be verified are in x.partial")
+    assert (tmp_path / "x.partial").read_bytes() == b"A" * 1000 + b"C" * 1000 + b"D" * 1000
+    assert nacrith("-dc", "x.nac", cwd=tmp_path).out == b"A" * 1000  # before the damage
+    (tmp_path / "x.nac").write_bytes(archive[:3000])
+    done = nacrith("-df", "--keep-partial", "x.nac", cwd=tmp_path)
+    assert done.said("1,000 bytes at offset 2,000, an unknown number of bytes from offset 3,000 on")
+
+
+def test_info_of_many_streams(tmp_path: Path) -> None:
+    """Nothing is printed of a file that turns out to be damaged at its end."""
+    streams = short_stream(wire.RAW, b"x") * 300 + full_stream([], metadata=b"\x02\x01n") * 20
+    (tmp_path / "many.nac").write_bytes(streams)
+    (tmp_path / "bad.nac").write_bytes(streams + b"?")
+    done = nacrith("info", "--json", "many.nac", "bad.nac", cwd=tmp_path)
+    (line,) = done.out.splitlines()
+    told = json.loads(line)
+    assert (told["size"], told["content_size"], len(told["streams"])) == (len(streams), 300, 320)
+    assert told["streams"][-1]["metadata"]["name"] == "n"
+    assert done.said("bad.nac: ", "appended")
+    lines = nacrith("info", "-v", "many.nac", cwd=tmp_path).out.decode().splitlines()
+    assert lines[1].split()[-2:] == ["n", "many.nac"]
+    assert "300 raw" in lines[1]
+    assert sum("stream " in line for line in lines) == 320
+
+
+def test_time_that_no_archive_can_state(tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_bytes(TEXT)
+    os.utime(tmp_path / "new.txt", (0, 10**10))  # the year 2286
+    done = nacrith("-N", "new.txt", cwd=tmp_path)
+    assert done.said("new.txt: its time of modification is beyond 2262 and is not stored")
+    (stream,) = info(tmp_path / "new.txt.nac")
+    assert (stream.metadata.name, stream.metadata.mtime_ns) == ("new.txt", None)
+
+
+def test_one_block_shows_how_far_it_is(directory: Path) -> None:
+    told: list[int] = []
+    codec = for_decoding(info(directory / "short.nac")[0].codec, str(MODEL), 1)
+    with (directory / "short.nac").open("rb") as file:
+        assert b"".join(ArchiveReader(file, lambda _: codec, progress=told.append)) == TEXT
+    assert sum(told) == len(TEXT)
+    assert len(told) > 5

@@ -199,8 +199,8 @@ def test_worst_exit_code() -> None:
 
 
 def test_messages_stay_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().error("bad", "a\nb\x1b[31m\udcff")
-    assert capsys.readouterr().err == "nacrith: a\\nb\\x1b[31m\\udcff: bad\n"
+    Console().error("bad \x1b]0;title\x07\n", "a\nb\x1b[31m\udcff")
+    assert capsys.readouterr().err == "nacrith: a\\nb\\x1b[31m\\udcff: bad \\x1b]0;title\\x07\\n\n"
     text = describe_os_error(OSError(28, "No space left on device"), "cannot write x")
     assert text == "cannot write x: no space left on device; free some space and run again"
 

@@ -9,7 +9,7 @@ import pytest
 
 import nacrith
 from nacrith.models import load_model, store
-from nacrith.models.exact import backends
+from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
@@ -38,7 +38,8 @@ def test_engines_agree(model: ExactModel) -> None:
     if backends.backend() != "native":
         pytest.skip("no native engine to compare with")
     tokens = [[model.bos_id, *model.tokenizer.encode(ENGLISH + GERMAN + JSON)]]
-    engines = (NativeEngine(model.file, 2), NumpyEngine(model.file, 2))
+    file = modelfile.read(model.file.path)
+    engines = (NativeEngine(file, 2), NumpyEngine(file, 2))
     rows = [engine.session(1, model.max_context).extend(tokens)[0] for engine in engines]
     assert np.array_equal(*rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,17 @@ def test_odd_redirects(fake: FakeHub, cache: Path, location: str) -> None:
     with pytest.raises(ModelError, match=REPO) as caught:
         pull(REPO)
     assert "secret" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_lock_or_synchronise(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As network and cloud mounts answer."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    path, new = pull(REPO)
+    assert new
+    modelfile.read(path)

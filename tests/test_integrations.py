@@ -83,5 +83,28 @@ def test_fsspec(tmp_path: Path) -> None:
     with fsspec.open(f"memory://{path}", "rb", compression="infer") as file:
         file.seek(5)
         assert file.read(10) == TEXT[5:15]
+
+
+def test_fsspec_registers_again_but_not_in_place_of_others() -> None:
+    compression = pytest.importorskip(
+        "fsspec.compression", reason="fsspec is not installed: pip install '.[fsspec]'"
+    )
+    from nacrith.integrations.fsspec import register
+
+    register()
+    register(level=2)
+    with pytest.raises(ValueError, match="level 77"):
+        register(level=77)
+    compression.register_compression("nacrith", lambda file, **_: file, ["nac"], force=True)
     with pytest.raises(ValueError, match="nacrith"):
         register()
+    register(force=True)
+
+
+def test_numcodecs_refuses_what_it_could_not_encode_with(numcodecs) -> None:
+    with pytest.raises(ValueError, match="level 77"):
+        numcodecs.get_codec({"id": "nacrith", "level": 77})
+    with pytest.raises(TypeError, match="level"):
+        numcodecs.get_codec({"id": "nacrith", "level": "6"})
+    with pytest.raises(TypeError, match="model"):
+        numcodecs.get_codec({"id": "nacrith", "model": 5})

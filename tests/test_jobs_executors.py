@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +219,26 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_ray_capacity(cores: list[int], expected: tuple[int, int]) -> None:
     assert capacity(cores) == expected
+
+
+def test_workers_do_not_inherit_locks(tmp_path: Path) -> None:
+    """Started while other threads hold locks that every worker needs: to write, to log, to import."""
+    hold, held = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        with job_workers.LOCK, logging._lock:
+            held.set()
+            hold.wait()
+
+    holder = threading.Thread(target=keep)
+    holder.start()
+    held.wait()
+    try:
+        executor = LocalExecutor(job_workers.start_with_lock, devices.on_cores(2, 2))
+        events = list(executor.run([[job] for job in jobs(tmp_path, {"a": "", "b": ""})]))
+    finally:
+        hold.set()
+        holder.join()
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert sorted(event.job.file for event in finished) == ["a", "b"]
+    assert not any(event.outcome.error for event in finished)

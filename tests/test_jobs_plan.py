@@ -16,7 +16,7 @@ from nacrith.jobs.manifest import Manifest, ManifestError, file_hash, is_done
 from nacrith.jobs.plan import Job, Plan, PlanError, Shard, kept_path, plan, shard
 
 
-def rename(name: str) -> str | None:
+def rename(name: str, path: str) -> str | None:
     return None if name.endswith(".z") else name + ".z"
 
 
@@ -51,6 +51,7 @@ def test_a_directory_largest_first_without_outputs_and_manifest(tree: Path) -> N
     assert [job.size for job in made.jobs] == [9, 4, 3]
     assert all(os.path.isabs(job.source) and os.path.isabs(job.target) for job in made.jobs)
     assert made.skipped == []
+    assert made.left_out == ["a/b/old.z"]
     assert problems(made) == {}
 
 
@@ -76,6 +77,7 @@ def test_what_is_skipped_and_what_is_a_problem(tree: Path) -> None:
     os.symlink("..", tree / "a" / "b" / "up")
     made = plan(["a", "a/b/old.z", "none", "no*ne", "a/fifo"], "o", rename)
     assert made.skipped == ["a/b/old.z"]
+    assert made.left_out == ["a/out/x.txt.z"]
     assert len(outputs(made)) == 3
     assert set(problems(made)) == {"none", "no*ne", "a/fifo", "a/dangling"}
 
@@ -90,7 +92,7 @@ def test_an_output_that_is_an_input(tree: Path) -> None:
     (tree / "y").touch()
     (tree / "y.z").touch()
     with pytest.raises(PlanError, match=r"would overwrite y\.z"):
-        plan(["y", "y.z"], ".", lambda name: name + ".z")
+        plan(["y", "y.z"], ".", lambda name, path: name + ".z")
 
 
 @pytest.mark.parametrize(
@@ -128,18 +130,37 @@ def test_a_shard_stays_what_it_was() -> None:
     [
         ("0/1", {}, Shard(0, 1)),
         ("2/3", {"SLURM_ARRAY_TASK_ID": "0"}, Shard(2, 3)),
-        ("slurm", {"ID": "3", "COUNT": "4"}, Shard(3, 4)),
-        ("slurm", {"ID": "7", "COUNT": "3", "MIN": "1", "STEP": "3"}, Shard(2, 3)),
+        ("slurm", {"ID": "3", "COUNT": "4", "MIN": "0", "MAX": "3"}, Shard(3, 4, guessed=True)),
+        ("slurm/10", {"ID": "3", "COUNT": "2", "MIN": "3", "MAX": "7"}, Shard(3, 10)),
+        ("slurm/10", {"ID": "0", "COUNT": "1", "MIN": "0", "MAX": "0"}, Shard(0, 10)),
     ],
 )
 def test_shard_is_read(text: str, environment: dict[str, str], expected: Shard) -> None:
     assert shard(text, {f"SLURM_ARRAY_TASK_{k}": v for k, v in environment.items()}) == expected
 
 
-@pytest.mark.parametrize("text", ["3/3", "1", "a/b", "-1/3", "1/0", "/", "slurm"])
+@pytest.mark.parametrize(
+    "text", ["3/3", "1", "a/b", "-1/3", "1/0", "/", "slurm", "slurm/", "slurm/5", "/slurm", "0/" + "9" * 5000]
+)
 def test_bad_shards(text: str) -> None:
     with pytest.raises(PlanError, match="shard"):
         shard(text, {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "3"})
+
+
+@pytest.mark.parametrize(
+    ("again", "minimum", "maximum", "count"),
+    [((5,), 5, 5, 1), ((3, 7), 3, 7, 2), ((3, 4), 3, 4, 2), ((0, 2), 0, 2, 2), ((1, 2, 3), 1, 3, 3)],
+)
+def test_an_array_submitted_again_in_part(
+    again: tuple[int, ...], minimum: int, maximum: int, count: int
+) -> None:
+    """Its tasks have the shards that they had, or none."""
+    for task in again:
+        told = {"ID": task, "COUNT": count, "MIN": minimum, "MAX": maximum, "STEP": 1}
+        environment = {f"SLURM_ARRAY_TASK_{k}": str(v) for k, v in told.items()}
+        assert shard("slurm/10", environment) == Shard(task, 10)
+        with pytest.raises(PlanError, match="slurm/n, n being"):
+            shard("slurm", environment)
 
 
 # --- manifest ---------------------------------------------------------------------------------------
@@ -184,6 +205,21 @@ def test_another_file_is_no_manifest(content: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no manifest"):
         Manifest(str(path))
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "line", ['{"file": ' + "[" * 200_000, '{"size": ' + "9" * 5000 + "}", '{"size": 1e999}']
+)
+def test_json_that_is_not_read_is_a_damaged_line(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_text(f"{json.dumps(done())}\n{line}\n")
+    manifest = Manifest(str(path))
+    manifest.close()
+    assert manifest.damaged == 1
+    assert manifest.record(Job("f", "o"))
+    path.write_text(line + "\n")
+    with pytest.raises(ManifestError, match="no manifest"):
+        Manifest(str(path))
 
 
 @pytest.mark.parametrize("mode", ["compress", "decompress"])

@@ -23,6 +23,8 @@ from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.native import abi, learner
 from nacrith.native import engine as calls
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @pytest.fixture
 def fresh_backend(monkeypatch):

@@ -22,9 +22,14 @@ SHIM = """
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 int threads_left = -1; /* how many threads may still be made; -1: any number */
 int threads_refused = 0;
+
+__attribute__((constructor)) static void begin(void) {
+    if (getenv("THREADS_LEFT")) threads_left = atoi(getenv("THREADS_LEFT"));
+}
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(void *), void *argument) {
     int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -55,6 +60,18 @@ for session in sessions:
     rows = session.extend([ids, ids])
     assert np.array_equal(rows[0], want) and np.array_equal(rows[1], want)
 del made, sessions, session
+"""
+
+NO_THREAD_FOR_OPENBLAS = """
+import os, sys
+os.sched_getaffinity = lambda _: {0, 1}
+from nacrith.cli import blas
+blas.limit_threads()
+threads = os.environ["OPENBLAS_NUM_THREADS"]
+import numpy  # which ends the process if it believes in more threads than there are
+blas.limit_threads()
+assert os.environ["OPENBLAS_NUM_THREADS"] == threads
+print(threads)
 """
 
 FORK_WHILE_IT_CODES = """
@@ -149,6 +166,16 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("left", [0, 1, 3])
 def test_the_engine_runs_with_the_threads_there_are(shim: str, left: int) -> None:
     run(FEW, str(left), LD_PRELOAD=shim)
+
+
+@pytest.mark.parametrize(("left", "threads"), [("0", "1"), ("9", "2")])
+def test_commands_survive_openblas(shim: str, left: str, threads: str) -> None:
+    kept = {name: text for name, text in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    environment = kept | {"LD_PRELOAD": shim, "THREADS_LEFT": left, "PYTHONPATH": path}
+    command = [sys.executable, "-P", "-c", NO_THREAD_FOR_OPENBLAS]
+    done = subprocess.run(command, env=environment, timeout=PATIENCE, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{threads}\n")
 
 
 @needs_library

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-from clirunner import MODEL, ROOT, environment, nacrith
+import pytest
+from clirunner import COMMAND, MODEL, PATIENCE, ROOT, environment, nacrith
 
 TEXT = b"""\
 The committee met again in the large hall. Many people spoke about the weather and the roads.
@@ -74,7 +76,6 @@ def test_errors(tmp_path: Path) -> None:
             b"there were 1234 of them",
             ["are allowed", "number"],
         ),
-        (["--target-tokens", "3"], b"x", ["--tokenizer"]),
         (["--input", "chat"], b"x", ["not JSON"]),
         (["no-such-file"], b"", ["no such file"]),
         ([], b"\xff\xfe", ["byte 0", "not UTF-8"]),
@@ -98,6 +99,57 @@ def test_fail_open() -> None:
     )
     assert (done.code, done.out) == (0, b"there were 1234 of them")
     assert done.said("left as it is", "number")
+
+
+@pytest.mark.parametrize("text", ["yes", "yes.", " yes\n", "12", "\u597d", "no way"])
+def test_short_prompts_are_not_lost(text: str) -> None:
+    done = nacrith("prompt", stdin=text.encode())
+    assert (done.code, done.err) == (0, "")
+    assert done.out.decode() == ("no" if text == "no way" else text)
+    assert nacrith("prompt", "--rate", "0.5", stdin=b"yes").out == b""  # that is a promise
+
+
+def run_with_stdin(descriptor: int | None, *arguments: str) -> subprocess.Popen[bytes]:
+    """A run with this standard input; None for a closed one."""
+    command = [*COMMAND, "prompt", *arguments]
+    if descriptor is None:
+        command = ["sh", "-c", '"$@" <&-', "sh", *command]
+    return subprocess.Popen(
+        command, stdin=descriptor, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+
+
+def test_standard_input_that_does_not_wait() -> None:
+    """A pipe in non-blocking mode, which has nothing to read for a while: that is not its end."""
+    theirs, ours = os.pipe()
+    os.set_blocking(theirs, False)
+    process = run_with_stdin(theirs, "--rate", "1")
+    os.close(theirs)
+    for part in (TEXT, b"", TEXT.upper()):
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        os.write(ours, part)
+    os.close(ours)
+    out, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, said) == (0, TEXT + TEXT.upper(), b"")
+
+
+def test_standard_input_that_is_closed() -> None:
+    out, said = (process := run_with_stdin(None)).communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, b"")
+    assert b"nacrith: " in said
+    assert b"bad file descriptor; open the stream" in said
+
+
+def test_one_file_is_missing_among_several(tmp_path: Path) -> None:
+    """They are one prompt, so there is no output at all; the message names the file."""
+    (tmp_path / "a").write_bytes(TEXT)
+    for names in (["a", "missing"], ["missing"]):
+        done = nacrith("prompt", *names, "-o", "out", cwd=tmp_path)
+        assert done.code == 1
+        assert done.said("cannot read missing: no such file")
+    assert nacrith("prompt", "a", ".", "-o", "out", cwd=tmp_path).said(". is a directory")
+    assert not (tmp_path / "out").exists()
 
 
 def test_console_script() -> None:

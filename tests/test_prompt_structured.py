@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from small_models import TINY_HF
 
-from nacrith.cli.prompt import command
 from nacrith.errors import BudgetError, PromptError
 from nacrith.prompt import PromptCompressor, compress_messages, compress_prompt
 from nacrith.prompt.adapters import DocumentCompressor, NodePostprocessor
@@ -66,6 +63,42 @@ def test_chat(scorer: str) -> None:
     result = compress_messages(wrapped, PromptCompressor(scorer, len), rate=0.4)
     assert result == {**wrapped, "messages": result["messages"]}
     assert without_texts(result["messages"]) == without_texts(CHAT)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("[" * 200_000 + "]" * 200_000, "nested too deeply"),
+        ('{"a": ' * 200_000 + "1" + "}" * 200_000, "nested too deeply"),
+        ("[" + "9" * 5000 + "]", "digits"),
+        ('{"messages": [{"role": "tool", "content": "a b"}], "messages": []}', "'messages'"),
+        ('[{"role": "tool", "content": ["a b"], "content": "c"}]', "'content'"),
+    ],
+    ids=["array", "object", "number", "two lists", "two contents"],
+)
+@pytest.mark.parametrize("kind", ["json", "chat"])
+def test_hostile_json(source: str, words: str, kind: str) -> None:
+    with pytest.raises(PromptError, match=f"not JSON .*{words}"):
+        PromptCompressor("random").compress(source, kind=kind)
+
+
+def test_numbers_of_any_kind_go_through() -> None:
+    source = f'{{"a": [1e999, NaN, -Infinity], "text": "{LONG}"}}'
+    assert PromptCompressor("random").compress(source, kind="json", rate=0.4).text.startswith(source[:40])
+    (short,) = compress_messages([{"role": "tool", "content": LONG, "n": 1e999}], PromptCompressor("random"))
+    assert short["n"] == float("inf")
+
+
+def test_messages_that_are_no_json() -> None:
+    for bad in ({"x": object()}, {"x": float}, endless()):
+        with pytest.raises(PromptError, match="cannot be written as JSON"):
+            compress_messages([{"role": "tool", "content": LONG, **bad}], PromptCompressor("random"))
+
+
+def endless() -> dict[str, Any]:
+    inner: list[Any] = []
+    inner.append(inner)
+    return {"x": inner}
 
 
 def test_chat_rates_by_role() -> None:
@@ -208,23 +241,6 @@ def test_next_to_nothing(text: str) -> None:
     assert compress_prompt(LONG, question="the mayor?", threshold=0.99, concate_question=False)[
         "compressed_prompt"
     ].startswith("The mayor")
-
-
-def test_readme_example() -> None:
-    readme = (TINY_HF.parents[2] / "README.md").read_text(encoding="utf-8")
-    example = readme.partition("## Shorter prompts")[2].partition("```python\n")[2].partition("```")[0]
-    assert "compress_messages" in example
-    exec(example.replace('"tokenizer.json"', repr(str(TINY_HF))), {})
-    known = {o for p in command.params for o in p.opts}
-    lines = [x for x in readme.splitlines() if x.startswith("prompt-compress")]
-    assert len(lines) > 3
-    for line in lines:
-        used = re.findall(r"(?<=\s)--?[a-z][\w-]*", line.partition("#")[0])
-        assert set(used) <= known
-    commented = re.findall(
-        r"`(--[a-z][\w-]*)", readme.partition("## Shorter prompts")[2].partition("\n## ")[0]
-    )
-    assert set(commented) <= known
 
 
 def test_where_a_quotation_comes_from() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import nacrith
 from nacrith.models import load_model, store
-from nacrith.models.exact import backends
+from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 
@@ -44,6 +44,7 @@ def test_engines_agree_on_the_real_model(model):
     if backends.backend() != "native":
         pytest.skip("no native engine to compare with")
     tokens = [[model.bos_id, *model.tokenizer.encode(MESSAGE)]]
-    engines = (NativeEngine(model.file, 2), NumpyEngine(model.file, 2))
+    file = modelfile.read(model.file.path)
+    engines = (NativeEngine(file, 2), NumpyEngine(file, 2))
     rows = [engine.session(1, 2048).extend(tokens)[0] for engine in engines]
     assert np.array_equal(*rows)

@@ -6,17 +6,21 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_models import TINY, TINY_HF, tiny
 
-from nacrith import codec
+from nacrith import atomic, codec
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import library, records, store
 from nacrith.models.exact import convert as convert_module
 from nacrith.models.exact import modelfile
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -250,7 +254,7 @@ def test_verification(cache: Path, source: Path) -> None:
         library.verify(next(cached_entries()))
     data = bytearray(known.read_bytes())
     data[-1] ^= 1
-    known.unlink()  # it may still be mapped
+    known.unlink()
     path.write_bytes(data)
     with pytest.raises(ModelError, match="fingerprint"):
         library.verify(next(cached_entries()))
@@ -262,19 +266,115 @@ def test_verification(cache: Path, source: Path) -> None:
         library.verify(entry)
 
 
-def test_temporaries_of_a_killed_conversion_go(cache: Path) -> None:
-    cache.mkdir()
-    mine = [cache / f".x-{os.getpid()}.nacm", cache / f"..x-{os.getpid()}.nacm.abc"]
-    others = [cache / ".x-1.nacm", cache / f"x-{os.getpid()}.nacm"]
-    for path in mine + others:
-        path.write_bytes(b"")
-    store.discard_temporaries()
-    assert sorted(cache.iterdir()) == sorted(others)
-
-
 def test_foreign_files_are_no_downloads(cache: Path) -> None:
     folder = cache / "sources" / "a--b" / "c"
     folder.mkdir(parents=True)
     for text in ("", "5", "{}", json.dumps({"source": "../x", "files": []}), json.dumps({"source": "a/b"})):
         (folder / "nacrith.json").write_text(text)
         assert list(cached_entries()) == []
+
+
+# --- others at the same time, and before ---
+
+CONVERT = """
+import logging, sys
+from pathlib import Path
+from nacrith.models import store
+from nacrith.models.exact import convert
+real = convert.convert
+def counted(*args, **options):
+    print("converts", flush=True)
+    return real(*args, **options)
+convert.convert = counted
+logging.basicConfig(level=logging.INFO)
+if "noflock" in sys.argv:
+    import fcntl
+    def refuse(*args): raise OSError(95, "Operation not supported")
+    fcntl.flock = refuse
+if "samepid" in sys.argv:  # as in two containers
+    import os
+    os.getpid = lambda: 7
+print(store.find(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["", "samepid", "noflock"])
+def test_several_convert_the_same_at_once(cache: Path, source: Path, how: str) -> None:
+    """With locks one does, and the others wait for it; without them all do, and the result is right."""
+    command = [sys.executable, "-c", CONVERT, str(source), how]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=60)[0].split() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len({lines[-1] for lines in said}) == 1
+    path = Path(said[0][-1])
+    assert path.parent == cache
+    modelfile.read(path)
+    if how != "noflock":
+        assert sum("converts" in lines for lines in said) == 1
+        assert [p for p in (cache / ".records").iterdir() if p.name.startswith("lock-")] == []
+    assert [p for p in cache.iterdir() if p.is_file()] == [path]
+
+
+def test_a_failed_conversion_leaves_nothing(
+    cache: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError):
+        store.convert(source)
+    assert [p for p in cache.rglob("*") if p.is_file()] == []
+
+
+def test_a_source_that_changes_while_it_is_converted(
+    cache: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = convert_module.convert
+
+    def convert(llama, path, **options):  # type: ignore[no-untyped-def]
+        config = source / "config.json"
+        config.write_bytes(config.read_bytes().replace(b'"rope_theta": 1', b'"rope_theta": 2'))
+        return real(llama, path, **options)
+
+    monkeypatch.setattr(convert_module, "convert", convert)
+    with pytest.raises(ModelError, match="was changed while it was read"):
+        store.convert(source)
+    assert list(cache.glob("*.nacm")) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_others_may_read_what_the_umask_lets_them(cache: Path, source: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        store.convert(source)
+    finally:
+        os.umask(before)
+    files = [p for p in cache.rglob("*") if p.is_file()]
+    assert len(files) > 1
+    assert {p.stat().st_mode & 0o777 for p in files} == {0o640}
+
+
+def test_what_a_killed_conversion_left_goes_with_the_next(cache: Path, source: Path) -> None:
+    cache.mkdir()
+    for name in ("another", "my-model"):
+        (cache / f".{name}.nacm.0{atomic.SUFFIX}").write_bytes(bytes(1000))
+    path = store.convert(source)
+    assert [p for p in cache.iterdir() if p.is_file()] == [path]
+
+
+def test_no_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a user that the system does not know: the model of the package works all the same."""
+    for name in ("NACRITH_MODEL_DIR", "XDG_CACHE_HOME", "NACRITH_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert store.find(None) == store.EMBEDDED[store.DEFAULT_MODEL]
+    assert [entry.kind for entry in library.entries()] == ["embedded"]
+    assert list(library.known())
+    with pytest.raises(ModelMissingError):
+        store.find("none")
+    with pytest.raises(ModelMissingError):
+        store.find_by_fingerprint(b"\x77" * 32, "")
+    with pytest.raises(ModelError, match="set NACRITH_MODEL_DIR"):
+        store.convert(TINY_HF)

@@ -88,6 +88,7 @@ def test_shards_and_plain_files_are_read_in_order(tmp_path: Path) -> None:
         ("x.jsonl", b'{"text": "%s"}\n{"te' % (b"a" * 80), "line 2: a damaged shard"),
         ("x.jsonl", b'{"text": "%s"}\n{"other": 1}' % (b"a" * 80), 'line 2: not {"text"'),
         ("x.jsonl.xz", b"no xz", "line 1: a damaged shard"),
+        ("x.jsonl", b'{"text": ' + b"[" * 200_000, "line 1: a damaged shard: nested too deeply"),
         ("x.txt", b"short", "no document of 64 bytes"),
     ],
 )

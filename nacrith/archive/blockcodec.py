@@ -52,3 +52,8 @@ class BlockCodec(Protocol):
         anything else, never hangs and never makes more than the stated length. The caller checks.
         """
         ...
+
+    def verify_source(self) -> None:
+        """NacrithError if what it codes with has changed since it was loaded, so that nobody may be able to
+        decode what it encoded. To be asked before anything is removed or replaced."""
+        ...

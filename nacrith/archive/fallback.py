@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import bz2
 import lzma
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import brotli
 import pyppmd
 import zstandard
 
+from nacrith.archive.together import run_all
 from nacrith.archive.wire import BROTLI, BZIP2, LZMA, PPMD, RAW, SUPER_BLOCK, ZSTD
 from nacrith.errors import CorruptError
 
@@ -32,6 +31,7 @@ LARGE = 1 << 20  # from here on, what is tried is chosen on a part of the data
 PART = 1 << 19
 SAMPLE = 1 << 17
 STEP = 1 << 14  # bytes given to a PPMd encoder at a time
+MOST_THREADS = 4  # an encoder may take 700 MB, whatever the number of cores
 FEED = 1 << 16  # zero bytes given to a PPMd decoder that asks for more
 
 # What precedes LZMA, by the second payload byte.
@@ -54,10 +54,11 @@ VARIANT_I = 0x80
 _PPMD_ALL = (VARIANT_I | 6, VARIANT_I | 16, VARIANT_I | 3, 64)
 
 
-def best(data: bytes, *, text: bool = False, quick: bool = False) -> Coded:
+def best(data: bytes, *, text: bool = False, quick: bool = False, threads: int = 1) -> Coded:
     """The smallest of all codings of `data`, at most 16 MiB; raw if none is smaller than the data.
 
     text: leave out what only pays for binaries. quick: only what is fast and good at short text.
+    threads: how many may be tried at a time; four at most are.
     """
     if len(data) > SUPER_BLOCK:
         raise ValueError(f"a block has at most {SUPER_BLOCK} bytes, not {len(data)}")
@@ -73,8 +74,8 @@ def best(data: bytes, *, text: bool = False, quick: bool = False) -> Coded:
     if not quick:
         tries += [(ZSTD, _zstd_encode), (BZIP2, _bzip2_encode)]
     if len(data) >= LARGE:
-        tries = _promising(data, tries)
-    results = _run(data, tries)
+        tries = _promising(data, tries, threads)
+    results = _run(data, tries, threads)
     results = [(kind, payload) for kind, payload in results if len(payload) < len(data)]
     for kind, payload in sorted(results, key=lambda result: len(result[1])):
         # Costs little, and no flaw of a library can ever lose data.
@@ -112,27 +113,22 @@ def _hopeless(data: bytes) -> bool:
     return len(_ppmd_encode(sample, VARIANT_I | 3)) > 0.995 * len(sample)
 
 
-def _run(data: bytes, tries: list[Try]) -> list[Coded]:
+def _run(data: bytes, tries: list[Try], threads: int) -> list[Coded]:
     """What each makes of `data`, in order."""
     if len(data) < 1 << 12:
-        return [(kind, encode(data)) for kind, encode in tries]
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))  # the libraries release the GIL
-    try:
-        payloads = pool.map(lambda one: one[1](data), tries)
-        return [(kind, payload) for (kind, _), payload in zip(tries, payloads, strict=True)]
-    finally:
-        # An interrupt must not wait for codecs that may be at work for a minute.
-        pool.shutdown(wait=False, cancel_futures=True)
+        threads = 1
+    payloads = run_all([partial(encode, data) for _, encode in tries], min(threads, MOST_THREADS))
+    return [(kind, payload) for (kind, _), payload in zip(tries, payloads, strict=True)]
 
 
-def _promising(data: bytes, tries: list[Try]) -> list[Try]:
+def _promising(data: bytes, tries: list[Try], threads: int) -> list[Try]:
     """Those worth the time on a large block, by what they make of a stretch from its middle.
 
     Of each kind the first, which is a good default, and the best other one, if they come within 6 %
     of the best of all; LZMA, which gains most from what the stretch cannot show, within 25 %.
     """
     middle = len(data) // 2
-    coded = _run(data[middle - PART // 2 : middle + PART // 2], tries)
+    coded = _run(data[middle - PART // 2 : middle + PART // 2], tries, threads)
     sizes = [len(payload) for _, payload in coded]
     kept: list[Try] = []
     for kind in dict.fromkeys(kind for kind, _ in tries):
@@ -177,9 +173,25 @@ def _zstd_encode(data: bytes) -> bytes:
 
 
 def _zstd_decode(payload: bytes, size: int) -> bytes:
+    if _zstd_frame_size(payload) != len(payload):
+        raise ValueError("the coded data does not end where the payload does")
     decoder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=1 << 25)
-    with decoder.stream_reader(payload, read_across_frames=True) as reader:
+    with decoder.stream_reader(payload) as reader:
         return reader.read(size + 1)
+
+
+def _zstd_frame_size(payload: bytes) -> int:
+    """Bytes of the frame at the start of `payload`: the library tells of what follows it only after it has
+    decoded without a bound. RFC 8878, 3.1.1: header; blocks of 3 bytes and their content; checksum."""
+    at = zstandard.frame_header_size(zstandard.FRAME_HEADER + payload) - len(zstandard.FRAME_HEADER)
+    last = False
+    while not last:
+        if at + 3 > len(payload):
+            raise ValueError("the coded data ends early")
+        head = int.from_bytes(payload[at : at + 3], "little")
+        last = bool(head & 1)
+        at += 3 + (1 if head >> 1 & 3 == 1 else head >> 3)  # one byte of a run, else as many as it says
+    return at + (4 if payload[0] & 4 else 0)
 
 
 def _bzip2_encode(data: bytes) -> bytes:

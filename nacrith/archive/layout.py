@@ -6,7 +6,11 @@ streams, or if the index is damaged, every group head is visited, once per 16 Mi
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from nacrith.archive.records import End, GroupHead, Metadata, ShortHead, parse_end
 from nacrith.archive.records import parse_full_header as parse_header
@@ -30,18 +34,51 @@ class Extent:
     codec_offset: int | None
 
 
-@dataclass(frozen=True)
 class Layout:
-    """digest: hash of the content, where the archive is one full stream; else None."""
+    """The extents that have content, in order; in columns, for there may be millions.
 
-    extents: list[Extent]
-    digest: bytes | None
+    digest: hash of the content, where the archive is one full stream; else None. size: content bytes of
+    the whole archive.
+    """
 
-    @property
-    def size(self) -> int:
-        """Content bytes of the whole archive."""
-        last = self.extents[-1] if self.extents else None
-        return last.content_offset + last.content_size if last else 0
+    def __init__(self, digest: bytes | None = None) -> None:
+        self.digest = digest
+        self.size = 0
+        self._ends = array("Q")  # in the content
+        self._offsets = array("Q")  # in the archive
+        self._codecs = array("Q")  # 1 + codec_offset; 0 for None
+        self._short = bytearray()
+
+    def add(self, content_size: int, offset: int, *, short: bool, codec_offset: int | None = None) -> None:
+        """What comes next."""
+        if not content_size:
+            return
+        self.size += content_size
+        self._ends.append(self.size)
+        self._offsets.append(offset)
+        self._codecs.append(0 if codec_offset is None else 1 + codec_offset)
+        self._short.append(short)
+
+    def add_groups(self, end: End, offset: int) -> None:
+        """Those of a stream, of which the first begins at `offset`."""
+        codec_offset = None
+        if end.codec_group:
+            before = islice(end.groups(), end.codec_group - 1)
+            codec_offset = offset + sum(stored for _, stored in before)
+        for content, stored in end.groups():
+            self.add(content, offset, short=False, codec_offset=codec_offset)
+            offset += stored
+
+    def extents(self, low: int = 0, high: int | None = None) -> Iterator[Extent]:
+        """Those that hold content bytes low..high, None for the end."""
+        at = bisect_right(self._ends, low)
+        start = self._ends[at - 1] if at else 0
+        while at < len(self._ends) and (high is None or start < high):
+            size = self._ends[at] - start
+            codec = self._codecs[at]
+            yield Extent(start, size, self._offsets[at], bool(self._short[at]), codec - 1 if codec else None)
+            start += size
+            at += 1
 
 
 def find_layout(source: Source) -> Layout:
@@ -72,39 +109,25 @@ def layout_by_index(source: Source) -> Layout | None:
         parse_header(source)
     except NacrithError:
         return None
-    if source.offset + sum(stored for _, stored in end.groups) + size != source.size:
+    if source.offset + sum(stored for _, stored in end.groups()) + size != source.size:
         return None  # an earlier stream stands before this one
-    return Layout(_extents(end, 0, source.offset), end.digest)
-
-
-def _extents(end: End, content_offset: int, offset: int) -> list[Extent]:
-    """Extents of one stream, whose first group begins at `offset`."""
-    offsets = [offset]
-    for _, stored in end.groups:
-        offsets.append(offsets[-1] + stored)
-    codec_offset = offsets[end.codec_group - 1] if end.codec_group else None
-    extents: list[Extent] = []
-    for (content, _), at in zip(end.groups, offsets, strict=False):
-        extents.append(Extent(content_offset, content, at, False, codec_offset))
-        content_offset += content
-    return extents
+    layout = Layout(end.digest)
+    layout.add_groups(end, source.offset)
+    return layout
 
 
 def _layout_by_groups(source: Source) -> Layout:
     source.seek(0)
-    extents: list[Extent] = []
-    content_offset = 0
+    layout = Layout()
     first_group = 0
     for offset, record in walk(source):
         if isinstance(record, ShortHead):
-            extents.append(Extent(content_offset, record.content_size, offset, True, None))
-            content_offset += record.content_size
+            layout.add(record.content_size, offset, short=True)
             source.skip(record.payload_size + SHORT_CHECK, "the payload of a short stream")
         elif isinstance(record, Metadata):
             first_group = source.offset
         elif isinstance(record, GroupHead):
             source.skip(record.payload_size, "the payloads of a group")
         else:
-            extents += _extents(record, content_offset, first_group)
-            content_offset += sum(content for content, _ in record.groups)
-    return Layout(extents, None)
+            layout.add_groups(record, first_group)
+    return layout

@@ -1,7 +1,8 @@
 """`ArchiveReader`: verified content out, front to back from a pipe, or from anywhere in a file.
 
-Payload checks are compared before anything is decoded, content checks before anything is handed
-out. No more than one group (16 MiB of content) is held in memory, whatever an archive claims.
+A block's payload check is compared before it is decoded, its content check before it is handed out, and
+what comes before a damaged block is handed out before the damage is raised. No more than one group (16 MiB
+of content) is held in memory, whatever an archive claims, and besides what a caller asks to keep.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from zlib import crc32
+from functools import lru_cache
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.blockcodec import BlockCodec, Progress
+from nacrith.archive.blocks import BlockDecoder, FindCodec
 from nacrith.archive.layout import Extent, Layout, find_layout, layout_by_index
 from nacrith.archive.records import Block, GroupHead, Metadata, ShortHead, parse_group
 from nacrith.archive.records import parse_short_head as parse_short
-from nacrith.archive.scan import SHORT_CHECK, walk
+from nacrith.archive.scan import walk
 from nacrith.archive.wire import (
     HASH_SIZE,
     MODEL,
@@ -26,11 +28,9 @@ from nacrith.archive.wire import (
     Source,
     check_limit,
     read_magic,
-    u32,
 )
 from nacrith.errors import CorruptError
-
-FindCodec = Callable[[CodecId], BlockCodec]
+from nacrith.stateful import Stateful
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class Damage:
     error: CorruptError
 
 
-class ArchiveReader:
+_MANY_CODECS = 8  # held at a time; every stream may name another
+
+
+class ArchiveReader(Stateful):
     """Reads the streams of an archive from where `fileobj` stands, as one content.
 
     Iterating gives the content in order, in verified pieces, and checks the whole-content hash at
@@ -60,6 +63,7 @@ class ArchiveReader:
         which is then left out; all that can be verified is still handed out.
     streams: how many streams to read; None for all, and then other bytes behind them are an error.
     progress: told of content bytes that are decoded.
+    keep: bytes of decoded blocks that are kept, so that going back a little decodes nothing again.
 
     Not thread-safe.
     """
@@ -73,14 +77,14 @@ class ArchiveReader:
         damaged: Callable[[Damage], None] | None = None,
         streams: int | None = None,
         progress: Progress | None = None,
+        keep: int = 0,
     ) -> None:
         self._source = Source(fileobj)
-        self._find_codec = find_codec
+        self._codec = lru_cache(_MANY_CODECS)(find_codec)
+        self._blocks = BlockDecoder(self._source, keep, progress)
         self._max_size = max_size
         self._damaged = damaged
         self._streams = streams
-        self._progress = progress
-        self._codecs: dict[tuple[bytes, bytes], BlockCodec] = {}
         self._known_layout: Layout | None = None
         self._intact = True  # no damage reported since this was last set
 
@@ -105,14 +109,14 @@ class ArchiveReader:
                     self._intact = True
                 elif isinstance(record, ShortHead):
                     check_limit(at + record.content_size, self._max_size)
-                    yield from self._short(record, at)
+                    yield from self._short(record, at, start)
                     at += record.content_size
                 elif isinstance(record, GroupHead):
                     check_limit(at + record.content_size, self._max_size)
                     if record.codec is not None:
                         codec = self._codec(record.codec)
                     _, blocks = _overlapping(record, 0, record.content_size)
-                    for _, piece in self._pieces(blocks, at, codec):
+                    for _, piece in self._verified(blocks, at, codec):
                         digest.update(piece)
                         yield piece
                     at += record.content_size
@@ -126,7 +130,7 @@ class ArchiveReader:
         check_limit(layout.size, self._max_size)
         self._intact = True
         digest = hashlib.blake2b(digest_size=HASH_SIZE)
-        for extent in layout.extents:
+        for extent in layout.extents():
             try:
                 for piece in self._extent(extent, 0, extent.content_size):
                     digest.update(piece)
@@ -144,6 +148,11 @@ class ArchiveReader:
         self._damaged(Damage(offset, size, error))
 
     # --- from anywhere ----------------------------------------------------------------------------
+
+    @property
+    def seekable(self) -> bool:
+        """Whether the archive can be read from anywhere."""
+        return self._source.seekable
 
     @property
     def size(self) -> int:
@@ -181,18 +190,20 @@ class ArchiveReader:
         return self._known_layout
 
     def _range(self, low: int, high: int) -> Iterator[bytes]:
-        for extent in self._layout().extents:
+        for extent in self._layout().extents(low, high):
             start = extent.content_offset
-            if start < high and low < start + extent.content_size:
-                yield from self._extent(extent, max(0, low - start), high - start)
+            yield from self._extent(extent, max(0, low - start), high - start)
 
     def _extent(self, extent: Extent, low: int, high: int) -> Iterator[bytes]:
         """Content bytes low..high of a group or short stream."""
         source = self._source
         source.seek(extent.offset)
         if extent.short:
+            if (kept := self._blocks.kept(extent.offset)) is not None:
+                yield kept[low:high]
+                return
             read_magic(source, first=True)
-            for piece in self._short(parse_short(source), extent.content_offset):
+            for piece in self._short(parse_short(source), extent.content_offset, extent.offset):
                 yield piece[low:high]
             return
         head = self._head_at(extent.offset)
@@ -203,8 +214,29 @@ class ArchiveReader:
         if any(block.kind == MODEL for _, block in blocks):
             codec = self._codec_of(extent)
         source.seek(extent.offset + head.size + skipped)
-        for start, piece in self._pieces(blocks, extent.content_offset, codec):
+        for at, piece in self._verified(blocks, extent.content_offset, codec):
+            start = at - extent.content_offset
             yield piece[max(0, low - start) : high - start]
+
+    # --- what is verified is handed out, what is damaged reported ---------------------------------
+
+    def _verified(
+        self, blocks: list[tuple[int, Block]], at: int, codec: BlockCodec | None
+    ) -> Iterator[tuple[int, bytes]]:
+        """(content offset in the archive, content) of blocks of the group that begins at `at`."""
+        for start, block, content in self._blocks.group(blocks, at, codec):
+            if isinstance(content, CorruptError):
+                self._report(start, block.content_size, content)
+            else:
+                yield start, content
+
+    def _short(self, head: ShortHead, at: int, key: int) -> Iterator[bytes]:
+        try:
+            content = self._blocks.short(head, at, key, self._codec)
+        except CorruptError as error:
+            self._report(at, head.content_size, error)
+        else:
+            yield content
 
     def _head_at(self, offset: int) -> GroupHead:
         self._source.seek(offset)
@@ -218,120 +250,6 @@ class ArchiveReader:
             return None
         head = self._head_at(extent.codec_offset)
         return None if head.codec is None else self._codec(head.codec)
-
-    # --- blocks -----------------------------------------------------------------------------------
-
-    def _codec(self, codec: CodecId) -> BlockCodec:
-        key = (codec.fingerprint, codec.params)
-        if key not in self._codecs:
-            self._codecs[key] = self._find_codec(codec)
-        return self._codecs[key]
-
-    def _short(self, head: ShortHead, at: int) -> Iterator[bytes]:
-        """The content of a short stream, whose payload comes next; nothing if it is damaged."""
-        try:
-            payload = self._source.read(head.payload_size, "the payload of a short stream")
-            check = self._source.read(SHORT_CHECK, "the check of a short stream")
-            if head.codec is None:
-                content = _decode_plain(head.kind, payload, head.content_size)
-            else:
-                codec = self._codec(head.codec)
-                (content,) = codec.decode([(payload, head.content_size)])
-            if len(content) != head.content_size or check != u32(head.check(payload, content)):
-                raise CorruptError(
-                    f"content offset {at}: the short stream does not match its check; it is damaged"
-                )
-        except CorruptError as error:
-            self._report(at, head.content_size, error)
-            return
-        self._tell(len(content))
-        yield content
-
-    def _tell(self, size: int) -> None:
-        if self._progress is not None:
-            self._progress(size)
-
-    def _pieces(
-        self, blocks: list[tuple[int, Block]], at: int, codec: BlockCodec | None
-    ) -> Iterator[tuple[int, bytes]]:
-        """(content offset within the group, content) of those blocks that can be verified.
-
-        Their payloads come next in the source. at: content offset of the group in the archive.
-        """
-        loaded = [self._load(block, at + start) for start, block in blocks]
-        decoded = self._decoded([block for _, block in blocks], loaded, codec)
-        for (start, block), content in zip(blocks, decoded, strict=True):
-            if isinstance(content, bytes) and (
-                len(content) != block.content_size or crc32(content) != block.content_crc
-            ):
-                content = CorruptError(
-                    f"content offset {at + start}: {block.kind_name} block of"
-                    f" {block.content_size} bytes does not decode to what its check says"
-                )
-            if isinstance(content, CorruptError):
-                self._report(at + start, block.content_size, content)
-            else:
-                yield start, content
-
-    def _load(self, block: Block, at: int) -> bytes | CorruptError:
-        """A verified payload; damage is raised, or returned if it is to be passed over."""
-        try:
-            payload = self._source.read(block.payload_size, "the payload of a block")
-            if crc32(payload) != block.payload_crc:
-                raise CorruptError(
-                    f"content offset {at}: the payload of a {block.kind_name} block of"
-                    f" {block.content_size} bytes is damaged (checksum mismatch)"
-                )
-        except CorruptError as error:
-            if self._damaged is None:
-                raise
-            return error
-        return payload
-
-    def _decoded(
-        self, blocks: list[Block], loaded: list[bytes | CorruptError], codec: BlockCodec | None
-    ) -> Iterator[bytes | CorruptError]:
-        """Content of each block in order, model blocks as many at a time as the codec has lanes."""
-        ready: dict[int, bytes | CorruptError] = {}
-        for i, (block, payload) in enumerate(zip(blocks, loaded, strict=True)):
-            if isinstance(payload, CorruptError):
-                yield payload
-            elif block.kind != MODEL:
-                yield self._fallback(block, payload)
-            elif codec is None:
-                yield CorruptError("a model-coded block has no codec in its stream")
-            else:
-                if i not in ready:
-                    batch: dict[int, tuple[bytes, int]] = {}
-                    for j in range(i, len(blocks)):
-                        coded = loaded[j]
-                        if blocks[j].kind == MODEL and isinstance(coded, bytes):
-                            batch[j] = coded, blocks[j].content_size
-                        if len(batch) >= max(1, codec.lanes):
-                            break
-                    ready = self._batch(batch, codec)
-                yield ready.pop(i)
-
-    def _fallback(self, block: Block, payload: bytes) -> bytes | CorruptError:
-        try:
-            content = _decode_plain(block.kind, payload, block.content_size)
-        except CorruptError as error:
-            return error
-        self._tell(len(content))
-        return content
-
-    def _batch(
-        self, batch: dict[int, tuple[bytes, int]], codec: BlockCodec
-    ) -> dict[int, bytes | CorruptError]:
-        """Contents of model blocks; if one cannot be decoded, they are tried one by one."""
-        try:
-            contents = codec.decode(list(batch.values()), self._progress)
-        except CorruptError as error:
-            if len(batch) == 1:
-                return dict.fromkeys(batch, error)
-            alone = [self._batch({i: coded}, codec) for i, coded in batch.items()]
-            return {i: content for one in alone for i, content in one.items()}
-        return dict(zip(batch, contents, strict=True))
 
 
 def _overlapping(head: GroupHead, low: int, high: int) -> tuple[int, list[tuple[int, Block]]]:
@@ -348,10 +266,3 @@ def _overlapping(head: GroupHead, low: int, high: int) -> tuple[int, list[tuple[
             skipped += block.payload_size
         start += block.content_size
     return skipped, found
-
-
-def _decode_plain(kind: int, payload: bytes, size: int) -> bytes:
-    # Here, for the libraries take a while to import, and `info` and `--help` need none of them.
-    from nacrith.archive import fallback
-
-    return fallback.decode(kind, payload, size)

@@ -7,7 +7,8 @@ anyway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from zlib import crc32
 
 from nacrith.archive.blockcodec import CodecId
@@ -46,6 +47,9 @@ from nacrith.archive.wire import (
 )
 from nacrith.errors import CorruptError, UnsupportedFormatError
 
+MTIMES = range(-(1 << 63), 1 << 63)
+"""Times that a stream can state, in nanoseconds since 1970: until the year 2262."""
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -70,7 +74,7 @@ class Metadata:
                 raise ValueError(f"metadata name {self.name!r} is empty, too long or has NUL or '/'")
             entries.append((KEY_NAME, name))
         if self.mtime_ns is not None:
-            if not -(1 << 63) <= self.mtime_ns < 1 << 63:
+            if self.mtime_ns not in MTIMES:
                 raise ValueError(f"metadata mtime_ns {self.mtime_ns} does not fit in 64 bits")
             entries.append((KEY_MTIME, self.mtime_ns.to_bytes(8, "little", signed=True)))
         if self.mode is not None:
@@ -116,7 +120,7 @@ def _name_ok(name: bytes) -> bool:
     return 0 < len(name) <= FILE_NAME_MAX and not set(name) & {0, 0x2F}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """One entry of a group head. `payload_crc` equals `content_crc` for a raw block."""
 
@@ -176,18 +180,29 @@ class End:
     """The end record: whole-content hash, the group that defines the codec, and the index.
 
     codec_group: 0 if no group defines a codec, else 1 + the number of the one that does.
-    groups: (content bytes, archive bytes) of each group in order.
+    index: an `index_entry` for each group in order; packed, for there may be a million.
     """
 
     digest: bytes
     codec_group: int
-    groups: list[tuple[int, int]] = field(default_factory=list)
+    index: bytes = b""
+
+    def groups(self, where: str = "end record") -> Iterator[tuple[int, int]]:
+        """(content bytes, archive bytes) of each group."""
+        fields = Fields(self.index, where)
+        while fields.left:
+            content = fields.varint(SUPER_BLOCK, "index entry")
+            yield content, fields.varint(2 * SUPER_BLOCK, "index entry")
 
     def pack(self) -> bytes:
-        body = self.digest + put_varint(self.codec_group)
-        body += b"".join(put_varint(c) + put_varint(s) for c, s in self.groups)
+        body = self.digest + put_varint(self.codec_group) + self.index
         head = bytes([TAG_END]) + put_varint(len(body)) + body
         return head + u32(crc32(head)) + u32(len(head) + TRAILER_SIZE) + END_MAGIC
+
+
+def index_entry(content_size: int, stored_size: int) -> bytes:
+    """What the index says of a group: its content bytes, and its bytes from tag to last payload."""
+    return put_varint(content_size) + put_varint(stored_size)
 
 
 @dataclass(frozen=True)
@@ -326,10 +341,12 @@ def parse_end(source: Source) -> End:
     fields = Fields(body, where)
     digest = fields.take(HASH_SIZE, "hash")
     codec_group = fields.varint(MAX_GROUPS, "codec group")
-    groups: list[tuple[int, int]] = []
-    while fields.left:
-        content = fields.varint(SUPER_BLOCK, "index entry")
-        groups.append((content, fields.varint(2 * SUPER_BLOCK, "index entry")))
-    if len(groups) > MAX_GROUPS or codec_group > len(groups):
+    end = End(digest, codec_group, fields.take(fields.left, "index"))
+    count = 0
+    for _ in end.groups(where):
+        count += 1
+        if count > MAX_GROUPS:
+            break
+    if count > MAX_GROUPS or codec_group > count:
         raise CorruptError(f"{where}: the index is out of bounds")
-    return End(digest, codec_group, groups)
+    return end

@@ -31,15 +31,16 @@ def encode_super_block(
     block_bytes: Callable[[bytes], int],
     cost: Cost,
     progress: Progress | None = None,
+    threads: int = 1,
 ) -> list[Coded]:
     """The blocks of `data` (1 byte to 16 MiB). `progress` is told of all its bytes, once each."""
     segments = segment.segment(data)
     whole_is_text = len(segments) == 1 and segments[0][2]
-    whole = [_fallback(data, text=whole_is_text)]
+    whole = [_fallback(data, threads, text=whole_is_text)]
     parts = [(data[start:end], text) for start, end, text in segments]
     by_segment = whole
     if len(parts) > 1:
-        by_segment = [_fallback(part, text=text) for part, text in parts]
+        by_segment = [_fallback(part, threads, text=text) for part, text in parts]
     plans = [whole, by_segment]
     told = _Told(progress)
     if codec is not None:
@@ -49,7 +50,7 @@ def encode_super_block(
         ]
         cuts = _model_blocks(parts, tried, block_bytes)
         if any(cuts):
-            plans.append(_with_model(cuts, by_segment, codec, told))
+            plans.append(_with_model(cuts, by_segment, codec, told, threads))
     told(len(data) - told.total)
     return min(plans, key=cost)  # the first of equals
 
@@ -73,8 +74,8 @@ def _block(kind: int, content: bytes, payload: bytes) -> Coded:
     return Block(kind, len(content), len(payload), payload_check, check), payload
 
 
-def _fallback(content: bytes, *, text: bool, quick: bool = False) -> Coded:
-    kind, payload = fallback.best(content, text=text, quick=quick)
+def _fallback(content: bytes, threads: int, *, text: bool, quick: bool = False) -> Coded:
+    kind, payload = fallback.best(content, text=text, quick=quick, threads=threads)
     return _block(kind, content, payload)
 
 
@@ -96,14 +97,14 @@ def _model_blocks(
 
 
 def _with_model(
-    cuts: list[list[bytes]], by_segment: list[Coded], codec: BlockCodec, told: Progress
+    cuts: list[list[bytes]], by_segment: list[Coded], codec: BlockCodec, told: Progress, threads: int
 ) -> list[Coded]:
     """Each segment as model blocks, or as its one fallback block where that is smaller."""
     contents = [content for blocks in cuts for content in blocks]
     payloads = codec.encode(contents, told)
     if len(payloads) != len(contents):
         raise RuntimeError(f"codec made {len(payloads)} payloads of {len(contents)} blocks")
-    coded = iter([_model_or_less(c, p) for c, p in zip(contents, payloads, strict=True)])
+    coded = iter([_model_or_less(c, p, threads) for c, p in zip(contents, payloads, strict=True)])
     plan: list[Coded] = []
     for blocks, plain in zip(cuts, by_segment, strict=True):
         mixed = [next(coded) for _ in blocks]
@@ -111,9 +112,9 @@ def _with_model(
     return plan
 
 
-def _model_or_less(content: bytes, payload: bytes) -> Coded:
+def _model_or_less(content: bytes, payload: bytes, threads: int) -> Coded:
     """The model's payload, unless a fallback codec makes a smaller one of this block."""
-    plain = _fallback(content, text=True, quick=True)
+    plain = _fallback(content, threads, text=True, quick=True)
     if len(plain[1]) <= len(payload) or len(payload) >= len(content):
         return plain
     return _block(MODEL, content, payload)

@@ -116,6 +116,7 @@ class Source:
         self._file = file
         self._pushed = b""
         self.offset = 0
+        self.wanted = 0  # where the last read that fell short would have ended
         self.seekable = bool(getattr(file, "seekable", lambda: False)())
         self.size: int | None = None  # bytes from the start to the end of the file, if seekable
         if self.seekable:
@@ -128,6 +129,7 @@ class Source:
 
     def read_upto(self, size: int) -> bytes:
         """`size` bytes, or fewer at the end of the file."""
+        end = self.offset + size
         parts = [self._pushed[:size]]
         self._pushed = self._pushed[size:]
         got = len(parts[0])
@@ -140,6 +142,8 @@ class Source:
             parts.append(part)
             got += len(part)
         self.offset += got
+        if got < size:
+            self.wanted = end
         return b"".join(parts)
 
     def read(self, size: int, what: str) -> bytes:

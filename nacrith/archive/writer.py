@@ -8,6 +8,7 @@ bytes depend on content, codec and options alone.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -20,6 +21,7 @@ from nacrith.archive.records import (
     Metadata,
     ShortHead,
     full_header,
+    index_entry,
     pack_codec,
 )
 from nacrith.archive.wire import (
@@ -34,6 +36,7 @@ from nacrith.archive.wire import (
     u32,
 )
 from nacrith.errors import NacrithError
+from nacrith.stateful import Stateful
 
 if TYPE_CHECKING:
     from nacrith.archive.superblock import Coded
@@ -42,16 +45,17 @@ MAX_GROWTH = 64
 """Bytes by which an archive of at most one super-block may be larger than its content."""
 
 
-class ArchiveWriter:
+class ArchiveWriter(Stateful):
     """Writes one stream to `fileobj`, which stays open.
 
     codec: codes blocks of text with a model; None for the fallback codecs alone.
     block_bytes: target length of model blocks, given the text of a super-block.
     metadata: written where it does not make a small archive larger than content + 64 bytes.
     progress: told of content bytes that are done.
+    threads: how many the fallback codecs may use; the bytes never depend on it.
 
-    The archive is complete only after `close`; leaving a `with` block by an exception does not
-    complete it. Not thread-safe.
+    The archive is complete only after `close`; leaving a `with` block by an exception does not complete it,
+    and after an error of `write` or `close` nothing completes it any more. Not thread-safe.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class ArchiveWriter:
         block_bytes: Callable[[bytes], int],
         metadata: Metadata | None = None,
         progress: Progress | None = None,
+        threads: int = 1,
     ) -> None:
         self._file = fileobj
+        self._threads = threads
         self._codec = codec
         self._codec_id: CodecId | None = None
         if codec is not None:
@@ -76,7 +82,8 @@ class ArchiveWriter:
         self._progress = progress
         self._buffer = bytearray()
         self._hash = hashlib.blake2b(digest_size=HASH_SIZE)
-        self._groups: list[tuple[int, int]] = []  # (content bytes, archive bytes)
+        self._index = bytearray()  # of the groups written
+        self._groups = 0
         self._codec_group = 0
         self._closed = False
 
@@ -88,7 +95,9 @@ class ArchiveWriter:
         at = 0
         while at < len(view):
             if len(self._buffer) == SUPER_BLOCK:  # more follows, so this is not the last
+                self._closed = True  # unless it succeeds: what is lost here must be missed
                 self._flush_super_block(last=False)
+                self._closed = False
             part = view[at : at + SUPER_BLOCK - len(self._buffer)]
             self._buffer += part
             at += len(part)
@@ -102,6 +111,10 @@ class ArchiveWriter:
         if self._buffer or not self._groups:
             self._flush_super_block(last=True)
 
+    def abandon(self) -> None:
+        """Never complete the archive; further content is refused."""
+        self._closed = True
+
     def __enter__(self) -> Self:
         return self
 
@@ -111,9 +124,9 @@ class ArchiveWriter:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self.close()
-        self._closed = True
+        if kind is not None:
+            self.abandon()
+        self.close()
 
     def _flush_super_block(self, last: bool) -> None:
         # Here, for it imports numpy, which whoever only reads an archive need not wait for.
@@ -121,7 +134,7 @@ class ArchiveWriter:
 
         data = bytes(self._buffer)
         self._buffer.clear()
-        if len(self._groups) >= MAX_GROUPS:
+        if self._groups >= MAX_GROUPS:
             raise NacrithError("a stream holds at most 16 TiB; write the rest to another archive")
         self._hash.update(data)
         alone = last and not self._groups
@@ -133,6 +146,7 @@ class ArchiveWriter:
                 self._block_bytes,
                 lambda blocks: self._cost(blocks, alone),
                 self._progress,
+                self._threads,
             )
         if alone and self._is_short(coded):
             self._put_short(coded, data)
@@ -143,7 +157,7 @@ class ArchiveWriter:
         if coded:
             self._put_group(coded)
         if last:
-            end = End(self._hash.digest(), self._codec_group, self._groups)
+            end = End(self._hash.digest(), self._codec_group, bytes(self._index))
             self._put(end.pack())
 
     # --- sizes, known before anything is written --------------------------------------------------
@@ -169,7 +183,7 @@ class ArchiveWriter:
         """A full stream of these blocks and no others, without metadata."""
         head = self._head(coded)
         group = len(head.pack()) + head.payload_size if coded else 0
-        index = [(head.content_size, group)] if coded else []
+        index = index_entry(head.content_size, group) if coded else b""
         end = End(bytes(HASH_SIZE), int(head.codec is not None), index)
         return len(full_header(b"")) + group + len(end.pack())
 
@@ -186,12 +200,14 @@ class ArchiveWriter:
     # --- writing ----------------------------------------------------------------------------------
 
     def _put(self, data: bytes) -> None:
-        """All of `data`; raw files may take less than they are given."""
+        """All of `data`; raw files may take less than they are given, or nothing."""
         view = data
         while view:
             taken = self._file.write(view)
-            if taken is None or taken >= len(view):
-                return
+            if taken is None and not isinstance(self._file, io.RawIOBase):
+                return  # what says nothing has taken all
+            if not taken:
+                raise BlockingIOError("the file takes nothing now: nacrith writes to blocking files only")
             view = view[taken:]
 
     def _put_short(self, coded: Sequence[Coded], data: bytes) -> None:
@@ -203,8 +219,9 @@ class ArchiveWriter:
         head = self._head(coded)
         packed = head.pack()
         if head.codec is not None:
-            self._codec_group = len(self._groups) + 1
+            self._codec_group = self._groups + 1
         self._put(packed)
         for _, payload in coded:
             self._put(payload)
-        self._groups.append((head.content_size, len(packed) + head.payload_size))
+        self._groups += 1
+        self._index += index_entry(head.content_size, len(packed) + head.payload_size)

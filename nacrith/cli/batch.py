@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,8 @@ import click
 from nacrith.cli import signals
 from nacrith.cli.batch_work import BatchStart, remove_temporary
 from nacrith.cli.compress import SUFFIX
-from nacrith.cli.console import ERROR, OK, WARNING
+from nacrith.cli.console import ERROR, OK, WARNING, CommandError, shown
+from nacrith.cli.inputs import open_input
 from nacrith.cli.options import (
     Settings,
     backend_option,
@@ -27,15 +29,17 @@ from nacrith.cli.options import (
     max_size_option,
     message_options,
     model_option,
+    name_option,
     settings,
     threads_option,
 )
 from nacrith.cli.outputs import explained
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.cli.stored import restored_path, stored_in
 from nacrith.cores import usable_cores
 from nacrith.jobs import devices
 from nacrith.jobs.manifest import DONE, FAILED, Manifest, is_done
-from nacrith.jobs.plan import Job, Plan, plan, shard
+from nacrith.jobs.plan import Job, Plan, PlanError, Shard, plan, shard
 from nacrith.jobs.pool import Died, Executor, Finished, Outcome, Progress, Said, bundled
 
 SMALL_FILE, SMALL_ARCHIVE = 1 << 16, 1 << 14
@@ -46,7 +50,7 @@ _FILLS_LANES = 16
 
 
 @click.command("batch", short_help="Many files, over many workers.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--output-dir", metavar="DIR", required=True, help="Where the outputs go.")
 @click.option(
     "--manifest", metavar="FILE", required=True, help="Record of all files, JSON lines; to resume by."
@@ -62,8 +66,9 @@ _FILLS_LANES = 16
 )
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, 1024), help="Workers (default: by cores).")
 @click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
-@click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm: that of the array task.")
+@click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm/N: that of the array task.")
 @level_options
+@name_option
 @max_size_option
 @model_option
 @backend_option
@@ -88,20 +93,26 @@ class _Batch:
         self._options = options
         self._decompress: bool = options["decompress"]
         self._failed = 0
+        self._part: Shard | None = None
         # What must be the same for an earlier result to count.
-        self._how: dict[str, Any] = {"mode": "decompress" if self._decompress else "compress"}
+        self._how: dict[str, Any] = {
+            "mode": "decompress" if self._decompress else "compress",
+            "name": True if settings.store_name else None,  # as of the records that say nothing of it
+        }
         if not self._decompress:
             self._how |= {"level": settings.level, "model": settings.model, "backend": settings.backend}
 
     def run(self) -> int:
         console, options = self._settings.console, self._options
-        part = None if options["shard"] is None else shard(options["shard"], os.environ)
+        if options["shard"] is not None:
+            self._part = shard(options["shard"], os.environ)
         planned = plan(self._paths, options["output_dir"], self._rename, options["manifest"])
-        jobs = planned.jobs if part is None else part.of(planned.jobs)
+        jobs = planned.jobs if self._part is None else self._part.of(planned.jobs)
         path = options["manifest"]
         with explained(f"cannot open the manifest {path}"):
             manifest = Manifest(path)
         try:
+            self._check_part(manifest)
             if manifest.damaged:
                 console.warning(f"{manifest.damaged} damaged lines are ignored", path)
             for job in jobs:
@@ -114,11 +125,29 @@ class _Batch:
             manifest.close()
         return self._end(planned, len(jobs))
 
-    def _rename(self, name: str) -> str | None:
+    def _check_part(self, manifest: Manifest) -> None:
+        """An array that looks whole may be the first tasks of a longer one."""
+        part = self._part
+        others = {text for text in manifest.shards if part and text.partition("/")[2] != str(part.count)}
+        if part and part.guessed and others:
+            other = min(others)
+            raise PlanError(
+                f"--shard slurm: this array has {part.count} tasks, and {manifest.path} has files of shard"
+                f" {other}; write --shard slurm/{other.partition('/')[2]} if it is a part of that array"
+            )
+
+    def _rename(self, name: str, path: str) -> str | None:
         archive = name.endswith(SUFFIX)
         if not self._decompress:
             return None if archive and not self._options["force"] else name + SUFFIX
-        return name.removesuffix(SUFFIX) if archive and os.path.basename(name) != SUFFIX else None
+        if not archive or os.path.basename(name) == SUFFIX:
+            return None
+        stem = name.removesuffix(SUFFIX)
+        if self._settings.store_name and os.path.isfile(path):
+            # Whoever decompresses it says what is wrong with it.
+            with suppress(OSError, CommandError), open_input(path, archive=True) as source:
+                stem = restored_path(stem, stored_in(source))
+        return stem
 
     def _todo(self, jobs: list[Job], manifest: Manifest) -> list[Job]:
         """The jobs that are not done yet. Their outputs are replaced if the manifest has them as ours."""
@@ -138,7 +167,7 @@ class _Batch:
 
         def die() -> None:
             for died in executor.stop():
-                remove_temporary(died.job, died.pid)
+                remove_temporary(died.job)
 
         signals.install()  # Ray has handlers of its own, which would leave temporary files
         signals.before_death.add(die)
@@ -156,7 +185,7 @@ class _Batch:
                         counted[event.job.source] = counted.get(event.job.source, 0) + event.count
                         bar(event.count)
                     elif isinstance(event, Died):
-                        remove_temporary(event.job, event.pid)
+                        remove_temporary(event.job)
                         bar(-counted.pop(event.job.source, 0))
                     elif isinstance(event, Finished):
                         done += 1
@@ -183,6 +212,7 @@ class _Batch:
             max_size=settings.max_size,
             backend=settings.backend,
             force_backend=settings.force_backend,
+            store_name=settings.store_name,
             verbosity=settings.console.verbosity,
             own_process=not ray,
         )
@@ -215,6 +245,7 @@ class _Batch:
             "output_size": None if failed else outcome.output_size,
             "sha256": outcome.sha256 or None,
             "archive_sha256": outcome.archive_sha256 or None,
+            "shard": None if self._part is None else str(self._part),
             **self._how,
         }
         with explained(f"cannot write the manifest {manifest.path}"):
@@ -228,10 +259,21 @@ class _Batch:
 
     def _end(self, planned: Plan, count: int) -> int:
         console = self._settings.console
+        has = "has not" if self._decompress else "already has"
         for path in planned.skipped:
-            has = "has not" if self._decompress else "already has"
             console.warning(f"{has} the suffix {SUFFIX}, skipped", path)
+        for path in planned.left_out:
+            console.note(f"{has} the suffix {SUFFIX}, left out", path)
+        if planned.left_out:
+            console.warning(self._left_out(planned.left_out))
         if self._failed:
             console.error(f"{self._failed} of {count} files failed; run again to try them once more")
             return ERROR
-        return WARNING if planned.skipped else OK
+        return WARNING if planned.skipped or planned.left_out else OK
+
+    def _left_out(self, paths: Sequence[str]) -> str:
+        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
+        has = "without" if self._decompress else "with"
+        otherwise = "" if self._decompress else ", -f compresses them again"
+        example = f"such as {shown(paths[0])}; -v names all{otherwise}"
+        return f"{count} found {has} the suffix {SUFFIX} left out, {example}"

@@ -6,23 +6,26 @@ what it has to say goes through the executor to the one process that writes mess
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
+from nacrith import atomic
+from nacrith.archive import Metadata
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
 from nacrith.cli import signals
-from nacrith.cli.compress import chunks
-from nacrith.cli.console import CommandError, Console, describe_os_error
+from nacrith.cli.compress import chunks, metadata_of
+from nacrith.cli.console import PASSED_ON, CommandError, Console, describe_os_error
 from nacrith.cli.engines import decoder, encoder
-from nacrith.cli.inputs import Input, open_input
+from nacrith.cli.inputs import CHANGED, Input, open_input
 from nacrith.cli.options import Settings
-from nacrith.cli.outputs import AtomicFile, explained, left_behind
+from nacrith.cli.outputs import AtomicFile, explained
+from nacrith.cli.stored import restored_path, restored_status, stored_in
 from nacrith.codec.levels import block_bytes
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
@@ -63,6 +66,7 @@ class BatchStart:
     max_size: int | None
     backend: str | None
     force_backend: bool
+    store_name: bool
     verbosity: int
     own_process: bool
 
@@ -80,6 +84,7 @@ class BatchStart:
             max_size=self.max_size,
             backend=self.backend,
             force_backend=self.force_backend,
+            store_name=self.store_name,
         )
         codecs = _Codecs(settings)
         if not self.decompress:  # an archive says itself which model it needs
@@ -90,14 +95,16 @@ class BatchStart:
             console.at_work_on(job.file)
             began = time.monotonic()
             try:
-                return _work(job, codecs, self.decompress, progress)
+                return _work(job, codecs, self.decompress, progress, console.warning)
             except NacrithError as error:
                 problem = str(error)
             except OSError as error:
-                problem = describe_os_error(error)
+                problem = describe_os_error(error, about=job.source)
             except MemoryError:
                 problem = "not enough memory; use fewer workers (-j) or a smaller model (-m)"
-            except Exception as error:
+            except PASSED_ON:
+                raise
+            except BaseException as error:  # a library's panic is no Exception
                 what = f"{type(error).__name__}: {error}".replace("\n", " ")
                 problem = f"internal error, please report it: {what}"
             finally:
@@ -135,11 +142,9 @@ class _Codecs:
             return self._made[key]
 
 
-def remove_temporary(job: Job, pid: int) -> None:
-    """Remove what the worker `pid`, which was killed, has left of the output."""
-    for path in left_behind(job.target, pid):
-        with suppress(OSError):
-            os.unlink(path)
+def remove_temporary(job: Job) -> None:
+    """Remove what a worker that was killed has left of the output: nobody has a lock on it any more."""
+    atomic.collect(job.target)
 
 
 class _Hashed:
@@ -173,7 +178,9 @@ class _HashedInput:
         return data
 
 
-def _work(job: Job, codecs: _Codecs, decompress: bool, progress: Progress) -> Outcome:
+def _work(
+    job: Job, codecs: _Codecs, decompress: bool, progress: Progress, warn: Callable[[str], None]
+) -> Outcome:
     """Do it; whatever goes wrong is raised. Progress is in bytes of the input."""
     began = time.monotonic()
     directory = os.path.dirname(job.target)
@@ -187,18 +194,24 @@ def _work(job: Job, codecs: _Codecs, decompress: bool, progress: Progress) -> Ou
             outside = _Hashed(output)
             if decompress:
                 inside = _HashedInput(source, progress)
+                stored = stored_in(source) if codecs.settings.store_name else Metadata()
+                restored_path(job.target, stored)  # the target is called so, if it can be
+                status = restored_status(source.status, stored)
                 _decompress(inside, outside, codecs)
             else:
                 inside = _HashedInput(source, lambda _: None)  # what counts is what the model has done
-                _compress(inside, outside, codecs, progress)
+                status = source.status
+                metadata = metadata_of(source, codecs.settings) if codecs.settings.store_name else None
+                _compress(inside, outside, codecs, metadata, progress)
             if unknown:
-                output.sync()
-                if not filecmp.cmp(output.temporary, job.target, shallow=False):
+                if not _is_content(output, job.target):
                     raise CommandError(
                         f"{output.name} exists already, with other content; use -f to overwrite it"
                     )
-            else:
-                output.commit(source.status)
+            elif remark := output.commit(status):
+                warn(remark)
+        if source.changed:
+            warn(f"{CHANGED}; {output.name} holds it as it was read")
     content, archive = (outside, inside) if decompress else (inside, outside)
     return Outcome(
         seconds=time.monotonic() - began,
@@ -209,14 +222,32 @@ def _work(job: Job, codecs: _Codecs, decompress: bool, progress: Progress) -> Ou
     )
 
 
-def _compress(source: _HashedInput, output: _Hashed, codecs: _Codecs, progress: Progress) -> None:
+def _is_content(output: AtomicFile, path: str) -> bool:
+    """Whether the file at `path` has in it what was written to `output`."""
+    if not os.path.isfile(path):
+        return False
+    with output.reread() as ours, open(path, "rb") as theirs:
+        return all(a == b for a, b in zip_longest(chunks(ours), chunks(theirs)))
+
+
+def _compress(
+    source: _HashedInput, output: _Hashed, codecs: _Codecs, metadata: Metadata | None, progress: Progress
+) -> None:
     from nacrith.archive import ArchiveWriter
 
-    level = codecs.settings.level
-    writer = ArchiveWriter(output, codecs.to_encode(), block_bytes=block_bytes(level), progress=progress)
+    settings, codec = codecs.settings, codecs.to_encode()
+    writer = ArchiveWriter(
+        output,
+        codec,
+        block_bytes=block_bytes(settings.level),
+        metadata=metadata,
+        progress=progress,
+        threads=settings.threads or 1,
+    )
     for chunk in chunks(source):
         writer.write(chunk)
     writer.close()
+    codec.verify_source()
 
 
 def _decompress(source: _HashedInput, output: _Hashed, codecs: _Codecs) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from nacrith.archive import Metadata
+from nacrith.archive.records import MTIMES
 from nacrith.archive.wire import Readable
-from nacrith.cli.console import CommandError, SkippedError, run_each
+from nacrith.cli.console import ChangedError, CommandError, SkippedError, run_each
 from nacrith.cli.engines import decoder, encoder
-from nacrith.cli.inputs import STDIN, Input, open_input
+from nacrith.cli.inputs import CHANGED, STDIN, Input, open_input
 from nacrith.cli.options import (
     Settings,
     backend_option,
@@ -31,6 +32,7 @@ from nacrith.cli.options import (
 from nacrith.cli.outputs import AtomicFile, CountedOutput, explained, open_output
 from nacrith.cli.progress import ProgressBar, duration
 from nacrith.codec.levels import block_bytes
+from nacrith.cores import usable_cores
 
 SUFFIX = ".nac"
 _CHUNK = 1 << 20  # bytes read at a time
@@ -75,21 +77,27 @@ def _compress(settings: Settings, name: str) -> None:
                 counted,
                 codec,
                 block_bytes=block_bytes(settings.level),
-                metadata=_metadata(source) if settings.store_name else None,
+                metadata=metadata_of(source, settings) if settings.store_name else None,
                 progress=bar,
+                threads=settings.threads or usable_cores(),
             )
             size = 0
             for chunk in chunks(source.file):
                 size += len(chunk)
                 writer.write(chunk)
             writer.close()
+            changed = source.changed
             if isinstance(output, AtomicFile) and settings.remove:
-                output.sync()
-                _verify(output.temporary, source, settings)
-            output.commit(source.status if source.regular else None)
+                _verify(output, source, settings)
+            codec.verify_source()
+            remark = output.commit(source.status if source.regular else None)
             settings.console.summary(_summary(size, counted.count, bar.elapsed), name)
+        if remark:
+            settings.console.warning(remark, name)
         if settings.remove:
             source.remove()
+        if changed:
+            raise ChangedError(f"{CHANGED}; {output.name} holds it as it was read")
 
 
 def _target(settings: Settings, source: Input) -> str | None:
@@ -102,12 +110,17 @@ def _target(settings: Settings, source: Input) -> str | None:
     return source.path + SUFFIX
 
 
-def _metadata(source: Input) -> Metadata | None:
+def metadata_of(source: Input, settings: Settings) -> Metadata | None:
+    """What -N stores."""
     if source.path is None:
         return None
+    mtime: int | None = source.status.st_mtime_ns
+    if mtime not in MTIMES:
+        settings.console.warning("its time of modification is beyond 2262 and is not stored", source.path)
+        mtime = None
     return Metadata(
         name=os.path.basename(source.path),
-        mtime_ns=source.status.st_mtime_ns,
+        mtime_ns=mtime,
         mode=stat.S_IMODE(source.status.st_mode),
     )
 
@@ -118,19 +131,23 @@ def chunks(file: Readable) -> Iterator[bytes]:
         yield chunk
 
 
-def _verify(archive: str, source: Input, settings: Settings) -> None:
+def _verify(output: AtomicFile, source: Input, settings: Settings) -> None:
     """Decode what was written and hold it against the source, byte for byte."""
     from nacrith.archive import ArchiveReader
 
     settings.console.note("decoding again before the source is removed", source.path or STDIN)
     source.file.seek(0)
     size = source.size
-    with explained(f"cannot read {archive} back"), open(archive, "rb") as file:
-        for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id, size)):
-            if source.file.read(len(piece)) != piece:
-                raise CommandError("the archive does not give the file back; the source is kept")
-        if source.file.read(1):
-            raise CommandError("the archive does not give the file back; the source is kept")
+    with explained(f"cannot read {output.name} back"), output.reread() as file:
+        same = all(
+            source.file.read(len(piece)) == piece
+            for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id, size))
+        )
+        same = same and not source.file.read(1)
+    if source.changed:
+        raise CommandError(f"{CHANGED}, so nothing is written and it is not removed; run again")
+    if not same:
+        raise CommandError("the archive does not give the file back; the source is kept")
 
 
 def _summary(size: int, written: int, seconds: float) -> str:

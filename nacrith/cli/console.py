@@ -1,12 +1,15 @@
 """What the user is told, and the exit code that follows from it.
 
-One line a problem on standard error, `nacrith: FILE: what, what to do`, never a traceback. Standard
-output carries content or tables only.
+One line a problem on standard error, `nacrith: FILE: what, what to do`, never a traceback, and never a
+control character that some archive or server has put into a name. Standard output carries content or tables
+only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -29,6 +32,8 @@ _REMEDY = {
     errno.EBADF: "open the stream that it should use",
 }
 
+_NO_THREAD = "can't start new thread"  # all that Python says of it
+
 
 class CommandError(NacrithError):
     """A file that the command will not or cannot deal with."""
@@ -38,6 +43,16 @@ class SkippedError(NacrithError):
     """A file left alone on purpose; the command as a whole goes on and ends with a warning."""
 
     exit_code = WARNING
+
+
+class ChangedError(NacrithError):
+    """The work is done, but its source has changed meanwhile; a warning."""
+
+    exit_code = WARNING
+
+
+PASSED_ON = (BrokenPipeError, KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends the process and no file. Everything else does, also what is no `Exception` (a Rust panic)."""
 
 
 def worst(first: int, second: int) -> int:
@@ -56,14 +71,29 @@ def shown(name: str) -> str:
     return "(stdin)" if name == "-" else printable(name)
 
 
-def describe_os_error(error: OSError, action: str = "") -> str:
-    """What the operating system said, and a remedy where there is an obvious one."""
+def describe_os_error(error: OSError, action: str = "", about: str = "") -> str:
+    """What the operating system said, and a remedy where there is an obvious one.
+
+    action: what was being done; otherwise the file is named, unless the message is `about` that anyway.
+    """
     text = error.strerror or str(error) or type(error).__name__
     text = text[:1].lower() + text[1:]
     if action:
         text = f"{action}: {text}"
+    elif isinstance(error.filename, str | bytes) and os.fsdecode(error.filename) != about:
+        text = f"{printable(os.fsdecode(error.filename))}: {text}"
+    elif error.errno == errno.ENOENT and not about and _nowhere():
+        return "the working directory is no more; go to another"
     remedy = _REMEDY.get(error.errno or 0)
     return f"{text}; {remedy}" if remedy else text
+
+
+def _nowhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 class Console:
@@ -102,24 +132,33 @@ class Console:
             (self.warning if code == WARNING else self.error)(str(error), name)
             return code
         if isinstance(error, OSError):
-            self.error(describe_os_error(error), name)
+            self.error(describe_os_error(error, about=name), name)
         elif isinstance(error, MemoryError):
             self.error("not enough memory; use a smaller model (-m) or fewer threads (-T)", name)
+        elif isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+            self.error(
+                "the system starts no more threads; use fewer (-T), or raise the limit (ulimit -u)", name
+            )
         else:
-            what = f"{type(error).__name__}: {error}".replace("\n", " ")
-            self.error(f"internal error, please report it (-vv shows where): {what}", name)
-            if self.verbosity >= 2:
-                import traceback
-
-                traceback.print_exception(error)
+            self._internal(error, name)
         return ERROR
+
+    def _internal(self, error: BaseException, name: str) -> None:
+        what = f"{type(error).__name__}: {error}".replace("\n", " ")
+        self.error(f"internal error, please report it (-vv shows where): {what}", name)
+        if self.verbosity >= 2:
+            import traceback
+
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                self.error(line)
 
     def _say(self, level: int, text: str, name: str) -> None:
         if self.verbosity < level or sys.stderr is None:
             return
         self.clear_line()
         where = f"{shown(name)}: " if name else ""
-        print(f"nacrith: {where}{text}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # nobody to tell; the exit code says the rest
+            print(f"nacrith: {where}{printable(text)}", file=sys.stderr, flush=True)
 
 
 def run_each(names: Iterable[str], console: Console, work: Callable[[str], None]) -> int:
@@ -128,8 +167,8 @@ def run_each(names: Iterable[str], console: Console, work: Callable[[str], None]
     for name in names:
         try:
             work(name)
-        except BrokenPipeError:
+        except PASSED_ON:
             raise
-        except Exception as error:
+        except BaseException as error:
             code = worst(code, console.failure(error, name))
     return code

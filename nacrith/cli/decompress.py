@@ -1,17 +1,19 @@
 """`nacrith decompress`: FILE.nac to FILE, or standard input to standard output.
 
 The archive layer hands out verified content only, so what goes to a pipe before an error is found
-is right as far as it goes; a file appears only when all of it is right.
+is right as far as it goes; a file appears only when all of it is right. With --keep-partial what can be
+verified of a damaged archive, before and after the damage, becomes a file of another name.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nacrith.archive import Metadata
 from nacrith.cli.compress import SUFFIX
 from nacrith.cli.console import CommandError, SkippedError, run_each
 from nacrith.cli.engines import content_size, decoder
@@ -25,6 +27,7 @@ from nacrith.cli.options import (
     max_size_option,
     message_options,
     model_option,
+    name_option,
     output_options,
     partial_option,
     settings,
@@ -33,12 +36,18 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import AtomicFile, open_output
 from nacrith.cli.progress import ProgressBar, duration
+from nacrith.cli.stored import restored_path, restored_status, stored_in
 from nacrith.errors import CorruptError
+
+if TYPE_CHECKING:
+    from nacrith.archive import Damage
+_LISTED = 5  # damaged stretches that a message names
 
 
 @click.command("decompress", short_help="Decompress files (-d).")
 @files_argument
 @output_options
+@name_option
 @max_size_option
 @partial_option
 @model_option
@@ -65,7 +74,9 @@ def _decompress(settings: Settings, name: str) -> None:
     from nacrith.archive import ArchiveReader
 
     with open_input(name, archive=True) as source:
-        target = _target(settings, source)
+        stored = stored_in(source) if settings.store_name else Metadata()
+        target = _target(settings, source, stored)
+        status = restored_status(source.status, stored) if source.regular else None
         if settings.remove:
             source.check_removable(settings.force)
         place = open_output(target, source.status, force=settings.force, archive=False)
@@ -73,33 +84,63 @@ def _decompress(settings: Settings, name: str) -> None:
         with place as output, ProgressBar(settings.console, name, total) as bar:
             if settings.remove and not isinstance(output, AtomicFile):
                 raise CommandError(f"--rm needs a file to write to, not {output.name}")
+            salvage = settings.keep_partial and isinstance(output, AtomicFile)
+            damages = _Damages()
             reader = ArchiveReader(
                 source.file,
                 lambda codec_id: decoder(settings, codec_id, total),
                 max_size=settings.max_size,
+                damaged=damages.add if salvage else None,
                 progress=bar,
             )
             size = 0
-            try:
-                for piece in reader:
-                    size += len(piece)
-                    output.write(piece)
-            except CorruptError as error:
-                if settings.keep_partial and size and isinstance(output, AtomicFile):
-                    kept = output.commit_partial(source.status if source.regular else None)
-                    raise CorruptError(f"{error}; the first {size:,} bytes are in {kept}") from error
-                raise
-            output.commit(source.status if source.regular else None)
+            for piece in reader:
+                size += len(piece)
+                output.write(piece)
+            if damages.count:
+                kept = ""
+                if size and isinstance(output, AtomicFile):
+                    kept = (
+                        f"; the {size:,} bytes that could be verified are in {output.commit_partial(status)}"
+                    )
+                raise CorruptError(f"{damages}{kept}")
+            remark = output.commit(status)
             settings.console.summary(f"{size:,} bytes ({duration(bar.elapsed)})", name)
+        if remark:
+            settings.console.warning(remark, name)
         if settings.remove:
             source.remove()
 
 
-def _target(settings: Settings, source: Input) -> str | None:
-    """The name without its suffix. The name stored in the archive is never used for it."""
+class _Damages:
+    """What is wrong with an archive, and which stretches of its content are missing for it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[Damage] = []
+
+    def add(self, damage: Damage) -> None:
+        self.count += 1
+        if self.count <= _LISTED:
+            self._first.append(damage)
+
+    def __str__(self) -> str:
+        missing = [
+            f"an unknown number of bytes from offset {damage.offset:,} on"
+            if damage.size is None
+            else f"{damage.size:,} bytes at offset {damage.offset:,}"
+            for damage in self._first
+        ]
+        if self.count > _LISTED:
+            missing.append(f"and {self.count - _LISTED:,} more stretches")
+        return f"{self._first[0].error}; missing of the content: {', '.join(missing)}"
+
+
+def _target(settings: Settings, source: Input, stored: Metadata) -> str | None:
+    """The name without its suffix, or the one that is stored (-N)."""
     if settings.output is not None or settings.stdout or source.path is None:
         return settings.output
     stem, suffix = os.path.splitext(source.path)
     if suffix != SUFFIX:
         raise SkippedError(f"has not the suffix {SUFFIX}, skipped; say where to with -o FILE or -c")
-    return stem
+    return restored_path(stem, stored)

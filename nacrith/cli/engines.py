@@ -7,13 +7,12 @@ given and the default (for decoding: the model that the archive names) is taken.
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
-from nacrith.archive.scan import scan
+from nacrith.archive.scan import each_stream
 from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
@@ -37,12 +36,13 @@ def content_size(source: Input) -> int | None:
     """Content bytes of the archive, for the progress bar, where a file can be looked through."""
     if not source.regular:
         return None
+    start = source.file.tell()  # of standard input, others may have read the head
     try:
-        return sum(stream.content_size for stream in scan(source.file))
+        return sum(stream.content_size for stream in each_stream(source.file))
     except NacrithError:
         return None  # whoever reads it will say what is wrong
     finally:
-        source.file.seek(0)
+        source.file.seek(start)
 
 
 def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
@@ -135,23 +135,14 @@ def _in_worker(how: partial[ModelCodec]) -> BlockCodec:
     return how(threads=int(os.environ["NACRITH_THREADS"]))
 
 
-def discard_conversion() -> None:
-    """Remove the model file that this process is writing, if it is; for when a signal ends it."""
-    store = sys.modules.get("nacrith.models.store")
-    if store is not None:
-        store.discard_temporaries()
-
-
 def show_log(console: Console) -> None:
-    """Show the library's messages (a model is being converted, once) to the user, and be ready for the
-    user's impatience."""
+    """Show the library's messages (a model is being converted, once) to the user."""
     import logging
 
     class Relay(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             console.warning(record.getMessage())
 
-    signals.before_death.add(discard_conversion)
     log = logging.getLogger("nacrith")
     log.setLevel(logging.INFO)
     log.handlers[:] = [Relay()]

@@ -8,18 +8,20 @@ of such a name is written `./compress`.
 from __future__ import annotations
 
 import importlib
-import os
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import compress, decompress, info, signals, verify
-from nacrith.cli.console import ERROR, OK, Console, describe_os_error
+from nacrith.cli import blas, compress, decompress, info, signals, verify
+from nacrith.cli.completion import completion_option, first_word
+from nacrith.cli.console import ERROR, OK, PASSED_ON, Console
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
     Function,
@@ -38,8 +40,8 @@ from nacrith.cli.options import (
     settings,
     threads_option,
 )
-from nacrith.cli.outputs import print_line
-from nacrith.errors import NacrithError
+from nacrith.cli.outputs import StandardOutput, print_line
+from nacrith.cli.streams import PatientFile
 
 _FILTER = ""  # the name of the command that is meant where none is given; nobody can type it
 
@@ -77,6 +79,8 @@ class FilterGroup(click.Group):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:  # a shell asks what may come first
+            return super().parse_args(ctx, args)
         if not args or (args[0] not in self.commands and args[0] not in LATER):
             args = [_FILTER, *args]
         return super().parse_args(ctx, args)
@@ -89,6 +93,17 @@ class FilterGroup(click.Group):
             return cast(click.Command, module.command)
         return super().get_command(ctx, cmd_name)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.summaries())
+
+    def summaries(self) -> dict[str, str]:
+        """The commands with their short help, in alphabetical order."""
+        known = {name: command.get_short_help_str() for name, command in self.commands.items()}
+        return dict(sorted((known | LATER).items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return first_word(main_filter, self.summaries(), incomplete)
+
 
 class FilterCommand(click.Command):
     """The filter command; its help is the help of the program."""
@@ -100,8 +115,7 @@ class FilterCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Commands (nacrith COMMAND --help)"):
-            known = {name: command.get_short_help_str() for name, command in group.commands.items()}
-            formatter.write_dl(sorted((known | LATER).items()))
+            formatter.write_dl(list(group.summaries().items()))
 
 
 def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
@@ -133,6 +147,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @device_option
 @threads_option
 @message_options
+@completion_option
 @click.option(
     "-V",
     "--version",
@@ -176,41 +191,45 @@ def main(
 
     command, name: of a program that is one of the commands under a name of its own.
     """
-    guard_standard_streams()
-    signals.install()
     code = ERROR
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _run(sys.argv[1:] if arguments is None else list(arguments), command, name)
+        guard_standard_streams()
+        signals.install()
+        blas.limit_threads()
+        _use_patient_streams()
+        code = _run(arguments, command, name)
     except BrokenPipeError:
         signals.die(signal.SIGPIPE)
     except KeyboardInterrupt:
         signals.die(signal.SIGINT)
+    except PASSED_ON:
+        raise
+    except BaseException as error:  # whatever it is, the user sees a line and no traceback
+        code = Console(2 if "-vv" in arguments else 0).failure(error)
     sys.exit(code)
 
 
 def _run(arguments: list[str], command: click.Command, name: str) -> int:
-    console = Console()
     try:
         code = command.main(arguments, prog_name=name, standalone_mode=False, **group.context_settings)
         if sys.stdout is not None:  # --help goes through it
             sys.stdout.flush()
     except click.UsageError as error:
-        console.error(f"{error.format_message()} ({name} --help shows the usage)")
+        Console().error(f"{error.format_message()} ({name} --help shows the usage)")
         return ERROR
     except click.exceptions.Exit as end:
         return end.exit_code
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # of a file, it would have been reported by the command
-        _abandon_standard_output()
-        console.error(describe_os_error(error, "cannot write standard output"))
-        return ERROR
-    except (MemoryError, NacrithError) as error:
-        return console.failure(error)
     return code if isinstance(code, int) else OK
 
 
-def _abandon_standard_output() -> None:
-    """Let the interpreter's own last flush succeed: what could not be written has been reported."""
+def _use_patient_streams() -> None:
+    """What others print (--help, say) goes the way of all output, and answers are waited for."""
+    if sys.stdin is not None:
+        stdin = io.BufferedReader(PatientFile(0, closefd=False))
+        sys.stdin = io.TextIOWrapper(stdin, sys.stdin.encoding, sys.stdin.errors)
     if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout = io.TextIOWrapper(StandardOutput(), sys.stdout.encoding, sys.stdout.errors)
+    if sys.stderr is not None:
+        file = PatientFile(2, "wb", closefd=False)
+        sys.stderr = io.TextIOWrapper(file, sys.stderr.encoding, "backslashreplace", line_buffering=True)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 import click
 
-from nacrith.archive.scan import StreamInfo, scan
+from nacrith.archive.blockcodec import CodecId
+from nacrith.archive.scan import StreamInfo, each_stream
 from nacrith.cli.console import printable, run_each, shown
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import (
@@ -23,7 +26,7 @@ from nacrith.cli.options import (
     message_options,
     settings,
 )
-from nacrith.cli.outputs import print_line
+from nacrith.cli.outputs import explained, print_line
 from nacrith.errors import NacrithError
 
 _COLUMNS = (
@@ -41,6 +44,9 @@ _COLUMNS = (
 _NUMBERS = {"archive", "content", "ratio", "bpb"}  # set flush right
 _CHECKS = {"short": "crc32", "full": "blake2b, crc32"}
 _WIDTHS = dict(zip(_COLUMNS, (8, 13, 13, 7, 6, 14, 21, 14, 12, 0), strict=True))
+
+_SPOOL = 1 << 20  # bytes of a report held in memory
+_FEW = 8  # models and names of a file that its row shows
 
 
 @click.command("info", short_help="Show what archives hold (-l).")
@@ -61,41 +67,111 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 
     def show(name: str) -> None:
         nonlocal headed
-        with open_input(name, archive=True) as source:
-            streams = scan(source.file)
-        if settings.json:
-            print_line(json.dumps(_as_json(name, streams)))
-            return
-        if not headed:
-            print_line(_row(dict(zip(_COLUMNS, _COLUMNS, strict=True))))
-            headed = True
-        print_line(_row(_cells(name, streams)))
-        if settings.console.verbosity > 0:
-            for number, stream in enumerate(streams, 1):
-                for line in _details(number, stream):
-                    print_line(f"    {line}")
+        total = _Total(name)
+        # An archive may hold millions of streams and be damaged behind them: nothing is shown of it, and
+        # little is held, before all of it is seen.
+        with tempfile.SpooledTemporaryFile(_SPOOL) as lines:
+            with open_input(name, archive=True) as source:
+                for stream in each_stream(source.file):
+                    total.add(stream)
+                    with explained("cannot write a temporary file"):
+                        lines.writelines(_lines(settings, total.streams, stream))
+            lines.seek(0)
+            if settings.json:
+                _print_json(total.as_json(), lines)
+                return
+            if not headed:
+                print_line(_row(dict(zip(_COLUMNS, _COLUMNS, strict=True))))
+                headed = True
+            print_line(_row(total.cells()))
+            for line in lines:
+                print_line(line.decode().rstrip("\n"))
 
     return run_each(files or (STDIN,), settings.console, show)
 
 
-def _cells(name: str, streams: list[StreamInfo]) -> dict[str, str]:
-    """The columns of a file's row."""
-    size, content = _sizes(streams)
-    forms = sorted({f"{stream.form}, {stream.version}" for stream in streams})
-    kinds = Counter(block.kind for stream in streams for block in stream.blocks)
-    stored = [printable(s.metadata.name) for s in streams if s.metadata.name is not None]
-    return {
-        "form": " + ".join(forms),
-        "archive": f"{size:,}",
-        "content": f"{content:,}",
-        "ratio": f"{100 * size / content:.1f} %" if content else "-",
-        "bpb": f"{8 * size / content:.3f}" if content else "-",
-        "blocks": ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "-",
-        "model": ", ".join(dict.fromkeys(_model(s) for s in streams if s.codec)) or "-",
-        "check": " + ".join(_CHECKS[form] for form in dict.fromkeys(s.form for s in streams)),
-        "name": ", ".join(stored) or "-",
-        "file": shown(name),
-    }
+def _lines(settings: Settings, number: int, stream: StreamInfo) -> Iterator[bytes]:
+    """What is shown of one stream."""
+    if settings.json:
+        yield b", " if number > 1 else b""
+        yield json.dumps(_as_json(stream)).encode()
+    elif settings.console.verbosity > 0:
+        for line in _details(number, stream):
+            yield f"    {line}\n".encode("utf-8", "backslashreplace")
+
+
+def _print_json(total: dict[str, object], streams: IO[bytes]) -> None:
+    """One object on one line, a part at a time. It is all ASCII."""
+    with explained("cannot write standard output"), open(1, "wb", closefd=False) as out:
+        out.write(json.dumps(total).encode().removesuffix(b"}") + b', "streams": [')
+        shutil.copyfileobj(streams, out)
+        out.write(b"]}\n")
+
+
+class _Total:
+    """What is shown of the streams of a file together."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.streams = 0
+        self._size = self._content = 0  # bytes
+        self._forms: Counter[tuple[str, int]] = Counter()
+        self._kinds: Counter[str] = Counter()
+        self._models = _Few()
+        self._names = _Few()
+
+    def add(self, stream: StreamInfo) -> None:
+        self.streams += 1
+        self._size += stream.size
+        self._content += stream.content_size
+        self._forms[stream.form, stream.version] += 1
+        self._kinds.update(block.kind for block in stream.blocks)
+        if stream.codec is not None:
+            self._models.add(_model(stream.codec))
+        if stream.metadata.name is not None:
+            self._names.add(printable(stream.metadata.name))
+
+    @property
+    def _bits(self) -> float | None:
+        """Of the archive, for each byte of content."""
+        return 8 * self._size / self._content if self._content else None
+
+    def cells(self) -> dict[str, str]:
+        """The columns of the file's row."""
+        size, content = self._size, self._content
+        return {
+            "form": " + ".join(sorted(f"{form}, {version}" for form, version in self._forms)),
+            "archive": f"{size:,}",
+            "content": f"{content:,}",
+            "ratio": f"{100 * size / content:.1f} %" if content else "-",
+            "bpb": "-" if self._bits is None else f"{self._bits:.3f}",
+            "blocks": ", ".join(f"{count} {kind}" for kind, count in self._kinds.items()) or "-",
+            "model": str(self._models) or "-",
+            "check": " + ".join(dict.fromkeys(_CHECKS[form] for form, _ in self._forms)),
+            "name": str(self._names) or "-",
+            "file": shown(self._name),
+        }
+
+    def as_json(self) -> dict[str, object]:
+        """All but the streams."""
+        return {"file": self._name, "size": self._size, "content_size": self._content, "bpb": self._bits}
+
+
+class _Few:
+    """Different texts: the first few, and whether there are more."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, None] = {}
+        self._more = False
+
+    def add(self, text: str) -> None:
+        if text not in self._texts and len(self._texts) == _FEW:
+            self._more = True
+        else:
+            self._texts[text] = None
+
+    def __str__(self) -> str:
+        return ", ".join([*self._texts, *(["..."] if self._more else [])])
 
 
 def _row(cells: dict[str, str]) -> str:
@@ -106,16 +182,9 @@ def _row(cells: dict[str, str]) -> str:
     return "  ".join(texts)
 
 
-def _model(stream: StreamInfo) -> str:
+def _model(codec: CodecId) -> str:
     """Name and first digits of the fingerprint; a short stream has 4 bytes of it and no name."""
-    assert stream.codec is not None
-    digits = stream.codec.fingerprint.hex()[:8]
-    return f"{printable(stream.codec.model_name)} {digits}".strip()
-
-
-def _sizes(streams: list[StreamInfo]) -> tuple[int, int]:
-    """Bytes of the archive and of its content."""
-    return sum(s.size for s in streams), sum(s.content_size for s in streams)
+    return f"{printable(codec.model_name)} {codec.fingerprint.hex()[:8]}".strip()
 
 
 def _details(number: int, stream: StreamInfo) -> Iterator[str]:
@@ -123,12 +192,13 @@ def _details(number: int, stream: StreamInfo) -> Iterator[str]:
         f"stream {number}: {stream.form} form, version {stream.version}, at byte {stream.offset:,},"
         f" {stream.size:,} bytes for {stream.content_size:,} of content"
     )
-    kinds = dict.fromkeys(block.kind for block in stream.blocks)
-    for kind in kinds:
-        blocks = [block for block in stream.blocks if block.kind == kind]
-        content = sum(block.content_size for block in blocks)
-        payload = sum(block.payload_size for block in blocks)
-        yield f"  {len(blocks)} blocks {kind}: {payload:,} bytes for {content:,} of content"
+    counts, contents, payloads = Counter[str](), Counter[str](), Counter[str]()
+    for block in stream.blocks:
+        counts[block.kind] += 1
+        contents[block.kind] += block.content_size
+        payloads[block.kind] += block.payload_size
+    for kind, count in counts.items():
+        yield f"  {count} blocks {kind}: {payloads[kind]:,} bytes for {contents[kind]:,} of content"
     if stream.codec is not None:
         yield f"  fingerprint {stream.codec.fingerprint.hex()}"
         for name, value in _coding(stream.codec.params).items():
@@ -165,31 +235,21 @@ def _time(nanoseconds: int) -> str:
         return f"{nanoseconds} ns since 1970"  # beyond the calendar
 
 
-def _as_json(name: str, streams: list[StreamInfo]) -> dict[str, object]:
-    size, content = _sizes(streams)
+def _as_json(stream: StreamInfo) -> dict[str, object]:
     return {
-        "file": name,
-        "size": size,
-        "content_size": content,
-        "bpb": 8 * size / content if content else None,
-        "streams": [
-            {
-                "form": stream.form,
-                "version": stream.version,
-                "offset": stream.offset,
-                "size": stream.size,
-                "content_size": stream.content_size,
-                "model": stream.codec
-                and {
-                    "name": stream.codec.model_name,
-                    "fingerprint": stream.codec.fingerprint.hex(),
-                    **_coding(stream.codec.params),
-                },
-                "metadata": dataclasses.asdict(stream.metadata),
-                "check": _CHECKS[stream.form],
-                "digest": stream.digest and stream.digest.hex(),
-                "blocks": [dataclasses.asdict(block) for block in stream.blocks],
-            }
-            for stream in streams
-        ],
+        "form": stream.form,
+        "version": stream.version,
+        "offset": stream.offset,
+        "size": stream.size,
+        "content_size": stream.content_size,
+        "model": stream.codec
+        and {
+            "name": stream.codec.model_name,
+            "fingerprint": stream.codec.fingerprint.hex(),
+            **_coding(stream.codec.params),
+        },
+        "metadata": dataclasses.asdict(stream.metadata),
+        "check": _CHECKS[stream.form],
+        "digest": stream.digest and stream.digest.hex(),
+        "blocks": [dataclasses.asdict(block) for block in stream.blocks],
     }

@@ -1,11 +1,12 @@
 """Opening what is to be read, and refusing what should not be.
 
-A directory is skipped, a symbolic link is followed, standard input is `-`. An archive is never read
-from a terminal.
+A directory is skipped, a symbolic link is followed, standard input is `-` and is read from where it stands.
+An archive is never read from a terminal. Reading waits for what is still to come (`streams`).
 """
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -14,8 +15,10 @@ from types import TracebackType
 from typing import BinaryIO
 
 from nacrith.cli.console import CommandError, SkippedError
+from nacrith.cli.streams import PatientFile
 
 STDIN = "-"
+CHANGED = "changed while it was read"
 
 
 @dataclass
@@ -48,24 +51,34 @@ class Input:
     ) -> None:
         self.file.close()
 
+    @property
+    def changed(self) -> bool:
+        """Whether the file that is read has been written to since it was opened."""
+        now = os.fstat(self.file.fileno())
+        was = self.status
+        return self.regular and (now.st_size, now.st_mtime_ns) != (was.st_size, was.st_mtime_ns)
+
     def check_removable(self, force: bool) -> None:
         """--rm removes what was named: a link is not what was compressed."""
         if self.path is None:
-            return
+            raise CommandError("--rm removes files, and this is standard input; leave --rm out")
         if not self.regular:
             raise SkippedError("not a regular file, skipped; leave --rm out")
         if os.path.islink(self.path) and not force:
             raise CommandError("is a symbolic link, which --rm leaves alone; use -f to remove it")
 
     def remove(self) -> None:
-        """Remove the source, provided that its name still means the file that was read."""
+        """Remove the source, provided that its name still means the file that was read, unchanged."""
         if self.path is None:
             return
-        now = os.stat(self.path)
-        unchanged = (now.st_size, now.st_mtime_ns) == (self.status.st_size, self.status.st_mtime_ns)
-        if not (os.path.samestat(now, self.status) and unchanged):
-            raise CommandError("changed while it was read, so it is not removed; run again")
+        if _identity(os.stat(self.path)) != _identity(self.status):
+            raise CommandError(f"{CHANGED}, so it is not removed; run again")
         os.unlink(self.path)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Differs between two files, and between two states of one: the time of change cannot be set back."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def open_input(name: str, *, archive: bool) -> Input:
@@ -74,7 +87,7 @@ def open_input(name: str, *, archive: bool) -> Input:
         if archive and os.isatty(0):
             raise CommandError("will not read an archive from a terminal; name a file, or see nacrith --help")
         # Buffered like any file, but never closes descriptor 0.
-        return Input(open(0, "rb", closefd=False), None, os.fstat(0))
+        return Input(io.BufferedReader(PatientFile(0, closefd=False)), None, os.fstat(0))
     if stat.S_ISDIR(os.stat(name).st_mode):
         what = os.path.basename(os.path.normpath(name))
         raise SkippedError(
@@ -82,7 +95,7 @@ def open_input(name: str, *, archive: bool) -> Input:
             if archive
             else f"is a directory, skipped; pack it first: tar -I nacrith -cf {what}.tar.nac {what}"
         )
-    file = open(name, "rb")  # noqa: SIM115 - closed by Input
+    file = io.BufferedReader(PatientFile(name))
     return Input(file, name, os.fstat(file.fileno()))
 
 

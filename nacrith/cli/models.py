@@ -17,7 +17,7 @@ import click
 from nacrith.cli.console import Console, SkippedError, printable, run_each
 from nacrith.cli.engines import show_log
 from nacrith.cli.options import Size, json_option, message_options, settings
-from nacrith.cli.outputs import print_line
+from nacrith.cli.outputs import print_line, print_path
 from nacrith.cli.progress import ProgressBar
 from nacrith.errors import ModelError, ModelMissingError
 
@@ -65,7 +65,7 @@ def list_command(**options: Any) -> int:
             headed = True
         print_line(_row(_cells(entry)))
         if console.verbosity > 0 and entry.path is not None:
-            print_line(f"    {printable(str(entry.path))}, {entry.licence or 'licence unknown'}")
+            print_line(f"    {printable(str(entry.path))}, {printable(entry.licence or 'licence unknown')}")
 
     for entry in library.entries():
         show(entry)
@@ -110,7 +110,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
 
 
 @command.command("convert")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path())
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--name", metavar="NAME", help="Call it so (one source only).")
 @click.option("-f", "--force", is_flag=True, help="Convert even what has been converted before.")
 @message_options
@@ -196,7 +196,7 @@ def path_command(model: str, **options: Any) -> int:
         entry = library.select(model)[0]
         if entry.kind == "partial":
             raise ModelMissingError(f"is not complete; run: nacrith models pull {model}")
-        print_line(str(entry.path))
+        print_path(str(entry.path))
 
     return run_each([model], _console(options), work)
 
@@ -209,10 +209,12 @@ def _only_one_name(name: str | None, models: Sequence[str]) -> None:
 def _report(console: Console, path: Path, asked: str, remark: str = "") -> None:
     """The line that ends a pull or a conversion: where the model is now, and what to call it."""
     from nacrith.models.exact import modelfile
+    from nacrith.models.store import SUFFIX
 
-    fingerprint = modelfile.fingerprint(path).hex()[:16]
     if console.verbosity >= 0:
-        what = f"fingerprint {fingerprint}" if fingerprint else "not converted"
+        what = "not converted"
+        if path.suffix == SUFFIX:
+            what = f"fingerprint {modelfile.describe(path).fingerprint.hex()[:16]}"
         print_line(f"{printable(asked)}: {printable(str(path))} ({what}{remark})")
 
 
@@ -220,7 +222,7 @@ def _ask(question: str) -> None:
     """SkippedError unless the answer is yes; an error where nobody can answer."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise ModelError(f"will not {question.removesuffix('?')} without asking; use -f")
-    print(f"nacrith: {question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"nacrith: {printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SkippedError("kept")
 

@@ -164,13 +164,13 @@ max_size_option = click.option(
 partial_option = click.option(
     "--keep-partial",
     is_flag=True,
-    help="Of a damaged archive, keep what comes before the damage as NAME.partial.",
+    help="Of a damaged archive, keep what can be verified as NAME.partial, and say what is missing.",
 )
 json_option = click.option("--json", is_flag=True, help="One JSON object a line.")
 name_option = click.option(
-    "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time in the archive."
+    "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time; with -d restore them."
 )
-files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1, type=click.Path())
+files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1)
 
 
 def output_options(function: Function) -> Function:

@@ -1,25 +1,29 @@
 """Where results go: a file that appears whole or not at all, or a stream.
 
-An `AtomicFile` is written under a temporary name in the directory of its target, made before any
-work so that an unwritable place or an existing file is reported at once. `commit` gives it the
-mode, owner and times of its source, forces it to the disk and only then renames it; until that
-moment an older file of the name stays as it is. On an error or a signal the temporary file goes.
+An `AtomicFile` is begun in the directory of its target before any work, so that an unwritable place or an
+existing file is reported at once. `commit` gives it the mode, owner and times of its source, forces it to
+the disk and only then gives it its name; until that moment an older file of the name stays as it is. On an
+error or a signal what was written goes. How is a matter of `nacrith.atomic`; what a mount does not offer of
+all this (CIFS, exFAT, cloud mounts) is done without.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import glob
 import os
 import stat
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from nacrith import atomic
 from nacrith.cli import signals
 from nacrith.cli.console import CommandError, describe_os_error, printable
+from nacrith.cli.streams import PatientFile
 
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+signals.before_death.add(atomic.discard_all)
 
 
 class Output(Protocol):
@@ -29,7 +33,9 @@ class Output(Protocol):
 
     def write(self, data: bytes) -> int: ...
 
-    def commit(self, source: os.stat_result | None = None) -> None: ...
+    def commit(self, source: os.stat_result | None = None) -> str:
+        """Make it last. What is not as it should be, for a warning; usually nothing."""
+        ...
 
     def __enter__(self) -> Output: ...
 
@@ -44,21 +50,20 @@ class Output(Protocol):
 class StreamOutput:
     """Standard output, a device or a named pipe: written in place."""
 
-    def __init__(self, name: str, file: BinaryIO) -> None:
+    def __init__(self, name: str, file: PatientFile) -> None:
         self.name = name
         self._file = file
 
     def write(self, data: bytes) -> int:
         with explained(f"cannot write {self.name}"):
-            self._file.write(data)
-            self._file.flush()
-        return len(data)
+            return self._file.write(data)
 
     def isatty(self) -> bool:
         return self._file.isatty()
 
-    def commit(self, source: os.stat_result | None = None) -> None:
+    def commit(self, source: os.stat_result | None = None) -> str:
         """Nothing is left to do: `write` holds nothing back."""
+        return ""
 
     def __enter__(self) -> StreamOutput:
         return self
@@ -82,46 +87,52 @@ class AtomicFile:
         self._replace = replace
         if not replace:
             self._refuse_existing()
-        self._directory = os.path.dirname(target) or os.curdir
-        self.temporary = _temporary(target, os.getpid()) + os.urandom(4).hex()
-        signals.before_death.add(self._unlink)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        flags |= getattr(os, "O_BINARY", 0)
-        try:
-            with explained(f"cannot create {self.name}"):
-                descriptor = os.open(self.temporary, flags, 0o600)
-            self._file = os.fdopen(descriptor, "wb")
-        except BaseException:
-            signals.before_death.discard(self._unlink)
-            raise
+        with explained(f"cannot create {self.name}"):
+            self._new = atomic.Unfinished(target, 0o600)
+
+    @property
+    def temporary(self) -> str:
+        """The path under which this process can read what is written so far."""
+        return self._new.path
 
     def write(self, data: bytes) -> int:
         with explained(f"cannot write {self.name}"):
-            self._file.write(data)
+            self._new.file.write(data)
         return len(data)
 
     def sync(self) -> None:
         """Have everything written so far on the disk."""
         with explained(f"cannot write {self.name}"):
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._new.file.flush()
+            atomic.sync_file(self._new.file.fileno())
 
-    def commit(self, source: os.stat_result | None = None) -> None:
+    def reread(self) -> BinaryIO:
+        """What was written, from its beginning; nothing can be written any more.
+
+        Not by another `open`: some network file systems let nobody else read what is locked.
+        """
+        self.sync()
+        file = open(os.dup(self._new.file.fileno()), "rb")  # noqa: SIM115 - the caller's
+        file.seek(0)
+        return file
+
+    def commit(self, source: os.stat_result | None = None) -> str:
         """Make the file appear, with the mode, owner and times of `source` where there is one."""
-        descriptor = self._file.fileno()
+        descriptor = self._new.file.fileno()
         with explained(f"cannot write {self.name}"):
-            self._file.flush()
-            if source is None:
-                os.fchmod(descriptor, 0o666 & ~_umask())
-            else:
-                _copy_status(descriptor, source)
-            os.fsync(descriptor)
-            self._file.close()
+            self._new.file.flush()
+            refused = _set_status(descriptor, source)
+            atomic.sync_file(descriptor)
+            os.close(os.dup(descriptor))  # network file systems tell of some errors only then
         with explained(f"cannot create {self.name}"):
-            self._rename()
-        signals.before_death.discard(self._unlink)
-        with explained(f"cannot synchronise {printable(self._directory)}"):
-            _sync_directory(self._directory)
+            try:
+                self._new.publish(self._target, replace=self._replace)
+            except FileExistsError:
+                self._refuse_existing()
+                raise
+        with explained(f"cannot synchronise the directory of {self.name}"):
+            atomic.sync_directory(self._target)
+        return f"{self.name} is written, but not with the source's {refused}" if refused else ""
 
     def commit_partial(self, source: os.stat_result | None = None) -> str:
         """As `commit`, under the name with .partial behind it, which is returned."""
@@ -139,37 +150,11 @@ class AtomicFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._unlink in signals.before_death:
-            self._unlink()
-            signals.before_death.discard(self._unlink)
-        with contextlib.suppress(OSError):  # a failed flush has been reported by then
-            self._file.close()
-
-    def _rename(self) -> None:
-        if self._replace:
-            os.replace(self.temporary, self._target)
-            return
-        # A rename would overwrite a file that came meanwhile; a link does not.
-        try:
-            os.link(self.temporary, self._target, follow_symlinks=False)
-        except FileExistsError:
-            self._refuse_existing()
-            raise
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            self._refuse_existing()
-            os.replace(self.temporary, self._target)
-        else:
-            self._unlink()
+        self._new.__exit__(kind, error, trace)
 
     def _refuse_existing(self) -> None:
         if os.path.lexists(self._target):
             raise CommandError(f"{self.name} exists already; use -f to overwrite it or -o for another name")
-
-    def _unlink(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.temporary)
 
 
 class CountedOutput:
@@ -184,25 +169,30 @@ class CountedOutput:
         return self._output.write(data)
 
 
-def _temporary(target: str, pid: int) -> str:
-    """The path that an output is written under by the process `pid`, but for a random end."""
-    directory, base = os.path.split(target)
-    # Long names leave room for the suffix within the usual limit of 255 bytes.
-    short = os.fsdecode(os.fsencode(base)[:200])
-    return os.path.join(directory, f".{short}.tmp-{pid}-")
+class StandardOutput(PatientFile):
+    """For `sys.stdout`: an error says where it is from."""
 
+    def __init__(self) -> None:
+        super().__init__(1, "wb", closefd=False)
 
-def left_behind(target: str, pid: int) -> list[str]:
-    """What the process `pid` has left of the output `target`, if it was killed."""
-    return glob.glob(glob.escape(_temporary(target, pid)) + "*")
+    def write(self, data: ReadableBuffer, /) -> int:
+        with explained("cannot write standard output"):
+            return super().write(data)
 
 
 def print_line(text: str) -> None:
-    """A line of a report on standard output, at once, so that no error is left for the exit."""
-    line = text.encode("utf-8", "backslashreplace") + b"\n"
-    with explained("cannot write standard output"):
-        while line:
-            line = line[os.write(1, line) :]
+    """A line of a report on standard output, at once, so that no error is left for the exit. Whatever
+    archives, hubs and file names may hold, a terminal shows it and does not obey it."""
+    StandardOutput().write(printable(text).encode() + b"\n")
+
+
+def print_path(path: str) -> None:
+    """As `print_line`; where it is for a program, the path itself, byte for byte."""
+    output = StandardOutput()
+    if output.isatty():
+        print_line(path)
+    else:
+        output.write(os.fsencode(path) + b"\n")
 
 
 def open_output(target: str | None, source: os.stat_result, *, force: bool, archive: bool) -> Output:
@@ -219,13 +209,13 @@ def open_output(target: str | None, source: os.stat_result, *, force: bool, arch
             return AtomicFile(target, replace=force)
         target = None
     if target is None:
-        stream = StreamOutput("standard output", os.fdopen(1, "wb", closefd=False))
+        stream = StreamOutput("standard output", PatientFile(1, "wb", closefd=False))
     else:
         name = printable(target)
         if status is not None and stat.S_ISDIR(status.st_mode):
             raise CommandError(f"{name} is a directory; name a file in it with -o")
         with explained(f"cannot open {name}"):
-            stream = StreamOutput(name, os.fdopen(os.open(target, os.O_WRONLY), "wb"))
+            stream = StreamOutput(name, PatientFile(os.open(target, os.O_WRONLY), "wb"))
     if archive and not force and stream.isatty():
         raise CommandError(
             "will not write an archive to a terminal; redirect it, name a file with -o FILE, "
@@ -257,38 +247,35 @@ class explained(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads 
             raise CommandError(describe_os_error(error, self._action)) from error
 
 
-def _copy_status(descriptor: int, source: os.stat_result) -> None:
-    """Mode, owner and times, on the descriptor so that no other file can get them."""
-    mode = stat.S_IMODE(source.st_mode) & 0o777
+def _set_status(descriptor: int, source: os.stat_result | None) -> str:
+    """Mode, owner and times as the source has them, or as is usual for a new file. On the descriptor, so that
+    no other file can get them. Returns what of it the file system has refused."""
+    refused = []
     mine = os.fstat(descriptor)
-    if mine.st_gid != source.st_gid:
+    mode = 0o666 & ~_umask() if source is None else stat.S_IMODE(source.st_mode) & 0o777
+    if source is not None and mine.st_gid != source.st_gid:
         try:
             os.fchown(descriptor, -1, source.st_gid)
         except OSError:  # another group may do no more with the file than everybody may
             mode = mode & ~0o070 | (mode & (mode << 3) & 0o070)
-    if mine.st_uid != source.st_uid:
+    if source is not None and mine.st_uid != source.st_uid:
         with contextlib.suppress(OSError):
             os.fchown(descriptor, source.st_uid, -1)
-    os.fchmod(descriptor, mode)
-    os.utime(descriptor, ns=(source.st_atime_ns, source.st_mtime_ns))
+    if mode != stat.S_IMODE(os.fstat(descriptor).st_mode):
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError:
+            refused.append("permissions")
+    if source is None:
+        return ""
+    try:
+        os.utime(descriptor, ns=(source.st_atime_ns, source.st_mtime_ns))
+    except (OSError, OverflowError):
+        refused.append("time")
+    return " and ".join(refused)
 
 
 def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _sync_directory(path: str) -> None:
-    """Make a rename last through a loss of power, on systems where a directory can be synced."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return  # a directory without the right to list it: nothing more can be done
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)

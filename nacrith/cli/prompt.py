@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nacrith.cli.console import OK, CommandError, shown
+from nacrith.cli.console import OK, PASSED_ON, CommandError, shown
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import Settings, message_options, settings, threads_option
 from nacrith.cli.outputs import explained, open_output
+from nacrith.prompt.counters import ANY, OURS
 from nacrith.prompt.scorers import AUTO, NAMES
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
 
 
 @click.command("prompt", short_help="Shorten prompts for language models (lossy).")
-@click.argument("files", metavar="[FILE|-]...", nargs=-1, type=click.Path())
+@click.argument("files", metavar="[FILE|-]...", nargs=-1)
 @click.option("--rate", type=click.FloatRange(0, 1), help="Fraction of the tokens to keep (default: 0.5).")
 @click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
 @click.option("--threshold", metavar="X", type=float, help="Drop what scores less, in the scorer's unit.")
@@ -63,7 +64,8 @@ class _Rate(click.ParamType[tuple[str, float]]):
 @click.option(
     "--tokenizer",
     metavar="WHAT",
-    help="What counts: tokenizer.json, its directory, .gguf, .nacm, a model's name, tiktoken:NAME, chars.",
+    help="What counts: tokenizer.json, its directory, .gguf, .nacm, a model's name, tiktoken:NAME, chars;"
+    " or any: an upper bound for all (default with --target-tokens).",
 )
 @click.option("--input", "kind", type=click.Choice(_KINDS), default="text", help="What the input is.")
 @click.option(
@@ -124,21 +126,30 @@ def command(files: Sequence[str], **options: Any) -> int:
     if len(files) > 1 and options["kind"] != "text":
         raise click.UsageError(f"--input {options['kind']} takes one file, not {len(files)}")
     if options["target_tokens"] is not None and options["tokenizer"] is None:
-        raise click.UsageError("--target-tokens needs --tokenizer, which says whose tokens (or chars)")
+        options["tokenizer"] = ANY
+        chosen.console.warning(
+            f"tokens are counted with the vocabulary of {OURS}, from above; to use all of the budget, say"
+            " whose they are (--tokenizer)"
+        )
+    about = ""
     try:
-        result = _compress(chosen, [_read(name) for name in files or (STDIN,)], options)
+        texts = [_read(name) for name in files or (STDIN,)]
+        about = files[0] if len(files) == 1 else ""
+        result = _compress(chosen, texts, options)
         if result.note.startswith("error: "):
             chosen.console.warning(f"left as it is: {result.note.removeprefix('error: ')}")
         _report(chosen, result, options)
-    except BrokenPipeError:
+    except PASSED_ON:
         raise
-    except Exception as error:
-        return chosen.console.failure(error, files[0] if len(files) == 1 else "")
+    except BaseException as error:  # a tokenizer's panic is no Exception
+        return chosen.console.failure(error, about)
     return OK
 
 
 def _read(name: str) -> str:
-    with explained("cannot read it"), open_input(name, archive=False) as source:
+    if os.path.isdir(name):
+        raise CommandError(f"{shown(name)} is a directory; name the files in it")
+    with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
         data = source.file.read()
     try:
         return data.decode("utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nacrith.cli.console import OK, shown, worst
+from nacrith.cli.console import OK, PASSED_ON, shown, worst
 from nacrith.cli.engines import content_size, decoder
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import (
@@ -49,9 +49,9 @@ def run(settings: Settings, files: Sequence[str]) -> int:
         try:
             report["size"], seconds = _test(settings, name)
             line = f"{shown(name)}: ok, {report['size']:,} bytes ({duration(seconds)})"
-        except BrokenPipeError:
+        except PASSED_ON:
             raise
-        except Exception as error:
+        except BaseException as error:
             failure = settings.console.failure(error, name)
             report.update(ok=False, error=type(error).__name__, message=str(error), code=failure)
             line = ""

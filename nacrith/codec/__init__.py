@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.levels import LEVELS
-from nacrith.errors import ModelMismatchError
+from nacrith.errors import CorruptError, ModelMismatchError
 
 if TYPE_CHECKING:
     from nacrith.codec.model_codec import ModelCodec
@@ -69,7 +69,8 @@ def for_decoding(
 ) -> ModelCodec:
     """The codec that an archive was made with. Raises ModelMissingError if its model is not found,
     ModelMismatchError if `model` or `backend` is given and is another, or if the archive is bound to what
-    is different here, unless `force` asks to try all the same."""
+    is different here, unless `force` asks to try all the same, CorruptError if no archive can have been made
+    so."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import EXACT, CodingParams
     from nacrith.models import bound, load_bound_model, load_model, load_model_by_fingerprint
@@ -93,6 +94,11 @@ def for_decoding(
             f"the archive was made with {codec_id.model_name or 'a model'}"
             f" (fingerprint {codec_id.fingerprint.hex()[:16]}), the model given is {model.name}"
             f" ({model.fingerprint.hex()[:16]}): give that one with -m, or leave -m out"
+        )
+    if params.window > model.max_context:
+        raise CorruptError(
+            f"the archive's window of {params.window} tokens is more than its model {model.name} has"
+            f" ({model.max_context}): the archive is damaged"
         )
     if not force:
         bound.check_binding(params.binding, binding_of(model))

@@ -67,6 +67,9 @@ class ModelCodec:
     def lanes(self) -> int:
         return 4 * self._lanes
 
+    def verify_source(self) -> None:
+        self.model.verify_source()
+
     def _ensemble(self) -> Ensemble:
         params = self.params
         return predictors.make(params.predictors, self.model.vocab_size, 1 << params.capacity)

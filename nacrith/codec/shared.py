@@ -32,6 +32,9 @@ class SharedCodec:
     def lanes(self) -> int:
         return self._codec.lanes
 
+    def verify_source(self) -> None:
+        self._codec.verify_source()
+
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
         # A block has rows enough for a pass of its own; what several threads gain is all else they do.
         with self._model:

@@ -71,6 +71,10 @@ class SpreadCodec:
             worker.pipe.close()
         self._workers = []
 
+    def verify_source(self) -> None:
+        for worker in self._workers:  # each has loaded it
+            worker.call("verify_source", [], lambda _: None)
+
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
         chunks: list[list[int]] = []
         room = 0
@@ -174,7 +178,11 @@ def _child(pipe: Connection, make: Make, environment: dict[str, str]) -> None:
         while True:
             way, blocks = pipe.recv()
             try:
-                pipe.send(getattr(codec, way)(blocks, pipe.send))
+                if way == "verify_source":
+                    codec.verify_source()
+                    pipe.send(None)
+                else:
+                    pipe.send(getattr(codec, way)(blocks, pipe.send))
             except NacrithError as error:
                 pipe.send(sendable(error, ModelError))
     except (EOFError, BrokenPipeError):

@@ -13,6 +13,7 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 import nacrith
+from nacrith.stream import checked_level
 
 
 class Nacrith(Codec):  # type: ignore[misc]  # the package has no types
@@ -21,7 +22,11 @@ class Nacrith(Codec):  # type: ignore[misc]  # the package has no types
     codec_id: ClassVar[str] = "nacrith"
 
     def __init__(self, level: int = nacrith.COMPRESSION_LEVEL_DEFAULT, model: str | None = None) -> None:
-        self.level = level
+        if model is not None and not isinstance(model, str):
+            raise TypeError(
+                f"model is a name or None, not {type(model).__name__}: it is stored with the data"
+            )
+        self.level = checked_level(level)
         self.model = model
 
     def encode(self, buf: Any) -> bytes:

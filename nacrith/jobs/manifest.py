@@ -17,6 +17,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from nacrith import atomic, jsontext
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
 
@@ -24,8 +25,8 @@ DONE, FAILED = "done", "failed"
 
 Record = dict[str, Any]
 """A line: file, output, status ("done" or "failed"), error (null if done), seconds, size (bytes of the
-input), output_size, sha256 (of the content), archive_sha256, and the settings: mode, level, model. Of
-a file that failed sizes and hashes are null."""
+input), output_size, sha256 (of the content), archive_sha256, shard ("i/n", or null), and the settings:
+mode, level, model. Of a file that failed sizes and hashes are null."""
 
 
 class ManifestError(NacrithError):
@@ -40,6 +41,8 @@ class Manifest:
         self.damaged = 0  # lines that could not be read; the files that they were about are done again
         self._last: dict[tuple[str, str], Record] = {}
         self._made: set[str] = set()
+        self.shards: set[str] = set()
+        """Of which files are on record, as "i/n"."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
             if stat.S_ISREG(os.fstat(self._file).st_mode):
@@ -66,6 +69,8 @@ class Manifest:
 
     def _take(self, record: Record) -> None:
         self._last[record["file"], record["output"]] = record
+        if isinstance(record.get("shard"), str):
+            self.shards.add(record["shard"])
         if record["status"] == DONE:
             self._made.add(record["output"])
 
@@ -73,11 +78,7 @@ class Manifest:
         written = os.write(self._file, line)
         if written < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a pipe or a device has no disk
-                raise
+        atomic.sync_file(self._file)
 
     def _read(self) -> None:
         with open(self.path, "rb") as file:
@@ -100,7 +101,7 @@ class Manifest:
 
 def _parsed(line: bytes) -> Record | None:
     with contextlib.suppress(ValueError):
-        record = json.loads(line)
+        record = jsontext.parse(line)
         names = ("file", "output", "status")
         if isinstance(record, dict) and all(isinstance(record.get(name), str) for name in names):
             return record

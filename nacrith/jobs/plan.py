@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 
 from nacrith.errors import NacrithError
 
-Rename = Callable[[str], str | None]
-"""The name of an output for the path of an input; None for an input that is not to be taken."""
+Rename = Callable[[str, str], str | None]
+"""The path of an output below its directory, for the path of an input below it and as it was given; None for
+an input that is not to be taken."""
 
 
 class PlanError(NacrithError):
@@ -47,10 +48,12 @@ class Job:
 
 @dataclass
 class Plan:
-    """jobs: largest first. skipped: files that were named but have the wrong kind of name."""
+    """jobs: largest first. skipped: files that were named but have the wrong kind of name; left_out:
+    likewise, and found in a directory or by a pattern."""
 
     jobs: list[Job] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | None = None) -> Plan:
@@ -64,8 +67,11 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
     ours = None if manifest is None else os.path.realpath(manifest)
     for path, named, problem in _find(paths, os.path.realpath(directory)):
         kept = kept_path(path)
-        renamed = rename(kept)
-        if not named and (renamed is None or os.path.realpath(path) == ours):
+        renamed = rename(kept, path)
+        if not named and os.path.realpath(path) == ours:
+            continue
+        if renamed is None and not (problem and (named or os.path.isdir(path))):
+            (made.skipped if named else made.left_out).append(path)
             continue
         size = 0
         if not problem:
@@ -73,11 +79,8 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
                 size = os.stat(path).st_size
             except OSError as error:
                 problem = _reason(error)
-        if problem:
+        if problem or renamed is None:
             problems.setdefault(path, Job(path, kept=kept, problem=problem))
-            continue
-        if renamed is None:
-            made.skipped.append(path)
             continue
         output = os.path.join(directory, renamed)
         job = Job(path, output, os.path.abspath(path), os.path.abspath(output), kept, size)
@@ -94,6 +97,7 @@ def plan(paths: Iterable[str], directory: str, rename: Rename, manifest: str | N
                 f"the output of {job.file} would overwrite {sources[job.target].file}, which is an input;"
                 " choose another output directory"
             )
+    made.left_out = sorted({*made.left_out} - {*made.skipped})
     made.jobs = sorted([*by_target.values(), *problems.values()], key=lambda job: (-job.size, job.file))
     return made
 
@@ -175,10 +179,14 @@ def _encloses(outer: str, inner: str, *, strictly: bool = True) -> bool:
 @dataclass(frozen=True)
 class Shard:
     """Part `index` of `count`, from 0. A file's part follows from its path alone, so that it stays
-    the same when other files come and go, and every machine finds it by itself."""
+    the same when other files come and go, and every machine finds it by itself.
+
+    guessed: that there are `count` parts is what an array looks like, and not what was said.
+    """
 
     index: int
     count: int
+    guessed: bool = False
 
     def holds(self, job: Job) -> bool:
         digest = hashlib.sha256(os.fsencode(job.kept)).digest()
@@ -187,30 +195,51 @@ class Shard:
     def of(self, jobs: Sequence[Job]) -> list[Job]:
         return [job for job in jobs if self.holds(job)]
 
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+_SLURM = "slurm"
+
 
 def shard(text: str, environment: Mapping[str, str]) -> Shard:
-    """The shard that "i/n" (i from 0 to n-1) names; "slurm" takes it from the SLURM array task."""
-    if text == "slurm":
-        try:
-            task, count = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
-            first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
-            step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
-        except (KeyError, ValueError):
-            raise PlanError(
-                "--shard slurm needs SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, which SLURM sets in"
-                " an array job (sbatch --array=0-9)"
-            ) from None
-        index, rest = divmod(task - first, max(step, 1))
-        if rest or not 0 <= index < count:
-            raise PlanError(
-                f"--shard slurm: array task {task} of {count} from {first} is none of a row without gaps;"
-                " number the tasks 0 to n-1"
-            )
-        return Shard(index, count)
+    """The shard that "i/n" names (i from 0 to n-1); "slurm/n" takes i from the SLURM array task, and
+    "slurm" n as well, from an array that may be whole."""
     left, slash, right = text.partition("/")
-    if not (slash and all(part.isascii() and part.isdigit() for part in (left, right))):
-        raise PlanError(f"--shard {text}: write i/n, as in 0/4, or slurm")
-    found = Shard(int(left), int(right))
-    if not found.index < found.count:
-        raise PlanError(f"--shard {text}: i/n counts from 0: 0/{right} to {int(right) - 1}/{right}")
+    if text == _SLURM:
+        return _of_whole_array(environment)
+    if not (slash and _is_number(right) and (left == _SLURM or _is_number(left))):
+        raise PlanError(f"--shard {text}: write i/n, as in 0/4, or slurm/n")
+    index = _slurm(environment, "ID")[0] if left == _SLURM else int(left)
+    found = Shard(index, int(right))
+    if not 0 <= found.index < found.count:
+        where = f" and SLURM_ARRAY_TASK_ID={index}" if left == _SLURM else ""
+        last = found.count - 1
+        raise PlanError(f"--shard {text}{where}: i/n counts from 0: 0/{right} to {last}/{right}")
     return found
+
+
+def _of_whole_array(environment: Mapping[str, str]) -> Shard:
+    """SLURM tells a task what was submitted, and not what that is a part of: the tasks that failed are
+    submitted again by their numbers, --array=3,7 of what was 0-9."""
+    task, count, first, last = _slurm(environment, "ID", "COUNT", "MIN", "MAX")
+    if (first, last) != (0, count - 1) or not 0 <= task < count:
+        raise PlanError(
+            f"--shard slurm: {count} array tasks from {first} to {last} are no whole array of tasks 0 to n-1;"
+            " write --shard slurm/n, n being the number of tasks of the whole array (10 for --array=0-9)"
+        )
+    return Shard(task, count, guessed=True)
+
+
+def _slurm(environment: Mapping[str, str], *names: str) -> list[int]:
+    try:
+        return [int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in names]
+    except (KeyError, ValueError):
+        raise PlanError(
+            f"--shard slurm needs SLURM_ARRAY_TASK_{', _'.join(names)}, which SLURM sets in an array job"
+            " (sbatch --array=0-9)"
+        ) from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10

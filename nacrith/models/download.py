@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from nacrith import atomic
 from nacrith.errors import ModelError
 from nacrith.models import hub as hub_module
-from nacrith.models.hub import NETWORK_ERRORS, Hub
+from nacrith.models.hub import NETWORK_ERRORS, Hub, TooSlowError
 from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
 
 _CHUNK = 1 << 20  # bytes
@@ -38,20 +39,22 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
                 " it is removed: run the same command again; if it persists, check HF_ENDPOINT and the proxy"
             )
         with _written(partial):
-            os.fsync(out.fileno())
+            atomic.sync_file(out.fileno())
             os.replace(partial, target)
 
 
 def _complete(
     hub: Hub, origin: Reference, file: HubFile, out: BinaryIO, progress: Callable[[int], None]
 ) -> None:
-    """Append what `out` lacks. Gives up after `hub.ATTEMPTS` tries that got no further than before."""
+    """Append what `out` lacks. Gives up after `hub.ATTEMPTS` tries that got no further than before, or only
+    at a pace that is none."""
     have = _size(out)
     if have > file.size:
         have = out.truncate(0)
     progress(have)
     furthest, failures, reason = have, 0, "the connection ended"
     while have < file.size:
+        slow = False
         try:
             with hub.open(origin, file.path, have) as response:
                 fits = _continues(response.status, response.headers.get("Content-Range"), have, file)
@@ -61,14 +64,15 @@ def _complete(
                     have = 0
                 if response.status != 200 and not fits:
                     raise ConnectionError(f"the server answers {response.status} and not the part asked for")
-                while have < file.size and (chunk := response.read(min(_CHUNK, file.size - have))):
+                while have < file.size and (chunk := response.read1(min(_CHUNK, file.size - have))):
                     with _written(Path(out.name)):
                         out.write(chunk)
                     have += len(chunk)
                     progress(len(chunk))
         except NETWORK_ERRORS as error:
             reason = str(error) or type(error).__name__
-        failures = 0 if have > furthest else failures + 1
+            slow = isinstance(error, TooSlowError)
+        failures = 0 if have > furthest and not slow else failures + 1
         furthest = max(have, furthest)
         if have < file.size and failures:
             if failures == hub_module.ATTEMPTS:
@@ -110,17 +114,29 @@ def _locked(partial: Path) -> Iterator[BinaryIO]:
         partial.parent.mkdir(parents=True, exist_ok=True)
         out = open(partial, "ab")  # noqa: SIM115 - closed below; not within, where errors are the disk's
     with out:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Whoever had the lock may have renamed or removed what was opened here.
-                mine = os.path.samestat(os.fstat(out.fileno()), os.stat(partial))
-            except OSError:
-                mine = False
-            if not mine:
-                raise ModelError(
-                    f"{partial}: another process is fetching this file; wait for it, then run again"
-                )
+        if not (_lock(out) and _is_at(out, partial)):
+            raise ModelError(f"{partial}: another process is fetching this file; wait for it, then run again")
         yield out
+
+
+def _lock(out: BinaryIO) -> bool:
+    """False if another has it. Where files cannot be locked, two may mix what they write: the hash tells."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _is_at(out: BinaryIO, partial: Path) -> bool:
+    """Whoever had the lock may have renamed or removed what was opened here."""
+    try:
+        return os.path.samestat(os.fstat(out.fileno()), os.stat(partial))
+    except OSError:
+        return False

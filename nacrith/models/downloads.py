@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
+from nacrith.models.files import read_regular
 from nacrith.models.reference import PARTIAL, HubFile, Reference, hash_of
 
 _MANIFEST = "nacrith.json"
@@ -108,11 +109,9 @@ def begin(
         "keep": keep,
         "files": [[f.path, f.size, f.digest] for f in files],
     }
-    temporary = folder / f".{_MANIFEST}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(fields))
-        os.replace(temporary, folder / _MANIFEST)
+        atomic.write(folder / _MANIFEST, json.dumps(fields).encode())
     except OSError as error:
         raise ModelError(f"{folder}: cannot write there ({error.strerror}); set NACRITH_MODEL_DIR") from None
     return Download(folder, origin, files, licence, keep)
@@ -122,7 +121,7 @@ def kept(cache: Path) -> Iterator[Download]:
     """Every download in the cache, complete or not, in order of name."""
     for manifest in sorted((cache / "sources").glob(f"*/*/{_MANIFEST}")):
         try:
-            fields = json.loads(manifest.read_bytes())
+            fields = jsontext.parse(read_regular(manifest))
             origin = Reference.parse(str(fields["source"]))
             files = tuple(HubFile(str(p), int(size), str(digest)) for p, size, digest in fields["files"])
         except (OSError, ValueError, KeyError, TypeError):

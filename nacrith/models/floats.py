@@ -7,13 +7,13 @@ here as well.
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nacrith import jsontext
 from nacrith.errors import ModelError
 from nacrith.models import probe
 from nacrith.models.bound import BACKENDS, EXACT, NAMES, BoundModel, Settings, fingerprint, here
@@ -76,7 +76,7 @@ def child() -> None:
 
     _leave_no_core()
     backend, path, settings = sys.argv[1:]
-    chosen: dict[str, Any] = json.loads(settings)
+    chosen: dict[str, Any] = jsontext.parse(settings)
     model = load(backend, Path(path), Settings(**chosen))
     session = model.session(1, LEAST_WINDOW)
     session.extend([[model.bos_id] * (2 * LEAST_WINDOW + 2)])

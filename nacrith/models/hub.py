@@ -12,9 +12,10 @@ the endpoint only, never to where a redirect leads. Reference: huggingface.co/do
 from __future__ import annotations
 
 import http.client
-import json
+import io
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -24,11 +25,15 @@ from email.message import Message
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
+from nacrith import jsontext
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models.reference import COMMIT, HubFile, Reference
 
 ENDPOINT = "https://huggingface.co"
 TIMEOUT = 30.0  # seconds that a server may keep silent
+PATIENCE = 60.0  # seconds that a response may take, and
+PACE = 1024  # bytes a second, for which it may take a second more
+_HEAD_MAX = 1 << 20  # bytes before the body, interim responses included
 ATTEMPTS = 5  # in a row without progress, before a request is given up
 _CONNECTIONS = 3  # fewer, where nothing answers: most often there is no network, and somebody waits
 BACKOFF = 1.0  # seconds before the first repetition, doubled for each further one
@@ -68,24 +73,21 @@ class Hub:
         self._token = os.environ.get("HF_TOKEN", "").strip()
         if not (self._token.isascii() and self._token.isprintable()):
             raise ModelError("HF_TOKEN: holds characters that no token has; copy it again")
-        self._opener = urllib.request.build_opener(_Redirects)
+        self._opener = urllib.request.build_opener(_Redirects, _Http, _Https)
 
     def revision(self, repo: str, revision: str) -> Revision:
         """The commit that `revision` is now."""
         url = f"{self.endpoint}/api/models/{quote(repo)}/revision/{quote(revision, safe='')}"
         with self._send("GET", url, f"{repo}@{revision}") as response:
             try:
-                answer = response.read(_ANSWER_MAX + 1)
-                if len(answer) > _ANSWER_MAX:
-                    raise ValueError(f"more than {_ANSWER_MAX:,} bytes")
-                fields = json.loads(answer)
+                fields = jsontext.parse(_answer(response))
                 commit = str(fields["sha"])
                 files = tuple(str(entry["rfilename"]) for entry in fields["siblings"])
                 card = fields.get("cardData")
                 licence = card.get("license") if isinstance(card, dict) else None
             except NETWORK_ERRORS as error:
                 raise self._failure(error, f"{repo}@{revision}") from None
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise self._odd(f"{repo}@{revision}", f"unreadable answer ({error})") from None
         if not COMMIT.fullmatch(commit) or (COMMIT.fullmatch(revision) and commit != revision):
             raise self._odd(f"{repo}@{revision}", f"commit {commit[:50]!r} for revision {revision}")
@@ -93,7 +95,8 @@ class Hub:
 
     def stat(self, origin: Reference, path: str) -> HubFile:
         """Size and hash of a file, which stand in the headers of the hub's own answer, before it
-        redirects to wherever the content is. origin: pinned to a commit."""
+        redirects to wherever the content is. (A mirror may redirect to the hub.) origin: pinned to a
+        commit."""
         what = f"{origin.repo}: {path}"
         with self._send("HEAD", self._url(origin, path), what) as response:
             headers = response.headers
@@ -155,12 +158,13 @@ class Hub:
         raise AssertionError("the last attempt returns or raises")
 
     def _odd(self, what: str, why: str) -> ModelError:
+        why = _printable(why)
         return ModelError(f"{what}: {self.endpoint} gives {why}; check HF_ENDPOINT, or try again later")
 
     def _failure(self, error: Exception, what: str) -> ModelError:
         if not isinstance(error, urllib.error.HTTPError):
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+            said = _printable(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)
             return ModelError(
                 f"{what}: cannot reach {self.endpoint} ({said}); check the connection, then run the same"
                 " command again: it goes on where it stopped"
@@ -186,7 +190,9 @@ class Hub:
             return ModelError(
                 f"{what}: the hub wants fewer requests (429): wait some minutes, or set HF_TOKEN"
             )
-        return ModelError(f"{what}: {self.endpoint} answers {code} {error.reason}; try again later")
+        return ModelError(
+            f"{what}: {self.endpoint} answers {code} {_printable(str(error.reason))}; try again later"
+        )
 
 
 def pause(attempt: int, wanted: str | None = None) -> None:
@@ -197,10 +203,89 @@ def pause(attempt: int, wanted: str | None = None) -> None:
     time.sleep(min(seconds, _WAIT_MAX))
 
 
+def _answer(response: http.client.HTTPResponse) -> bytes:
+    """All of it. ValueError if it is too much, TooSlowError if it takes too long."""
+    answer, begin = bytearray(), time.monotonic()
+    while chunk := response.read1(1 << 16):
+        answer += chunk
+        if len(answer) > _ANSWER_MAX:
+            raise ValueError(f"more than {_ANSWER_MAX:,} bytes")
+        if time.monotonic() - begin > 5 * PATIENCE:
+            raise TooSlowError(f"{len(answer):,} bytes in {5 * PATIENCE:.0f} seconds")
+    return bytes(answer)
+
+
+def _printable(text: str) -> str:
+    """What a server says, for a message: nothing that would mean something to a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text[:300])
+
+
+class TooSlowError(TimeoutError):
+    """A server sends, but so little that it would never end."""
+
+
+class _Paced(io.RawIOBase):
+    """What comes from a server, as long as it comes fast enough. (A timeout of the socket begins again with
+    each byte.)"""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._begin = time.monotonic()
+        self._count = 0
+        self.in_head = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._raw.readinto(buffer)
+        self._count += count or 0
+        seconds = time.monotonic() - self._begin
+        if seconds > PATIENCE + self._count / PACE:
+            raise TooSlowError(f"{self._count:,} bytes in {seconds:.0f} seconds")
+        if self.in_head and self._count > _HEAD_MAX:
+            raise http.client.HTTPException(f"more than {_HEAD_MAX:,} bytes before any content")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self._paced = _Paced(sock.makefile("rb", buffering=0))
+        self.fp = io.BufferedReader(self._paced)
+
+    def begin(self) -> None:
+        super().begin()
+        self._paced.in_head = False
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = _Response
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Connection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req)
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects: with the token on the same host, without it elsewhere.
 
-    A HEAD request stops at a redirect to elsewhere: what we ask for stands in the hub's own answer.
+    A HEAD request stops at a redirect to elsewhere that tells what we ask for: the hub's own answer.
     """
 
     def http_error_302(
@@ -228,7 +313,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if new.scheme != old.scheme and new.scheme != "https":
             raise urllib.error.URLError(f"it redirects to {new.scheme}://{new.hostname}, which is not secure")
         same = (old.scheme, old.netloc.lower()) == (new.scheme, new.netloc.lower())
-        if req.get_method() == "HEAD" and not same:
+        if req.get_method() == "HEAD" and not same and headers.get("X-Linked-Size") is not None:
             return None
         request = super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
         if request is not None:

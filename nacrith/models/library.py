@@ -125,9 +125,12 @@ def _embedded(path: Path) -> Entry:
 def _model(path: Path) -> Entry:
     name = store.name_of(path)
     used = records.last_used(store.cache_directory(), path)
-    size = modelfile.size(path)
     try:
-        file = modelfile.read(path, verify=False)
+        size = modelfile.size(path)
+    except OSError:  # a link to nothing, say
+        size = 0
+    try:
+        file = modelfile.describe(path)
     except ModelError as error:
         return Entry("damaged", name, path, "", size, str(error), last_used=used)
     info = file.info

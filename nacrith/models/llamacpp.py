@@ -77,7 +77,7 @@ class LlamaCppModel(SteppingModel):
         self.fingerprint = bound.fingerprint(path)
         fields = read_metadata(path)
         self.bos_id, self._definition = start_token(path, fields), tokenizer_of(path, fields)
-        self._path, self._threads = path, settings.threads
+        self.path, self._threads = path, settings.threads
         layers = _gpu_layers(settings)
         self.binding: Mapping[str, str] = {
             **build,
@@ -92,6 +92,7 @@ class LlamaCppModel(SteppingModel):
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = layers if layers >= 0 else 1 << 20
+        params.use_mmap = False  # a mapped file changes under us when it is overwritten
         if hasattr(params, "use_extra_bufts"):
             params.use_extra_bufts = False
         _said.clear()
@@ -122,7 +123,7 @@ class LlamaCppModel(SteppingModel):
         _said.clear()
         context = llama_cpp.llama_init_from_model(self._model, params)
         if not context:
-            raise ModelError(f"{self._path}: llama.cpp cannot start it: {_reason()}")
+            raise ModelError(f"{self.path}: llama.cpp cannot start it: {_reason()}")
         return _LlamaContext(self, context, self.vocab_size)
 
 

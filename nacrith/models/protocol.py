@@ -121,6 +121,12 @@ class LanguageModel(Protocol):
         """Load now what would be loaded when it is first used; otherwise nothing."""
         ...
 
+    def verify_source(self) -> None:
+        """ModelError if the file that the model was loaded from no longer has the content that the
+        fingerprint stands for: then what was coded with it may be lost. A model without one has nothing to
+        verify."""
+        return None
+
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """A new session; `window` is the number of latest tokens attended to (at most and by default
         `max_context`)."""

@@ -5,6 +5,7 @@ Kept in `.records` in the cache, one small file for a fact, so that processes ne
     seen-KEY       the hash of a source; KEY: hash of its files' paths, sizes, times and inodes
     source-HASH    JSON: the converted model's file name and fingerprint
     tried-KEY      empty; a backend ran in a child process and did not crash (see probe.py)
+    lock-HASH      empty; a process converts that source now
     used-NAME      empty; its time is when the model file NAME was last asked for
 
 Nothing here is trusted: a record that does not fit what is on the disk counts as none, and all of
@@ -16,13 +17,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from nacrith import atomic, jsontext
 from nacrith.models.exact import modelfile
 from nacrith.models.exact.convert import CONVERSION
+from nacrith.models.files import open_regular
+
+_log = logging.getLogger("nacrith")
 
 _FOLDER = ".records"
 _SETTLED = 2.0  # seconds after which a file's time would tell that it was written again
@@ -39,7 +45,7 @@ def source_files(source: Path) -> list[Path]:
 def converted(cache: Path, source: Path) -> Path | None:
     """The model file in `cache` that this very source was converted to, if it is still there."""
     try:
-        record = json.loads(_source_record(cache, source).read_bytes())
+        record = jsontext.parse(_source_record(cache, source).read_bytes())
         path = cache / Path(str(record["model"])).name
         fingerprint = str(record["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -52,6 +58,38 @@ def remember(cache: Path, source: Path, model: Path) -> None:
     fields = {"model": model.name, "fingerprint": modelfile.fingerprint(model).hex()}
     with contextlib.suppress(OSError):
         _write(_source_record(cache, source), json.dumps(fields))
+
+
+@contextlib.contextmanager
+def alone(cache: Path, source: Path) -> Iterator[None]:
+    """One at a time, of all that convert this source into this cache; where files cannot be locked, all at
+    once, which is slower and no worse."""
+    path = _source_record(cache, source)
+    path = path.with_name(path.name.replace("source-", "lock-", 1))
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError, ImportError):
+            _lock(path, held)
+        yield
+
+
+def _lock(path: Path, held: contextlib.ExitStack) -> None:
+    """Hold a lock on a file that is there only as long as somebody holds it."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = open(path, "wb")  # noqa: SIM115 - it is closed with `held`
+        held.callback(file.close)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("waiting for another process that converts the same model")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                held.callback(path.unlink, missing_ok=True)
+                return
+        file.close()  # whoever had the lock has removed the file
 
 
 def touch(cache: Path, model: Path) -> None:
@@ -102,7 +140,7 @@ def digest(cache: Path, source: Path) -> str:
             return text
     total = hashlib.sha256()
     for path in files:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.name if source.is_dir() else ''} {content}\n".encode())
     newest = max((max(s.st_mtime, s.st_ctime) for _, s in stats), default=0.0)
@@ -118,13 +156,5 @@ def _source_record(cache: Path, source: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    atomic.write(path, text.encode())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nacrith.errors import ModelError
+from nacrith.models.files import open_regular
 
 PARTIAL = ".partial"
 """Added to the name of a file that is being downloaded."""
@@ -72,7 +73,7 @@ def hash_of(path: Path, like: str, size: int) -> str:
     git = len(like) == 40
     digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if git else hashlib.sha256()
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:

@@ -25,6 +25,7 @@ import numpy as np
 from nacrith.arith import F32
 from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
+from nacrith.models import bound
 from nacrith.models.exact.tree import I64, NONE, Tree, TreeSession
 from nacrith.models.protocol import LOGIT_BITS, Logits, Tokenizer
 from nacrith.models.tokenizer import ByteTokenizer
@@ -121,8 +122,11 @@ class SteppingModel:
     lanes = 1
     """Places of a context."""
 
+    fingerprint: bytes
     max_context: int
     vocab_size: int
+    path: Path | None = None
+    """Of the weights, if they are in a file or directory."""
     _definition: bytes
     """Of the tokenizer."""
 
@@ -132,6 +136,12 @@ class SteppingModel:
 
     def prepare(self) -> None:
         """All has been loaded."""
+
+    def verify_source(self) -> None:
+        if self.path is not None and bound.fingerprint(self.path) != self.fingerprint:
+            raise ModelError(
+                f"{self.path}: has been changed since the model was loaded; run the command again"
+            )
 
     def session(self, lanes: int = 1, window: int | None = None) -> SteppingSession:
         """Fresh lanes; ValueError for a window that `Plan.of` does not take."""

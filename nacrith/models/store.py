@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nacrith import atomic
 from nacrith.errors import ModelError, ModelMissingError
 from nacrith.models import downloads, records
 from nacrith.models.downloads import Download
@@ -65,8 +66,11 @@ def cache_directory() -> Path:
     explicit = os.environ.get("NACRITH_MODEL_DIR")
     if explicit:
         return Path(explicit)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nacrith" / "models"
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no HOME, and a user that the system does not know: nothing is there, nor can be
+        base = Path(os.devnull)
+    return base / "nacrith" / "models"
 
 
 def cached() -> Iterator[Path]:
@@ -151,7 +155,7 @@ def in_cache(name: str) -> list[Path]:
 def pulled_as(path: Path, reference: Reference) -> bool:
     """Whether a model file was made of what `reference` names."""
     try:
-        origin = Reference.parse(modelfile.read(path, verify=False).info.get("source", ""))
+        origin = Reference.parse(modelfile.describe(path).info.get("source", ""))
     except ModelError:
         return False
     return origin is not None and origin.is_called(reference)
@@ -222,24 +226,23 @@ def convert(
         raise ModelError(f"{source}: no such file or directory; check the name")
     if not (source.is_dir() or source.suffix == ".gguf"):
         raise ModelError(f"{source}: not a model; supported are {SUFFIX}, .gguf and safetensors directories")
-    if not again:
-        try:
-            path = records.converted(directory, source)
-        except OSError as error:
-            raise ModelError(f"{source}: cannot read it ({error.strerror}); check the permissions") from None
-        if path is not None and _serves(path, name, info):
+    wanted = slug(name or source.resolve().stem)
+    try:
+        with records.alone(directory, source):  # others that want the same wait, and find it then
+            path = None if again else records.converted(directory, source)
+            if path is None or not _serves(path, name, info):
+                path = _convert(source, wanted, info or {})
+                records.remember(directory, source, path)
             return path
-    _log.info("converting %s for exact inference (once; half a minute for 135M parameters)", source.name)
-    path = _convert(source, slug(name or source.resolve().stem), info or {})
-    records.remember(directory, source, path)
-    return path
+    except OSError as error:
+        raise ModelError(f"{source}: cannot read it ({error.strerror}); check the permissions") from None
 
 
 def _serves(path: Path, name: str | None, info: Mapping[str, str] | None) -> bool:
     """Whether a model file goes by `name` and tells what it should of itself."""
     if name is not None and name_of(path) != slug(name):
         return False
-    return info is None or info.items() <= modelfile.read(path, verify=False).info.items()
+    return info is None or info.items() <= modelfile.describe(path).info.items()
 
 
 def convert_download(download: Download, name: str | None = None) -> Path:
@@ -258,6 +261,9 @@ def convert_download(download: Download, name: str | None = None) -> Path:
 def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
     from nacrith.models.exact.convert import convert as convert_source
 
+    _log.info("converting %s for exact inference (once; half a minute for 135M parameters)", source.name)
+    _collect()
+    before = records.digest(cache_directory(), source)
     if source.is_dir():
         from nacrith.models.exact.safetensors_source import read_safetensors
 
@@ -268,31 +274,34 @@ def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
         llama = read_gguf(source)
     llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})
     directory = cache_directory()
-    temporary = directory / f".{stem}-{os.getpid()}{SUFFIX}"
+    made = [directory]
+
+    def named(fingerprint: bytes) -> Path:
+        if records.digest(directory, source) != before:
+            raise ModelError(f"{source}: was changed while it was read; run the same command again")
+        made.append(directory / f"{stem}-{fingerprint.hex()[:16]}{SUFFIX}")
+        return made[-1]
+
     try:
-        fingerprint = convert_source(llama, temporary)
-        path = directory / f"{stem}-{fingerprint.hex()[:16]}{SUFFIX}"
-        os.replace(temporary, path)
+        convert_source(llama, directory / f"{stem}{SUFFIX}", named=named)
     except OSError as error:
         raise ModelError(
             f"{directory}: cannot write the converted model ({error.strerror}); set NACRITH_MODEL_DIR"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return made[-1]
 
 
-def discard_temporaries() -> None:
-    """Remove what this process was writing: for a process that is about to be killed."""
-    for path in cache_directory().glob(f".*-{os.getpid()}{SUFFIX}*"):
-        path.unlink(missing_ok=True)
+def _collect() -> None:
+    """Remove what conversions have left that were killed."""
+    for path in cache_directory().glob(f".*{SUFFIX}.*{atomic.SUFFIX}"):
+        atomic.collect(path.with_name(re.sub(r"^\.(.*)\.\d+$", r"\1", path.name.removesuffix(atomic.SUFFIX))))
 
 
 def _convert_carried(name: str, carrier: Carrier) -> Path:
     path = convert(_carried(name, carrier), name)
     made = modelfile.fingerprint(path).hex()
     if made != carrier.fingerprint:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise ModelError(
             f"converting {name} gave fingerprint {made[:16]}, not {carrier.fingerprint[:16]}: the package"
             f" {carrier.package} is another version, or this machine's arithmetic is not IEEE-754"

@@ -30,6 +30,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 
+from nacrith import jsontext
 from nacrith.errors import ModelError
 
 DEFINITION_FORMAT = 1
@@ -119,7 +120,7 @@ class ByteTokenizer:
     def from_definition(cls, definition: bytes) -> ByteTokenizer:
         """The tokenizer that `definition` describes; ModelError if it is not a definition."""
         try:
-            fields = json.loads(definition)
+            fields = jsontext.parse(definition)
             if fields["format"] != DEFINITION_FORMAT:
                 raise ModelError(
                     f"tokenizer definition of format {fields['format']!r}; this version reads "
@@ -187,7 +188,10 @@ class ByteTokenizer:
             ids.extend(self._byte_ids[ord(text)])
         elif text:
             # Not `encode_batch`: that one starts threads, which do not survive a fork.
-            ids.extend(self._library.encode(text, add_special_tokens=False).ids)
+            try:
+                ids.extend(self._library.encode(text, add_special_tokens=False).ids)
+            except BaseException as error:
+                raise _of_library(error, "the regular expressions of the model's tokenizer fail") from None
 
     def decode(self, ids: Sequence[int]) -> bytes:
         """Bytes of any ids. Special ids, ids outside the vocabulary and an escape that is not
@@ -235,11 +239,21 @@ def _make_library(
     try:
         steps: list[PreTokenizer] = [Split(Regex(p), "isolated") for p in patterns]
         library = Library(BPE(vocab=ids, merges=merges, ignore_merges=whole_words))
-    except Exception as error:  # the library raises bare Exception
-        raise ModelError(f"no tokenizer can be built of this ({error}): check its source") from error
+    except BaseException as error:
+        raise _of_library(error, "no tokenizer can be built of this") from error
     steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
     library.pre_tokenizer = Steps(steps)
     return library
+
+
+def _of_library(error: BaseException, what: str) -> BaseException:
+    """Our error for one of the library, which raises bare Exceptions, and where it did not expect trouble
+    (a regular expression that backtracks without end) panics, which is a BaseException; else `error`."""
+    if isinstance(error, Exception) and not isinstance(error, MemoryError | RecursionError):
+        return ModelError(f"{what} ({error}): check its source")
+    if type(error).__module__ == "pyo3_runtime":
+        return ModelError(f"{what} ({str(error)[:200]}): check its source, or use another model")
+    return error
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -9,11 +9,11 @@ The pattern of each GGUF pre-tokenizer name follows llama.cpp's src/llama-vocab.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from nacrith import jsontext
 from nacrith.errors import ModelError
 from nacrith.models.tokenizer import (
     BYTE_TO_SYMBOL,
@@ -88,11 +88,8 @@ def from_gguf_fields(metadata: Mapping[str, Any]) -> ByteTokenizer:
         raise ModelError(
             f"the GGUF file gives {len(types)} token types for {len(tokens)} tokens: it is damaged"
         )
-    in_use = [
-        int(metadata[key])
-        for name in ("bos", "eos", "unknown", "padding", "eot")
-        if (key := f"tokenizer.ggml.{name}_token_id") in metadata
-    ]
+    keys = (f"tokenizer.ggml.{name}_token_id" for name in ("bos", "eos", "unknown", "padding", "eot"))
+    in_use = [_id(metadata[key]) for key in keys if key in metadata]
     pre = str(metadata.get("tokenizer.ggml.pre", "default"))
     return _build(
         tokens,
@@ -107,18 +104,16 @@ def from_gguf_fields(metadata: Mapping[str, Any]) -> ByteTokenizer:
 def from_tokenizer_json(data: bytes, in_use: Collection[int] = ()) -> ByteTokenizer:
     """The tokenizer of a tokenizer.json; `in_use`: special ids that the model needs (BOS)."""
     try:
-        fields = json.loads(data)
+        fields = jsontext.parse(data)
         model = fields["model"]
         if model.get("type", "BPE") != "BPE" or not _is_byte_level(fields):
             raise ModelError(
                 f"tokenizer.json describes {model.get('type')!r} without byte symbols; {SUPPORTED}"
             )
-        ids: dict[str, int] = dict(model["vocab"])
-        added = {int(t["id"]): str(t["content"]) for t in fields.get("added_tokens") or ()}
+        ids = {str(token): _id(i) for token, i in dict(model["vocab"]).items()}
+        added = {_id(t["id"]): str(t["content"]) for t in fields.get("added_tokens") or ()}
         merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-        size = 1 + max([*ids.values(), *added], default=-1)
-        if not 0 < size <= MAX_VOCAB or min([*ids.values(), *added]) < 0:
-            raise ModelError(f"tokenizer.json has ids outside 0 to {MAX_VOCAB - 1}: it is damaged")
+        size = 1 + max([*ids.values(), *added])
         tokens = [""] * size
         for token, i in ids.items():
             tokens[i] = token
@@ -126,8 +121,17 @@ def from_tokenizer_json(data: bytes, in_use: Collection[int] = ()) -> ByteTokeni
             tokens[i] = token
         patterns = _patterns(fields.get("pre_tokenizer")) or (GPT2,)
         return _build(tokens, merges, patterns, added, bool(model.get("ignore_merges")), in_use)
+    except ModelError:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelError(f"unreadable tokenizer.json ({error!r}): get a complete one") from error
+        raise ModelError(f"unreadable tokenizer.json ({error!r:.200}): get a complete one") from error
+
+
+def _id(value: object) -> int:
+    """A token's id; ModelError if it cannot be one."""
+    if type(value) is not int or not 0 <= value < MAX_VOCAB:
+        raise ModelError(f"{value!r:.60} is not a token's id, from 0 to {MAX_VOCAB - 1}: it is damaged")
+    return value
 
 
 def _is_byte_level(fields: dict[str, Any]) -> bool:

@@ -48,7 +48,7 @@ class TransformersModel(SteppingModel):
                 " NACRITH_KV_CACHE=dynamic, or pip install -U transformers"
             )
         self.name = path.resolve().name.encode()[:64].decode(errors="ignore")
-        self.fingerprint = bound.fingerprint(path)
+        self.path, self.fingerprint = path, bound.fingerprint(path)
         self.bos_id, self._definition = start_and_tokenizer(path)
         self.device = find_device(settings.device)
         self.threads = settings.threads
@@ -67,7 +67,9 @@ class TransformersModel(SteppingModel):
         }
         try:
             with _silence():
-                self.network = _load(path, _DTYPES[settings.dtype]).to(self.device).eval()
+                network = _load(path, _DTYPES[settings.dtype])
+                _detach(network)
+                self.network = network.to(self.device).eval()
         except Exception as error:  # whatever the library trips over in a directory of unknown content
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ModelError(f"{path}: transformers cannot load it: {reason}") from None
@@ -150,6 +152,12 @@ def _load(path: Path, dtype: torch.dtype) -> Any:
         local_files_only=True,
         trust_remote_code=False,
     )
+
+
+def _detach(network: Any) -> None:
+    """Move weights out of the mapped files, which change under us when they are overwritten."""
+    for tensor in {id(t): t for t in (*network.parameters(), *network.buffers())}.values():
+        tensor.data = tensor.data.clone()
 
 
 @contextmanager

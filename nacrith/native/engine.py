@@ -19,8 +19,8 @@ def create(
     kernels: str | None,
     threads: int,
 ) -> int:
-    """A handle. sizes, limits: those of abi.SIZES and abi.LIMITS. The arrays must be contiguous, and live as
-    long as the engine."""
+    """A handle. sizes, limits: those of abi.SIZES and abi.LIMITS. The arrays must be contiguous. Those of
+    `embed`, gains and rotation tables must live as long as the engine; matrices and scales are copied."""
     table = (abi.Tensor * len(tensors))()
     for entry, (name, array) in zip(table, tensors.items(), strict=True):
         if not array.flags.c_contiguous:

@@ -16,6 +16,7 @@ from nacrith.native import learner
 from nacrith.predictors.fixed import exp_table, lg_table
 from nacrith.predictors.prior import Prior
 from nacrith.predictors.protocol import Intervals, Logits
+from nacrith.stateful import Stateful
 
 
 @cache
@@ -23,7 +24,7 @@ def _tables() -> np.ndarray:
     return np.array([lg_table(), exp_table()], np.int64)
 
 
-class NativeEnsemble:
+class NativeEnsemble(Stateful):
     """The ensemble of one block. number: 0 for the model alone, 1 for the cascade with `prior`. capacity: of
     the n-grams' generations.
 

@@ -28,7 +28,7 @@ from nacrith.prompt.result import Compressed, explain, unchanged
 from nacrith.prompt.scorers import AUTO, make
 from nacrith.prompt.scorers.auto import AutoScorer
 from nacrith.prompt.scorers.protocol import F64, Scorer
-from nacrith.prompt.segment import Mask
+from nacrith.prompt.segment import WORD, Mask
 from nacrith.prompt.structured import Rates, build
 
 _REMEMBERED = 4096
@@ -125,8 +125,11 @@ class PromptCompressor:
     ) -> Compressed:
         _check(source, rate, target, rates, stable)
         if target is not None and not self.counted:
-            raise PromptError("a budget in tokens needs the tokenizer that counts them: name it, or chars")
-        if target is None and rate is None and threshold is None and not rates:
+            raise PromptError(
+                "a budget in tokens needs the tokenizer that counts them: name one, any or chars"
+            )
+        unasked = target is None and rate is None and threshold is None and not rates
+        if unasked:
             rate = 0.5
         tokens = self.count(source)
         name = self.scorer.name
@@ -135,6 +138,8 @@ class PromptCompressor:
         if target is None and tokens < min_tokens:
             return unchanged(source, tokens, None, name, f"fewer than {min_tokens} tokens")
         document = build(source, kind, self.contract, rates, stable)
+        if unasked and sum(map(_words, document.parts)) <= 1:  # of which half is nothing
+            return unchanged(source, tokens, None, name, "a single word")
         return self.run_document(document, query, rate, target, threshold, stable)
 
     def run_document(
@@ -306,6 +311,10 @@ class _Work:
 
     def _fail(self, parts: Sequence[Part], needed: int, allowed: int, outside: int) -> None:
         raise too_much(parts, needed, allowed, outside)
+
+
+def _words(part: Part) -> int:
+    return int(np.count_nonzero(part.passage.kinds == WORD))
 
 
 def _shortest(part: Part) -> str:

@@ -2,13 +2,15 @@
 
 A budget means something only in the tokens of its reader, so the caller names the tokenizer: a
 tokenizer.json or a directory with one, a GGUF or .nacm file, a model's name, a tiktoken encoding, or any
-object that encodes. Start tokens and chat templates are not counted. Nothing is downloaded.
+object that encodes. Who cannot name it gets an upper bound (`upper_bound`). Start tokens and chat templates
+are not counted. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,25 @@ from nacrith.errors import ModelError, PromptError
 
 Counter = Callable[[str], int]
 
-CHARACTERS = "chars"
+CHARACTERS, ANY = "chars", "any"
+OURS = "nacrith-36m"
+"""The model of the package, whose vocabulary counts for readers that are not known."""
+
 _TIKTOKEN = "tiktoken:"
 
 
 def counter(tokenizer: Any = None) -> Counter:
     """A function that counts the tokens of a text.
 
-    tokenizer: None or "chars" for characters; "tiktoken:NAME"; the path of a tokenizer.json, of a directory
+    tokenizer: None or "chars" for characters; "any" for a count that no large vocabulary exceeds;
+    "tiktoken:NAME"; the path of a tokenizer.json, of a directory
     that holds one, of a .gguf or .nacm file; the name of a model that is on this machine; a function from
     text to a number; or an object with `encode` (tiktoken, transformers, tokenizers, nacrith).
     """
     if tokenizer is None or tokenizer == CHARACTERS:
         return len
+    if tokenizer == ANY:
+        return _upper_bound()
     if isinstance(tokenizer, str | os.PathLike):
         name = os.fspath(tokenizer)
         if name.startswith(_TIKTOKEN):
@@ -50,15 +58,27 @@ def _from_path(path: Path) -> Counter:
         return _tokenizers_file(file)
     if file.suffix == ".gguf" and file.is_file():
         return _gguf(file)
-    from nacrith.models.exact import modelfile
-    from nacrith.models.store import find
     from nacrith.models.tokenizer import ByteTokenizer
 
+    return _from_object(ByteTokenizer.from_definition(_definition(str(path))))
+
+
+def _definition(model: str) -> bytes:
+    """Of the tokenizer of a model that is on this machine."""
+    from nacrith.models.exact import modelfile
+    from nacrith.models.store import find
+
     try:
-        found = modelfile.read(find(str(path)))
+        return modelfile.read(find(model)).tokenizer_definition
     except ModelError as error:
         raise PromptError(f"no tokenizer to count with: {error}") from error
-    return _from_object(ByteTokenizer.from_definition(found.tokenizer_definition))
+
+
+@cache
+def _upper_bound() -> Counter:
+    from nacrith.prompt.upper_bound import UpperBound
+
+    return UpperBound(_definition(OURS))
 
 
 def _tokenizers_file(file: Path) -> Counter:

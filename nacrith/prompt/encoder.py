@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
 
 F32 = npt.NDArray[np.float32]
@@ -59,7 +60,9 @@ def wordpiece(vocabulary: Sequence[str]) -> Tokenizer:
 
 def pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[list[int], list[int]]]:
     """Of each sentence, given as words, the ids of its pieces and the number of the word of each."""
-    for found in tokenizer.encode_batch(list(sentences), is_pretokenized=True, add_special_tokens=False):
+    for sentence in sentences:
+        # Not `encode_batch`: that one starts threads, which cannot always be had and do not survive a fork.
+        found = tokenizer.encode(list(sentence), is_pretokenized=True, add_special_tokens=False)
         ids: list[int] = []
         words: list[int] = []
         for number, word in zip(found.ids, found.word_ids, strict=True):
@@ -91,7 +94,7 @@ def write_model(
     out["vocabulary"] = np.frombuffer("\n".join(vocabulary).encode(), np.uint8)
     made = BytesIO()
     np.savez(made, allow_pickle=False, **out)
-    path.write_bytes(made.getvalue())
+    atomic.write(path, made.getvalue())
 
 
 class WordEncoder:
@@ -179,7 +182,7 @@ def _read(data: bytes, name: str) -> WordEncoder:
     try:
         with np.load(BytesIO(data), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-        header = json.loads(arrays["header"].tobytes())
+        header = jsontext.parse(arrays["header"].tobytes())
         if header["format"] != FORMAT:
             raise ModelError(
                 f"{name}: format {header['format']}, not {FORMAT}: it needs another version of nacrith"

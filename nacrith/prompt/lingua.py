@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt.compress import SEPARATOR, PromptCompressor
 from nacrith.prompt.document import Contract, Document, Part
@@ -146,8 +147,12 @@ def compress_messages(
     """
     if not isinstance(messages, list | Mapping):
         raise PromptError(f"messages are a list or an object, not {type(messages).__name__}")
+    try:
+        source = json.dumps(messages, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PromptError(f"the messages cannot be written as JSON: {error}") from None
     result = compressor.compress(
-        json.dumps(messages, ensure_ascii=False),
+        source,
         query=query,
         rate=rate,
         target_tokens=target_tokens,
@@ -157,5 +162,5 @@ def compress_messages(
         min_tokens=min_tokens,
         on_error=on_error,
     )
-    made: Value = json.loads(result.text)
+    made: Value = jsontext.parse(result.text, finite=False)
     return made

@@ -8,7 +8,6 @@ Markdown the headings stay, and the front matter.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt.document import Contract, Document, Part
 
@@ -110,11 +110,16 @@ def label(path: Sequence[str | int]) -> str:
 
 
 def _strings(source: str) -> list[JsonString]:
-    try:
-        json.loads(source)
-    except (ValueError, RecursionError) as error:
-        raise PromptError(f"the input is not JSON ({error}); choose another kind of input") from None
+    _value(source)
     return list(_scan(source))
+
+
+def _value(source: str) -> Any:
+    # Its numbers go through as they are. Of two values for a key it would not be clear which one is meant.
+    try:
+        return jsontext.parse(source, finite=False, unique=True)
+    except jsontext.JsonError as error:
+        raise PromptError(f"the input is not JSON ({error}); choose another kind of input") from None
 
 
 def _scan(source: str) -> Iterator[JsonString]:
@@ -137,7 +142,7 @@ def _scan(source: str) -> Iterator[JsonString]:
                 key_next[-1] = True
         elif token[0] == '"':
             if key_next and key_next[-1]:
-                path[-1] = json.loads(token, strict=False)
+                path[-1] = jsontext.parse(token)
                 key_next[-1] = False
             else:
                 yield JsonString(tuple(path), match.start(1), match.end(1))
@@ -152,7 +157,7 @@ def _string_part(source: str, found: JsonString, name: str, contract: Contract) 
     origin: list[int] = []
     for match in _ESCAPE.finditer(raw):
         piece = match.group()
-        char = piece if len(piece) == 1 else json.loads(f'"{piece}"')
+        char = piece if len(piece) == 1 else jsontext.parse(f'"{piece}"')
         text.append(char if not "\ud800" <= char <= "\udfff" else "\ufffd")
         origin.append(found.start + match.start())
     return Part(
@@ -162,7 +167,7 @@ def _string_part(source: str, found: JsonString, name: str, contract: Contract) 
 
 def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> Iterator[Part]:
     strings = _strings(source)
-    value = json.loads(source)
+    value = _value(source)
     root: tuple[str | int, ...] = ()
     if isinstance(value, dict):
         value, root = value.get("messages"), ("messages",)

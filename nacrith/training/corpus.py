@@ -8,12 +8,12 @@ of the document alone: more shards, or another order, move no document from one 
 from __future__ import annotations
 
 import hashlib
-import json
 import lzma
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nacrith import jsontext
 from nacrith.errors import NacrithError
 
 HELD_OUT = 100
@@ -79,7 +79,7 @@ def _shard(path: Path) -> Iterator[Document]:
         with lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb") as lines:
             for line in lines:
                 number += 1
-                row = json.loads(line)
+                row = jsontext.parse(line)
                 if not isinstance(row, dict) or not isinstance(row.get("text"), str) or set(row) - _FIELDS:
                     break
                 yield Document(row["text"].encode(), str(row.get("source", path.name)), str(row.get("kind")))

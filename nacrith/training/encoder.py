@@ -6,7 +6,6 @@ part of the optimiser. The norm after them, the layers and the head are trained.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nacrith import jsontext
 from nacrith.errors import ModelError
 from nacrith.prompt.encoder import MATRICES, NORMS
 
@@ -118,7 +118,7 @@ def from_bert(directory: Path, chosen: Sequence[int], take: Sequence[int], posit
     from safetensors.torch import load_file
 
     try:
-        config = json.loads((directory / "config.json").read_bytes())
+        config = jsontext.parse((directory / "config.json").read_bytes())
         tensors = load_file(directory / "model.safetensors")
         position = tensors["embeddings.position_embeddings.weight"][:positions]
         kind = tensors["embeddings.token_type_embeddings.weight"][0]

@@ -8,7 +8,6 @@ lower-cased, has ## for every number and <unk> for rare words. Numbers are one n
 
 from __future__ import annotations
 
-import json
 import lzma
 import random
 from collections import Counter
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from nacrith import jsontext
 from nacrith.errors import NacrithError
 from nacrith.prompt.encoder import NUMBER, pieces
 
@@ -40,7 +40,7 @@ def read_sentences(path: Path, limit: int | None = None) -> list[Sentence]:
     try:
         with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open() as file:
             for line in file:
-                row = json.loads(line)
+                row = jsontext.parse(line)
                 words, keep = [str(w) for w in row["words"]], [int(k) for k in row["keep"]]
                 if len(words) != len(keep):
                     raise ValueError("words and labels differ in number")

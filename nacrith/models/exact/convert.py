@@ -15,8 +15,9 @@ import numpy as np
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile, rope
-from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig
+from nacrith.models.exact.config import MAX_CONTEXT, ExactConfig, check_shape
 from nacrith.models.exact.ops import INT8_MAX, quantise
+from nacrith.models.exact.tensors import Tensors
 from nacrith.models.tokenizer import ByteTokenizer
 
 ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
@@ -49,6 +50,8 @@ class LlamaSource:
     tensor: name -> float32 array (out, in) in the Hugging Face layout and naming without "model."
         and ".weight" ("layers.0.self_attn.q_proj", ...); KeyError if absent.
     rope_factors: divisors of the rotation frequencies (position interpolation, Llama 3), or None.
+
+    ModelError for a description that no engine runs.
     """
 
     layers: int
@@ -66,13 +69,25 @@ class LlamaSource:
     info: Mapping[str, str]
     rope_factors: list[float] | None = field(default=None)
 
+    def __post_init__(self) -> None:
+        check_shape(self)
+        rope.check(self.head_dim // 2, self.rope_theta, self.rope_factors)
 
-def convert(source: LlamaSource, path: Path, *, name: str | None = None, positions: int = POSITIONS) -> bytes:
+
+def convert(
+    source: LlamaSource,
+    path: Path,
+    *,
+    name: str | None = None,
+    positions: int = POSITIONS,
+    named: Callable[[bytes], Path] | None = None,
+) -> bytes:
     """Write the exact model of `source` to `path`; returns its fingerprint.
 
-    name: replaces the source's own. positions: the length that a lane can reach.
+    name: replaces the source's own. positions: the length that a lane can reach. named: see
+    `modelfile.write`.
     """
-    tensors: modelfile.Tensors = {}
+    tensors: Tensors = {}
 
     def raw(name: str) -> F32:
         try:
@@ -137,7 +152,7 @@ def convert(source: LlamaSource, path: Path, *, name: str | None = None, positio
         act_limits=ACT_LIMITS,
     )
     info = {**source.info, **({"name": name} if name else {})}
-    return modelfile.write(path, config, tensors, info)
+    return modelfile.write(path, config, tensors, info, named=named)
 
 
 def _is_tied(source: LlamaSource, embed: F32) -> bool:

@@ -6,6 +6,8 @@ neighbours (0, 1), (2, 3), ...; `_unpermute` brings them back to halves (0, d/2)
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +16,13 @@ from typing import Any
 import numpy as np
 
 from nacrith.arith import F32
+from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
+from nacrith.models.exact import rope
+from nacrith.models.exact.config import MAX_HEAD_DIM, MAX_POSITIONS, MAX_SIZE, real, whole
 from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
+from nacrith.models.files import read_array
+from nacrith.models.gguf_metadata import Tensor, read_header
 from nacrith.models.tokenizer_import import from_gguf_fields
 
 LAYER_NAMES = dict(
@@ -37,41 +44,35 @@ LAYER_NAMES = dict(
 )
 NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
 _ROPE_FREQS = "rope_freqs.weight"
+_F32 = 0  # in GGML's numbering
 _KNOWN = re.compile(
     rf"({'|'.join(NAMES.values())}|rope_freqs|blk\.\d+\.({'|'.join(LAYER_NAMES.values())}))\.weight"
 )
 
 
 def read_gguf(path: Path) -> LlamaSource:
-    """Open a GGUF; tensors are dequantised when asked for."""
-    try:
-        import gguf
-    except ImportError:
-        raise ModelError(
-            f"{path}: reading GGUF needs the package gguf; run: pip install 'nacrith[gguf]'"
-        ) from None
-    try:
-        reader = gguf.GGUFReader(path)
-        values: dict[str, Any] = {n: field.contents() for n, field in reader.fields.items()}
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read it ({error.strerror or error})") from None
-    except Exception as error:  # whatever the library trips over in a damaged file
-        raise ModelError(f"{path}: not a readable GGUF file ({error}): fetch it again") from None
+    """Open a GGUF; tensors are read and dequantised when asked for."""
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError(f"{path}: reading GGUF needs the package gguf; run: pip install 'nacrith[gguf]'")
+    values, table = read_header(path)
     fields = _Fields(path, values)
-    tensors = {t.name: t for t in reader.tensors}
+    tensors = {t.name: t for t in table}
+    if len(tensors) < len(table):
+        raise ModelError(f"{path}: two tensors have one name: fetch it again")
     if fields.get("general.architecture") != "llama":
         found = fields.get("general.architecture")
         raise ModelError(f"{path}: architecture {found!r}; the exact engine runs 'llama' only")
-    for name in tensors:
+    for name, entry in tensors.items():
         if not _KNOWN.fullmatch(name):
             raise ModelError(
-                f"{path}: tensor {name}: not part of a plain Llama model; the exact engine supports"
+                f"{path}: tensor {name:.80}: not part of a plain Llama model; the exact engine supports"
                 " no biases, experts or other additions"
             )
+        _place(path, entry)
     heads = fields.count("attention.head_count")
     kv_heads = fields.count("attention.head_count_kv", heads)
     width = fields.count("embedding_length")
-    head_dim = fields.count("attention.key_length", width // heads)
+    head_dim = fields.count("attention.key_length", width // heads, MAX_HEAD_DIM)
 
     def tensor(name: str) -> F32:
         if name.startswith("layers."):
@@ -79,11 +80,7 @@ def read_gguf(path: Path) -> LlamaSource:
             key = f"blk.{index}.{LAYER_NAMES[rest]}.weight"
         else:
             key = f"{NAMES[name]}.weight"
-        found = tensors[key]
-        try:
-            array = np.asarray(gguf.dequantize(found.data, found.tensor_type), dtype=np.float32)
-        except (NotImplementedError, ValueError, TypeError) as error:
-            raise ModelError(f"{path}: tensor {key}: cannot be dequantised ({error})") from None
+        array = _load(path, tensors[key])
         if name.endswith(("q_proj", "k_proj")):
             groups = heads if name.endswith("q_proj") else kv_heads
             if array.ndim != 2 or len(array) % (2 * groups):
@@ -98,9 +95,9 @@ def read_gguf(path: Path) -> LlamaSource:
         kv_heads=kv_heads,
         head_dim=head_dim,
         ffn=fields.count("feed_forward_length"),
-        max_context=fields.count("context_length"),
+        max_context=fields.count("context_length", most=MAX_POSITIONS),
         rms_eps=fields.number("attention.layer_norm_rms_epsilon"),
-        rope_theta=fields.number("rope.freq_base", 10000.0),
+        rope_theta=fields.number("rope.freq_base", 10000.0, *rope.THETA),
         rope_factors=_rope_factors(fields, tensors, head_dim),
         bos_id=start_token(path, values),
         tokenizer=tokenizer_of(path, values),
@@ -123,26 +120,56 @@ class _Fields:
     def get(self, key: str, default: Any = None) -> Any:
         return self.values.get(key, default)
 
-    def number(self, key: str, default: float | None = None) -> float:
-        """A positive number of the llama section."""
-        value = self.values.get(f"llama.{key}", default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-            raise ModelError(f"{self.path}: llama.{key}: {value!r} is not a positive number")
-        return float(value)
+    def number(
+        self, key: str, default: float | None = None, least: float = 1e-30, most: float = 1e12
+    ) -> float:
+        """A number of the llama section."""
+        try:
+            return real(self.values.get(f"llama.{key}", default), least, most)
+        except ValueError as error:
+            raise ModelError(f"{self.path}: llama.{key}: {error}") from None
 
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self.number(key, default)
-        if value != int(value):
-            raise ModelError(f"{self.path}: llama.{key}: {value!r} is not a whole number")
-        return int(value)
+    def count(self, key: str, default: int | None = None, most: int = MAX_SIZE) -> int:
+        try:
+            return whole(self.values.get(f"llama.{key}", default), most)
+        except ValueError as error:
+            raise ModelError(f"{self.path}: llama.{key}: {error}") from None
+
+
+def _place(path: Path, tensor: Tensor) -> tuple[Any, tuple[int, ...]]:
+    """Of a tensor: its type as gguf's, and its shape in bytes. ModelError if it lies outside the file."""
+    import gguf
+
+    try:
+        kind = gguf.GGMLQuantizationType(tensor.kind)
+        shape = gguf.quant_shape_to_byte_shape(tensor.shape or (1,), kind)
+        if tensor.offset + math.prod(shape) > path.stat().st_size:
+            raise ValueError("it lies outside the file")
+        return kind, shape
+    except (ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{path}: tensor {tensor.name}: {error}: fetch it again") from None
+
+
+def _load(path: Path, tensor: Tensor) -> F32:
+    """A tensor's values."""
+    import gguf
+
+    kind, shape = _place(path, tensor)
+    try:
+        data = read_array(path, tensor.offset, math.prod(shape)).reshape(shape)
+        return np.asarray(gguf.dequantize(data, kind), dtype=np.float32).reshape(tensor.shape)
+    except OSError as error:
+        raise ModelError(f"{path}: tensor {tensor.name}: cannot read it ({error.strerror})") from None
+    except (NotImplementedError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: tensor {tensor.name}: cannot be dequantised ({error})") from None
 
 
 def start_token(path: Path, values: Mapping[str, Any]) -> int:
     """The id of the start token; any will do where the file names none. values: its metadata."""
-    value = values.get("tokenizer.ggml.bos_token_id", 0)
-    if type(value) is not int:
-        raise ModelError(f"{path}: tokenizer.ggml.bos_token_id: {value!r} is not a token id")
-    return value
+    try:
+        return whole(values.get("tokenizer.ggml.bos_token_id", 0), MAX_SYMBOLS - 1, 0)
+    except ValueError as error:
+        raise ModelError(f"{path}: tokenizer.ggml.bos_token_id: {error}") from None
 
 
 def tokenizer_of(path: Path, values: Mapping[str, Any]) -> bytes:
@@ -155,7 +182,7 @@ def tokenizer_of(path: Path, values: Mapping[str, Any]) -> bytes:
         raise ModelError(f"{path}: damaged tokenizer ({error}): fetch it again") from None
 
 
-def _rope_factors(fields: _Fields, tensors: dict[str, Any], head_dim: int) -> list[float] | None:
+def _rope_factors(fields: _Fields, tensors: Mapping[str, Tensor], head_dim: int) -> list[float] | None:
     path, half = fields.path, head_dim // 2
     if fields.count("rope.dimension_count", head_dim) != head_dim:
         raise ModelError(f"{path}: llama.rope.dimension_count: partial rotation is not supported")
@@ -167,12 +194,12 @@ def _rope_factors(fields: _Fields, tensors: dict[str, Any], head_dim: int) -> li
         )
     factors: list[float] = []
     if kind == "linear":
-        factors = [fields.number("rope.scaling.factor")] * half
+        factors = [fields.number("rope.scaling.factor", None, *rope.FACTOR)] * half
     if _ROPE_FREQS in tensors:  # Llama 3's bands, one divisor per frequency
-        bands = np.asarray(tensors[_ROPE_FREQS].data).ravel()
-        if factors or bands.dtype != np.float32 or len(bands) != half or not (bands > 0).all():
-            raise ModelError(f"{path}: tensor {_ROPE_FREQS}: not {half} positive factors")
-        factors = bands.tolist()
+        bands = tensors[_ROPE_FREQS]
+        if factors or bands.kind != _F32 or bands.shape != (half,):
+            raise ModelError(f"{path}: tensor {_ROPE_FREQS}: not {half} factors in float32")
+        factors = _load(path, bands).tolist()
     return factors or None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from nacrith.models.exact import backends, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.rope import LOW
+from nacrith.models.exact.workers import Workers
 from nacrith.models.protocol import Session
 from nacrith.models.tokenizer import ByteTokenizer
 
@@ -29,6 +29,10 @@ class ExactModel:
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self.file = modelfile.read(path)
         self.threads = threads or usable_cores()
+        tensors = self.file.tensors
+        self.weights = sum(t.size for t in tensors.values() if t.dtype == np.int8)  # how many there are
+        self.max_length = LOW * len(tensors["rope.coarse"][0])
+        self._stamp = self.file.stamp
 
     @property
     def name(self) -> str:
@@ -47,17 +51,8 @@ class ExactModel:
         return self.file.config.bos_id
 
     @property
-    def weights(self) -> int:
-        """How many int8 weights there are."""
-        return sum(t.size for t in self.file.tensors.values() if t.dtype == np.int8)
-
-    @property
     def max_context(self) -> int:
         return self.file.config.max_context
-
-    @property
-    def max_length(self) -> int:
-        return LOW * len(self.file.tensors["rope.coarse"][0])
 
     @cached_property
     def tokenizer(self) -> ByteTokenizer:
@@ -65,15 +60,20 @@ class ExactModel:
 
     @cached_property
     def engine(self) -> backends.Engine:
-        return backends.create(self.file, self.threads)
+        engine = backends.create(self.file, self.threads)
+        self.file = self.file.without_weights()  # the engine has them in its own form
+        return engine
+
+    def verify_source(self) -> None:
+        """ModelError unless the file that the model was read from still holds it. Cheap while nobody has
+        touched it. For whoever is about to remove what only this model brings back."""
+        self._stamp = modelfile.recheck(self.file.path, self.fingerprint, self._stamp)
 
     def prepare(self) -> None:
         if "engine" in self.__dict__ and "tokenizer" in self.__dict__:
             return
-        with ThreadPoolExecutor(1) as pool:  # the engine is native code, which runs beside Python
-            engine = pool.submit(lambda: self.engine)
-            _ = self.tokenizer
-            engine.result()
+        # The engine is made by native code, which runs beside Python's.
+        Workers(2).run([lambda: self.engine, lambda: self.tokenizer])
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """Fresh lanes; ValueError for a window outside 2 * SINKS .. max_context."""

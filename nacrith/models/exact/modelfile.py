@@ -1,4 +1,4 @@
-"""The model file (suffix .nacm): one memory-mapped file with all that inference needs.
+"""The model file (suffix .nacm): one file with all that inference needs.
 
 Layout, little-endian, specified in formats/model-v1.md:
 
@@ -11,6 +11,9 @@ Layout, little-endian, specified in formats/model-v1.md:
 The fingerprint is SHA-256 over the header and the tensor data: it covers every byte that can change an
 integer and none that cannot. Tensors are stored in order of name, so equal models give equal files.
 
+A file is read into memory of our own and hashed on the way, in one pass. It is not mapped: what was verified
+would change when the file is overwritten.
+
 Where files must not be large, a model file is a directory NAME.nacm of parts, whose names in order are the
 order of their contents.
 """
@@ -18,48 +21,75 @@ order of their contents.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
-import json
+import io
 import math
-import mmap
 import os
 import struct
-import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
+from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig, canonical_json
+from nacrith.models.exact.tensors import DTYPES, Kind, Tensors, check_table, check_values
+from nacrith.models.exact.workers import Workers
+from nacrith.models.files import open_regular
 
 PART_BYTES = 12 << 20
 MAGIC = b"\x89NACM\r\n\x1a" + struct.pack("<II", 1, 0)
 ALIGN = 64
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "i8": np.dtype("<i1"),
-    "f32": np.dtype("<f4"),
-    "f64": np.dtype("<f8"),
-    "u8": np.dtype("u1"),
-}
-_DTYPE_NAMES = {v: k for k, v in _DTYPES.items()}
+_PREFIX = len(MAGIC) + 40
+_DTYPE_NAMES = {v: k for k, v in DTYPES.items()}
 _HEADER_MAX = 1 << 24
+_CHUNK = 1 << 20  # bytes that are read and hashed at a time: they stay in the processor's cache
+_SETTLED = 2.0  # seconds after which a file's times would tell that it was written again
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
 
-Tensors = dict[str, np.ndarray]
+
+class Stamp(NamedTuple):
+    """What tells a file, or its parts, from one that was written since. settled: and surely does."""
+
+    parts: tuple[tuple[int, ...], ...]
+    settled: bool
+
+
+_UNREAD = Stamp((), False)  # of a model that comes from no file
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model file says of itself before its tensors. table: their kinds, in their order."""
+
+    config: ExactConfig
+    table: Mapping[str, Kind]
+    fingerprint: bytes
+    info: dict[str, str]
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.info.get("name", self.path.stem)
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """An opened model file. `tensors` are read-only views of the mapped file."""
+    """A model file that was read. `tensors` are read-only and in memory of our own."""
 
     config: ExactConfig
     tensors: Tensors
     fingerprint: bytes
     info: dict[str, str]
     path: Path
+    stamp: Stamp = _UNREAD
 
     @property
     def name(self) -> str:
@@ -69,9 +99,25 @@ class ModelFile:
     def tokenizer_definition(self) -> bytes:
         return self.tensors["tokenizer"].tobytes()
 
+    def without_weights(self) -> ModelFile:
+        """The same with the tokenizer as the only tensor: for when an engine has taken what it needs."""
+        return dataclasses.replace(self, tensors={"tokenizer": self.tensors["tokenizer"]})
 
-def write(path: Path, config: ExactConfig, tensors: Tensors, info: dict[str, str]) -> bytes:
-    """Write a model file atomically (temporary file, fsync, rename); returns the fingerprint."""
+
+def write(
+    path: Path,
+    config: ExactConfig,
+    tensors: Tensors,
+    info: dict[str, str],
+    *,
+    named: Callable[[bytes], Path] | None = None,
+) -> bytes:
+    """Write a model file, which appears whole or not at all; returns the fingerprint.
+
+    named: gives, of the fingerprint, the path in the directory of `path` where it shall appear instead.
+    ModelError for floats that no reader would take.
+    """
+    check_values(config, tensors)
     table: dict[str, dict[str, object]] = {}
     offset = 0
     arrays = {}
@@ -84,80 +130,113 @@ def write(path: Path, config: ExactConfig, tensors: Tensors, info: dict[str, str
     header = canonical_json({"config": config.to_json(), "tensors": table, "data_bytes": offset})
     info_json = canonical_json(info)
     digest = hashlib.sha256(header)
-    start = len(MAGIC) + 32 + 8 + len(header) + len(info_json)
+    start = _PREFIX + len(header) + len(info_json)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(MAGIC + bytes(32) + struct.pack("<II", len(header), len(info_json)))
-            file.write(header + info_json + bytes(_aligned(start) - start))
-            for array in arrays.values():
-                for part in (array.reshape(-1).view(np.uint8).data, bytes(-array.nbytes % ALIGN)):
-                    digest.update(part)
-                    file.write(part)
-            file.seek(len(MAGIC))
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with atomic.Unfinished(path) as new:
+        file = new.file
+        file.write(MAGIC + bytes(32) + struct.pack("<II", len(header), len(info_json)))
+        file.write(header + info_json + bytes(_aligned(start) - start))
+        for array in arrays.values():
+            for part in (array.reshape(-1).view(np.uint8).data, bytes(-array.nbytes % ALIGN)):
+                digest.update(part)
+                file.write(part)
+        file.seek(len(MAGIC))
+        file.write(digest.digest())
+        file.flush()
+        atomic.sync_file(file.fileno())
+        new.publish(path if named is None else named(digest.digest()))
     return digest.digest()
 
 
-def read(path: Path, *, verify: bool = True) -> ModelFile:
-    """Map a model file. With `verify` its fingerprint is computed again: one pass over the file,
-    about 0.1 s for 135 MB. ModelError names what is wrong."""
+def read(path: Path) -> ModelFile:
+    """All of a model file, its fingerprint computed again. ModelError names what is wrong."""
+    with _opened(path) as source:
+        found, digest = _describe(path, source)
+        data = _aligned_memory(source.size - source.at)
+        source.fill(data, digest)
+        data.flags.writeable = False
+        tensors: Tensors = {}
+        at = 0
+        for name, (dtype, shape) in found.table.items():
+            size = math.prod(shape) * DTYPES[dtype].itemsize
+            tensors[name] = data[at : at + size].view(DTYPES[dtype]).reshape(shape)
+            at += _aligned(size)
+        if digest.digest() != found.fingerprint:
+            raise ValueError("the contents do not match the fingerprint")
+        check_values(found.config, tensors)
+        return ModelFile(found.config, tensors, found.fingerprint, found.info, path, source.stamp)
 
-    def bad(why: str) -> ModelError:
-        return ModelError(f"{path}: {why}; convert or fetch the model again")
 
+def describe(path: Path) -> Description:
+    """What a model file says of itself; its tensors are not looked at. ModelError names what is wrong."""
+    with _opened(path) as source:
+        return _describe(path, source)[0]
+
+
+def recheck(path: Path, fingerprint: bytes, stamp: Stamp) -> Stamp:
+    """That the file on the disk is still the model of this fingerprint; else ModelError. It is read again
+    only if, by `stamp`, it may have been written since. Returns the new stamp."""
+    with _opened(path) as source:
+        if stamp.settled and source.stamp.parts == stamp.parts:
+            return stamp
+        found, digest = _describe(path, source)
+        buffer = np.empty(_CHUNK, np.uint8)
+        while left := source.size - source.at:
+            source.fill(buffer[:left], digest)
+        if not digest.digest() == found.fingerprint == fingerprint:
+            raise ValueError("the file has been changed since the model was loaded")
+        return source.stamp
+
+
+def _describe(path: Path, source: _Source) -> tuple[Description, hashlib._Hash]:
+    """What stands before the tensors, and the hash that they go on with."""
+    prefix = source.take(min(_PREFIX, source.size))
+    if len(prefix) < _PREFIX or not prefix.startswith(MAGIC):
+        raise ValueError("not a nacrith model file of version 1" if prefix else "empty model file")
+    header_size, info_size = struct.unpack("<II", prefix[-8:])
+    start = _aligned(_PREFIX + header_size + info_size)
+    if max(header_size, info_size) > _HEADER_MAX or start > source.size:
+        raise ValueError("damaged header")
+    header, info = source.take(header_size), source.take(info_size)
+    source.take(start - source.at)
     try:
-        data = _contents(path)
-    except ValueError:
-        raise bad("empty model file") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read the model file: {error.strerror}") from None
-    prefix = len(MAGIC) + 40
-    if len(data) < prefix or data[: len(MAGIC)] != MAGIC:
-        raise bad("not a nacrith model file of version 1")
-    fingerprint = data[len(MAGIC) : len(MAGIC) + 32]
-    header_size, info_size = struct.unpack("<II", data[prefix - 8 : prefix])
-    start = _aligned(prefix + header_size + info_size)
-    if max(header_size, info_size) > _HEADER_MAX or start > len(data):
-        raise bad("damaged header")
-    header = data[prefix : prefix + header_size]
-    try:
-        fields = json.loads(header)
-        info = json.loads(data[prefix + header_size : prefix + header_size + info_size])
+        fields = jsontext.parse(header)
+        texts = {str(k): str(v) for k, v in jsontext.parse(info).items()}
         size = int(fields["data_bytes"])
-        texts = {str(k): str(v) for k, v in info.items()}
-    except _MALFORMED as error:
-        raise bad(f"damaged header ({error})") from None
-    if start + size != len(data):
-        raise bad(f"{len(data)} bytes long, not {start + size}")
-    try:
+        if start + size != source.size:
+            raise ModelError(f"{source.size} bytes long, not {start + size}")
         config = ExactConfig.from_json(fields["config"])
-        tensors = {n: _view(data, start, size, entry) for n, entry in fields["tensors"].items()}
-        _check_tensors(config, tensors)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from None
+        table = _table(fields["tensors"], size)
+        check_table(config, table)
     except _MALFORMED as error:
-        raise bad(f"damaged header ({error})") from None
-    if verify:
-        digest = hashlib.sha256(header)
-        digest.update(memoryview(data)[start:])
-        if digest.digest() != fingerprint:
-            raise bad("the contents do not match the fingerprint")
-    return ModelFile(config, tensors, fingerprint, texts, path)
+        raise ValueError(f"damaged header ({error})") from None
+    digest = prefix[len(MAGIC) : len(MAGIC) + 32]
+    return Description(config, table, digest, texts, path), hashlib.sha256(header)
+
+
+def _table(entries: dict[str, dict[str, object]], size: int) -> dict[str, Kind]:
+    """Kinds by name, in order. ValueError unless the tensors fill `size` bytes, one after the other."""
+    table: dict[str, Kind] = {}
+    end = 0
+    for name in sorted(entries):
+        dtype, shape, offset = (entries[name][key] for key in ("dtype", "shape", "offset"))
+        if not (isinstance(dtype, str) and isinstance(shape, list) and len(shape) <= 3):
+            raise ValueError(f"tensor {name} is of no known kind")
+        if any(type(n) is not int or n < 0 for n in shape) or offset != end:
+            raise ValueError(f"tensor {name} does not lie behind the one before it")
+        table[name] = dtype, tuple(shape)
+        end = _aligned(end + math.prod(shape) * DTYPES[dtype].itemsize)
+        if end > size:
+            raise ValueError(f"tensor {name} lies outside the file")
+    if end != size:
+        raise ValueError("bytes that belong to no tensor")
+    return table
 
 
 def fingerprint(path: Path) -> bytes:
     """The fingerprint that a model file states; b"" if it is not a model file."""
     try:
-        with open(_parts(path)[0], "rb") as file:
+        with open_regular(_parts(path)[0]) as file:
             start = file.read(len(MAGIC) + 32)
     except (OSError, IndexError):
         return b""
@@ -193,59 +272,71 @@ def _parts(path: Path) -> list[Path]:
     return sorted(path.glob("part*")) if path.is_dir() else [path]
 
 
-def _contents(path: Path) -> mmap.mmap:
-    """The file mapped, or its parts joined in memory. ValueError if there is nothing."""
-    if not path.is_dir():
-        with open(path, "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    total = size(path)
-    if not total:
-        raise ValueError("no parts")
-    joined = mmap.mmap(-1, total)  # begins at a page like a mapped file: tensors are aligned
-    for part in _parts(path):
-        joined.write(part.read_bytes())
-    return joined
+class _Source:
+    """The parts of a model file, read one after the other."""
+
+    def __init__(self, files: list[io.BufferedReader]) -> None:
+        self._files = files
+        self._workers = Workers(2)
+        stats = [os.fstat(file.fileno()) for file in files]
+        newest = max((max(s.st_mtime, s.st_ctime) for s in stats), default=0.0)
+        self.stamp = Stamp(
+            tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats),
+            newest < time.time() - _SETTLED,
+        )
+        self.size = sum(s.st_size for s in stats)
+        self.at = 0
+
+    def take(self, size: int) -> bytes:
+        data = np.empty(size, np.uint8)
+        self.fill(data)
+        return data.tobytes()
+
+    def fill(self, array: np.ndarray, digest: hashlib._Hash | None = None) -> None:
+        """Read as many bytes as `array` (of uint8) holds, and hash them. ValueError if there are not so
+        many."""
+        view, read = array.data, array.data[:0]
+        for begin in range(0, len(view), _CHUNK):
+            chunk = view[begin : begin + _CHUNK]
+            if digest is None or begin == 0:
+                self._read(chunk)
+            else:  # hash what has come while more comes
+                self._workers.run([partial(digest.update, read), partial(self._read, chunk)])
+            read = chunk
+        if digest is not None:
+            digest.update(read)
+        self.at += len(view)
+
+    def _read(self, chunk: memoryview) -> None:
+        done = 0
+        while done < len(chunk):
+            if not self._files:
+                raise ValueError("it was cut short while it was read")
+            count = self._files[0].readinto(chunk[done:])
+            if not count:
+                self._files.pop(0)
+            done += count
 
 
-def _view(data: mmap.mmap, start: int, size: int, entry: dict[str, object]) -> np.ndarray:
-    dtype = _DTYPES[str(entry["dtype"])]
-    shape = tuple(int(n) for n in entry["shape"])  # type: ignore[attr-defined]
-    offset = int(entry["offset"])  # type: ignore[call-overload]
-    count = math.prod(shape)
-    if min((*shape, offset)) < 0 or offset % ALIGN or offset + count * dtype.itemsize > size:
-        raise ValueError("a tensor lies outside the file")
-    view = np.frombuffer(data, dtype, count, start + offset).reshape(shape)
-    view.flags.writeable = False
-    return view
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_Source]:
+    """The file, for reading; what is wrong with it becomes a ModelError that names it."""
+    with contextlib.ExitStack() as files:
+        try:
+            yield _Source([files.enter_context(open_regular(part)) for part in _parts(path)])
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
+        except ValueError as error:
+            raise ModelError(f"{path}: {error}; convert or fetch the model again") from None
+        except OSError as error:
+            raise ModelError(f"{path}: cannot read the model file: {error.strerror}") from None
 
 
-def _check_tensors(config: ExactConfig, tensors: Tensors) -> None:
-    """ValueError unless the file has the tensors of its configuration, and no others."""
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {
-        "final_norm": ("<f4", (config.width,)),
-        "rope.fine": ("<f8", (2, 256, config.head_dim // 2)),
-        "rope.coarse": ("<f8", (2, tensors["rope.coarse"].shape[1], config.head_dim // 2)),
-        "tokenizer": ("u1", (tensors["tokenizer"].size,)),
-    }
-    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    matrices: dict[str, tuple[int, ...]] = {"embed": (config.vocab, config.width)}
-    if not config.tied_head:
-        matrices["head"] = (config.vocab, config.width)
-    for i in range(config.layers):
-        matrices[f"layers.{i}.qkv"] = (queries + 2 * keys, config.width)
-        matrices[f"layers.{i}.o"] = (config.width, queries)
-        matrices[f"layers.{i}.mlp"] = (2 * config.ffn, config.width)
-        matrices[f"layers.{i}.down"] = (config.width, config.ffn)
-        for norm in ("attn_norm", "mlp_norm"):
-            expected[f"layers.{i}.{norm}"] = ("<f4", (config.width,))
-    for name, shape in matrices.items():
-        expected[f"{name}.q"] = ("i1", shape)
-        expected[f"{name}.s"] = ("<f4", shape[:1])
-    for name, (dtype, shape) in expected.items():
-        if tensors[name].dtype != np.dtype(dtype) or tensors[name].shape != shape:
-            raise ValueError(f"tensor {name} has another type or shape than the model's")
-    if len(tensors) != len(expected):
-        raise ValueError("tensors that no model has")
+def _aligned_memory(size: int) -> np.ndarray:
+    """Bytes that begin at a multiple of ALIGN, as in the file."""
+    memory = np.empty(size + ALIGN, np.uint8)
+    skip = -memory.ctypes.data % ALIGN
+    return memory[skip : skip + size]
 
 
 def _aligned(n: int) -> int:

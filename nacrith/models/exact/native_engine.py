@@ -16,12 +16,13 @@ from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.tree import NONE, Tree, plant
 from nacrith.models.protocol import Logits
 from nacrith.native import abi, engine
+from nacrith.stateful import Stateful
 
 BATCH = 256
 """Most rows of one pass through the layers: enough to be bound by arithmetic, not by memory."""
 
 
-class NativeEngine:
+class NativeEngine(Stateful):
     """Weights of one model, packed for the processor. Stateless: sessions hold the lanes.
 
     kernels: a name out of `native.load().kernels()`, or None for the best. Results do not depend on it.
@@ -30,20 +31,24 @@ class NativeEngine:
     def __init__(self, file: ModelFile, threads: int = 1, kernels: str | None = None) -> None:
         self.config = file.config
         self.library = native.load()
-        # the library reads some of these as long as it lives
-        self._tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
+        tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
+        # Matrices are packed into the library's memory, with their scales. The rest it reads where it is, as
+        # long as it lives: copies, so that the file's memory can go.
+        read = {
+            n: a.copy() for n, a in tensors.items() if n.startswith("embed.") or not n.endswith((".q", ".s"))
+        }
         config = file.config
         sizes = {name: int(getattr(config, name)) for name in abi.SIZES}
         self.handle = engine.create(
-            self.library, sizes, config.act_limits, config.rms_eps, self._tensors, kernels, threads
+            self.library, sizes, config.act_limits, config.rms_eps, {**tensors, **read}, kernels, threads
         )
-        native.release_with(self, self.library, self.handle, self._tensors)
+        native.release_with(self, self.library, self.handle, read)
 
     def session(self, lanes: int, window: int) -> NativeSession:
         return NativeSession(self, lanes, window)
 
 
-class NativeSession:
+class NativeSession(Stateful):
     """Lanes over one engine; implements models.protocol.Session."""
 
     def __init__(

@@ -8,8 +8,7 @@ BLAS runs single-threaded, matrix products are cut by output columns, the rest b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +33,7 @@ from nacrith.models.exact.ops import (
 )
 from nacrith.models.exact.rope import RopeTables, rotate
 from nacrith.models.exact.tree import NONE, Tree, TreeSession
+from nacrith.models.exact.workers import Workers
 from nacrith.models.protocol import LOGIT_BITS, Logits
 
 BATCH = 512
@@ -46,31 +46,15 @@ _HEAD_ROWS = 128  # rows of one product with the vocabulary matrix, which makes 
 _LOGIT_MAX = np.float32(1 << 30)
 
 
-class Workers:
-    """Runs independent tasks, in no order, on `threads` threads of its own; on the caller's if that is 1."""
+def by_rows(workers: Workers, rows: int, task: Callable[[slice], None]) -> None:
+    """task(slice) over all rows in tiles, in parallel where there are enough of them."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    def share(begin: int, end: int) -> None:
+        for row in range(begin, end, _TILE):
+            task(slice(row, min(row + _TILE, end)))
 
-    def run(self, tasks: Iterable[Callable[[], None]]) -> None:
-        tasks = list(tasks)
-        if self.pool is None or len(tasks) == 1:
-            for task in tasks:
-                task()
-        else:
-            for done in [self.pool.submit(task) for task in tasks]:
-                done.result()
-
-    def by_rows(self, rows: int, task: Callable[[slice], None]) -> None:
-        """task(slice) over all rows in tiles, in parallel where there are enough of them."""
-
-        def share(begin: int, end: int) -> None:
-            for row in range(begin, end, _TILE):
-                task(slice(row, min(row + _TILE, end)))
-
-        parts = self.threads if rows >= 2 * _TILE else 1
-        self.run(partial(share, part.start, part.stop) for part in near_equal(rows, parts))
+    parts = workers.threads if rows >= 2 * _TILE else 1
+    workers.run(partial(share, part.start, part.stop) for part in near_equal(rows, parts))
 
 
 class Linear:
@@ -165,7 +149,7 @@ class NumpyEngine:
         def tile(rows: slice) -> None:
             scale[rows] = quantise(make(rows), linear.limit, out=q[rows])[1]
 
-        self.workers.by_rows(shape[0], tile)
+        by_rows(self.workers, shape[0], tile)
         return linear(q, scale)
 
     def logits(self, x: F32, out: Sequence[Logits]) -> None:
@@ -183,7 +167,7 @@ class NumpyEngine:
                         np.clip(t, -_LOGIT_MAX, _LOGIT_MAX, out=t)
                     np.copyto(part[row], t, casting="unsafe")
 
-            self.workers.by_rows(len(y), tile)
+            by_rows(self.workers, len(y), tile)
 
 
 class NumpySession(TreeSession):

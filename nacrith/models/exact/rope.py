@@ -15,9 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from nacrith.arith import F32, F64
+from nacrith.errors import ModelError
 
 LOW = 256
 """Positions of the fine table; the coarse one steps by this much."""
+
+THETA = (1.0, 1e12)
+FACTOR = (0.125, 2.0**20)
+"""Least and largest. With these no angle per position exceeds 8, which is what `_cos_sin` is good for."""
 
 _BITS = 160
 _ONE = 1 << _BITS
@@ -52,6 +57,16 @@ def rotate(x: F32, cos: F32, sin: F32) -> F32:
     np.subtract(a * cos, b * sin, out=out[..., :half])
     np.add(b * cos, a * sin, out=out[..., half:])
     return out
+
+
+def check(half: int, theta: float, factors: list[float] | None) -> None:
+    """ModelError for a rotation that cannot be computed."""
+    if not THETA[0] <= theta <= THETA[1]:
+        raise ModelError(f"rotation of base {theta!r}; supported are {THETA[0]:g} to {THETA[1]:g}")
+    if factors is not None and len(factors) != half:
+        raise ModelError(f"{len(factors)} factors for {half} frequencies of rotation")
+    if not all(FACTOR[0] <= f <= FACTOR[1] for f in factors or ()):
+        raise ModelError(f"factors of rotation beyond {FACTOR[0]:g} to {FACTOR[1]:g}, which are supported")
 
 
 def frequencies(half: int, theta: float, factors: list[float] | None = None) -> list[int]:

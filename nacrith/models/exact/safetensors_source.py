@@ -12,9 +12,9 @@ what the checkpoint means.
 from __future__ import annotations
 
 import json
-import mmap
+import math
+import os
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,18 @@ from typing import Any
 
 import numpy as np
 
+from nacrith import jsontext
 from nacrith.arith import F32
+from nacrith.coder.cdf import MAX_SYMBOLS
 from nacrith.errors import ModelError
 from nacrith.models.exact import rope
+from nacrith.models.exact.config import MAX_HEAD_DIM, MAX_POSITIONS, MAX_SIZE, real, whole
 from nacrith.models.exact.convert import LAYER_TENSORS, LlamaSource
+from nacrith.models.files import open_regular, read_array, read_regular
 from nacrith.models.tokenizer_import import from_tokenizer_json
 
-_HEADER_MAX = 100_000_000  # bytes, the format's own bound
+_HEADER_MAX = 1 << 24  # bytes, for some 100,000 tensors; the format allows 100 MB
+_DIMENSIONS = 8
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -45,7 +50,7 @@ def read_safetensors(directory: Path) -> LlamaSource:
     config.check_architecture()
     heads = config.count("num_attention_heads")
     width = config.count("hidden_size")
-    head_dim = config.count("head_dim", width // heads)
+    head_dim = config.head_dim()
     theta, factors = _rotation(config, head_dim)
     bos_id = config.token("bos_token_id", "eos_token_id")
     tables = _tensor_tables(directory)
@@ -61,7 +66,7 @@ def read_safetensors(directory: Path) -> LlamaSource:
         kv_heads=config.count("num_key_value_heads", heads),
         head_dim=head_dim,
         ffn=config.count("intermediate_size"),
-        max_context=config.count("max_position_embeddings", 2048),
+        max_context=config.count("max_position_embeddings", 2048, MAX_POSITIONS),
         rms_eps=config.number("rms_norm_eps", 1e-6),
         rope_theta=theta,
         rope_factors=factors,
@@ -71,7 +76,7 @@ def read_safetensors(directory: Path) -> LlamaSource:
         info={
             "name": directory.resolve().name,
             "source": directory.resolve().name,
-            "licence": str(config.get("license", "unknown")),
+            "licence": str(config.get("license", "unknown"))[:200],
         },
     )
 
@@ -87,9 +92,7 @@ def check_supported(directory: Path) -> None:
     """ModelError if config.json and tokenizer.json alone tell that `read_safetensors` would refuse."""
     config = _Config(directory / "config.json")
     config.check_architecture()
-    _rotation(
-        config, config.count("head_dim", config.count("hidden_size") // config.count("num_attention_heads"))
-    )
+    _rotation(config, config.head_dim())
     start_and_tokenizer(directory)
 
 
@@ -108,22 +111,28 @@ class _Config:
         value = self.fields.get(field)
         return default if value is None else value
 
-    def number(self, field: str, default: float | None = None) -> float:
-        value = self.get(field, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-            raise self.error(field, f"{value!r} is not a positive number")
-        return float(value)
+    def number(
+        self, field: str, default: float | None = None, least: float = 1e-30, most: float = 1e12
+    ) -> float:
+        try:
+            return real(self.get(field, default), least, most)
+        except ValueError as error:
+            raise self.error(field, str(error)) from None
 
-    def count(self, field: str, default: int | None = None) -> int:
-        value = self.get(field, default)
-        if type(value) is not int or not 0 < value < 1 << 31:
-            raise self.error(field, f"{value!r} is not a positive integer")
-        return value
+    def count(self, field: str, default: int | None = None, most: int = MAX_SIZE) -> int:
+        try:
+            return whole(self.get(field, default), most)
+        except ValueError as error:
+            raise self.error(field, str(error)) from None
+
+    def head_dim(self) -> int:
+        default = self.count("hidden_size") // self.count("num_attention_heads")
+        return self.count("head_dim", default, MAX_HEAD_DIM)
 
     def flag(self, field: str, default: bool) -> bool:
         value = self.get(field, default)
         if not isinstance(value, bool):
-            raise self.error(field, f"{value!r} is neither true nor false")
+            raise self.error(field, f"{value!r:.60} is neither true nor false")
         return value
 
     def token(self, *names: str) -> int:
@@ -132,29 +141,30 @@ class _Config:
             value = self.get(name)
             if isinstance(value, list) and value:
                 value = value[0]
-            if type(value) is int and value >= 0:
-                return value
             if value is not None:
-                raise self.error(name, f"{value!r} is not a token id")
+                try:
+                    return whole(value, MAX_SYMBOLS - 1, 0)
+                except ValueError as error:
+                    raise self.error(name, str(error)) from None
         raise self.error(names[0], "not set; a model needs a token to start from")
 
     def must_be(self, field: str, *supported: Any) -> None:
         if self.get(field, supported[0]) not in supported:
             only = " or ".join(json.dumps(s) for s in supported)
-            raise self.error(field, f"{self.fields[field]!r} is not supported, only {only} is")
+            raise self.error(field, f"{self.fields[field]!r:.60} is not supported, only {only} is")
 
     def check_architecture(self) -> None:
         """ModelError for whatever the exact engine would compute differently."""
         names = self.get("architectures", [])
         model_type = self.get("model_type")
         if isinstance(names, list) and names:
-            known = all(name in _ARCHITECTURES for name in names)
+            known = all(isinstance(name, str) and name in _ARCHITECTURES for name in names)
         else:
             known = model_type in _ARCHITECTURES.values()
         if not known:
             raise self.error(
                 "architectures",
-                f"{names or model_type!r} is not supported; the exact engine runs"
+                f"{names or model_type!r:.80} is not supported; the exact engine runs"
                 f" {' and '.join(_ARCHITECTURES)}",
             )
         self.must_be("hidden_act", "silu")
@@ -177,13 +187,13 @@ def _rotation(config: _Config, head_dim: int) -> tuple[float, list[float] | None
     inner = _Config(config.path, scaling)
     if theta is None:
         theta = inner.get("rope_theta", 10000.0)
-    theta = _Config(config.path, {"rope_theta": theta}).number("rope_theta")
+    theta = _Config(config.path, {"rope_theta": theta}).number("rope_theta", None, *rope.THETA)
     inner.must_be("partial_rotary_factor", 1.0)
     kind = inner.get("rope_type", inner.get("type", "default"))
     if kind == "default":
         return theta, None
     if kind == "linear":
-        return theta, [float(np.float32(inner.number("factor")))] * (head_dim // 2)
+        return theta, [float(np.float32(inner.number("factor", None, *rope.FACTOR)))] * (head_dim // 2)
     if kind == "llama3":
         names = (
             "factor",
@@ -191,11 +201,11 @@ def _rotation(config: _Config, head_dim: int) -> tuple[float, list[float] | None
             "high_freq_factor",
             "original_max_position_embeddings",
         )
-        factor, low, high, context = (inner.number(name) for name in names)
+        factor, low, high, context = (inner.number(name, None, *rope.FACTOR) for name in names)
         if not low < high:
             raise config.error(field, "low_freq_factor is not below high_freq_factor")
         return theta, rope.llama3_factors(head_dim // 2, theta, factor, low, high, context)
-    raise config.error(field, f"type {kind!r} is not supported; default, linear and llama3 are")
+    raise config.error(field, f"type {kind!r:.60} is not supported; default, linear and llama3 are")
 
 
 def _tokenizer(path: Path, bos_id: int) -> bytes:
@@ -232,7 +242,7 @@ def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
                 continue
             if not _KNOWN.fullmatch(key):
                 raise ModelError(
-                    f"{path}: tensor {name}: not part of a plain Llama model; the exact engine"
+                    f"{path}: tensor {name:.80}: not part of a plain Llama model; the exact engine"
                     " supports no biases, adapters or other additions"
                 )
             if key in tables:
@@ -243,23 +253,25 @@ def _tensor_tables(directory: Path) -> dict[str, Callable[[], F32]]:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Where a tensor lies in a mapped file."""
+    """Where a tensor lies in a file. size: in bytes, which fit its shape."""
 
     path: Path
-    data: mmap.mmap
     name: str
     dtype: str
     shape: tuple[int, ...]
     offset: int
+    size: int
 
     def load(self) -> F32:
         if self.dtype not in _DTYPES:
             raise ModelError(
-                f"{self.path}: tensor {self.name}: type {self.dtype!r} is not supported;"
+                f"{self.path}: tensor {self.name}: type {self.dtype!r:.60} is not supported;"
                 f" {', '.join(_DTYPES)} are"
             )
-        count = int(np.prod(self.shape, dtype=np.int64))
-        raw = np.frombuffer(self.data, _DTYPES[self.dtype], count, self.offset)
+        try:
+            raw = read_array(self.path, self.offset, self.size).view(_DTYPES[self.dtype])
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
         if self.dtype == "BF16":  # the upper half of a binary32
             raw = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return np.asarray(raw, dtype=np.float32).reshape(self.shape)
@@ -268,47 +280,50 @@ class _Tensor:
 def _open(path: Path) -> dict[str, _Tensor]:
     """The tensors of one file, with every place checked against the file."""
     try:
-        with open(path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-        raise ModelError(f"{path}: cannot read the weights ({error})") from None
-    size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else -1
-    if not 0 < size <= min(_HEADER_MAX, len(data) - 8):
-        raise ModelError(f"{path}: not a safetensors file, or cut short: fetch it again")
-    header = _json_object(path, data[8 : 8 + size])
+        with open_regular(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            size = int.from_bytes(file.read(8), "little")
+            if not 0 < size <= min(_HEADER_MAX, length - 8):
+                raise ModelError(f"{path}: not a safetensors file, or cut short: fetch it again")
+            header = _json_object(path, file.read(size))
+    except OSError as error:
+        raise _unreadable(path, error) from None
     header.pop("__metadata__", None)
-    tensors: dict[str, _Tensor] = {}
     try:
-        for name, entry in header.items():
-            dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])
-            begin, end = (int(n) for n in entry["data_offsets"])
-            if not 0 <= begin <= end <= len(data) - 8 - size or min(shape, default=0) < 0:
-                raise ValueError(f"tensor {name} lies outside the file")
-            count = 1
-            for n in shape:
-                count *= n
-            if dtype in _DTYPES and end - begin != count * _DTYPES[dtype].itemsize:
-                raise ValueError(f"tensor {name} has {end - begin} bytes for shape {list(shape)}")
-            tensors[name] = _Tensor(path, data, name, dtype, shape, 8 + size + begin)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        return {name: _tensor(path, name, entry, 8 + size, length) for name, entry in header.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path}: damaged header ({error}): fetch it again") from None
-    return tensors
+
+
+def _tensor(path: Path, name: str, entry: dict[str, Any], start: int, length: int) -> _Tensor:
+    """Of an entry of the header. start: of the data, in a file of `length` bytes."""
+    dtype, shape = str(entry["dtype"]), tuple(whole(n, length, 0) for n in entry["shape"][: _DIMENSIONS + 1])
+    begin, end = (whole(n, length - start, 0) for n in entry["data_offsets"])
+    if begin > end or len(shape) > _DIMENSIONS:
+        raise ValueError(f"tensor {name:.80} is of no possible shape")
+    if dtype in _DTYPES and end - begin != math.prod(shape) * _DTYPES[dtype].itemsize:
+        raise ValueError(f"tensor {name:.80} has {end - begin} bytes for shape {list(shape)}")
+    return _Tensor(path, name, dtype, shape, start + begin, end - begin)
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
-        raise ModelError(
-            f"{path}: cannot read it ({error.strerror}); a model directory holds config.json,"
-            " tokenizer.json and *.safetensors"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"{path}: cannot read it ({error.strerror}); a model directory holds config.json, tokenizer.json and"
+        " *.safetensors"
+    )
 
 
 def _json_object(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = jsontext.parse(data)
+    except jsontext.JsonError as error:
         raise ModelError(f"{path}: not readable JSON ({error}): fetch it again") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path}: not a JSON object: fetch it again")

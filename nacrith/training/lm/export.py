@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nacrith import jsontext
 from nacrith.arith import F32
 from nacrith.errors import NacrithError
 from nacrith.models.exact.convert import LlamaSource, convert
@@ -89,7 +90,7 @@ def write_directory(model: Llama, tokenizer: ByteTokenizer, directory: Path) -> 
 
 def _tokenizer_json(tokenizer: ByteTokenizer, start: int) -> dict[str, Any]:
     """What the tokenizers library reads. Its ids are ours for text without the start token's name."""
-    fields = json.loads(tokenizer.definition)
+    fields = jsontext.parse(tokenizer.definition)
     splits = [{"type": "Split", "pattern": {"Regex": p}, "behavior": "Isolated"} for p in fields["patterns"]]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     special = {"id": start, "content": fields["vocab"][start], "special": True}
@@ -118,7 +119,7 @@ def write_gguf(model: Llama, tokenizer: ByteTokenizer, path: Path, name: str) ->
         raise NacrithError(
             f"{path}: writing GGUF needs the package gguf; run: pip install 'nacrith[gguf]'"
         ) from None
-    shape, fields = model.shape, json.loads(tokenizer.definition)
+    shape, fields = model.shape, jsontext.parse(tokenizer.definition)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_block_count(shape.layers)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nacrith import jsontext
 from nacrith.cores import usable_cores
 from nacrith.errors import NacrithError
 from nacrith.models.tokenizer import ByteTokenizer
@@ -99,9 +100,9 @@ def _batched(items: Iterable[Document], count: int) -> Iterator[list[Document]]:
 def read_store(path: Path, vocab: int) -> U16:
     """The ids of a store, mapped. NacrithError if it was made with another vocabulary's size."""
     try:
-        found = json.loads(path.with_suffix(".json").read_text())["vocab"]
+        found = jsontext.parse(path.with_suffix(".json").read_text())["vocab"]
         ids: U16 = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise NacrithError(f"{path}: not a store of tokens: {error}") from None
     if found != vocab or ids.dtype != np.uint16 or ids.ndim != 1:
         raise NacrithError(f"{path}: made with a vocabulary of {found} tokens; the model has {vocab}")
