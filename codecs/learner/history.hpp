@@ -5,10 +5,14 @@
 // is its own, takes the one whose first history has seen least (Mahoney's lpaq does the like).
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #include <memory>
 
-#include "tables.hpp"
+#include "learner/tables.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {

@@ -1,5 +1,5 @@
 // See range_coder.hpp.
-#include "range_coder.hpp"
+#include "learner/range_coder.hpp"
 
 namespace nacrith {
 

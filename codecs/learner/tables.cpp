@@ -1,5 +1,5 @@
 // Makes the tables of the learner; see tables.hpp.
-#include "tables.hpp"
+#include "learner/tables.hpp"
 
 #include <algorithm>
 #include <vector>
