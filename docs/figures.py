@@ -1,4 +1,4 @@
-"""The table of README.md, from what `bench.ratio` measured: `python docs/figures.py` writes it anew.
+"""The table of README.md, from what `bench.files.ratio` measured: `python docs/figures.py` writes it anew.
 
 ROWS are texts that were published after the models were trained, or that their training data leaves out,
 and that nothing was tuned on. To show others, measure them and name them here.
@@ -24,10 +24,10 @@ ROWS = {
     "manpages/ru.man": ("Russian manual pages", "ratio.json"),
     "manpages/zh.man": ("Chinese manual pages", "ratio.json"),
 }
-"""File as bench.ratio names it: what it is, and the results it is in."""
+"""File as bench.files.ratio names it: what it is, and the results it is in."""
 
 PROGRAMS = {"xz -9e": "xz -9e", "PPMd o16": "PPMd", "zpaq -m5": "zpaq -m5", "nacrith": "nacrith"}
-"""Program as bench.ratio names it: the heading of its column."""
+"""Program as bench.files.ratio names it: the heading of its column."""
 
 
 def table() -> str:

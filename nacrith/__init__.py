@@ -75,8 +75,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "backend":  # not kept: the environment may change
-        return importlib.import_module("nacrith.models.exact.backends").backend()
+    if name == "engine":  # not kept: the environment may change
+        return importlib.import_module("nacrith.models.exact.engines").engine()
     if name not in _HOME:
         raise AttributeError(f"module 'nacrith' has no attribute {name!r}")
     module, attribute = _HOME[name]

@@ -1,9 +1,8 @@
-"""One-shot functions and `open`: what most users of the package call.
+"""The one-shot functions and `open`, which most users of the package call.
 
-`nacrith` exports these. They are stricter than many a codec library: empty, truncated or corrupt
-input and bytes after the last stream are errors, concatenated streams are all decoded, and a `str`
-is a `TypeError`. They share the model that is kept loaded, so call them from one thread at a time,
-or give each thread a model of its own (`load_model`).
+`nacrith` exports them. They are strict: empty, truncated or corrupt input and bytes after the last stream
+raise an error, and a `str` raises TypeError. Concatenated streams are all decoded. The functions share one
+loaded model, so call them from one thread at a time, or give each thread its own model (`load_model`).
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ def compress(
     """Compress `data` to a complete archive.
 
     level: 1 (fastest) to 9 (smallest); None for `COMPRESSION_LEVEL_DEFAULT`.
-    model: a name, the path of a model file, or what `load_model` returned; None for the default. A model
-        in floats is one that `load_model` was given a `backend` for.
-    threads: None for every core. The archive's bytes never depend on it, with an exact model.
+    model: a name, the path of a model file, or the result of `load_model`; None for the default. To use a
+        floating-point model, pass a `backend` to `load_model`.
+    threads: None for all usable cores. With an exact model the archive's bytes never depend on it.
     """
     compressor = Compressor(level=level, model=model, threads=threads)
     return compressor.compress(data) + compressor.flush()
@@ -51,30 +50,31 @@ def decompress(
     max_size: int | None = None,
     threads: int | None = None,
 ) -> bytes:
-    """The content of every stream in `data`.
+    """Decompress all streams in `data`.
 
-    model: None finds the model that the archive names; `ModelMissingError` if it is not at hand.
-    max_size: raise `NacrithError` rather than make more bytes than this.
+    model: None finds the model that the archive names, and raises `ModelMissingError` if it is not installed.
+    max_size: raise `NacrithError` instead of returning more bytes than this.
     """
     file = io.BytesIO(memoryview(data).tobytes())
     return b"".join(read_archive(file, model=model, threads=threads, max_size=max_size))
 
 
 def info(source: Data | Path | BinaryIO) -> list[StreamInfo]:
-    """What the streams of an archive are made of. Needs no model.
+    """Describe the streams of an archive. This needs no model.
 
     source: the archive's bytes (any buffer), its path, or a binary file.
     """
     from nacrith.archive import scan
+    from nacrith.fallback import CODECS
 
     if isinstance(source, str | os.PathLike):
         with builtins.open(source, "rb") as file:
-            return scan(file)
+            return scan(file, CODECS.names)
     try:
         view = memoryview(source)  # type: ignore[arg-type]
     except TypeError:
-        return scan(source)  # type: ignore[arg-type]
-    return scan(io.BytesIO(view.tobytes()))
+        return scan(source, CODECS.names)  # type: ignore[arg-type]
+    return scan(io.BytesIO(view.tobytes()), CODECS.names)
 
 
 @overload
@@ -129,8 +129,8 @@ def open(
     file: a path, or a binary file object, which stays open when this one is closed.
     level: for writing only. encoding, errors, newline: for text only, as in `io.TextIOWrapper`.
 
-    No file is opened, and none emptied, before all of this has been found to be right. Leaving a `with`
-    block by an exception leaves an incomplete archive.
+    All arguments are checked before a file is opened or emptied. An exception that leaves the `with` block
+    leaves an incomplete archive.
     """
     text = "t" in mode
     if text and "b" in mode:
@@ -138,18 +138,18 @@ def open(
     if not text and (encoding, errors, newline) != (None, None, None):
         raise ValueError("encoding, errors and newline are for text modes")
     if text:
-        tried = io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if it does not like them
+        tried = io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if they are invalid
         codecs.lookup_error(errors or "strict")
     binary = NacrithFile(file, mode.replace("t", ""), level=level, model=model, threads=threads)
     if not text:
         return binary
     if binary.writable() and codecs.lookup(tried.encoding).name in ("utf-16", "utf-32"):
-        binary.write("".encode(tried.encoding))  # the mark, which io leaves out where it cannot seek
+        binary.write("".encode(tried.encoding))  # the byte order mark, which io omits if the file cannot seek
     return _Text(binary, encoding, errors, newline)
 
 
 class _Text(io.TextIOWrapper):
-    """Text over a `NacrithFile`, which it tells of an exception that leaves the `with` block."""
+    """A text file over a `NacrithFile`. An exception that leaves the `with` block abandons the archive."""
 
     def __exit__(
         self,

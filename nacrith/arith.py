@@ -22,7 +22,7 @@ F64 = npt.NDArray[np.float64]
 
 ARITHMETIC_VERSION = 1
 
-EXACT = 1 << 24
+EXACT_MAX = 1 << 24
 """Integers of at most this magnitude are exact in binary32."""
 
 # 2^f ~ C0 + f (C1 + f (C2 + f C3)) on [-1/2, 1/2], relative error at most 7.5e-5. An error of e in a

@@ -1,8 +1,8 @@
-"""Every error that nacrith raises on purpose.
+"""All errors that nacrith raises on purpose.
 
-One base class, few subclasses: a caller that wants "anything went wrong with this archive" catches
-`NacrithError`; the command line turns a class into an exit code (`exit_code`). A message says what is
-wrong, where, and what to do; it never needs a traceback to be understood.
+There is one base class, so that a caller can catch every failure as `NacrithError`, and a few subclasses. The
+command line uses `exit_code` of the class. A message says what is wrong, where, and what to do, and can be
+understood without a traceback.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import pickle
 
 
 class NacrithError(Exception):
-    """Base class. `exit_code` is what the command line returns when this ends a file."""
+    """The base class. exit_code: the exit status of the command line if this error ends a file."""
 
     exit_code = 1
 
 
 class CorruptError(NacrithError):
-    """The archive's bytes contradict themselves or a check."""
+    """The archive is damaged: its bytes contradict each other or a checksum."""
 
 
 class TruncatedError(CorruptError, EOFError):
@@ -26,36 +26,39 @@ class TruncatedError(CorruptError, EOFError):
 
 
 class UnsupportedFormatError(NacrithError):
-    """Not a nacrith archive, or one that needs a newer version."""
+    """The input is not a nacrith archive, or needs a newer version of nacrith."""
 
 
 class ModelError(NacrithError):
-    """A model file or source that cannot be used."""
+    """A model file or model source cannot be used."""
 
 
 class ModelMissingError(ModelError):
-    """The model that is asked for, or that an archive names, is not on this machine."""
+    """The requested model, or the model that an archive names, is not installed on this machine."""
 
     exit_code = 3
 
 
 class ModelMismatchError(ModelError):
-    """A model is at hand, but not the one that the archive was made with."""
+    """The model given differs from the one that the archive was made with."""
 
     exit_code = 3
 
 
 class PromptError(NacrithError):
-    """A prompt that cannot be compressed as asked."""
+    """A prompt cannot be compressed as requested."""
 
 
 class BudgetError(PromptError):
-    """What must be kept of a prompt exceeds its budget."""
+    """The protected parts of a prompt exceed its budget."""
 
 
 def sendable(error: Exception, otherwise: type[NacrithError]) -> NacrithError:
-    """`error` as another process can receive it: itself if it is ours and can be pickled; else one of
-    `otherwise` that says the same."""
+    """Convert `error` for sending to another process.
+
+    The result is `error` itself if it is a NacrithError and can be pickled, else an `otherwise` with the same
+    message.
+    """
     if isinstance(error, NacrithError):
         with contextlib.suppress(Exception):
             pickle.loads(pickle.dumps(error))

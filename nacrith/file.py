@@ -1,7 +1,7 @@
-"""`NacrithFile`: an archive as a file object of its content.
+"""`NacrithFile`: a file object for the content of an archive.
 
-Reading is sequential decoding, a piece at a time, behind a buffer of the standard library; seeking goes
-through the archive's index, so that only the blocks that are read from then on are decoded.
+Reading decodes sequentially, piece by piece, behind a `BufferedReader`. Seeking uses the archive's index, so
+that only the blocks that are read afterwards are decoded.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 _MODES = {"r": "rb", "rb": "rb", "w": "wb", "wb": "wb", "x": "xb", "xb": "xb"}
 
-_BUFFER = 1 << 16  # content bytes that are copied ahead of the reader
-_PART = 1 << 20  # content bytes that are asked for at a time, whatever `read` is asked for
-_KEEP = (1 << 24) + (1 << 20)  # bytes of decoded blocks kept for going back: the largest is of 16 MiB
+_BUFFER = 1 << 16  # size of the read buffer in content bytes
+_PART = 1 << 20  # content bytes requested at a time, however many `read` returns
+_KEEP = (1 << 24) + (1 << 20)  # bytes of the cache of decoded blocks; the largest block has 16 MiB
 
 
 class NacrithFile(Stateful, io.BufferedIOBase):
@@ -36,9 +36,9 @@ class NacrithFile(Stateful, io.BufferedIOBase):
     file: a path, or a binary file object, which stays open when this one is closed.
 
     Bytes are verified before `read` returns them. A truncated archive raises `TruncatedError` (an
-    `EOFError`) and a corrupt one `CorruptError`, at every further `read` too. In writing, a file is opened
-    after everything else has been found to be right, and the archive is complete only after `close`;
-    leaving a `with` block by an exception does not complete it. Not thread-safe.
+    `EOFError`) and a corrupt one `CorruptError`; every later `read` raises it again. For writing, the file is
+    opened only after all arguments have been checked. The archive is complete only after `close`; an
+    exception that leaves the `with` block leaves it incomplete. Not thread-safe.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         model: str | LanguageModel | None = None,
         threads: int | None = None,
     ) -> None:
-        self._raw: BinaryIO | None = None  # first, for `close` after an error below
+        self._raw: BinaryIO | None = None  # set first: `close` needs it after an error below
         self._writer: ArchiveWriter | None = None
         self._reader: io.BufferedReader | None = None
         self._owned = isinstance(file, str | bytes | os.PathLike)
@@ -70,7 +70,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
                 self._reader = io.BufferedReader(_Content(reader), _BUFFER)
             else:
                 make = archive_writer(level, model, threads)
-                self._raw = self._opened(file)  # which empties a file that is there
+                self._raw = self._opened(file)  # empties an existing file, so it comes last
                 self._writer = make(self._raw)
         except BaseException:
             self._release()
@@ -83,7 +83,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
 
     @property
     def mode(self) -> str:
-        """rb, wb or xb."""
+        """The mode: rb, wb or xb."""
         return self._mode
 
     @property
@@ -93,7 +93,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         return cast("str | bytes | int", getattr(self._raw, "name"))  # noqa: B009 - may be absent
 
     def close(self) -> None:
-        """Finish the archive, if this was writing it. May be called again."""
+        """Close the file, and complete the archive if it was open for writing. May be called again."""
         if self.closed:
             return
         try:
@@ -104,8 +104,10 @@ class NacrithFile(Stateful, io.BufferedIOBase):
             super().close()
 
     def abandon(self) -> None:
-        """Have `close` leave the archive incomplete, so that nobody takes a part for the whole. What is
-        still written, be it out of another's buffer, is dropped."""
+        """Make `close` leave the archive incomplete, so that a part cannot be mistaken for the whole.
+
+        Later writes are dropped, such as those of a text wrapper that flushes its buffer.
+        """
         self._abandoned = True
         if self._writer is not None:
             self._writer.abandon()
@@ -149,7 +151,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         return len(content)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes; all that are left if `size` is negative or None."""
+        """Read at most `size` bytes, or all that are left if `size` is negative or None."""
         reader = self._to_read()
         if size is None or size < 0:
             return reader.read()
@@ -160,7 +162,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         return b"".join(parts)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, decoding no further than the first of them needs."""
+        """Read at most `size` bytes, and decode no more than the first of them needs."""
         return self._to_read().read1(min(size, _PART))
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -176,7 +178,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         return next(self._to_read())
 
     def peek(self, size: int = 0, /) -> bytes:
-        """Some of the bytes that come next, without moving on; empty only at the end."""
+        """Return some of the next bytes without moving the position. Empty only at the end."""
         return self._to_read().peek(size)
 
     def tell(self) -> int:
@@ -184,7 +186,7 @@ class NacrithFile(Stateful, io.BufferedIOBase):
         return self._written if self._reader is None else self._reader.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position in the content; the file must be open for reading and seekable."""
+        """Move to a position in the content. The file must be open for reading and seekable."""
         reader = self._to_read()
         if not reader.seekable():
             raise io.UnsupportedOperation("the archive's file cannot seek")
@@ -208,12 +210,12 @@ class NacrithFile(Stateful, io.BufferedIOBase):
 
 
 class _Content(io.RawIOBase):
-    """What a reader gives, as a raw file. After an error every read raises it again, until a seek."""
+    """A raw file over an `ArchiveReader`. After an error every read raises it again, until a seek."""
 
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
-        self._position = 0  # of the next byte that is handed out
-        self._piece = memoryview(b"")  # decoded, begins there
+        self._position = 0  # content offset of the next byte to return
+        self._piece = memoryview(b"")  # decoded content from there on
         self._pieces: Iterator[bytes] = iter(reader)
         self._error: BaseException | None = None
 
@@ -260,13 +262,13 @@ class _Content(io.RawIOBase):
         return offset
 
     def _some(self) -> memoryview:
-        """What comes next, as far as it is decoded; empty only at the end."""
+        """Return decoded content at the position; decode a piece if there is none. Empty only at the end."""
         if self._error is not None:
             raise self._error
         while not self._piece:
             try:
                 piece = next(self._pieces, None)
-            except BaseException as error:  # after which the iterator would pretend to be at the end
+            except BaseException as error:  # the generator is finished now and would report the end
                 ours = isinstance(error, Exception)
                 self._error = error if ours else NacrithError("reading was interrupted; open it again")
                 raise

@@ -1,8 +1,8 @@
-"""JSON that others wrote: manifests, prompts, tokenizers, headers, answers of a hub.
+"""Parses JSON from untrusted sources: manifests, prompts, tokenizers, headers, responses of a hub.
 
-`json.loads` answers hostile text with a RecursionError, a MemoryError or a ValueError, and takes what is
-no JSON (NaN, Infinity) and numbers that no float holds (1e999). `parse` has one error for all of it, which
-is a ValueError too, so that a caller treats text that cannot be read like a value that is wrong.
+`json.loads` raises RecursionError, MemoryError or ValueError for hostile text. It accepts NaN and Infinity,
+which are not JSON, and numbers that overflow a float (1e999). `parse` raises one error for all of these. It
+is also a ValueError, so that callers can handle unreadable text and wrong values in the same way.
 https://www.rfc-editor.org/rfc/rfc8259
 """
 
@@ -16,14 +16,14 @@ from nacrith.errors import NacrithError
 
 
 class JsonError(NacrithError, ValueError):
-    """Text that is not JSON, or JSON that is not read."""
+    """Text that is not JSON, or JSON beyond the limits of this module."""
 
 
 def parse(text: str | bytes | bytearray, *, finite: bool = True, unique: bool = False) -> Any:
-    """The value that `text` stands for, bytes in UTF-8, 16 or 32. JsonError if there is none.
+    """Parse `text`; bytes are UTF-8, UTF-16 or UTF-32. Raises JsonError.
 
-    finite: refuse numbers that are infinite as a float, and NaN. unique: refuse an object with two values
-    for a key, of which the last would count. Strings may hold lone surrogates.
+    finite: reject NaN and numbers that are infinite as a float. unique: reject objects with a duplicate key,
+    of which json would keep the last value. Strings may contain lone surrogates.
     """
     hooks: dict[str, Any] = {"parse_float": _float, "parse_constant": _refuse} if finite else {}
     if unique:

@@ -12,7 +12,8 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from nacrith.archive.blockcodec import CodecId
-from nacrith.codec.params import EXACT, CodingParams
+from nacrith.codec.params import CodingParams
+from nacrith.settings import EXACT
 
 if TYPE_CHECKING:
     from nacrith.codec.model_codec import ModelCodec

@@ -1,7 +1,7 @@
-"""What is in the middle of something, and so can be neither copied nor pickled.
+"""`Stateful`: the base class of objects that can be neither copied nor pickled.
 
 A shallow copy would share a stream, a file position or a native handle with the original, and each would
-spoil the other's work. `copy`, `deepcopy` and `pickle` all ask `__reduce_ex__`.
+corrupt the other's state. `copy`, `deepcopy` and `pickle` all call `__reduce_ex__`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`Compressor` and `Decompressor`: compression in pieces, without a file.
+"""`Compressor` and `Decompressor`: incremental compression without a file.
 
-After `compression.zstd` (PEP 784). Both hold a model and a state: one object serves one thread and
-one stream.
+The interface follows `compression.zstd` (PEP 784). Each object holds a model and the state of one stream, and
+must be used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from nacrith.archive.scan import SHORT_CHECK, Walker
 from nacrith.archive.wire import Readable, Source, Writable
 from nacrith.codec import levels
 from nacrith.errors import NacrithError, TruncatedError
+from nacrith.fallback import CODECS
 from nacrith.stateful import Stateful
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ MAX_THREADS = 1024
 
 
 def checked_level(level: int | None) -> int:
-    """The level, None for the default; TypeError or ValueError if it is none."""
+    """Check a level and replace None by the default. Raises TypeError or ValueError."""
     if level is None:
         return levels.DEFAULT_LEVEL
     if not isinstance(level, int):
@@ -52,8 +53,10 @@ def archive_writer(
     model: str | LanguageModel | None,
     threads: int | None,
 ) -> Callable[[Writable], ArchiveWriter]:
-    """Makes a writer of `level` (None: the default) into a file. What can be wrong with these is wrong here,
-    before there is a file."""
+    """Return a function that makes a writer into a file.
+
+    All arguments are checked here, before a file is opened or emptied.
+    """
     from nacrith.cores import usable_cores
 
     chosen = checked_level(level)
@@ -62,6 +65,7 @@ def archive_writer(
     return functools.partial(
         ArchiveWriter,
         codec=codec,
+        fallback=CODECS,
         block_bytes=levels.block_bytes(chosen),
         threads=threads or usable_cores(),
     )
@@ -75,14 +79,14 @@ def read_archive(
     max_size: int | None = None,
     keep: int = 0,
 ) -> ArchiveReader:
-    """A reader of `file` that finds its model by itself where `model` is None."""
+    """Return a reader of `file`. If `model` is None, it finds the model that the archive names."""
     _check_threads(threads)
     find = functools.partial(loaded.for_decoding, model=model, threads=threads)
-    return ArchiveReader(file, find, max_size=max_size, keep=keep)
+    return ArchiveReader(file, find, CODECS, max_size=max_size, keep=keep)
 
 
 class _Sink:
-    """The write side of a `Compressor`: collects what the writer has made."""
+    """The file of a `Compressor`: collects the bytes that the writer writes."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -97,9 +101,9 @@ class _Sink:
 
 
 class Compressor(Stateful):
-    """Makes one stream out of content that comes in pieces. Not thread-safe.
+    """Compresses content that comes in pieces to one stream. Not thread-safe.
 
-    The archive's bytes do not depend on how the content was cut.
+    The archive's bytes do not depend on the lengths of the pieces.
     """
 
     def __init__(
@@ -113,12 +117,12 @@ class Compressor(Stateful):
         self._writer: ArchiveWriter | None = archive_writer(level, model, threads)(self._sink)
 
     def compress(self, data: ReadableBuffer) -> bytes:
-        """Take `data` in; return what is ready of the archive, often nothing."""
+        """Compress `data`. Returns the part of the archive that is finished, which is often empty."""
         self._open_writer().write(memoryview(data).tobytes())
         return self._sink.take()
 
     def flush(self) -> bytes:
-        """The rest of the archive. Nothing can be compressed after it; it is called once."""
+        """Complete the archive and return the rest of it. Call it once, after the last `compress`."""
         self._open_writer().close()
         self._writer = None
         return self._sink.take()
@@ -130,13 +134,16 @@ class Compressor(Stateful):
 
 
 class _Feed:
-    """The compressed bytes that a `Decompressor` was given: a file that grows at its end, read from its front
-    by the reader, which lets go of what it has read, and ahead of it by whoever looks what has come."""
+    """The compressed bytes of a `Decompressor`, as a file that grows at its end.
+
+    The archive reader reads it from the front, which frees the bytes that were read. `_Ahead` reads further
+    ahead to find out how much has arrived.
+    """
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._first = 0  # offset of the first byte held, and of the next that is read
-        self.size = 0  # bytes that were given
+        self._first = 0  # offset of the first byte held, which is the next one to read
+        self.size = 0  # bytes appended so far
 
     def append(self, data: bytes) -> None:
         self._held += data
@@ -149,13 +156,13 @@ class _Feed:
         return data
 
     def rest(self, offset: int, size: int | None = None) -> bytes:
-        """What is held from `offset` on."""
+        """Return the bytes held from `offset` on, without freeing them."""
         start = offset - self._first
         return bytes(self._held[start : None if size is None else start + size])
 
 
 class _Ahead:
-    """The same bytes for a `Source` that looks ahead."""
+    """A seekable view of a `_Feed`, for a `Source` that looks ahead of the reader."""
 
     def __init__(self, feed: _Feed) -> None:
         self._feed = feed
@@ -178,11 +185,11 @@ class _Ahead:
 
 
 class Decompressor(Stateful):
-    """Decodes one stream that comes in pieces. Not thread-safe.
+    """Decompresses one stream that comes in pieces. Not thread-safe.
 
-    Content is handed out as soon as the group of blocks that it lies in (16 MiB of content) has
-    come and is verified; no more of the compressed bytes than that is held. What follows the stream is left
-    in `unused_data`; a further stream needs a further object.
+    Content is available as soon as its group (16 MiB of content) has arrived and is verified; at most one
+    group of compressed bytes is held. Bytes behind the stream are left in `unused_data`; another stream needs
+    another object.
     """
 
     def __init__(
@@ -195,38 +202,38 @@ class Decompressor(Stateful):
         _check_threads(threads)
         self._feed = _Feed()
         find = functools.partial(loaded.for_decoding, model=model, threads=threads)
-        self._pieces = iter(ArchiveReader(self._feed, find, max_size=max_size, streams=1))
+        self._pieces = iter(ArchiveReader(self._feed, find, CODECS, max_size=max_size, streams=1))
         self._ahead = Source(_Ahead(self._feed))
-        self._walker: Walker | None = Walker(self._ahead, streams=1)  # None once it has seen all it can
-        self._next = 0  # where the record begins that it sees next
-        self._wanted = 0  # so many bytes must have come before it can see more
-        self._content = bytearray()  # decoded, not handed out yet
-        self._decoded = 0  # content bytes that the reader has given
-        self._arrived = 0  # content bytes whose groups have come as a whole
-        self._coming = 0  # content bytes of the group that is coming
-        self._end: int | None = None  # of the stream, once it has come as a whole
+        self._walker: Walker | None = Walker(self._ahead, CODECS.names, 1)  # None at its end
+        self._next = 0  # offset of the record that it visits next
+        self._wanted = 0  # bytes that must have arrived before it can continue
+        self._content = bytearray()  # decoded, not returned yet
+        self._decoded = 0  # content bytes that the reader has returned
+        self._arrived = 0  # content bytes of the groups that have arrived completely
+        self._coming = 0  # content bytes of the group that is arriving
+        self._end: int | None = None  # offset of the end of the stream, once all of it has arrived
         self._finished = False
         self._error: BaseException | None = None
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the stream has been reached and all of its content handed out."""
+        """Whether the end of the stream has been reached and all of its content returned."""
         return self._finished and not self._content
 
     @property
     def needs_input(self) -> bool:
-        """Whether `decompress` can give more only if it is given more."""
+        """Whether `decompress` needs more input before it can return more content."""
         return not self._finished and not self._content and not self._can_decode()
 
     @property
     def unused_data(self) -> bytes:
-        """What was given beyond the end of the stream; empty before `eof`."""
+        """Input behind the end of the stream. Empty before `eof`."""
         return self._feed.rest(self._end or 0) if self.eof else b""
 
     def decompress(self, data: ReadableBuffer, max_length: int = -1) -> bytes:
-        """Take `data` in; return content, at most `max_length` bytes of it if that is not negative.
+        """Decompress `data`. Returns at most `max_length` bytes of content unless that is negative.
 
-        Raises EOFError after the end, and after an error the same error again.
+        Raises EOFError after the end of the stream. After an error every call raises it again.
         """
         given = memoryview(data).tobytes()
         if self._error is not None:
@@ -238,7 +245,7 @@ class Decompressor(Stateful):
             self._look_ahead()
             while self._can_decode() and not 0 <= max_length <= len(self._content):
                 self._decode()
-        except BaseException as error:  # after which the reader would pretend to be at the end
+        except BaseException as error:  # the generator is finished now and would report the end
             ours = isinstance(error, Exception)
             self._error = error if ours else NacrithError("decoding was interrupted; begin the stream again")
             raise
@@ -248,8 +255,10 @@ class Decompressor(Stateful):
         return taken
 
     def _look_ahead(self) -> None:
-        """Find out how much of the stream has come, so that the reader never runs short. Goes over no bytes
-        twice but those of the record that is coming."""
+        """Determine how much of the stream has arrived, so that the reader never runs out of bytes.
+
+        Parses no record twice except the one that is arriving.
+        """
         while self._walker is not None and self._feed.size >= self._wanted:
             self._arrived += self._coming
             self._coming = 0
@@ -259,7 +268,7 @@ class Decompressor(Stateful):
             except TruncatedError:
                 self._wanted = self._ahead.wanted
                 return
-            except NacrithError:  # the reader will come upon it, after what comes before
+            except NacrithError:  # the reader will raise it after the content before it
                 found = None
             if found is None:
                 self._walker = None

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub
+from paths import ROOT
 
 import nacrith
 from nacrith.errors import ModelError
-from nacrith.models import hub
+from nacrith.models.hub import client as hub
 from nacrith.native import loader
+
+sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 
 
 def native_engine() -> tuple[Path | None, str]:

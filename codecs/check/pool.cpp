@@ -1,5 +1,5 @@
 // Whether threads that wait sleep: no processor time may go to waiting but for the short spin at its beginning,
-// or several nacriths on one machine would take it from each other. tests/test_native_pool.py runs it.
+// or several nacriths on one machine would take it from each other. tests/native/test_native_pool.py runs it.
 //
 // Prints what is wrong; the exit status is then 1.
 #include <atomic>

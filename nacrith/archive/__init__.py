@@ -1,7 +1,7 @@
-"""The container: bytes to blocks and back. Knows no model; `formats/archive-v1.md` is its contract.
+"""The container: it turns bytes into blocks and back. `formats/archive-v1.md` specifies it.
 
-Reader and writer bring numpy and the compression libraries with them, so they are imported at their
-first use: `scan` alone is light, and `nacrith info` and `nacrith --help` answer at once.
+It knows neither models nor compression libraries. Reader and writer are imported at their first use, so that
+`scan`, and with it `nacrith info`, starts quickly.
 """
 
 from __future__ import annotations

@@ -1,28 +1,30 @@
-"""The seam between the container and the language model.
+"""The protocols between the container and the codecs.
 
-The archive layer cuts content into blocks and stores them; it knows no model. What turns a block of
-text into a payload and back is a `BlockCodec`; `nacrith.codec` provides the real one, and a reader
-is given a function that finds the codec for the `CodecId` that a header names.
+The archive layer cuts content into blocks and stores them; it knows neither models nor compression
+libraries. A `BlockCodec` turns a block of text into a payload and back with a language model; `nacrith.codec`
+provides the real one, and a reader is given a function that finds the codec for the `CodecId` in a header.
+`FallbackCodecs` codes every other block; `nacrith.fallback` provides it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 Progress = Callable[[int], None]
-"""Called with the number of further content bytes that are done."""
+"""A callback that receives the number of content bytes finished since its last call."""
 
 
 @dataclass(frozen=True)
 class CodecId:
-    """What a decoder must know to decode the model-coded blocks of a stream.
+    """The parameters that a decoder needs for the model-coded blocks of a stream.
 
-    fingerprint: 32 bytes, SHA-256 over everything in the model that changes a bit of its output.
-    params: at most 255 bytes, opaque to the archive: the codec's own record of every parameter that
-        changes the coded bits (arithmetic version, window, predictor set, ...).
-    model_name: short human-readable name, at most 64 bytes of UTF-8; a hint, never trusted.
+    fingerprint: the SHA-256 (32 bytes) of everything in the model that affects its output. A short stream
+        stores only its first 4 bytes.
+    params: at most 255 bytes that are opaque to the archive: the codec records here every parameter that
+        affects the coded bits (arithmetic version, window, predictor set, ...).
+    model_name: a short name for people, at most 64 bytes of UTF-8. It is a hint and never trusted.
     """
 
     fingerprint: bytes
@@ -31,29 +33,75 @@ class CodecId:
 
 
 class BlockCodec(Protocol):
-    """Codes blocks with a language model. Blocks are independent: any subset decodes alone."""
+    """Codes blocks with a language model. Blocks are independent: any subset of them can be decoded."""
 
     @property
     def id(self) -> CodecId: ...
 
     @property
     def lanes(self) -> int:
-        """How many blocks this codec likes to be given in one call; never changes the bytes."""
+        """The number of blocks that this codec decodes in parallel. It never affects the bytes."""
         ...
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
-        """Payload of each block. Any bytes are valid input, though text is what it is good at."""
+        """Return the payload of each block. Any bytes are valid, but only text compresses well."""
         ...
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        """Content of each (payload, content length).
+        """Return the content of each (payload, content length).
 
-        A damaged payload gives wrong bytes of some length or a `CorruptError`; it never raises
-        anything else, never hangs and never makes more than the stated length. The caller checks.
+        For a damaged payload the result is wrong bytes of some length, or a `CorruptError` is raised. No
+        payload causes another error, a hang or more output than the stated length. The caller compares
+        checksums.
         """
         ...
 
     def verify_source(self) -> None:
-        """NacrithError if what it codes with has changed since it was loaded, so that nobody may be able to
-        decode what it encoded. To be asked before anything is removed or replaced."""
+        """Raise NacrithError if the model file has changed since it was loaded, so that what was encoded may
+        not be decodable. Callers ask before they remove or replace a source file."""
+        ...
+
+
+@dataclass(frozen=True)
+class FallbackBlock:
+    """A block that a fallback codec has coded.
+
+    kind: the block kind of the codec. tried: the candidates that have encoded the content; only
+    `FallbackCodecs.encode` reads it.
+    """
+
+    kind: int
+    payload: bytes
+    tried: frozenset[object] = frozenset()
+
+
+class FallbackCodecs(Protocol):
+    """Codes blocks without a model."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """The names of all block kinds that it decodes, by kind. Kind 0 (raw) is always present."""
+        ...
+
+    def encode(
+        self,
+        data: bytes,
+        *,
+        text: bool = False,
+        quick: bool = False,
+        threads: int = 1,
+        made: FallbackBlock | None = None,
+    ) -> FallbackBlock:
+        """Return the smallest coding of `data`; it is never longer than `data`.
+
+        text: `data` is text. quick: spend less time, because the model has coded `data` too. made: an earlier
+        result for the same data, which is returned again unless a candidate not tried then is smaller.
+        """
+        ...
+
+    def decode(self, kind: int, payload: bytes, size: int) -> bytes:
+        """Return the content, `size` bytes. Raises CorruptError if `payload` is damaged.
+
+        kind: one of `names`.
+        """
         ...

@@ -1,7 +1,7 @@
-"""Blocks to content: payloads loaded, decoded side by side, verified, and kept for a while.
+"""Decodes blocks: loads payloads, decodes them in batches, verifies the content and caches it.
 
-`ArchiveReader` knows where blocks lie; here is what happens to them. Damage is handed over in the place of
-the content: whether it is raised or passed over is the reader's affair.
+`ArchiveReader` locates the blocks. This module returns an error in place of the content of a damaged block;
+the reader decides whether to raise it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.blockcodec import BlockCodec, CodecId, FallbackCodecs, Progress
 from nacrith.archive.records import Block, ShortHead
 from nacrith.archive.scan import SHORT_CHECK
 from nacrith.archive.wire import MODEL, Source, u32
@@ -20,16 +20,19 @@ from nacrith.errors import CorruptError, TruncatedError
 FindCodec = Callable[[CodecId], BlockCodec]
 
 Decoded = tuple[int, Block, bytes | CorruptError]
-"""(content offset in the archive, block, verified content or what is wrong with it)."""
+"""(content offset in the archive, block, verified content or the error that replaces it)."""
 
 
-_ENTRY = 256  # bytes that an entry of a dictionary takes besides its content
+_ENTRY = 256  # bytes of overhead for a cached block
 
 
 @dataclass(slots=True)
 class _Job:
-    """A block to decode. at: where it begins in the content of the archive. key: where its payload begins in
-    the archive. payload: None where there is nothing to decode. content: None before it is decoded."""
+    """A block to decode.
+
+    at: its offset in the content of the archive. key: the offset of its payload in the archive; it identifies
+    the block in the cache. payload: None if there is nothing to decode. content: None until it is decoded.
+    """
 
     block: Block
     at: int
@@ -39,7 +42,7 @@ class _Job:
 
 
 class _Recent:
-    """The contents of blocks decoded last, by their keys; `most` bytes of them and what holds them."""
+    """An LRU cache of decoded blocks, by key. most: its bound in bytes, overhead included."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -62,24 +65,29 @@ class _Recent:
 
 
 class BlockDecoder:
-    """Decodes the blocks that come next in `source`.
+    """Decodes the blocks at the current position of `source`.
 
-    keep: bytes of decoded blocks that are kept. progress: told of content bytes that are decoded.
+    fallback: decodes blocks that no model coded. keep: size of the cache of decoded blocks, in bytes.
+    progress: receives the number of decoded bytes.
     """
 
-    def __init__(self, source: Source, keep: int, progress: Progress | None) -> None:
+    def __init__(
+        self, source: Source, fallback: FallbackCodecs, keep: int, progress: Progress | None
+    ) -> None:
         self._source = source
+        self._fallback = fallback
         self._recent = _Recent(keep)
         self._progress = progress
 
     def kept(self, key: int) -> bytes | None:
-        """Content that is kept, of what begins there in the archive."""
+        """Return the cached content of the block whose key this is, if there is any."""
         return self._recent.get(key)
 
     def short(self, head: ShortHead, at: int, key: int, find_codec: FindCodec) -> bytes:
-        """The content of a short stream, whose payload comes next. CorruptError if it is damaged.
+        """Decode a short stream, whose payload comes next. Raises CorruptError if it is damaged.
 
-        at: where it begins in the content of the archive. key: where it begins in the archive."""
+        at: its offset in the content of the archive. key: its offset in the archive.
+        """
         payload = self._source.read(head.payload_size, "the payload of a short stream")
         check = self._source.read(SHORT_CHECK, "the check of a short stream")
         try:
@@ -92,12 +100,12 @@ class BlockDecoder:
         return content
 
     def _short_content(self, head: ShortHead, payload: bytes, find_codec: FindCodec) -> bytes:
-        """Not checked yet."""
+        """Decode the payload; the caller compares the checksum."""
         if head.codec is not None:
             codec = find_codec(head.codec)
             (content,) = codec.decode([(payload, head.content_size)], self._progress)
             return content
-        content = _decode_plain(head.kind, payload, head.content_size)
+        content = self._fallback.decode(head.kind, payload, head.content_size)
         self._tell(len(content))
         return content
 
@@ -108,12 +116,12 @@ class BlockDecoder:
     def group(
         self, blocks: Iterable[tuple[int, Block]], at: int, codec: BlockCodec | None
     ) -> Iterator[Decoded]:
-        """Blocks of a group, each given with its content offset in it, decoded in order.
+        """Decode blocks of one group in order. Their payloads come next in the source.
 
-        Their payloads come next in the source. at: content offset of the group in the archive.
+        blocks: each with its content offset in the group. at: the content offset of the group.
         """
         jobs = self._jobs(blocks, at)
-        begun: deque[_Job] = deque()  # loaded, or decoded together with one before
+        begun: deque[_Job] = deque()  # loaded; some were decoded in the batch of an earlier one
         while True:
             if not begun:
                 following = next(jobs, None)
@@ -128,7 +136,7 @@ class BlockDecoder:
             yield job.at, job.block, job.content
 
     def _jobs(self, blocks: Iterable[tuple[int, Block]], at: int) -> Iterator[_Job]:
-        """Each with its verified payload, with what is known of its content, or with its damage."""
+        """Yield a job for each block, with its checked payload, its cached content, or its error."""
         for start, block in blocks:
             job = _Job(block, at + start, self._source.offset)
             job.content = self._recent.get(job.key)
@@ -138,26 +146,26 @@ class BlockDecoder:
                 else:
                     job.payload = self._source.read(block.payload_size, "the payload of a block")
                     if crc32(job.payload) != block.payload_crc:
-                        job.content = _damage(job, "its payload is damaged (checksum mismatch)")
+                        job.content = self._damage(job, "its payload is damaged (checksum mismatch)")
             except TruncatedError as error:
                 job.content = error
             yield job
 
     def _decode(self, begun: deque[_Job], jobs: Iterator[_Job], codec: BlockCodec | None) -> None:
-        """The content of the first of `begun`; model blocks as many at a time as the codec has lanes, with
-        those of `jobs` that come next."""
+        """Decode the first job of `begun`. A model block is decoded in one batch with the model blocks that
+        follow it in `begun` and `jobs`, as many as the codec has lanes."""
         job = begun[0]
         if job.block.kind != MODEL:
             assert job.payload is not None
             try:
-                content = _decode_plain(job.block.kind, job.payload, job.block.content_size)
+                content = self._fallback.decode(job.block.kind, job.payload, job.block.content_size)
             except CorruptError as error:
-                job.content = _damage(job, str(error))
+                job.content = self._damage(job, str(error))
             else:
                 self._tell(len(content))
                 self._settle(job, content)
         elif codec is None:
-            job.content = _damage(job, "its stream has no codec")
+            job.content = self._damage(job, "its stream has no codec")
         else:
             batch = [job for job in begun if job.content is None and job.block.kind == MODEL]
             while len(batch) < codec.lanes and (more := next(jobs, None)) is not None:
@@ -167,13 +175,13 @@ class BlockDecoder:
             self._decode_batch(batch, codec)
 
     def _decode_batch(self, batch: list[_Job], codec: BlockCodec) -> None:
-        """Model blocks together; if one cannot be decoded, one by one."""
+        """Decode model blocks in one batch, or one by one if a block of the batch is damaged."""
         coded = [(job.payload or b"", job.block.content_size) for job in batch]
         try:
             contents = codec.decode(coded, self._progress)
         except CorruptError as error:
             if len(batch) == 1:
-                batch[0].content = _damage(batch[0], str(error))
+                batch[0].content = self._damage(batch[0], str(error))
                 return
             for job in batch:
                 self._decode_batch([job], codec)
@@ -182,24 +190,15 @@ class BlockDecoder:
             self._settle(job, content)
 
     def _settle(self, job: _Job, content: bytes) -> None:
-        """Verify what was decoded, and keep it."""
+        """Verify decoded content and cache it."""
         job.payload = None
         if len(content) != job.block.content_size or crc32(content) != job.block.content_crc:
-            job.content = _damage(job, "it does not decode to what its check says")
+            job.content = self._damage(job, "it does not decode to what its check says")
         else:
             job.content = content
             self._recent.put(job.key, content)
 
-
-def _damage(job: _Job, why: str) -> CorruptError:
-    block = job.block
-    return CorruptError(
-        f"content offset {job.at}: {block.kind_name} block of {block.content_size} bytes: {why}"
-    )
-
-
-def _decode_plain(kind: int, payload: bytes, size: int) -> bytes:
-    # Here, for the libraries take a while to import, and `info` and `--help` need none of them.
-    from nacrith.archive import fallback
-
-    return fallback.decode(kind, payload, size)
+    def _damage(self, job: _Job, why: str) -> CorruptError:
+        block = job.block
+        name = "model" if block.kind == MODEL else self._fallback.names[block.kind]
+        return CorruptError(f"content offset {job.at}: {name} block of {block.content_size} bytes: {why}")

@@ -1,7 +1,7 @@
-"""Where content lies in a seekable archive: by the index at its end, else from group to group.
+"""Maps content offsets to archive offsets in a seekable archive.
 
-The index answers with one read for the usual archive of one full stream. For concatenated
-streams, or if the index is damaged, every group head is visited, once per 16 MiB of content.
+For an archive of one full stream, the usual case, the index at its end is read. For concatenated streams, or
+if the index is damaged, all group heads are visited: one per 16 MiB of content.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from itertools import islice
 
 from nacrith.archive.records import End, GroupHead, Metadata, ShortHead, parse_end
 from nacrith.archive.records import parse_full_header as parse_header
-from nacrith.archive.scan import SHORT_CHECK, walk
+from nacrith.archive.scan import SHORT_CHECK, Kinds, walk
 from nacrith.archive.wire import END_MAGIC, END_MAX, TAG_END, TRAILER_SIZE, Source, read_magic
 from nacrith.errors import NacrithError
 
 
 @dataclass(frozen=True)
 class Extent:
-    """A group, or a short stream, as a stretch of the content of the whole archive.
+    """The range of content that a group or a short stream holds.
 
-    offset: of the group's tag, or of the short stream's magic, in the archive. codec_offset: of the
-    group that defines the codec of this stream, None if none does.
+    content_offset: in the content of the whole archive. offset: of the group's tag, or of the short stream's
+    magic bytes, in the archive. codec_offset: of the group that defines the codec of this stream, if any.
     """
 
     content_offset: int
@@ -35,22 +35,22 @@ class Extent:
 
 
 class Layout:
-    """The extents that have content, in order; in columns, for there may be millions.
+    """All extents that have content, in order. They are stored in columns, as there may be millions.
 
-    digest: hash of the content, where the archive is one full stream; else None. size: content bytes of
-    the whole archive.
+    digest: the hash of the content if the archive is one full stream, else None. size: content bytes of the
+    whole archive.
     """
 
     def __init__(self, digest: bytes | None = None) -> None:
         self.digest = digest
         self.size = 0
-        self._ends = array("Q")  # in the content
-        self._offsets = array("Q")  # in the archive
+        self._ends = array("Q")  # content offset of the end of each extent
+        self._offsets = array("Q")  # archive offset of each extent
         self._codecs = array("Q")  # 1 + codec_offset; 0 for None
         self._short = bytearray()
 
     def add(self, content_size: int, offset: int, *, short: bool, codec_offset: int | None = None) -> None:
-        """What comes next."""
+        """Append an extent."""
         if not content_size:
             return
         self.size += content_size
@@ -60,7 +60,7 @@ class Layout:
         self._short.append(short)
 
     def add_groups(self, end: End, offset: int) -> None:
-        """Those of a stream, of which the first begins at `offset`."""
+        """Append the groups of a stream, the first of which begins at `offset`."""
         codec_offset = None
         if end.codec_group:
             before = islice(end.groups(), end.codec_group - 1)
@@ -70,7 +70,7 @@ class Layout:
             offset += stored
 
     def extents(self, low: int = 0, high: int | None = None) -> Iterator[Extent]:
-        """Those that hold content bytes low..high, None for the end."""
+        """Yield the extents that hold content bytes low..high; a `high` of None means the end."""
         at = bisect_right(self._ends, low)
         start = self._ends[at - 1] if at else 0
         while at < len(self._ends) and (high is None or start < high):
@@ -81,17 +81,20 @@ class Layout:
             at += 1
 
 
-def find_layout(source: Source) -> Layout:
-    """By the index if there is a good one, else by the groups. Leaves `source` where it was."""
+def find_layout(source: Source, fallback_kinds: Kinds) -> Layout:
+    """Read the layout from the index if that is intact, else from the groups.
+
+    Restores the position of `source`. fallback_kinds: see `nacrith.archive.scan`.
+    """
     before = source.offset
     try:
-        return layout_by_index(source) or _layout_by_groups(source)
+        return layout_by_index(source) or _layout_by_groups(source, fallback_kinds)
     finally:
         source.seek(before)
 
 
 def layout_by_index(source: Source) -> Layout | None:
-    """None unless the archive is one full stream with an undamaged header and end record."""
+    """Read the index. None unless the archive is one full stream with intact header and end record."""
     assert source.size is not None
     try:
         source.seek(max(0, source.size - TRAILER_SIZE))
@@ -116,11 +119,11 @@ def layout_by_index(source: Source) -> Layout | None:
     return layout
 
 
-def _layout_by_groups(source: Source) -> Layout:
+def _layout_by_groups(source: Source, fallback_kinds: Kinds) -> Layout:
     source.seek(0)
     layout = Layout()
     first_group = 0
-    for offset, record in walk(source):
+    for offset, record in walk(source, fallback_kinds):
         if isinstance(record, ShortHead):
             layout.add(record.content_size, offset, short=True)
             source.skip(record.payload_size + SHORT_CHECK, "the payload of a short stream")

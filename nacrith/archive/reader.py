@@ -1,8 +1,8 @@
-"""`ArchiveReader`: verified content out, front to back from a pipe, or from anywhere in a file.
+"""`ArchiveReader`: reads verified content, sequentially from a pipe or at random from a file.
 
-A block's payload check is compared before it is decoded, its content check before it is handed out, and
-what comes before a damaged block is handed out before the damage is raised. No more than one group (16 MiB
-of content) is held in memory, whatever an archive claims, and besides what a caller asks to keep.
+The checksum of a payload is compared before the block is decoded, and that of its content before the content
+is returned. Content before a damaged block is returned before the error is raised. At most one group (16 MiB
+of content) is held in memory, whatever an archive claims, in addition to the cache that a caller asks for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nacrith.archive.blockcodec import BlockCodec, Progress
+from nacrith.archive.blockcodec import BlockCodec, FallbackCodecs, Progress
 from nacrith.archive.blocks import BlockDecoder, FindCodec
 from nacrith.archive.layout import Extent, Layout, find_layout, layout_by_index
 from nacrith.archive.records import Block, GroupHead, Metadata, ShortHead, parse_group
@@ -35,10 +35,10 @@ from nacrith.stateful import Stateful
 
 @dataclass(frozen=True)
 class Damage:
-    """A stretch of content that could not be recovered.
+    """A range of content that could not be recovered.
 
-    offset: where it begins in the content of the whole archive. size: its length in bytes, None if
-    the damage hides how much is missing. error: what a strict reader would have raised.
+    offset: its start in the content of the whole archive. size: its length in bytes, or None if the damage
+    hides how much is missing. error: the error that a strict reader would have raised.
     """
 
     offset: int
@@ -46,24 +46,25 @@ class Damage:
     error: CorruptError
 
 
-_MANY_CODECS = 8  # held at a time; every stream may name another
+_MANY_CODECS = 8  # size of the codec cache: each stream may name another codec
 
 
 class ArchiveReader(Stateful):
-    """Reads the streams of an archive from where `fileobj` stands, as one content.
+    """Reads the streams of an archive, from the current position of `fileobj` on, as one content.
 
-    Iterating gives the content in order, in verified pieces, and checks the whole-content hash at
-    the end; an iteration begins at the front, so a pipe can be iterated once. Seekable files also
-    have `size`, `read_range` and `pieces_from`.
+    Iteration yields the content in order, in verified pieces, and compares the hash of the whole content at
+    the end. It begins at the start of the archive, so a pipe can be iterated once. `size`, `read_range` and
+    `pieces_from` need a seekable file.
 
-    find_codec: called for the codec of model-coded blocks, when the first is met and before it or
-        anything behind it is handed out.
-    max_size: iterating raises NacrithError before more content than this is decoded.
-    damaged: by default damage raises. If given, it is called for each damaged stretch, in order,
-        which is then left out; all that can be verified is still handed out.
-    streams: how many streams to read; None for all, and then other bytes behind them are an error.
-    progress: told of content bytes that are decoded.
-    keep: bytes of decoded blocks that are kept, so that going back a little decodes nothing again.
+    find_codec: called at the first model-coded block of a stream, before that block or anything behind it is
+        returned.
+    fallback: decodes the other blocks.
+    max_size: iteration raises NacrithError before it decodes more content than this.
+    damaged: None to raise an error for damage. Otherwise it is called for each damaged range, in order; the
+        range is left out, and all content that can be verified is still returned.
+    streams: how many streams to read. None for all; then other bytes behind the last stream are an error.
+    progress: receives the number of decoded bytes.
+    keep: size of the cache of decoded blocks in bytes, so that seeking back a little decodes nothing again.
 
     Not thread-safe.
     """
@@ -72,6 +73,7 @@ class ArchiveReader(Stateful):
         self,
         fileobj: Readable,
         find_codec: FindCodec,
+        fallback: FallbackCodecs,
         *,
         max_size: int | None = None,
         damaged: Callable[[Damage], None] | None = None,
@@ -81,14 +83,15 @@ class ArchiveReader(Stateful):
     ) -> None:
         self._source = Source(fileobj)
         self._codec = lru_cache(_MANY_CODECS)(find_codec)
-        self._blocks = BlockDecoder(self._source, keep, progress)
+        self._kinds = fallback.names
+        self._blocks = BlockDecoder(self._source, fallback, keep, progress)
         self._max_size = max_size
         self._damaged = damaged
         self._streams = streams
         self._known_layout: Layout | None = None
         self._intact = True  # no damage reported since this was last set
 
-    # --- front to back ----------------------------------------------------------------------------
+    # --- sequential reading -----------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[bytes]:
         if self._source.seekable:
@@ -98,11 +101,11 @@ class ArchiveReader(Stateful):
                     yield from self._salvage(layout)
                     return
             self._source.seek(0)
-        at = 0  # content bytes of the archive that are behind us, handed out or damaged
+        at = 0  # content offset of the current record
         digest = hashlib.blake2b(digest_size=HASH_SIZE)
         codec: BlockCodec | None = None
         try:
-            for start, record in walk(self._source, self._streams):
+            for start, record in walk(self._source, self._kinds, self._streams):
                 if isinstance(record, Metadata):
                     digest = hashlib.blake2b(digest_size=HASH_SIZE)
                     codec = None
@@ -126,7 +129,7 @@ class ArchiveReader(Stateful):
             self._report(at, None, error)
 
     def _salvage(self, layout: Layout) -> Iterator[bytes]:
-        """All content, found by the index, so that a damaged group head costs one group only."""
+        """Yield all content, located by the index, so that a damaged group head loses only its group."""
         check_limit(layout.size, self._max_size)
         self._intact = True
         digest = hashlib.blake2b(digest_size=HASH_SIZE)
@@ -141,29 +144,29 @@ class ArchiveReader(Stateful):
             self._report(0, None, CorruptError("the content does not match its hash"))
 
     def _report(self, offset: int, size: int | None, error: CorruptError) -> None:
-        """Raises `error`, unless damage is to be passed over."""
+        """Raise `error`, or pass it to `damaged` if the caller gave that."""
         if self._damaged is None:
             raise error
         self._intact = False
         self._damaged(Damage(offset, size, error))
 
-    # --- from anywhere ----------------------------------------------------------------------------
+    # --- random access ----------------------------------------------------------------------------
 
     @property
     def seekable(self) -> bool:
-        """Whether the archive can be read from anywhere."""
+        """Whether the archive supports random access."""
         return self._source.seekable
 
     @property
     def size(self) -> int:
-        """Content bytes of the whole archive. The file must be seekable."""
+        """The length of the whole content in bytes. The file must be seekable."""
         return self._layout().size
 
     def read_range(self, offset: int, size: int) -> bytes:
-        """Content bytes from `offset` on, fewer than `size` at the end of it.
+        """Return `size` content bytes from `offset` on, fewer at the end.
 
-        Decodes only the blocks that hold them, which are verified; the whole-content hash is not.
-        The file must be seekable.
+        Decodes and verifies only the blocks that hold them, and does not compare the hash of the whole
+        content. The file must be seekable.
         """
         if offset < 0 or size < 0:
             raise ValueError("offset and size are not negative")
@@ -174,9 +177,9 @@ class ArchiveReader(Stateful):
             self._source.seek(before)
 
     def pieces_from(self, offset: int) -> Iterator[bytes]:
-        """The content from `offset` to the end, in verified pieces. The file must be seekable.
+        """Yield the content from `offset` to the end in verified pieces. The file must be seekable.
 
-        Only one of these or of plain iterations can go on at a time.
+        Only one such iterator, or plain iteration, can be active at a time.
         """
         if offset < 0:
             raise ValueError("offset is not negative")
@@ -186,7 +189,7 @@ class ArchiveReader(Stateful):
         if not self._source.seekable:
             raise io.UnsupportedOperation("the archive's file cannot seek")
         if self._known_layout is None:
-            self._known_layout = find_layout(self._source)
+            self._known_layout = find_layout(self._source, self._kinds)
         return self._known_layout
 
     def _range(self, low: int, high: int) -> Iterator[bytes]:
@@ -195,7 +198,7 @@ class ArchiveReader(Stateful):
             yield from self._extent(extent, max(0, low - start), high - start)
 
     def _extent(self, extent: Extent, low: int, high: int) -> Iterator[bytes]:
-        """Content bytes low..high of a group or short stream."""
+        """Yield content bytes low..high of a group or short stream."""
         source = self._source
         source.seek(extent.offset)
         if extent.short:
@@ -203,27 +206,31 @@ class ArchiveReader(Stateful):
                 yield kept[low:high]
                 return
             read_magic(source, first=True)
-            for piece in self._short(parse_short(source), extent.content_offset, extent.offset):
+            head = parse_short(source, self._kinds)
+            for piece in self._short(head, extent.content_offset, extent.offset):
                 yield piece[low:high]
             return
-        head = self._head_at(extent.offset)
-        if head.content_size != extent.content_size:
+        group = self._head_at(extent.offset)
+        if group.content_size != extent.content_size:
             raise CorruptError(f"byte {extent.offset}: the index does not agree with the group")
-        skipped, blocks = _overlapping(head, low, high)
+        skipped, blocks = _overlapping(group, low, high)
         codec: BlockCodec | None = None
         if any(block.kind == MODEL for _, block in blocks):
             codec = self._codec_of(extent)
-        source.seek(extent.offset + head.size + skipped)
+        source.seek(extent.offset + group.size + skipped)
         for at, piece in self._verified(blocks, extent.content_offset, codec):
             start = at - extent.content_offset
             yield piece[max(0, low - start) : high - start]
 
-    # --- what is verified is handed out, what is damaged reported ---------------------------------
+    # --- verification ----------------------------------------------------------------------------
 
     def _verified(
         self, blocks: list[tuple[int, Block]], at: int, codec: BlockCodec | None
     ) -> Iterator[tuple[int, bytes]]:
-        """(content offset in the archive, content) of blocks of the group that begins at `at`."""
+        """Yield (content offset in the archive, content) of blocks of one group. Report the damaged blocks.
+
+        at: the content offset of the group.
+        """
         for start, block, content in self._blocks.group(blocks, at, codec):
             if isinstance(content, CorruptError):
                 self._report(start, block.content_size, content)
@@ -243,7 +250,7 @@ class ArchiveReader(Stateful):
         tag = self._source.byte("a group head")
         if tag not in (TAG_GROUP, TAG_CODEC_GROUP):
             raise CorruptError(f"byte {offset}: the index points to what is no group")
-        return parse_group(self._source, tag)
+        return parse_group(self._source, tag, self._kinds)
 
     def _codec_of(self, extent: Extent) -> BlockCodec | None:
         if extent.codec_offset is None:
@@ -253,9 +260,9 @@ class ArchiveReader(Stateful):
 
 
 def _overlapping(head: GroupHead, low: int, high: int) -> tuple[int, list[tuple[int, Block]]]:
-    """The blocks that hold content bytes low..high of a group, each with its content offset in it.
+    """Find the blocks that hold content bytes low..high of a group.
 
-    Also the bytes of the payloads that stand before theirs.
+    Returns the length of the payloads before theirs, and each block with its content offset in the group.
     """
     found: list[tuple[int, Block]] = []
     skipped = start = 0

@@ -1,13 +1,13 @@
-"""The records of an archive, packed and parsed.
+"""Packs and parses the records of an archive.
 
-What `formats/archive-v1.md` draws as a byte table is here and only here, so that writer, reader
-and scanner cannot disagree. A record is parsed after its check has passed; every field is bounded
-anyway.
+The byte tables of `formats/archive-v1.md` are implemented here only, so that writer, reader and scanner
+cannot disagree. A record is parsed after its checksum has been compared; every field is checked against its
+bounds all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -24,7 +24,6 @@ from nacrith.archive.wire import (
     KEY_MODE,
     KEY_MTIME,
     KEY_NAME,
-    KIND_NAMES,
     MAX_GROUPS,
     METADATA_MAX,
     MODEL,
@@ -41,24 +40,24 @@ from nacrith.archive.wire import (
     TRAILER_SIZE,
     Fields,
     Source,
-    put_varint,
-    read_varint,
+    bounded_varint,
     u32,
 )
 from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.varint import put_varint
 
 MTIMES = range(-(1 << 63), 1 << 63)
-"""Times that a stream can state, in nanoseconds since 1970: until the year 2262."""
+"""Times that an archive can store: nanoseconds since 1970, until the year 2262."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a full stream may say about the file that it was made from. Hints, never trusted.
+    """What a full stream may state about its source file. These are hints and never trusted.
 
-    name: last component of the file's name, at most 1024 bytes of UTF-8 (undecodable POSIX bytes
-        as lone surrogates), without NUL and "/".
-    mtime_ns: time of last modification, in nanoseconds since 1970, within 64 bits.
-    mode: POSIX permission bits, 0..0o7777.
+    name: the last component of the file's name, at most 1024 bytes of UTF-8, without NUL and "/".
+        Undecodable POSIX bytes are lone surrogates.
+    mtime_ns: the time of the last modification in nanoseconds since 1970, a signed 64-bit number.
+    mode: the POSIX permission bits, 0..0o7777.
     """
 
     name: str | None = None
@@ -66,7 +65,7 @@ class Metadata:
     mode: int | None = None
 
     def pack(self) -> bytes:
-        """The entries, without the length in front. ValueError if a value is out of its bounds."""
+        """Pack the entries, without the length before them. Raises ValueError for a value out of bounds."""
         entries: list[tuple[int, bytes]] = []
         if self.name is not None:
             name = self.name.encode("utf-8", "surrogateescape")
@@ -130,10 +129,6 @@ class Block:
     payload_crc: int
     content_crc: int
 
-    @property
-    def kind_name(self) -> str:
-        return KIND_NAMES[self.kind]
-
     def pack(self) -> bytes:
         head = bytes([self.kind]) + put_varint(self.content_size)
         if self.kind != RAW:
@@ -142,7 +137,7 @@ class Block:
 
 
 def pack_codec(codec: CodecId) -> bytes:
-    """The codec definition of a "C" group. ValueError if the id breaks its own bounds."""
+    """Pack the codec definition of a "C" group. Raises ValueError if a field is out of bounds."""
     name = codec.model_name.encode("utf-8")
     if len(codec.fingerprint) != FINGERPRINT_SIZE:
         raise ValueError(f"codec fingerprint has {len(codec.fingerprint)} bytes, not 32")
@@ -153,11 +148,11 @@ def pack_codec(codec: CodecId) -> bytes:
 
 @dataclass(frozen=True)
 class GroupHead:
-    """The table of a group: all of its blocks, and the codec where the group defines it."""
+    """The head of a group: the table of its blocks, and the codec if this group defines it."""
 
     blocks: list[Block]
     codec: CodecId | None = None
-    size: int = 0  # bytes of the head itself; filled in by `parse_group`
+    size: int = 0  # length of the head itself in bytes; set by `parse_group`
 
     @property
     def content_size(self) -> int:
@@ -177,10 +172,11 @@ class GroupHead:
 
 @dataclass(frozen=True)
 class End:
-    """The end record: whole-content hash, the group that defines the codec, and the index.
+    """The end record of a full stream.
 
-    codec_group: 0 if no group defines a codec, else 1 + the number of the one that does.
-    index: an `index_entry` for each group in order; packed, for there may be a million.
+    digest: the hash of the whole content.
+    codec_group: 0 if no group defines a codec, else 1 + the number of the group that does.
+    index: an `index_entry` for each group in order. It stays packed, as there may be a million groups.
     """
 
     digest: bytes
@@ -188,7 +184,7 @@ class End:
     index: bytes = b""
 
     def groups(self, where: str = "end record") -> Iterator[tuple[int, int]]:
-        """(content bytes, archive bytes) of each group."""
+        """Yield (content bytes, archive bytes) of each group."""
         fields = Fields(self.index, where)
         while fields.left:
             content = fields.varint(SUPER_BLOCK, "index entry")
@@ -201,13 +197,14 @@ class End:
 
 
 def index_entry(content_size: int, stored_size: int) -> bytes:
-    """What the index says of a group: its content bytes, and its bytes from tag to last payload."""
+    """Pack the index entry of a group: its content length, and its length from tag to last payload."""
     return put_varint(content_size) + put_varint(stored_size)
 
 
 @dataclass(frozen=True)
 class ShortHead:
-    """All of a short stream that stands before its payload. `raw` is its bytes, for the check."""
+    """The head of a short stream: everything before its payload. raw: its bytes, for the checksum; empty if
+    it was not parsed."""
 
     kind: int
     codec: CodecId | None
@@ -231,7 +228,7 @@ class ShortHead:
         return bytes(out)
 
     def check(self, payload: bytes, content: bytes) -> int:
-        """CRC-32 over head, payload and (where it is not the payload itself) content."""
+        """The CRC-32 of head, payload and content; raw content is the payload and counts once."""
         crc = crc32(payload, crc32(self.raw or self.pack()))
         return crc if self.kind == RAW else crc32(content, crc)
 
@@ -242,9 +239,9 @@ def full_header(metadata: bytes) -> bytes:
 
 
 def _checked_body(source: Source, head: bytes, bound: int, what: str) -> tuple[bytes, bytes]:
-    """Length, body and CRC-32 that follow `head`; returns the body and all but the CRC."""
+    """Read length, body and CRC-32 after `head`. Returns the body, and all bytes before the CRC."""
     where = f"byte {source.offset - len(head)}: {what}"
-    size = read_varint(lambda: source.byte(what), bound, f"{where} length")
+    size = bounded_varint(lambda: source.byte(what), bound, f"{where} length")
     body = source.read(size, what)
     raw = head + put_varint(size) + body
     if source.read(4, what) != u32(crc32(raw)):
@@ -253,15 +250,19 @@ def _checked_body(source: Source, head: bytes, bound: int, what: str) -> tuple[b
 
 
 def parse_full_header(source: Source) -> Metadata:
-    """What follows magic and version of a full stream."""
+    """Parse the header of a full stream; magic bytes and version have been read."""
     where = f"byte {source.offset}"
     head = FULL_MAGIC + bytes([FULL_VERSION])
     body, _ = _checked_body(source, head, METADATA_MAX, "the header")
     return Metadata.parse(body, where)
 
 
-def parse_short_head(source: Source) -> ShortHead:
-    """What follows the magic of a short stream, up to the payload. Not yet checked."""
+def parse_short_head(source: Source, fallback_kinds: Container[int]) -> ShortHead:
+    """Parse the head of a short stream; the magic bytes have been read. Its checksum follows the payload and
+    is not compared here.
+
+    fallback_kinds: the known block kinds except the model's.
+    """
     what = "the header of a short stream"
     where = f"byte {source.offset}: {what}"
     packed = source.byte(what)
@@ -278,22 +279,22 @@ def parse_short_head(source: Source) -> ShortHead:
         params = source.read(params_size, what)
         raw += prefix + params
         codec = CodecId(prefix, params, "")
-    elif kind >= len(KIND_NAMES) or params_size:
+    elif kind not in fallback_kinds or params_size:
         raise UnsupportedFormatError(
             f"{where}: kind byte {packed:#04x} is not known to this version;"
             " the archive is damaged or a newer nacrith is needed"
         )
-    content_size = read_varint(lambda: source.byte(what), SHORT_MAX, f"{where}: content length")
+    content_size = bounded_varint(lambda: source.byte(what), SHORT_MAX, f"{where}: content length")
     raw += put_varint(content_size)
     payload_size = content_size
     if kind != RAW:
-        payload_size = read_varint(lambda: source.byte(what), content_size, f"{where}: payload length")
+        payload_size = bounded_varint(lambda: source.byte(what), content_size, f"{where}: payload length")
         raw += put_varint(payload_size)
     return ShortHead(kind, codec, content_size, payload_size, raw)
 
 
-def parse_group(source: Source, tag: int) -> GroupHead:
-    """The head of a group, whose tag has been read."""
+def parse_group(source: Source, tag: int, fallback_kinds: Container[int]) -> GroupHead:
+    """Parse the head of a group; its tag has been read. fallback_kinds: as for `parse_short_head`."""
     start = source.offset - 1
     where = f"byte {start}: group head"
     body, _ = _checked_body(source, bytes([tag]), GROUP_HEAD_MAX, "group head")
@@ -309,7 +310,7 @@ def parse_group(source: Source, tag: int) -> GroupHead:
     blocks: list[Block] = []
     while fields.left:
         kind = fields.byte("block kind")
-        if kind >= len(KIND_NAMES):
+        if kind != MODEL and kind not in fallback_kinds:
             raise UnsupportedFormatError(
                 f"{where}: block kind {kind} is unknown to this version; a newer nacrith is needed"
             )
@@ -331,7 +332,7 @@ def parse_group(source: Source, tag: int) -> GroupHead:
 
 
 def parse_end(source: Source) -> End:
-    """The end record, whose tag has been read."""
+    """Parse the end record; its tag has been read."""
     start = source.offset - 1
     where = f"byte {start}: end record"
     body, raw = _checked_body(source, bytes([TAG_END]), END_MAX, "end record")

@@ -1,13 +1,13 @@
-"""What an archive says about itself, without decoding it: all that `info` needs.
+"""Reads the structure of an archive without decoding it, as `nacrith info` needs it.
 
-`Walker` goes over the records of every stream and checks that they agree with one another; the
-streaming reader is built on it too, so there is one place that knows in what order records may
-come. Nothing here grows with the number of streams or of groups.
+`Walker` visits the records of every stream and checks that they agree with one another. The sequential
+reader uses it too, so the order of records is defined in one place. Memory use is independent of the number
+of streams and groups, except for the packed index of one stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,7 +26,6 @@ from nacrith.archive.records import (
 )
 from nacrith.archive.wire import (
     FULL_VERSION,
-    KIND_NAMES,
     MAX_GROUPS,
     MODEL,
     TAG_CODEC_GROUP,
@@ -39,16 +38,19 @@ from nacrith.archive.wire import (
 from nacrith.errors import CorruptError
 
 Record = Metadata | ShortHead | GroupHead | End
-"""In this order: a ShortHead; or Metadata, GroupHead any number of times, End."""
+"""A short stream has a ShortHead; a full one has Metadata, any number of GroupHeads and End."""
 
-SHORT_CHECK = 4  # bytes behind the payload of a short stream
+SHORT_CHECK = 4  # bytes of the checksum behind the payload of a short stream
 
 _NONE = Metadata()
+
+Kinds = Mapping[int, str]
+"""Names of block kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockInfo:
-    """kind: one of raw, model, zstd, lzma, brotli, ppmd, bzip2. Sizes in bytes."""
+    """kind: "model" or the name of a fallback codec, such as raw, zstd, lzma. Sizes in bytes."""
 
     kind: str
     content_size: int
@@ -59,9 +61,9 @@ class BlockInfo:
 class StreamInfo:
     """One stream of an archive.
 
-    form: "short" or "full". offset, size: where it lies in the archive. codec: None if no block is
-    model-coded; in a short stream its fingerprint is the first 4 bytes and its name empty. digest:
-    BLAKE2b-128 of the content, None in a short stream.
+    form: "short" or "full". offset, size: its place in the archive, in bytes. codec: None if no block is
+    model-coded; a short stream has only the first 4 bytes of its fingerprint and no name. digest: the
+    BLAKE2b-128 of the content, None for a short stream.
     """
 
     form: str
@@ -76,26 +78,29 @@ class StreamInfo:
 
 
 class Walker:
-    """Goes over the records of an archive, holding little of what it has seen.
+    """Visits the records of an archive one by one.
 
-    Whoever is given a ShortHead (or GroupHead) must have moved the source over the payload and its
-    check (or all payloads) before asking for more. streams: how many to visit; None for all, and
-    then bytes behind the last are an error.
+    After a ShortHead the caller must move the source behind the payload and its checksum before the next
+    call, and after a GroupHead behind all payloads.
+
+    fallback_kinds: names of the known block kinds except the model's. streams: how many streams to visit.
+    None for all; then other bytes behind the last stream are an error.
     """
 
-    def __init__(self, source: Source, streams: int | None = None) -> None:
+    def __init__(self, source: Source, fallback_kinds: Kinds, streams: int | None = None) -> None:
         self._source = source
+        self._fallback_kinds = fallback_kinds
         self._streams = streams
-        self._count = 0  # streams begun
-        self._index: bytearray | None = None  # of the groups so far; None between two streams
+        self._count = 0  # streams started
+        self._index: bytearray | None = None  # entries of the groups so far; None between two streams
         self._groups = 0
         self._codec_group = 0
 
     def next(self) -> tuple[int, Record] | None:
-        """Offset and record, with the source standing behind it; None at the end of the archive.
+        """Return offset and record and leave the source behind the record. None at the end of the archive.
 
-        After a TruncatedError it may be called again, once more of the archive has come and the source
-        stands where the record begins.
+        After a TruncatedError it can be called again once more of the archive is available; the caller moves
+        the source back to the start of the record first.
         """
         start = self._source.offset
         if self._index is not None:
@@ -107,7 +112,7 @@ class Walker:
             record = parse_full_header(self._source)
             self._index, self._groups, self._codec_group = bytearray(), 0, 0
         else:
-            record = parse_short_head(self._source)
+            record = parse_short_head(self._source, self._fallback_kinds)
         self._count += 1
         return start, record
 
@@ -121,7 +126,7 @@ class Walker:
             return end
         if tag not in (TAG_GROUP, TAG_CODEC_GROUP):
             raise CorruptError(f"byte {start}: {tag:#04x} begins no record; the archive is damaged")
-        head = parse_group(self._source, tag)
+        head = parse_group(self._source, tag, self._fallback_kinds)
         if self._groups >= MAX_GROUPS:
             raise CorruptError(f"byte {start}: the stream has too many groups")
         if head.codec is not None:
@@ -135,52 +140,55 @@ class Walker:
         return head
 
 
-def walk(source: Source, streams: int | None = None) -> Iterator[tuple[int, Record]]:
-    """What `Walker` gives, one after another."""
-    walker = Walker(source, streams)
+def walk(source: Source, fallback_kinds: Kinds, streams: int | None = None) -> Iterator[tuple[int, Record]]:
+    """Iterate over a `Walker`."""
+    walker = Walker(source, fallback_kinds, streams)
     while (found := walker.next()) is not None:
         yield found
 
 
-@lru_cache(1 << 12)  # an archive of millions of blocks has few kinds of them: each is held once
-def _block_info(kind: int, content_size: int, payload_size: int) -> BlockInfo:
-    return BlockInfo(KIND_NAMES[kind], content_size, payload_size)
+@lru_cache(1 << 12)  # equal blocks, of which there may be millions, share one object
+def _block_info(kind: str, content_size: int, payload_size: int) -> BlockInfo:
+    return BlockInfo(kind, content_size, payload_size)
 
 
-def _infos(blocks: Iterable[Block | ShortHead]) -> list[BlockInfo]:
-    return [_block_info(block.kind, block.content_size, block.payload_size) for block in blocks]
+def _infos(blocks: Iterable[Block | ShortHead], kinds: Kinds) -> list[BlockInfo]:
+    return [_block_info(kinds[block.kind], block.content_size, block.payload_size) for block in blocks]
 
 
-def scan(fileobj: Readable, streams: int | None = None) -> list[StreamInfo]:
-    """What each stream of an archive is made of, from where `fileobj` stands.
+def scan(fileobj: Readable, fallback_kinds: Kinds, streams: int | None = None) -> list[StreamInfo]:
+    """Describe each stream of an archive, from the current position of `fileobj` on.
 
-    Checks the structure and the checksums of all records, not the payloads, which a seekable file
-    need not even read. Raises the errors that reading would. streams: how many to visit at most,
-    None for all; `offset + size` of the last is where it ends.
+    Checks the structure and the checksums of all records, and raises the errors that reading would. Payloads
+    are not checked, and not even read if the file is seekable.
+
+    fallback_kinds: names of the known block kinds except the model's. streams: how many streams to visit at
+    most, None for all; the last one ends at its `offset + size`.
     """
-    return list(each_stream(fileobj, streams))
+    return list(each_stream(fileobj, fallback_kinds, streams))
 
 
-def each_stream(fileobj: Readable, streams: int | None = None) -> Iterator[StreamInfo]:
-    """As `scan`, one stream at a time: an archive may hold millions."""
+def each_stream(fileobj: Readable, fallback_kinds: Kinds, streams: int | None = None) -> Iterator[StreamInfo]:
+    """Like `scan`, but yields one stream at a time: an archive may hold millions."""
     source = Source(fileobj)
+    names = {**fallback_kinds, MODEL: "model"}
     start, metadata = 0, _NONE
     content_size = 0
     codec: CodecId | None = None
     blocks: list[BlockInfo] = []
-    for offset, record in walk(source, streams):
+    for offset, record in walk(source, fallback_kinds, streams):
         if isinstance(record, ShortHead):
             source.skip(record.payload_size + SHORT_CHECK, "the payload of a short stream")
             yield StreamInfo(
                 "short", 1, offset, source.offset - offset, record.content_size,
-                record.codec, _NONE, None, _infos([record]),
+                record.codec, _NONE, None, _infos([record], names),
             )  # fmt: skip
         elif isinstance(record, Metadata):
             start, metadata, codec, blocks, content_size = offset, record, None, [], 0
         elif isinstance(record, GroupHead):
             codec = record.codec or codec
             content_size += record.content_size
-            blocks += _infos(record.blocks)
+            blocks += _infos(record.blocks, names)
             source.skip(record.payload_size, "the payloads of a group")
         else:
             yield StreamInfo(

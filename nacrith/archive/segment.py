@@ -1,9 +1,9 @@
-"""Where content is text, where it is not, and where to cut text into blocks.
+"""Splits content into text and binary segments, and text into blocks.
 
-Text is what a language model is worth running on: UTF-8 in any language. A byte is *bad* if it is
-a control character that no text uses, or no part of valid UTF-8; a stretch is text while bad
-bytes are rare in it, so one damaged character does not turn a text into a binary. Short islands
-of either kind go to their surroundings. The encoder alone decides here: a decoder never segments.
+Text is content that a language model can compress: UTF-8 in any language. A byte is *bad* if it is a control
+character that text does not use, or not part of valid UTF-8. A window is text while bad bytes are rare in it,
+so one damaged character does not turn a text into a binary. A short run of either type joins its neighbours.
+Only the encoder uses this module: decoding does not depend on it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-WINDOW = 256  # bytes that are judged together
+WINDOW = 256  # bytes that are classified together
 MAX_BAD = WINDOW // 16  # bad bytes in a window of text
-MIN_RUN = 1024  # shorter runs go to their surroundings
+MIN_RUN = 1024  # bytes; shorter runs join their neighbours
 
 Segment = tuple[int, int, bool]
 """(start, end, is text)."""
 
 _GOOD_ASCII = np.zeros(256, bool)
 _GOOD_ASCII[0x20:0x7F] = True
-_GOOD_ASCII[[0x08, 0x09, 0x0A, 0x0C, 0x0D, 0x1B]] = True  # with those of terminal transcripts
+_GOOD_ASCII[[0x08, 0x09, 0x0A, 0x0C, 0x0D, 0x1B]] = True  # includes those of terminal transcripts
 
-# Continuation bytes that a lead byte asks for; 0 for what is no lead byte.
+# The number of continuation bytes that each lead byte needs; 0 for all other bytes.
 _NEED = np.zeros(256, np.uint8)
 _NEED[0xC2:0xE0] = 1
 _NEED[0xE0:0xF0] = 2
@@ -32,13 +32,13 @@ _NEED[0xF0:0xF5] = 3
 
 
 def bad_bytes(data: bytes) -> npt.NDArray[np.bool_]:
-    """Shape (len(data),): True where a byte is a control character or no part of valid UTF-8."""
+    """Return a mask of shape (len(data),): True for control characters and bytes outside valid UTF-8."""
     a = np.frombuffer(data, np.uint8)
     good: npt.NDArray[np.bool_] = _GOOD_ASCII[a]
     if data.isascii():
         return ~good
     need = _NEED[a]
-    following = np.zeros(len(a) + 3, np.uint8)  # zeros behind the end are no continuation bytes
+    following = np.zeros(len(a) + 3, np.uint8)  # the zeros at the end are not continuation bytes
     following[: len(a)] = a
     continues = (following & 0xC0) == 0x80
     second = following[1 : len(a) + 1]
@@ -55,7 +55,7 @@ def bad_bytes(data: bytes) -> npt.NDArray[np.bool_]:
 
 
 def segment(data: bytes) -> list[Segment]:
-    """Cuts `data` into segments, alternately text and not, without gaps. Empty for no data."""
+    """Split `data` into alternating text and binary segments without gaps. Empty data has none."""
     if not data:
         return []
     bad = bad_bytes(data)
@@ -73,7 +73,7 @@ def segment(data: bytes) -> list[Segment]:
 
 
 def _grown(bad: npt.NDArray[np.bool_], start: int, end: int, _: bool) -> tuple[int, int]:
-    """A run of text windows, grown up to the next bad byte on either side (less than a window)."""
+    """Extend a run of text windows to the nearest bad byte on either side, by less than a window."""
     before = bad[max(0, start - WINDOW) : start]
     clean = np.flatnonzero(before[::-1])
     start -= int(clean[0]) if len(clean) else 0
@@ -83,7 +83,7 @@ def _grown(bad: npt.NDArray[np.bool_], start: int, end: int, _: bool) -> tuple[i
 
 
 def _with_gaps(texts: list[tuple[int, int]], size: int) -> list[Segment]:
-    """Text runs, joined where what lies between is short, and the rest as what is not text."""
+    """Join text runs with only a short gap between them, and fill the other gaps with binary segments."""
     joined: list[tuple[int, int]] = []
     for start, end in texts:
         gap = start - (joined[-1][1] if joined else 0)
@@ -105,13 +105,12 @@ def _with_gaps(texts: list[tuple[int, int]], size: int) -> list[Segment]:
 
 
 def cut(text: bytes, target: int) -> list[bytes]:
-    """Blocks of near-equal length, about `target` bytes, that join to `text`.
+    """Cut `text` into blocks of nearly equal length, about `target` bytes.
 
-    Cuts lie behind a newline near the ideal place, else behind white space, else between
-    characters.
+    A cut is made after a newline near the ideal place, else after white space, else between characters.
     """
     count = max(1, -(-len(text) // max(1, target)))
-    reach = max(1, len(text) // count // 8)  # so that cuts stay in order and blocks near-equal
+    reach = max(1, len(text) // count // 8)  # keeps cuts in order and blocks nearly equal
     cuts = [0]
     for i in range(1, count):
         cuts.append(_cut_near(text, i * len(text) // count, reach))

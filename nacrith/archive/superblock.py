@@ -1,62 +1,71 @@
-"""How one super-block of content becomes the blocks of a group: the encoder's decisions, all here.
+"""Encodes one super-block of content as the blocks of a group. All decisions of the encoder are here.
 
 Three plans are made and the cheapest is taken: model blocks for the text and fallback codecs for
-the rest; a fallback block for each segment; one fallback block for everything. So neither the
-model nor the segmentation can ever lose against the plain codecs.
+the rest; one fallback block per segment; one fallback block for everything. So neither the model nor
+the segmentation can do worse than the fallback codecs alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 from zlib import crc32
 
-from nacrith.archive import fallback, segment
-from nacrith.archive.blockcodec import BlockCodec, Progress
+from nacrith.archive import segment
+from nacrith.archive.blockcodec import BlockCodec, FallbackBlock, FallbackCodecs, Progress
 from nacrith.archive.records import Block
 from nacrith.archive.wire import MODEL, RAW
 
-MIN_TARGET = 1024  # least target length of a model block
+MIN_TARGET = 1024  # minimum of the target length of a model block
 BLOCK_COST = 15  # bytes that an entry of a group head takes
 
 Coded = tuple[Block, bytes]
 """A block with its payload."""
 
 Cost = Callable[[Sequence[Coded]], int]
-"""Bytes that a list of blocks takes in the archive, all that is written for them counted."""
+"""Bytes that a list of blocks takes in the archive, including every record that is written for them."""
+
+Encode = Callable[..., FallbackBlock]
+"""`FallbackCodecs.encode` with the number of threads filled in."""
+
+
+class _Part(NamedTuple):
+    """A segment of the content. made: its coding by the fallback codecs. plain: the block made of that."""
+
+    content: bytes
+    text: bool
+    made: FallbackBlock
+    plain: Coded
 
 
 def encode_super_block(
     data: bytes,
     codec: BlockCodec | None,
+    fallback: FallbackCodecs,
     block_bytes: Callable[[bytes], int],
     cost: Cost,
     progress: Progress | None = None,
     threads: int = 1,
 ) -> list[Coded]:
-    """The blocks of `data` (1 byte to 16 MiB). `progress` is told of all its bytes, once each."""
+    """Encode `data`, 1 byte to 16 MiB. The numbers given to `progress` add up to its length."""
+    encode = partial(fallback.encode, threads=threads)
     segments = segment.segment(data)
-    whole_is_text = len(segments) == 1 and segments[0][2]
-    whole = [_fallback(data, threads, text=whole_is_text)]
-    parts = [(data[start:end], text) for start, end, text in segments]
-    by_segment = whole
-    if len(parts) > 1:
-        by_segment = [_fallback(part, threads, text=text) for part, text in parts]
+    parts = [_part(data[start:end], text, encode) for start, end, text in segments]
+    by_segment = [part.plain for part in parts]
+    whole = by_segment if len(parts) == 1 else [_part(data, False, encode).plain]
     plans = [whole, by_segment]
     told = _Told(progress)
     if codec is not None:
-        tried = [
-            text and _worth_a_model(part, block)
-            for (part, text), block in zip(parts, by_segment, strict=True)
-        ]
-        cuts = _model_blocks(parts, tried, block_bytes)
+        cuts = _model_blocks(parts, block_bytes)
         if any(cuts):
-            plans.append(_with_model(cuts, by_segment, codec, told, threads))
+            plans.append(_with_model(parts, cuts, codec, encode, told))
     told(len(data) - told.total)
-    return min(plans, key=cost)  # the first of equals
+    return min(plans, key=cost)  # the first one of those that cost the same
 
 
 class _Told:
-    """Passes progress on and adds it up, so that a super-block ends at its exact length."""
+    """Passes progress on and sums it, so that the rest of a super-block can be reported at its end."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -74,49 +83,50 @@ def _block(kind: int, content: bytes, payload: bytes) -> Coded:
     return Block(kind, len(content), len(payload), payload_check, check), payload
 
 
-def _fallback(content: bytes, threads: int, *, text: bool, quick: bool = False) -> Coded:
-    kind, payload = fallback.best(content, text=text, quick=quick, threads=threads)
-    return _block(kind, content, payload)
+def _part(content: bytes, text: bool, encode: Encode) -> _Part:
+    made = encode(content, text=text)
+    return _Part(content, text, made, _block(made.kind, content, made.payload))
 
 
-def _worth_a_model(content: bytes, plain: Coded) -> bool:
-    """False for what no model can better by much: printable noise and endless repetition."""
-    size = len(plain[1])
-    if len(content) < 4096:
-        return True
-    return len(content) // 256 < size < len(content) * 0.7
+def _worth_a_model(part: _Part) -> bool:
+    """False for binaries, and for text that no model compresses much better: printable noise and endless
+    repetition."""
+    if not part.text or len(part.content) < 4096:
+        return part.text
+    return len(part.content) // 256 < len(part.made.payload) < len(part.content) * 0.7
 
 
-def _model_blocks(
-    parts: list[tuple[bytes, bool]], tried: list[bool], block_bytes: Callable[[bytes], int]
-) -> list[list[bytes]]:
-    """For each segment the contents of its model blocks; none where the model is not tried."""
-    text = b"".join(part for (part, _), yes in zip(parts, tried, strict=True) if yes)
+def _model_blocks(parts: list[_Part], block_bytes: Callable[[bytes], int]) -> list[list[bytes]]:
+    """Cut each segment into the contents of its model blocks; there are none if the model is not tried."""
+    tried = [_worth_a_model(part) for part in parts]
+    text = b"".join(part.content for part, yes in zip(parts, tried, strict=True) if yes)
     target = max(MIN_TARGET, block_bytes(text)) if text else MIN_TARGET
-    return [segment.cut(part, target) if yes else [] for (part, _), yes in zip(parts, tried, strict=True)]
+    return [segment.cut(part.content, target) if yes else [] for part, yes in zip(parts, tried, strict=True)]
 
 
 def _with_model(
-    cuts: list[list[bytes]], by_segment: list[Coded], codec: BlockCodec, told: Progress, threads: int
+    parts: list[_Part], cuts: list[list[bytes]], codec: BlockCodec, encode: Encode, told: Progress
 ) -> list[Coded]:
-    """Each segment as model blocks, or as its one fallback block where that is smaller."""
+    """Code each segment as model blocks, or as one fallback block if that is smaller."""
     contents = [content for blocks in cuts for content in blocks]
-    payloads = codec.encode(contents, told)
-    if len(payloads) != len(contents):
-        raise RuntimeError(f"codec made {len(payloads)} payloads of {len(contents)} blocks")
-    coded = iter([_model_or_less(c, p, threads) for c, p in zip(contents, payloads, strict=True)])
+    made = codec.encode(contents, told)
+    if len(made) != len(contents):
+        raise RuntimeError(f"codec made {len(made)} payloads of {len(contents)} blocks")
+    payloads = iter(made)
     plan: list[Coded] = []
-    for blocks, plain in zip(cuts, by_segment, strict=True):
-        mixed = [next(coded) for _ in blocks]
-        plan += mixed if mixed and _size(mixed) < _size([plain]) else [plain]
+    for part, blocks in zip(parts, cuts, strict=True):
+        # A block that is the whole segment has been coded by the fallback codecs already.
+        earlier = part.made if len(blocks) == 1 else None
+        mixed = [_model_or_less(content, next(payloads), encode, earlier) for content in blocks]
+        plan += mixed if mixed and _size(mixed) < _size([part.plain]) else [part.plain]
     return plan
 
 
-def _model_or_less(content: bytes, payload: bytes, threads: int) -> Coded:
-    """The model's payload, unless a fallback codec makes a smaller one of this block."""
-    plain = _fallback(content, threads, text=True, quick=True)
-    if len(plain[1]) <= len(payload) or len(payload) >= len(content):
-        return plain
+def _model_or_less(content: bytes, payload: bytes, encode: Encode, earlier: FallbackBlock | None) -> Coded:
+    """Return a block with the model's payload, or a fallback block if that is not larger."""
+    plain = encode(content, text=True, quick=True, made=earlier)
+    if len(plain.payload) <= len(payload) or len(payload) >= len(content):
+        return _block(plain.kind, content, plain.payload)
     return _block(MODEL, content, payload)
 
 

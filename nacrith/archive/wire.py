@@ -1,7 +1,7 @@
-"""The bytes underneath an archive: constants and bounds, varints, exact reads from a file.
+"""The lowest level of the archive format: constants and bounds, fields, exact reads from a file.
 
-Every number here is one that `formats/archive-v1.md` states. What is built of them, the records,
-is in `records`. No codec, no compression library, no numpy: `scan` needs only these two modules.
+Every number is taken from `formats/archive-v1.md`. The module `records` builds the records of these parts.
+Neither imports numpy or a compression library, so that `scan` starts quickly.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from nacrith.errors import CorruptError, NacrithError, TruncatedError, UnsupportedFormatError
+from nacrith.varint import put_varint, read_varint
 
 FULL_MAGIC = b"\x8eNAC"
 FULL_VERSION = 1
@@ -18,11 +19,10 @@ SHORT_MAGIC = b"\x8es"
 END_MAGIC = b"Z\x8e"
 TAG_GROUP, TAG_CODEC_GROUP, TAG_END = 0x47, 0x43, 0x45  # "G", "C", "E"
 
-RAW, MODEL, ZSTD, LZMA, BROTLI, PPMD, BZIP2 = range(7)
-KIND_NAMES = ("raw", "model", "zstd", "lzma", "brotli", "ppmd", "bzip2")
+RAW, MODEL = 0, 1  # the block kinds that the archive layer knows; the fallback codecs define the others
 
-SUPER_BLOCK = 1 << 24  # content bytes of a group, all but the last of a stream; also their bound
-SHORT_MAX = 1 << 18  # content bytes of a short stream
+SUPER_BLOCK = 1 << 24  # content bytes of a group; the last one of a stream may have fewer
+SHORT_MAX = 1 << 18  # most content bytes of a short stream
 METADATA_MAX = 1 << 16
 GROUP_HEAD_MAX = 1 << 20
 END_MAX = 1 << 24
@@ -33,31 +33,22 @@ PARAMS_MAX = 255
 MODEL_NAME_MAX = 64
 FILE_NAME_MAX = 1024
 HASH_SIZE = 16
+VARINT_MAX = 9  # bytes: 63 bits
 TRAILER_SIZE = 10  # crc32, u32 length, END_MAGIC
 
-KEY_NAME, KEY_MTIME, KEY_MODE = 2, 4, 6  # even: a reader that does not know the key skips it
+KEY_NAME, KEY_MTIME, KEY_MODE = 2, 4, 6  # a reader skips an even key that it does not know
 
 
 class Readable(Protocol):
-    """What a reader asks of a file object; `seek` and `seekable` are used where they exist."""
+    """A file object for reading. `seek`, `tell` and `seekable` are used if they exist."""
 
     def read(self, size: int, /) -> bytes | None: ...
 
 
 class Writable(Protocol):
-    """What a writer asks of a file object."""
+    """A file object for writing."""
 
     def write(self, data: bytes, /) -> int | None: ...
-
-
-def put_varint(value: int) -> bytes:
-    """Unsigned LEB128: 7 bits a byte, lowest first, high bit set on all but the last byte."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def u32(value: int) -> bytes:
@@ -65,7 +56,7 @@ def u32(value: int) -> bytes:
 
 
 class Fields:
-    """Reads fields out of a body whose check has passed; a bound broken is still a CorruptError."""
+    """Reads the fields of a record whose checksum has been compared. CorruptError if one is out of bounds."""
 
     def __init__(self, body: bytes, where: str) -> None:
         self._body, self._at, self._where = body, 0, where
@@ -87,38 +78,33 @@ class Fields:
         return int.from_bytes(self.take(4, what), "little")
 
     def varint(self, bound: int, what: str) -> int:
-        return read_varint(lambda: self.byte(what), bound, f"{self._where}: {what}")
+        return bounded_varint(lambda: self.byte(what), bound, f"{self._where}: {what}")
 
 
-def read_varint(next_byte: Callable[[], int], bound: int, what: str) -> int:
-    """A varint in its shortest form and not above `bound`, else CorruptError."""
-    value = shift = 0
-    while True:
-        byte = next_byte()
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            break
-        shift += 7
-        if shift > 56:
-            raise CorruptError(f"{what} is longer than 9 bytes")
-    if value > bound or (byte == 0 and shift):
+def bounded_varint(next_byte: Callable[[], int], bound: int, what: str) -> int:
+    """Read a varint. Raises CorruptError unless it has its shortest form and is at most `bound`."""
+    try:
+        value, length = read_varint(iter(next_byte, None), VARINT_MAX)
+    except ValueError:
+        raise CorruptError(f"{what} is longer than {VARINT_MAX} bytes") from None
+    if value > bound or length > len(put_varint(value)):
         raise CorruptError(f"{what} is {value}, out of its bounds (at most {bound})")
     return value
 
 
 class Source:
-    """Exact reads from a file object, counting the offset; seeks only where that is possible.
+    """Reads exact lengths from a file object and counts the offset. It seeks only if the file can.
 
-    Offsets are counted from where the file object stood when the source was made.
+    Offsets are relative to the position of the file object when the source was created.
     """
 
     def __init__(self, file: Readable | BinaryIO) -> None:
         self._file = file
         self._pushed = b""
         self.offset = 0
-        self.wanted = 0  # where the last read that fell short would have ended
+        self.wanted = 0  # offset at which the last incomplete read would have ended
         self.seekable = bool(getattr(file, "seekable", lambda: False)())
-        self.size: int | None = None  # bytes from the start to the end of the file, if seekable
+        self.size: int | None = None  # bytes from the initial position to the end of the file, if seekable
         if self.seekable:
             self._start: int = file.tell()  # type: ignore[union-attr]
             self.size = max(0, self._seek(0, os.SEEK_END) - self._start)
@@ -128,7 +114,7 @@ class Source:
         return int(self._file.seek(offset, whence))  # type: ignore[union-attr]
 
     def read_upto(self, size: int) -> bytes:
-        """`size` bytes, or fewer at the end of the file."""
+        """Read `size` bytes, or fewer at the end of the file."""
         end = self.offset + size
         parts = [self._pushed[:size]]
         self._pushed = self._pushed[size:]
@@ -165,13 +151,13 @@ class Source:
         return not byte
 
     def seek(self, offset: int) -> None:
-        """Go to `offset`; only if seekable."""
+        """Move to `offset`. The file must be seekable."""
         self._pushed = b""
         self._seek(self._start + offset)
         self.offset = offset
 
     def skip(self, size: int, what: str) -> None:
-        """Pass over `size` bytes, without reading them where the file is seekable."""
+        """Skip `size` bytes; they are not read if the file is seekable."""
         if self.size is None:
             while size:
                 size -= len(self.read(min(size, 1 << 20), what))
@@ -183,7 +169,7 @@ class Source:
 
 
 def read_magic(source: Source, first: bool) -> bool:
-    """Reads the magic of a stream (and the version of a full one). True if it is a full stream."""
+    """Read the magic bytes of a stream, and the version of a full one. True for a full stream."""
     start = source.offset
     magic = source.read_upto(len(SHORT_MAGIC))
     if not magic:
@@ -211,7 +197,7 @@ def read_magic(source: Source, first: bool) -> bool:
 
 
 def check_limit(content_size: int, max_size: int | None) -> None:
-    """NacrithError if a stream's declared content passes the caller's limit."""
+    """Raise NacrithError if the declared content exceeds the caller's limit."""
     if max_size is not None and content_size > max_size:
         raise NacrithError(
             f"archive holds more than the allowed {max_size} bytes of content;"

@@ -1,7 +1,7 @@
-"""`ArchiveWriter`: content in, one stream out, in constant memory and without seeking.
+"""`ArchiveWriter`: writes content as one stream, in constant memory and without seeking.
 
-Content is taken in super-blocks of 16 MiB, however it arrives; what a super-block becomes is
-decided in `superblock`. The form (short or full) follows from the content, so that the archive's
+Content is processed in super-blocks of 16 MiB, independently of the lengths in which it is written;
+`superblock` decides how each is coded. The form, short or full, follows from the content. So the archive's
 bytes depend on content, codec and options alone.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
+from nacrith.archive.blockcodec import BlockCodec, CodecId, FallbackCodecs, Progress
 from nacrith.archive.records import (
     Block,
     End,
@@ -42,26 +42,28 @@ if TYPE_CHECKING:
     from nacrith.archive.superblock import Coded
 
 MAX_GROWTH = 64
-"""Bytes by which an archive of at most one super-block may be larger than its content."""
+"""Most bytes by which an archive of at most one super-block may be larger than its content."""
 
 
 class ArchiveWriter(Stateful):
     """Writes one stream to `fileobj`, which stays open.
 
-    codec: codes blocks of text with a model; None for the fallback codecs alone.
-    block_bytes: target length of model blocks, given the text of a super-block.
-    metadata: written where it does not make a small archive larger than content + 64 bytes.
-    progress: told of content bytes that are done.
-    threads: how many the fallback codecs may use; the bytes never depend on it.
+    codec: codes blocks of text with a model; None to use the fallback codecs alone.
+    fallback: codes all other blocks.
+    block_bytes: maps the text of a super-block to the target length of its model blocks.
+    metadata: left out if it would make a small archive larger than its content by more than 64 bytes.
+    progress: receives the number of content bytes that are coded.
+    threads: how many threads the fallback codecs may use. The bytes never depend on it.
 
-    The archive is complete only after `close`; leaving a `with` block by an exception does not complete it,
-    and after an error of `write` or `close` nothing completes it any more. Not thread-safe.
+    The archive is complete only after `close`. An exception that leaves the `with` block, or an error of
+    `write` or `close`, leaves it incomplete for good. Not thread-safe.
     """
 
     def __init__(
         self,
         fileobj: Writable,
         codec: BlockCodec | None,
+        fallback: FallbackCodecs,
         *,
         block_bytes: Callable[[bytes], int],
         metadata: Metadata | None = None,
@@ -71,10 +73,11 @@ class ArchiveWriter(Stateful):
         self._file = fileobj
         self._threads = threads
         self._codec = codec
+        self._fallback = fallback
         self._codec_id: CodecId | None = None
         if codec is not None:
             self._codec_id = codec.id
-            pack_codec(codec.id)  # its bounds, before any work is done
+            pack_codec(codec.id)  # checks its bounds before any work is done
         self._block_bytes = block_bytes
         self._metadata = metadata.pack() if metadata is not None else b""
         if len(self._metadata) > METADATA_MAX:
@@ -82,20 +85,20 @@ class ArchiveWriter(Stateful):
         self._progress = progress
         self._buffer = bytearray()
         self._hash = hashlib.blake2b(digest_size=HASH_SIZE)
-        self._index = bytearray()  # of the groups written
+        self._index = bytearray()  # entries of the groups written so far
         self._groups = 0
         self._codec_group = 0
         self._closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take content; returns its length in bytes."""
+        """Write content. Returns its length in bytes."""
         if self._closed:
             raise ValueError("the archive is closed")
         view = memoryview(data).cast("B")
         at = 0
         while at < len(view):
             if len(self._buffer) == SUPER_BLOCK:  # more follows, so this is not the last
-                self._closed = True  # unless it succeeds: what is lost here must be missed
+                self._closed = True  # until the flush succeeds: if it fails, the archive must stay incomplete
                 self._flush_super_block(last=False)
                 self._closed = False
             part = view[at : at + SUPER_BLOCK - len(self._buffer)]
@@ -104,7 +107,7 @@ class ArchiveWriter(Stateful):
         return len(view)
 
     def close(self) -> None:
-        """Complete the archive. May be called again."""
+        """Complete the archive. Further calls do nothing."""
         if self._closed:
             return
         self._closed = True
@@ -112,7 +115,7 @@ class ArchiveWriter(Stateful):
             self._flush_super_block(last=True)
 
     def abandon(self) -> None:
-        """Never complete the archive; further content is refused."""
+        """Leave the archive incomplete for good. Further content is refused."""
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -129,7 +132,7 @@ class ArchiveWriter(Stateful):
         self.close()
 
     def _flush_super_block(self, last: bool) -> None:
-        # Here, for it imports numpy, which whoever only reads an archive need not wait for.
+        # Imported late, because it imports numpy, which reading does not need.
         from nacrith.archive.superblock import encode_super_block
 
         data = bytes(self._buffer)
@@ -143,6 +146,7 @@ class ArchiveWriter(Stateful):
             coded = encode_super_block(
                 data,
                 self._codec,
+                self._fallback,
                 self._block_bytes,
                 lambda blocks: self._cost(blocks, alone),
                 self._progress,
@@ -160,27 +164,27 @@ class ArchiveWriter(Stateful):
             end = End(self._hash.digest(), self._codec_group, bytes(self._index))
             self._put(end.pack())
 
-    # --- sizes, known before anything is written --------------------------------------------------
+    # --- sizes, computed before anything is written -----------------------------------------------
 
     def _head(self, coded: Sequence[Coded]) -> GroupHead:
-        """The head of a group of these blocks; defines the codec if it is the first to need it."""
+        """The head of a group of these blocks. The first group with a model block defines the codec."""
         blocks = [block for block, _ in coded]
         defines = not self._codec_group and any(block.kind == MODEL for block in blocks)
         return GroupHead(blocks, self._codec_id if defines else None)
 
     def _is_short(self, coded: Sequence[Coded]) -> bool:
-        """Whether these blocks, being all of the content, make a short stream."""
+        """Whether these blocks, which hold all of the content, are written as a short stream."""
         if len(coded) > 1 or (coded and coded[0][0].content_size > SHORT_MAX):
             return False
         return not self._metadata or not self._metadata_fits(coded)
 
     def _metadata_fits(self, coded: Sequence[Coded]) -> bool:
         content = sum(block.content_size for block, _ in coded)
-        full = len(self._metadata) + 2 + self._full_cost(coded)  # its length may take 2 bytes more
+        full = len(self._metadata) + 2 + self._full_cost(coded)  # its length field may take 2 more bytes
         return full <= content + MAX_GROWTH
 
     def _full_cost(self, coded: Sequence[Coded]) -> int:
-        """A full stream of these blocks and no others, without metadata."""
+        """The length of a full stream of these blocks alone, without metadata."""
         head = self._head(coded)
         group = len(head.pack()) + head.payload_size if coded else 0
         index = index_entry(head.content_size, group) if coded else b""
@@ -200,12 +204,12 @@ class ArchiveWriter(Stateful):
     # --- writing ----------------------------------------------------------------------------------
 
     def _put(self, data: bytes) -> None:
-        """All of `data`; raw files may take less than they are given, or nothing."""
+        """Write all of `data`. A raw file may accept only a part of it, or nothing."""
         view = data
         while view:
             taken = self._file.write(view)
             if taken is None and not isinstance(self._file, io.RawIOBase):
-                return  # what says nothing has taken all
+                return  # such a file returns nothing and has written everything
             if not taken:
                 raise BlockingIOError("the file takes nothing now: nacrith writes to blocking files only")
             view = view[taken:]

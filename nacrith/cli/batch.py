@@ -208,7 +208,7 @@ class _Batch:
             decompress=self._decompress,
             level=settings.level,
             model=settings.model,
-            model_is_default=settings.model_is_default,
+            model_required=settings.model_required,
             max_size=settings.max_size,
             backend=settings.backend,
             force_backend=settings.force_backend,

@@ -54,15 +54,15 @@ class _Relay(Console):
 
 @dataclass(frozen=True)
 class BatchStart:
-    """Makes a worker: loads the model, once. Of the environment it reads NACRITH_THREADS.
+    """Prepares a worker: loads the model, once.
 
-    own_process: whether signals are ours to handle.
+    own_process: whether nacrith handles the signals of the process.
     """
 
     decompress: bool
     level: int
     model: str | None
-    model_is_default: bool
+    model_required: bool
     max_size: int | None
     backend: str | None
     force_backend: bool
@@ -70,7 +70,7 @@ class BatchStart:
     verbosity: int
     own_process: bool
 
-    def __call__(self, tell: Tell) -> Work:
+    def __call__(self, tell: Tell, threads: int) -> Work:
         if self.own_process:
             signals.install()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears it too, and ends us
@@ -79,8 +79,8 @@ class BatchStart:
             console,
             level=self.level,
             model=self.model,
-            model_is_default=self.model_is_default,
-            threads=int(os.environ["NACRITH_THREADS"]),
+            model_required=self.model_required,
+            threads=threads,
             max_size=self.max_size,
             backend=self.backend,
             force_backend=self.force_backend,
@@ -234,11 +234,13 @@ def _compress(
     source: _HashedInput, output: _Hashed, codecs: _Codecs, metadata: Metadata | None, progress: Progress
 ) -> None:
     from nacrith.archive import ArchiveWriter
+    from nacrith.fallback import CODECS
 
     settings, codec = codecs.settings, codecs.to_encode()
     writer = ArchiveWriter(
         output,
         codec,
+        CODECS,
         block_bytes=block_bytes(settings.level),
         metadata=metadata,
         progress=progress,
@@ -252,6 +254,7 @@ def _compress(
 
 def _decompress(source: _HashedInput, output: _Hashed, codecs: _Codecs) -> None:
     from nacrith.archive import ArchiveReader
+    from nacrith.fallback import CODECS
 
-    for piece in ArchiveReader(source, codecs.to_decode, max_size=codecs.settings.max_size):
+    for piece in ArchiveReader(source, codecs.to_decode, CODECS, max_size=codecs.settings.max_size):
         output.write(piece)

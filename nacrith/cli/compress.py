@@ -61,6 +61,7 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 
 def _compress(settings: Settings, name: str) -> None:
     from nacrith.archive import ArchiveWriter
+    from nacrith.fallback import CODECS
 
     with open_input(name, archive=False) as source:
         target = _target(settings, source)
@@ -76,6 +77,7 @@ def _compress(settings: Settings, name: str) -> None:
             writer = ArchiveWriter(
                 counted,
                 codec,
+                CODECS,
                 block_bytes=block_bytes(settings.level),
                 metadata=metadata_of(source, settings) if settings.store_name else None,
                 progress=bar,
@@ -134,6 +136,7 @@ def chunks(file: Readable) -> Iterator[bytes]:
 def _verify(output: AtomicFile, source: Input, settings: Settings) -> None:
     """Decode what was written and hold it against the source, byte for byte."""
     from nacrith.archive import ArchiveReader
+    from nacrith.fallback import CODECS
 
     settings.console.note("decoding again before the source is removed", source.path or STDIN)
     source.file.seek(0)
@@ -141,7 +144,7 @@ def _verify(output: AtomicFile, source: Input, settings: Settings) -> None:
     with explained(f"cannot read {output.name} back"), output.reread() as file:
         same = all(
             source.file.read(len(piece)) == piece
-            for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id, size))
+            for piece in ArchiveReader(file, lambda codec_id: decoder(settings, codec_id, size), CODECS)
         )
         same = same and not source.file.read(1)
     if source.changed:

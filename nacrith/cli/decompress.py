@@ -72,6 +72,7 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 
 def _decompress(settings: Settings, name: str) -> None:
     from nacrith.archive import ArchiveReader
+    from nacrith.fallback import CODECS
 
     with open_input(name, archive=True) as source:
         stored = stored_in(source) if settings.store_name else Metadata()
@@ -89,6 +90,7 @@ def _decompress(settings: Settings, name: str) -> None:
             reader = ArchiveReader(
                 source.file,
                 lambda codec_id: decoder(settings, codec_id, total),
+                CODECS,
                 max_size=settings.max_size,
                 damaged=damages.add if salvage else None,
                 progress=bar,

@@ -7,6 +7,7 @@ given and the default (for decoding: the model that the archive names) is taken.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ from nacrith.cli.inputs import Input
 from nacrith.cli.options import Settings
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError, NacrithError
+from nacrith.fallback import CODECS
 from nacrith.jobs import devices
+from nacrith.settings import EXACT, Resources
 
 if TYPE_CHECKING:
     from nacrith.codec.model_codec import ModelCodec
@@ -38,7 +41,7 @@ def content_size(source: Input) -> int | None:
         return None
     start = source.file.tell()  # of standard input, others may have read the head
     try:
-        return sum(stream.content_size for stream in each_stream(source.file))
+        return sum(stream.content_size for stream in each_stream(source.file, CODECS.names))
     except NacrithError:
         return None  # whoever reads it will say what is wrong
     finally:
@@ -57,7 +60,7 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
     try:
         return encoding(settings.model)
     except ModelError as error:
-        if settings.model is None or not settings.model_is_default or settings.backend is not None:
+        if settings.model is None or settings.model_required or settings.backend is not None:
             raise
         settings.console.warning(f"NACRITH_MODEL is ignored: {error}")
     return encoding(None)
@@ -76,7 +79,7 @@ def decoder(settings: Settings, codec_id: CodecId, size: int | None = None) -> B
         how = partial(loaded.for_decoding, codec_id, model, backend=backend, force=force)
         return _running(how, settings, size)
 
-    if settings.model is not None and settings.model_is_default:
+    if settings.model is not None and not settings.model_required:
         try:
             return decoding(settings.model)
         except ModelError as error:
@@ -90,7 +93,7 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
     computes and much of the work is Python's, over processes on the cores."""
     global _spread
     if settings.device == "cpu":
-        os.environ["NACRITH_DEVICE"] = "cpu"
+        Resources(1, device="cpu").claim()
     on_cores = settings.device in (None, "cpu")
     workers = _core_workers(settings, size) if on_cores else 0
     if on_cores and workers < 2:
@@ -102,10 +105,10 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
         forget_workers()
         threads = settings.threads or usable_cores()
         if on_cores:
-            environments = [{**e, "NACRITH_BACKEND": "numpy"} for e in devices.on_cores(workers, threads)]
+            resources = [replace(r, engine="numpy") for r in devices.on_cores(workers, threads)]
         else:
-            environments = devices.on_gpus(devices.gpus(settings.device or "", os.environ), threads)
-        codec = SpreadCodec(partial(_in_worker, how), environments)
+            resources = devices.on_gpus(devices.gpus(settings.device or "", os.environ), threads)
+        codec = SpreadCodec(partial(_in_worker, how), resources)
         signals.before_death.add(codec.stop)
         _spread = key, codec
     return _spread[1]
@@ -113,13 +116,12 @@ def _running(how: partial[ModelCodec], settings: Settings, size: int | None) -> 
 
 def _core_workers(settings: Settings, size: int | None) -> int:
     """How many processes content of this size is worth."""
-    from nacrith.codec.params import EXACT
-    from nacrith.models.exact import backends
+    from nacrith.models.exact import engines
 
     if size is None or settings.backend not in (None, EXACT):
         return 1
     workers = devices.core_workers(settings.threads or usable_cores(), size // _SHARE)
-    return workers if workers > 1 and backends.backend() == "numpy" else 1
+    return workers if workers > 1 and engines.engine() == "numpy" else 1
 
 
 def forget_workers() -> None:
@@ -131,8 +133,8 @@ def forget_workers() -> None:
         _spread = None
 
 
-def _in_worker(how: partial[ModelCodec]) -> BlockCodec:
-    return how(threads=int(os.environ["NACRITH_THREADS"]))
+def _in_worker(how: partial[ModelCodec], threads: int) -> BlockCodec:
+    return how(threads=threads)
 
 
 def show_log(console: Console) -> None:

@@ -28,6 +28,7 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import explained, print_line
 from nacrith.errors import NacrithError
+from nacrith.fallback import CODECS
 
 _COLUMNS = (
     "form",
@@ -72,7 +73,7 @@ def run(settings: Settings, files: Sequence[str]) -> int:
         # little is held, before all of it is seen.
         with tempfile.SpooledTemporaryFile(_SPOOL) as lines:
             with open_input(name, archive=True) as source:
-                for stream in each_stream(source.file):
+                for stream in each_stream(source.file, CODECS.names):
                     total.add(stream)
                     with explained("cannot write a temporary file"):
                         lines.writelines(_lines(settings, total.streams, stream))

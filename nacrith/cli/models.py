@@ -22,7 +22,7 @@ from nacrith.cli.progress import ProgressBar
 from nacrith.errors import ModelError, ModelMissingError
 
 if TYPE_CHECKING:
-    from nacrith.models.library import Entry
+    from nacrith.models.store.library import Entry
 
 _WIDTHS = {"name": 24, "fingerprint": 16, "size": 15, "used": 10, "source": 0}
 
@@ -50,7 +50,7 @@ def _console(options: dict[str, Any]) -> Console:
 @message_options
 def list_command(**options: Any) -> int:
     """Show the models that are here, and the names of those that can be had."""
-    from nacrith.models import library
+    from nacrith.models.store import library
 
     console = _console(options)
     headed = options["json"]
@@ -90,7 +90,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
 
     Environment: HF_ENDPOINT, HF_TOKEN; NACRITH_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to use the network.
     """
-    from nacrith.models.pull import MAX_SIZE, pull
+    from nacrith.models.hub.pull import MAX_SIZE, pull
 
     _only_one_name(name, models)
     console = _console(options)
@@ -139,7 +139,7 @@ def convert_command(sources: Sequence[str], name: str | None, force: bool, **opt
 @message_options
 def verify_command(models: Sequence[str], **options: Any) -> int:
     """Read MODEL, or everything that is here, and compare all hashes."""
-    from nacrith.models import library
+    from nacrith.models.store import library
 
     console = _console(options)
 
@@ -168,7 +168,7 @@ def rm_command(models: Sequence[str], force: bool, **options: Any) -> int:
 
     Archives that were made with a model need it to be decompressed.
     """
-    from nacrith.models import library
+    from nacrith.models.store import library
 
     console = _console(options)
 
@@ -190,7 +190,7 @@ def rm_command(models: Sequence[str], force: bool, **options: Any) -> int:
 @message_options
 def path_command(model: str, **options: Any) -> int:
     """Print where the file of MODEL is; the newest, if it is several."""
-    from nacrith.models import library
+    from nacrith.models.store import library
 
     def work(model: str) -> None:
         entry = library.select(model)[0]

@@ -6,25 +6,23 @@ value on the command line is an error; in the environment it is a warning and ig
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
+from nacrith import settings as environment
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import STDIN
 from nacrith.codec.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
-from nacrith.codec.params import EXACT
+from nacrith.errors import ModelError
+from nacrith.settings import BACKENDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MAX_THREADS = 1024
-
-BACKENDS = (EXACT, "llama.cpp", "transformers")
-"""As in models.bound, which imports numpy."""
 
 
 class Size(click.ParamType[int]):
@@ -42,12 +40,16 @@ class Size(click.ParamType[int]):
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for, after the environment. threads None or 0: every core."""
+    """The options of a command, with defaults from the environment.
+
+    model_required: -m named the model, so that it is an error if the model cannot be used; a model of the
+    environment is then ignored with a warning. threads: None for every core.
+    """
 
     console: Console
     level: int = DEFAULT_LEVEL
     model: str | None = None
-    model_is_default: bool = True
+    model_required: bool = False
     threads: int | None = None
     output: str | None = None
     stdout: bool = False
@@ -84,8 +86,8 @@ def settings(options: dict[str, Any]) -> Settings:
     return Settings(
         console=console,
         level=DEFAULT_LEVEL if level is None else level,
-        model=model or os.environ.get("NACRITH_MODEL") or None,
-        model_is_default=model is None,
+        model=model or environment.model(),
+        model_required=model is not None,
         threads=threads or None,
         output=output,
         stdout=to_stdout,
@@ -109,13 +111,11 @@ def single_output(settings: Settings, files: Sequence[str]) -> Sequence[str]:
 
 
 def _from_environment(name: str, low: int, high: int, console: Console) -> int | None:
-    text = os.environ.get(name, "")
-    if not text:
+    try:
+        return environment.number(name, low, high)
+    except ModelError as error:
+        console.warning(f"{error} (ignored)")
         return None
-    if text.isascii() and text.isdigit() and low <= int(text[:9]) <= high:
-        return int(text)
-    console.warning(f"{name}={text!r} is not a number from {low} to {high}; ignored")
-    return None
 
 
 def level_options(function: Function) -> Function:

@@ -16,6 +16,7 @@ from nacrith.archive.wire import Source
 from nacrith.cli.console import CommandError, printable
 from nacrith.cli.inputs import Input
 from nacrith.errors import NacrithError
+from nacrith.fallback import CODECS
 
 
 def stored_in(source: Input) -> Metadata:
@@ -26,7 +27,7 @@ def stored_in(source: Input) -> Metadata:
         return Metadata()
     start = file.tell()
     try:
-        _, record = next(walk(Source(file)))
+        _, record = next(walk(Source(file), CODECS.names))
     except NacrithError:
         return Metadata()
     finally:

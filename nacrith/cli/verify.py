@@ -66,11 +66,12 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 def _test(settings: Settings, name: str) -> tuple[int, float]:
     """Content bytes and seconds."""
     from nacrith.archive import ArchiveReader
+    from nacrith.fallback import CODECS
 
     with open_input(name, archive=True) as source:
         total = content_size(source)
         with ProgressBar(settings.console, name, total) as bar:
             reader = ArchiveReader(
-                source.file, lambda codec_id: decoder(settings, codec_id, total), progress=bar
+                source.file, lambda codec_id: decoder(settings, codec_id, total), CODECS, progress=bar
             )
             return sum(len(piece) for piece in reader), bar.elapsed

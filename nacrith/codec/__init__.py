@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.levels import LEVELS
 from nacrith.errors import CorruptError, ModelMismatchError
+from nacrith.settings import EXACT
 
 if TYPE_CHECKING:
     from nacrith.codec.model_codec import ModelCodec
@@ -28,7 +29,6 @@ __all__ = ["default_model", "for_decoding", "for_encoding", "predictor_set"]
 
 def default_model(level: int, backend: str | None = None) -> str:
     """The name of the model that a level takes where none is asked for."""
-    from nacrith.codec.params import EXACT
     from nacrith.models import store
 
     if backend not in (None, EXACT):
@@ -72,8 +72,9 @@ def for_decoding(
     is different here, unless `force` asks to try all the same, CorruptError if no archive can have been made
     so."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
-    from nacrith.codec.params import EXACT, CodingParams
-    from nacrith.models import bound, load_bound_model, load_model, load_model_by_fingerprint
+    from nacrith.codec.params import CodingParams
+    from nacrith.models import load_bound_model, load_model, load_model_by_fingerprint
+    from nacrith.models.floats.binding import check_binding, differences
 
     params = CodingParams.from_bytes(codec_id.params)
     recorded = params.binding.get("backend", EXACT)
@@ -101,7 +102,7 @@ def for_decoding(
             f" ({model.max_context}): the archive is damaged"
         )
     if not force:
-        bound.check_binding(params.binding, binding_of(model))
-    elif different := bound.differences(params.binding, binding_of(model)):
+        check_binding(params.binding, binding_of(model))
+    elif different := differences(params.binding, binding_of(model)):
         _log.warning("decoding is tried although the archive was made with %s", different)
     return ModelCodec(model, params)

@@ -18,12 +18,13 @@ from nacrith.archive.blockcodec import Progress
 from nacrith.codec.speculation import Drafter, Odds, Pace
 from nacrith.codec.step import DecodePort
 from nacrith.codec.text import restore_crlf
-from nacrith.codec.varint import read_varint
 from nacrith.errors import CorruptError
 from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.predictors.protocol import Ensemble
+from nacrith.varint import read_varint
 
 _MAX_TOKENS_PER_BYTE = 3  # an escaped byte
+_TOKEN_COUNT_BYTES = 5  # at most, of the varint at the start of a payload
 
 
 class Lanes:
@@ -113,7 +114,7 @@ class DecodeJob:
     def __init__(self, payload: bytes, size: int, model: LanguageModel, progress: Progress | None) -> None:
         self.size = size
         try:
-            number, start = read_varint(payload)
+            number, start = read_varint(payload, _TOKEN_COUNT_BYTES)
         except ValueError:
             raise CorruptError("a block's token count is damaged") from None
         self.left, self.crlf = number >> 1, bool(number & 1)

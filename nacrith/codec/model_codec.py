@@ -5,9 +5,9 @@ learns a token only from the row before it, so blocks are decoded side by side (
 same integers either way: that is the contract of exact engines, and what makes the archive decodable.
 
 Of a model in floats the same holds only on one machine, and at the price that its sessions take one token of
-each lane at a time, in batches of a fixed number of lanes (`models.stepping`): then nothing is gained by
-guesses, and there are none. Since nobody promises that such a machine repeats itself, or that a row does not
-depend on what else is in its batch, encoding ends with decoding what it made, in other lanes.
+each lane at a time, in batches of a fixed number of lanes (`models.floats.session`): then nothing is gained
+by guesses, and there are none. Since nobody promises that such a machine repeats itself, or that a row does
+not depend on what else is in its batch, encoding ends with decoding what it made, in other lanes.
 
 A lane that holds all it can is emptied and begins again with the start token.
 
@@ -26,11 +26,11 @@ from nacrith.codec.lanes import DecodeJob, Lanes, Tally
 from nacrith.codec.params import CodingParams
 from nacrith.codec.step import EncodePort
 from nacrith.codec.text import restore_crlf, strip_crlf
-from nacrith.codec.varint import put_varint
 from nacrith.errors import CorruptError, ModelError
-from nacrith.models.bound import BoundModel
+from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LanguageModel
 from nacrith.predictors.protocol import Ensemble
+from nacrith.varint import put_varint
 
 LANES = 16
 """Most blocks decoded side by side. A matter of speed and memory only."""

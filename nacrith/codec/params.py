@@ -12,14 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nacrith.codec.varint import put_varint, read_varint
 from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.varint import put_varint, read_varint
 
 PORTABLE, BOUND = 1, 2
 """Versions: without a binding and with one."""
-
-EXACT = "exact"
-"""The backend of models that need no binding."""
 
 MAX_WINDOW = 1 << 16
 
@@ -36,7 +33,7 @@ _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
 class CodingParams:
     """window: tokens that the model attends to. predictors: the set that stands beside the model.
     capacity: log2, of the n-grams; 0 for set 0. binding: what else the rows of a model in floats depend
-    on (models.bound); empty for exact ones."""
+    on (models.floats.binding); empty for exact ones."""
 
     window: int
     predictors: int = 0
@@ -66,7 +63,7 @@ class CodingParams:
                 f"the archive uses predictors {data[1]:#04x}, which this nacrith lacks: update nacrith"
             )
         try:
-            window, length = read_varint(data[2:5])
+            window, length = read_varint(data[2:5], 3)
         except ValueError:
             window = length = 0
         if not length or not 16 <= window <= MAX_WINDOW:

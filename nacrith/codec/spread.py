@@ -1,46 +1,48 @@
 """The blocks of one content over several processes, each with its model on a device of its own.
 
 Blocks are independent, so it does not matter who codes them: the bytes are those of one process. The
-processes are spawned, so that none inherits threads or CUDA, and set their environment (which GPU, how
-many threads) before they import anything that reads it. For many files there is `nacrith batch`.
+processes are spawned, so that none inherits threads or CUDA, and claim their resources (GPU, threads)
+before they import a library that would take others. For many files there is `nacrith batch`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
 from nacrith.errors import CorruptError, ModelError, NacrithError, sendable
+from nacrith.settings import Resources
+from nacrith.workers import run_all
 
-Make = Callable[[], BlockCodec]
-"""Makes the codec of a worker, in its process. Pickled: a function of a module, or a partial of one."""
+Make = Callable[[int], BlockCodec]
+"""Makes the codec of a worker, in its process, for the given number of threads. It is pickled: it must be a
+function of a module, or a partial of one."""
 
 _CHUNK = 1 << 15
 """Bytes of content, at least, that a worker is given to encode at a time."""
 
 
 class SpreadCodec:
-    """A BlockCodec over one worker for each of `environments`. NacrithError of `make` if there can be none.
+    """A BlockCodec over one worker for each of `resources`. NacrithError of `make` if there can be none.
 
     Not thread-safe. The processes end with `stop`, or with this one, or when coding fails for any reason
     but damaged content: what is left of them then cannot be relied on.
     """
 
-    def __init__(self, make: Make, environments: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, make: Make, resources: Sequence[Resources]) -> None:
         self._workers: list[_Worker] = []
         try:
             # The first alone: what has to be converted or compiled is so once.
-            for environment in environments:
-                self._workers.append(_Worker(make, environment))
+            for worker_resources in resources:
+                self._workers.append(_Worker(make, worker_resources))
                 if len(self._workers) == 1:
                     self._id, lanes = self._workers[0].begun()
             if any(worker.begun()[0] != self._id for worker in self._workers[1:]):
@@ -121,9 +123,7 @@ class SpreadCodec:
                 results.update(zip(chunk, done, strict=True))
 
         try:
-            with ThreadPoolExecutor(len(self._workers)) as pool:
-                for end in [pool.submit(serve, worker) for worker in self._workers]:
-                    end.result()
+            run_all([partial(serve, worker) for worker in self._workers], len(self._workers))
         except CorruptError:
             raise
         except BaseException:
@@ -135,10 +135,10 @@ class SpreadCodec:
 class _Worker:
     """A process with its pipe."""
 
-    def __init__(self, make: Make, environment: Mapping[str, str]) -> None:
+    def __init__(self, make: Make, resources: Resources) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_child, args=(theirs, make, dict(environment)), daemon=True)
+        self.process = context.Process(target=_child, args=(theirs, make, resources), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -168,12 +168,12 @@ class _Worker:
             progress(message)
 
 
-def _child(pipe: Connection, make: Make, environment: dict[str, str]) -> None:
+def _child(pipe: Connection, make: Make, resources: Resources) -> None:
     """The life of a worker: it ends with the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends us
-    os.environ.update(environment)
+    resources.claim()
     try:
-        codec = make()
+        codec = make(resources.threads)
         pipe.send((codec.id, codec.lanes))
         while True:
             way, blocks = pipe.recv()

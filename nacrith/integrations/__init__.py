@@ -1,1 +1,1 @@
-"""nacrith as a codec of other packages. Each module imports its package, and nothing else imports it."""
+"""Adapters that make nacrith a codec of other packages. Only these modules import those packages."""

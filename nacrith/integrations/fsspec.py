@@ -1,7 +1,7 @@
-"""Compression for fsspec: after `register()`, `fsspec.open("book.txt.nac", compression="infer")` decodes.
+"""A compression for fsspec: after `register()`, `fsspec.open("book.txt.nac", compression="infer")` decodes.
 
-fsspec has no entry points for compressions, so whoever wants this one calls `register`; importing nacrith
-never does. The suffix is `.nac`, the name "nacrith".
+fsspec has no entry points for compressions, so the application calls `register`; importing nacrith does not.
+The compression is named "nacrith" and has the suffix `.nac`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from nacrith.stream import checked_level
 
 
 def register(*, level: int | None = None, model: str | None = None, force: bool = False) -> None:
-    """Make it known to fsspec. level, model: to compress with, and model to decompress with, too; None for
-    the default, or what an archive names. force: in place of what another package has registered by this name
-    or suffix. Called again, it takes the place of what it registered before."""
+    """Register the compression with fsspec. A later call replaces an earlier one.
+
+    level: for writing; None for the default. model: for writing and reading; None for the default model, or
+    the model that an archive names. force: replace a compression of another package that has this name or
+    suffix.
+    """
     checked = checked_level(level)
 
     def opened(file: Any, mode: str = "rb", **_: Any) -> NacrithFile:

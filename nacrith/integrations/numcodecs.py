@@ -1,8 +1,8 @@
 """A codec for numcodecs, and so for Zarr version 2: `numcodecs.get_codec({"id": "nacrith"})`.
 
 numcodecs finds it by the entry point in pyproject.toml (group `numcodecs.codecs`). It is meant for chunks of
-text (`VLenUTF8` before it); of numbers no more is gained than by the best of the fallback codecs. A chunk is
-a whole archive and names its model itself, so the configuration holds what to encode with.
+text (with `VLenUTF8` before it); arrays of numbers are compressed by the best of the fallback codecs. A chunk
+is a complete archive that names its model, so the configuration holds the parameters of encoding only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from nacrith.stream import checked_level
 
 
 class Nacrith(Codec):  # type: ignore[misc]  # the package has no types
-    """level: 1 to 9. model: a name, or None for the default; what decodes is found by the archive."""
+    """level: 1 to 9. model: the name of a model for encoding and decoding; None for the default model, or the
+    model that a chunk names."""
 
     codec_id: ClassVar[str] = "nacrith"
 

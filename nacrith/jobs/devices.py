@@ -1,8 +1,7 @@
-"""What each worker runs on: environment variables, set before the worker loads anything that reads them.
+"""How the cores and GPUs of a machine are divided among worker processes.
 
-A worker on a GPU is told of that GPU only (CUDA_VISIBLE_DEVICES), so that it cannot take memory of
-another and `cuda:0` is its own; workers on processor cores share the threads among them. None of it
-changes the bytes that are made.
+A worker on a GPU sees only that GPU; workers on processor cores divide the threads among them. The
+division does not change the bytes that are written.
 """
 
 from __future__ import annotations
@@ -13,11 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from nacrith.errors import ModelError
-
-Environment = dict[str, str]
-
-ON_GPU = {"NACRITH_BACKEND": "torch", "NACRITH_DEVICE": "cuda:0"}
-"""What a worker sees of its GPU: the only one."""
+from nacrith.settings import Resources
 
 _COUNT = "import torch; print(torch.cuda.device_count())"
 _GROUP = 4  # cores that a worker makes good use of, where there are many
@@ -28,18 +23,24 @@ def core_workers(threads: int, files: int) -> int:
     return max(1, min(threads, max(_GROUP, threads // _GROUP), files))
 
 
-def on_cores(workers: int, threads: int, device: str | None = None) -> list[Environment]:
-    """`workers` workers with `threads` threads between them, at least one each."""
+def on_cores(workers: int, threads: int, device: str | None = None) -> list[Resources]:
+    """`workers` workers with `threads` threads between them, at least one each. device: "cpu" hides the
+    GPUs from them."""
     share, more = divmod(max(threads, workers), workers)
-    base = {"NACRITH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return [{**base, "NACRITH_THREADS": str(share + (i < more))} for i in range(workers)]
+    gpus = "" if device == "cpu" else None
+    return [Resources(share + (i < more), device=device, visible_gpus=gpus) for i in range(workers)]
 
 
-def on_gpus(devices: list[str], threads: int) -> list[Environment]:
-    """One worker for each of `devices`, named as CUDA_VISIBLE_DEVICES names them. All have equally many
-    threads, since with a backend in floats an archive is bound to their number."""
-    share = str(max(1, threads // len(devices)))
-    return [{"NACRITH_THREADS": share, **ON_GPU, "CUDA_VISIBLE_DEVICES": device} for device in devices]
+def on_gpus(devices: list[str], threads: int) -> list[Resources]:
+    """One worker for each of `devices`, named as CUDA_VISIBLE_DEVICES names them. All have the same number
+    of threads, since an archive of a floating-point backend is bound to that number."""
+    share = max(1, threads // len(devices))
+    return [on_gpu(share, device) for device in devices]
+
+
+def on_gpu(threads: int, visible: str | None = None) -> Resources:
+    """A worker on the one GPU that it sees. visible: its name; None if the process already sees only one."""
+    return Resources(threads, engine="torch", device="cuda:0", visible_gpus=visible)
 
 
 def gpus(text: str, environment: Mapping[str, str], count: Callable[[], int] | None = None) -> list[str]:

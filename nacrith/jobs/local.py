@@ -1,20 +1,19 @@
 """The local executor: worker processes on this machine, one bundle of jobs at a time each.
 
 The processes are spawned, not forked, so that none inherits threads, CUDA or a loaded model, and each
-sets its environment before it imports anything that reads it. They live as long as the batch. One is
-made ready before the others start, so that a model is converted once, and what is wrong with it is
-said once.
+claims its resources before it imports a library that would take others. They live as long as the batch.
+The first is ready before the others start, so that a model is converted once and an error in it is reported
+once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
@@ -34,6 +33,7 @@ from nacrith.jobs.pool import (
     WorkerError,
     side_by_side,
 )
+from nacrith.settings import Resources
 
 _TOLD_EVERY = 0.1  # seconds between two reports of progress
 _PATIENCE = 10.0  # seconds that a worker has to clean up when it is told to end
@@ -43,14 +43,14 @@ _READY = "ready"
 class _Worker:
     """A process with its pipe. jobs: what it has in hand, by their numbers in the bundle."""
 
-    def __init__(self, start: Start, environment: Mapping[str, str], early_deaths: int) -> None:
+    def __init__(self, start: Start, resources: Resources, early_deaths: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.environment = environment
+        self.resources = resources
         self.early_deaths = early_deaths
         self.ready = False
         self.jobs: dict[int, Job] = {}
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_child, args=(theirs, start, dict(environment)), daemon=True)
+        self.process = context.Process(target=_child, args=(theirs, start, resources), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -66,17 +66,17 @@ class _Worker:
 
 
 class LocalExecutor:
-    """One worker process for each of `environments`, the variables that are set in it."""
+    """One worker process for each of `resources`."""
 
-    def __init__(self, start: Start, environments: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, start: Start, resources: Sequence[Resources]) -> None:
         self._start = start
-        self._environments = environments
+        self._resources = resources
         self._workers: list[_Worker] = []
-        self._begun = 0  # environments that have got a worker
+        self._begun = 0  # workers started, not counting replacements
 
     @property
     def workers(self) -> int:
-        return len(self._environments)
+        return len(self._resources)
 
     def run(self, bundles: Iterable[Bundle]) -> Iterator[Event]:
         queue = Queue(bundles)
@@ -108,10 +108,10 @@ class LocalExecutor:
 
     def _begin(self, queue: Queue) -> None:
         """Start the workers that are still to come: the first alone, the others once it is ready."""
-        while queue and self._begun < len(self._environments):
+        while queue and self._begun < len(self._resources):
             if self._workers and not any(worker.ready for worker in self._workers):
                 return
-            self._workers.append(_Worker(self._start, self._environments[self._begun], 0))
+            self._workers.append(_Worker(self._start, self._resources[self._begun], 0))
             self._begun += 1
 
     def _hand_out(self, worker: _Worker, queue: Queue) -> None:
@@ -160,8 +160,8 @@ class LocalExecutor:
                 yield finished
         if early < MOST_DEATHS:
             if queue:
-                self._workers.append(_Worker(self._start, worker.environment, early))
-        elif not self._workers and self._begun == len(self._environments):
+                self._workers.append(_Worker(self._start, worker.resources, early))
+        elif not self._workers and self._begun == len(self._resources):
             raise WorkerError(
                 f"workers die before they are ready ({how}); see whether memory ran out, and try the model"
                 " with nacrith compress"
@@ -195,12 +195,12 @@ class _Tell:
         return progress
 
 
-def _child(pipe: Connection, start: Start, environment: dict[str, str]) -> None:
+def _child(pipe: Connection, start: Start, resources: Resources) -> None:
     """The life of a worker."""
-    os.environ.update(environment)
+    resources.claim()
     tell = _Tell(pipe)
     try:
-        work = start(tell)
+        work = start(tell, resources.threads)
     except Exception as error:
         tell.send(sendable(error, WorkerError))
         return

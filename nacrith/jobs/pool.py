@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
+from nacrith.workers import run_all
 
 MOST_DEATHS = 2
 """Workers that a job may take with it before it is given up; likewise deaths in a row, before a worker
@@ -60,8 +61,9 @@ Called by several threads at a time if jobs are bundled."""
 
 Bundle = Sequence[Job]
 
-Start = Callable[[Tell], Work]
-"""Makes a worker ready, in its process. It and the jobs are pickled: a function or an object of a module."""
+Start = Callable[[Tell, int], Work]
+"""Prepares a worker, in its process, to use the given number of threads. It and the jobs are pickled: it must
+be a function or an object of a module."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,4 @@ def bundled(jobs: Iterable[Job], small: int, bundles: int) -> list[Bundle]:
 
 def side_by_side(bundle: Bundle, do: Callable[[int, Job], None]) -> None:
     """Call `do` with the number of each job and the job, on a thread each if there are several."""
-    if len(bundle) == 1:
-        do(0, bundle[0])
-        return
-    with ThreadPoolExecutor(min(len(bundle), MOST_THREADS)) as pool:
-        for done in [pool.submit(do, number, job) for number, job in enumerate(bundle)]:
-            done.result()
+    run_all([partial(do, number, job) for number, job in enumerate(bundle)], MOST_THREADS)

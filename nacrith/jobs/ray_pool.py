@@ -12,9 +12,10 @@ import contextlib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from nacrith import settings
 from nacrith.errors import sendable
 from nacrith.jobs import devices
 from nacrith.jobs.plan import Job
@@ -33,16 +34,15 @@ from nacrith.jobs.pool import (
     WorkerError,
     side_by_side,
 )
-
-_Environment = Mapping[str, str]
+from nacrith.settings import Resources
 
 
 class _Slot:
     """An actor, and what it has in hand. pid is None until it is ready."""
 
-    def __init__(self, actor: Any, environment: _Environment, early_deaths: int) -> None:
+    def __init__(self, actor: Any, resources: Resources, early_deaths: int) -> None:
         self.actor = actor
-        self.environment = environment
+        self.resources = resources
         self.early_deaths = early_deaths
         self.pid: int | None = None
         self.jobs: Bundle = ()
@@ -59,7 +59,7 @@ class RayExecutor:
     ) -> None:
         if importlib.util.find_spec("ray") is None:
             raise WorkerError('--executor ray: ray is not installed; run: pip install "nacrith[ray]"')
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        settings.refuse_ray_statistics()
         import ray
 
         self._ray = ray
@@ -71,7 +71,7 @@ class RayExecutor:
             try:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                address = os.environ.get("RAY_ADDRESS")
+                address = settings.ray_address()
                 where = f"connect to RAY_ADDRESS={address}" if address else "start"
                 raise WorkerError(f"--executor ray: cannot {where}: {_line(error)}") from error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -85,15 +85,13 @@ class RayExecutor:
             most, share = capacity([int(node.get("CPU", 0)) for node in nodes])
         count = max(1, min(most, workers or most, files))
         each = max(1, threads // count) if threads else share
-        self.environments = [
-            {**environment, **(devices.ON_GPU if gpus else {})}
-            for environment in devices.on_cores(count, each * count)
-        ]
-        self._resources = {"num_cpus": 0 if gpus else share, "num_gpus": int(gpus)}
+        resources = devices.on_gpu(each) if gpus else Resources(each)
+        self.resources = [resources] * count
+        self._options = {"num_cpus": 0 if gpus else share, "num_gpus": int(gpus)}
 
     @property
     def workers(self) -> int:
-        return len(self.environments)
+        return len(self.resources)
 
     def run(self, bundles: Iterable[Bundle]) -> Iterator[Event]:
         queue = Queue(bundles)
@@ -126,17 +124,17 @@ class RayExecutor:
 
     def _begin(self, queue: Queue, running: dict[Any, _Slot]) -> None:
         """Start the actors that are still to come: the first alone, the others once it is ready."""
-        while queue and self._begun < len(self.environments):
+        while queue and self._begun < len(self.resources):
             if self._slots and not any(slot.pid is not None for slot in self._slots):
                 return
-            self._add(self.environments[self._begun], 0, running)
+            self._add(self.resources[self._begun], 0, running)
             self._begun += 1
 
-    def _add(self, environment: _Environment, early_deaths: int, running: dict[Any, _Slot]) -> None:
-        actor = self._ray.remote(Actor).options(**self._resources, max_restarts=0).remote()
-        slot = _Slot(actor, environment, early_deaths)
+    def _add(self, resources: Resources, early_deaths: int, running: dict[Any, _Slot]) -> None:
+        actor = self._ray.remote(Actor).options(**self._options, max_restarts=0).remote()
+        slot = _Slot(actor, resources, early_deaths)
         self._slots.append(slot)
-        running[actor.begin.remote(self._start, dict(environment))] = slot
+        running[actor.begin.remote(self._start, resources)] = slot
 
     def _hear(self, ref: Any, slot: _Slot, queue: Queue, running: dict[Any, _Slot]) -> Iterator[Event]:
         try:
@@ -168,8 +166,8 @@ class RayExecutor:
                 yield finished
         if early < MOST_DEATHS:
             if queue:
-                self._add(slot.environment, early, running)
-        elif not self._slots and self._begun == len(self.environments):
+                self._add(slot.resources, early, running)
+        elif not self._slots and self._begun == len(self.resources):
             raise WorkerError(f"workers die before they are ready: {how}")
 
 
@@ -180,11 +178,11 @@ class Actor:
         self._said: list[Said] = []
         self._work: Work | None = None
 
-    def begin(self, start: Start, environment: dict[str, str]) -> tuple[list[Said], int | Exception]:
+    def begin(self, start: Start, resources: Resources) -> tuple[list[Said], int | Exception]:
         """Make it ready: its process id, or why it cannot be."""
-        os.environ.update(environment)
+        resources.claim()
         try:
-            self._work = start(self)
+            self._work = start(self, resources.threads)
         except Exception as error:
             return self._taken(), sendable(error, WorkerError)
         return self._taken(), os.getpid()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nacrith.models import bound, floats, store
+from nacrith.models import store
 from nacrith.models.exact.model import ExactModel
+from nacrith.models.floats import opening
+from nacrith.models.floats.binding import BoundModel, Settings, check_binding, here
 from nacrith.models.protocol import LanguageModel, Session, Tokenizer
+from nacrith.settings import EXACT
 
 __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by_fingerprint"]
 
@@ -23,10 +26,10 @@ def load_model(
 
     Raises ModelMissingError if it is not on this machine; nothing is downloaded.
     """
-    if backend in (None, bound.EXACT):
+    if backend in (None, EXACT):
         return ExactModel(store.find(name_or_path), threads=threads)
     source = store.find_source(name_or_path or store.LARGE_MODEL)
-    return floats.open_model(str(backend), source, bound.Settings.of_environment(threads))
+    return opening.open_model(str(backend), source, Settings.of_environment(threads))
 
 
 def load_model_by_fingerprint(
@@ -43,20 +46,20 @@ def load_bound_model(
     *,
     name_or_path: str | None = None,
     force: bool = False,
-) -> bound.BoundModel:
+) -> BoundModel:
     """The model in floats that an archive was made with, set up as its binding says. ModelMismatchError if
     it already shows that this is another machine or build, unless `force` asks to try all the same.
 
     name_or_path: where it is; None to look for the fingerprint.
     """
     backend = binding.get("backend", "(unnamed)")
-    floats.require(backend)
+    opening.require(backend)
     if not force:
-        known = bound.here(backend).items()
-        bound.check_binding(binding, {**binding, **{k: v for k, v in known if k in binding}})
-    settings = bound.Settings.recorded(binding, device_here=force)
+        known = here(backend).items()
+        check_binding(binding, {**binding, **{k: v for k, v in known if k in binding}})
+    settings = Settings.recorded(binding, device_here=force)
     if name_or_path is None:
         source = store.find_source_by_fingerprint(fingerprint, hint)
     else:
         source = store.find_source(name_or_path)
-    return floats.open_model(backend, source, settings)
+    return opening.open_model(backend, source, settings)

@@ -8,13 +8,13 @@ sources; if not, the error says which tree it is and what to do.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from nacrith import settings
 from nacrith.errors import ModelError
 from nacrith.native.library import Library
 
@@ -23,7 +23,7 @@ _NAMES = {"win32": "nacrith_native.dll", "darwin": "libnacrith_native.dylib"}
 _INSIDE = Path("_native", _NAMES.get(sys.platform, "libnacrith_native.so"))  # the package
 _SOURCES = {".cpp", ".hpp", ".h", ".inl", ".txt", ".cmake"}
 
-_WAYS_OUT = "or name a library in NACRITH_NATIVE_LIB, or use NACRITH_BACKEND=numpy"
+_WAYS_OUT = "or name a library in NACRITH_NATIVE_LIB, or use NACRITH_ENGINE=numpy"
 
 
 @cache
@@ -31,14 +31,14 @@ def load() -> Library:
     """The library that NACRITH_NATIVE_LIB names, or else that of the package.
 
     ModelError says why there is none that works."""
-    named = os.environ.get("NACRITH_NATIVE_LIB")
-    if named:
-        if not Path(named).is_file():
+    named = settings.native_library()
+    if named is not None:
+        if not named.is_file():
             raise ModelError(
                 f"{named}: there is no native engine, though NACRITH_NATIVE_LIB names it; correct or unset"
-                " that, or use NACRITH_BACKEND=numpy"
+                " that, or use NACRITH_ENGINE=numpy"
             )
-        return Library(Path(named))
+        return Library(named)
     return find(_PACKAGE, sys.path)
 
 
@@ -52,7 +52,7 @@ def find(package: Path, path: list[str]) -> Library:
     if not (tree / "codecs" / "nacrith.h").is_file():
         raise ModelError(
             f"{own}: there is no native engine; install nacrith again where there is a C++ compiler,"
-            " or use NACRITH_BACKEND=numpy"
+            " or use NACRITH_ENGINE=numpy"
         )
     here = f"nacrith runs from the source tree {tree}, which has no native engine"
     version = None

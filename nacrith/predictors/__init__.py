@@ -32,11 +32,11 @@ def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
     from nacrith.predictors.prior import load
 
     if _native():
-        from nacrith.models.exact import backends
+        from nacrith.models.exact import engines
         from nacrith.predictors.native import NativeEnsemble
 
         prior = load(number) if number else None
-        return NativeEnsemble(min(number, 1), vocab_size, capacity, prior, backends.kernels())
+        return NativeEnsemble(min(number, 1), vocab_size, capacity, prior, engines.kernels())
     if number == 0:
         return ModelAlone()
     from nacrith.predictors.cascade import Cascade
@@ -48,9 +48,9 @@ def _native() -> bool:
     """Whether ensembles run in native code: as the engine does, and beside torch if they can."""
     from nacrith import native
     from nacrith.errors import ModelError
-    from nacrith.models.exact import backends
+    from nacrith.models.exact import engines
 
-    name = backends.backend()
+    name = engines.engine()
     if name == "torch":
         try:
             native.load()

@@ -1,8 +1,9 @@
 """What the ensemble knows before it has seen anything.
 
 Every block starts from the same tables: state maps, weights of the mixer, corrections. `formula` gives
-them by rule; `load` reads those that were fitted on ordinary text by bench/prior.py and are what sets 1 and 2
-differ in: how far the predictors are to be trusted beside a model depends on how much that knows itself.
+them by rule; `load` reads those that were fitted on ordinary text by bench/coding/prior.py and are what sets
+1 and 2 differ in: how far the predictors are to be trusted beside a model depends on how much that knows
+itself.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An adjacency table of V x WIDTH tokens, overwritten by every row the model computes. It costs nothing that
 was not computed anyhow and always has a draft. Set 1 of the codec is without it: it repeats what the
-model itself thought at an earlier place; bench/ablation.py measures it in the place of the match model.
+model itself thought at an earlier place; bench/coding/ablation.py measures it in place of the match model.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ are not counted. Nothing is downloaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def _from_path(path: Path) -> Counter:
         return _tokenizers_file(file)
     if file.suffix == ".gguf" and file.is_file():
         return _gguf(file)
-    from nacrith.models.tokenizer import ByteTokenizer
+    from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
     return _from_object(ByteTokenizer.from_definition(_definition(str(path))))
 
@@ -86,19 +87,35 @@ def _tokenizers_file(file: Path) -> Counter:
 
     if not file.is_file():
         raise PromptError(f"{file}: no such tokenizer file; a directory needs a tokenizer.json")
-    try:
+    with _library_errors(f"{file}: not a tokenizer of the tokenizers library"):
         library = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception
-        raise PromptError(f"{file}: not a tokenizer of the tokenizers library ({error})") from None
-    library.no_truncation()
-    library.no_padding()
-    return lambda text: len(library.encode(text, add_special_tokens=False).ids)
+        library.no_truncation()
+        library.no_padding()
+
+    def count(text: str) -> int:
+        with _library_errors(f"{file}: the tokenizer fails on this text"):
+            return len(library.encode(text, add_special_tokens=False).ids)
+
+    return count
+
+
+@contextmanager
+def _library_errors(what: str) -> Iterator[None]:
+    """PromptError for whatever the tokenizers library raises, its panics included."""
+    from nacrith.models.tokenizer.byte_bpe import library_message
+
+    try:
+        yield
+    except BaseException as error:
+        if (said := library_message(error)) is None:
+            raise
+        raise PromptError(f"{what} ({said})") from None
 
 
 def _gguf(file: Path) -> Counter:
     """The tokenizer of any GGUF with byte-level BPE, whether or not the exact engine runs its model."""
-    from nacrith.models.gguf_metadata import read_metadata
-    from nacrith.models.tokenizer_import import from_gguf_fields
+    from nacrith.models.sources.gguf_metadata import read_metadata
+    from nacrith.models.tokenizer.importers import from_gguf_fields
 
     try:
         fields = read_metadata(file)

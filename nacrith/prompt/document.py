@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
+from nacrith.lazy import lazy
 from nacrith.prompt.protect import HARD, RULES, Protected, protected
 from nacrith.prompt.segment import CLOSE, I64, INFIX, OPEN, WORD, Mask, Passage, passage
 
@@ -57,11 +57,11 @@ class Part:
     rate: float | None = None
     contract: Contract = field(default_factory=Contract)
 
-    @cached_property
+    @lazy
     def passage(self) -> Passage:
         return passage(self.text)
 
-    @cached_property
+    @lazy
     def reasons(self) -> list[str]:
         """For each unit the rule that protects it, or ""."""
         out = [""] * len(self.passage)
@@ -74,18 +74,18 @@ class Part:
                     out[i] = reason
         return out
 
-    @cached_property
+    @lazy
     def forced(self) -> Mask:
         """Units that are kept in any case."""
         soft = self.contract.with_sentence
         return np.array([bool(r) and (not soft or r in HARD) for r in self.reasons], bool)
 
-    @cached_property
+    @lazy
     def _soft(self) -> Mask:
         """Units that are kept if something of their sentence is."""
         return np.array([bool(r) for r in self.reasons], bool) & ~self.forced
 
-    @cached_property
+    @lazy
     def _affixes(self) -> list[int]:
         return np.flatnonzero(self.passage.kinds != WORD).tolist()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nacrith.lazy import lazy
 from nacrith.prompt.document import Document
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import WORD, Mask
@@ -49,7 +49,7 @@ class Compressed:
     cut: float = float("nan")
     note: str = ""
 
-    @cached_property
+    @lazy
     def spans(self) -> list[Span]:
         """`units` with neighbours of one fate and reason joined; white space goes with what is before it."""
         out: list[Span] = []

@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from nacrith.lazy import lazy
 
 I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -79,12 +80,12 @@ class Passage:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @cached_property
+    @lazy
     def words(self) -> list[str]:
         """The text of each unit."""
         return [self.text[a:b] for a, b in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
 
-    @cached_property
+    @lazy
     def sentences(self) -> list[tuple[int, int]]:
         """(first unit, one past the last) of each sentence."""
         if not len(self):
@@ -103,7 +104,7 @@ class Passage:
                 out.append((a, b))
         return out
 
-    @cached_property
+    @lazy
     def gaps(self) -> list[str]:
         """White space, possibly none: before each unit, and after the last one."""
         starts, ends = self.starts.tolist(), self.ends.tolist()

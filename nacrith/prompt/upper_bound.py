@@ -26,8 +26,8 @@ import unicodedata
 import numpy as np
 
 from nacrith import jsontext
-from nacrith.models.tokenizer import ByteTokenizer
-from nacrith.models.tokenizer_import import PRE_TOKENIZERS
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
+from nacrith.models.tokenizer.importers import PRE_TOKENIZERS
 
 _UNIT = 4  # parts of a token in which weights are
 _ASCII, _OTHER = 5, 7

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from nacrith.cores import usable_cores
-from nacrith.models.exact import backends, modelfile
+from nacrith.lazy import lazy
+from nacrith.models.exact import engines, modelfile
 from nacrith.models.exact.config import SINKS
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.rope import LOW
-from nacrith.models.exact.workers import Workers
 from nacrith.models.protocol import Session
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
+from nacrith.workers import Workers
 
 
 class ExactModel:
@@ -54,14 +54,16 @@ class ExactModel:
     def max_context(self) -> int:
         return self.file.config.max_context
 
-    @cached_property
+    @lazy
     def tokenizer(self) -> ByteTokenizer:
         return ByteTokenizer.from_definition(self.file.tokenizer_definition)
 
-    @cached_property
-    def engine(self) -> backends.Engine:
-        engine = backends.create(self.file, self.threads)
-        self.file = self.file.without_weights()  # the engine has them in its own form
+    @lazy
+    def engine(self) -> engines.Engine:
+        engine = engines.create(self.file, self.threads)
+        # Stored before the weights go, which the engine holds in its own form: a process may fork in between.
+        self.__dict__["engine"] = engine
+        self.file = self.file.without_weights()
         return engine
 
     def verify_source(self) -> None:

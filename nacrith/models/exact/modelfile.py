@@ -41,8 +41,8 @@ from nacrith import atomic, jsontext
 from nacrith.errors import ModelError
 from nacrith.models.exact.config import ExactConfig, canonical_json
 from nacrith.models.exact.tensors import DTYPES, Kind, Tensors, check_table, check_values
-from nacrith.models.exact.workers import Workers
 from nacrith.models.files import open_regular
+from nacrith.workers import Workers
 
 PART_BYTES = 12 << 20
 MAGIC = b"\x89NACM\r\n\x1a" + struct.pack("<II", 1, 0)

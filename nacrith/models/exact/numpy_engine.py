@@ -33,8 +33,8 @@ from nacrith.models.exact.ops import (
 )
 from nacrith.models.exact.rope import RopeTables, rotate
 from nacrith.models.exact.tree import NONE, Tree, TreeSession
-from nacrith.models.exact.workers import Workers
 from nacrith.models.protocol import LOGIT_BITS, Logits
+from nacrith.workers import Workers
 
 BATCH = 512
 """Most rows of one pass through the layers."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nacrith import scratch
-from nacrith.arith import EXACT, F32, exp2
+from nacrith.arith import EXACT_MAX, F32, exp2
 
 INT8_MAX = 127
 """Weights, queries, keys and values lie in [-127, 127]."""
@@ -97,6 +97,6 @@ def exact_splits(weights: npt.NDArray[np.int8], limit: int) -> list[slice]:
     for count in range(1, width + 1):
         pieces = near_equal(width, count)
         worst = max(int(magnitude[:, p].sum(axis=1, dtype=np.int64).max()) for p in pieces)
-        if worst * limit <= EXACT:
+        if worst * limit <= EXACT_MAX:
             return pieces
     raise AssertionError("a single column always fits: 127 * limit <= 2^24")

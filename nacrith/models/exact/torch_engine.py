@@ -7,7 +7,6 @@ there, and rows of log2 weights come back. torch_ops.py says what of torch is re
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nacrith import settings
 from nacrith.errors import ModelError
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.numpy_engine import BATCH, ROLLBACK
@@ -66,7 +66,7 @@ class TorchEngine:
     def __init__(self, file: ModelFile, threads: int = 1, device: str | None = None) -> None:
         self.config = config = file.config
         self.threads = threads
-        self.device = find_device(device or os.environ.get("NACRITH_DEVICE"))
+        self.device = find_device(device or settings.device())
         layers = range(config.layers)
 
         def put(name: str) -> Tensor:

@@ -212,5 +212,5 @@ def check(device: torch.device) -> None:
             if not np.array_equal(a, b.cpu().numpy()):
                 raise ModelError(
                     f"NACRITH_DEVICE={device}: torch does not round as IEEE 754 wants it there; use"
-                    " NACRITH_DEVICE=cpu or NACRITH_BACKEND=native"
+                    " NACRITH_DEVICE=cpu or NACRITH_ENGINE=native"
                 )

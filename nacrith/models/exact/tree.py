@@ -15,12 +15,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from nacrith.lazy import lazy
 from nacrith.models.protocol import Logits
 
 I64 = npt.NDArray[np.int64]
@@ -54,18 +54,18 @@ class Tree:
             waiting += children[row][::-1]
         return cls(tuple(parents), np.array(order, np.int64), np.array([depth[n] for n in order], np.int64))
 
-    @cached_property
+    @lazy
     def places(self) -> I64:
         """Where in `order` each row of the caller stands."""
         return np.argsort(self.order)
 
-    @cached_property
+    @lazy
     def above(self) -> I64:
         """Of each row in preorder, the place of its parent; -1 for the lane's end."""
         parents = np.array(self.parents, np.int64)[self.order]
         return np.where(parents < 0, -1, self.places[parents])
 
-    @cached_property
+    @lazy
     def ends(self) -> I64:
         """Of each row in preorder, one past the last place of what is below it."""
         ends = list(range(1, len(self.parents) + 1))
@@ -74,7 +74,7 @@ class Tree:
                 ends[parent] = max(ends[parent], ends[place])
         return np.array(ends, np.int64)
 
-    @cached_property
+    @lazy
     def levels(self) -> int:
         return int(self.depths.max(initial=-1)) + 1
 

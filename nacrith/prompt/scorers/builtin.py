@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from nacrith.cores import usable_cores
 from nacrith.prompt.encoder import load_words
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import Passage
+from nacrith.workers import run_all
 
 _SHARE = 16  # sentences that a thread takes at a time
 
@@ -37,6 +38,7 @@ class WordScorer:
         sentences = [p.words[a:b] for p, places in zip(passages, read, strict=True) for a, b in places]
         shares = [sentences[i : i + _SHARE] for i in range(0, len(sentences), _SHARE)]
         # One thread for each product: these are small, and what they round must not depend on `threads`.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads or usable_cores()) as pool:
-            found = chain.from_iterable(pool.map(self.encoder.score_words, shares))
+        tasks = [partial(self.encoder.score_words, share) for share in shares]
+        with threadpool_limits(1, "blas"):
+            found = chain.from_iterable(run_all(tasks, self.threads or usable_cores()))
         return [np.concatenate([np.empty(0), *(next(found) for _ in places)]) for places in read]

@@ -18,9 +18,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from nacrith import settings
 from nacrith.errors import ModelError, ModelMissingError
-from nacrith.models.hub import offline, require_network
-from nacrith.models.reference import Reference
+from nacrith.models.hub.client import require_network
+from nacrith.models.store.reference import Reference
 from nacrith.prompt.scorers.protocol import F64
 from nacrith.prompt.segment import I64, Passage
 
@@ -201,7 +202,7 @@ def _find(checkpoint: str | Path, download: bool) -> dict[str, Any]:
     return {
         "pretrained_model_name_or_path": reference.repo,
         "revision": revision,
-        "local_files_only": not download or bool(offline()),
+        "local_files_only": not download or bool(settings.offline()),
     }
 
 

@@ -18,7 +18,7 @@ from nacrith.prompt.segment import I64, WORD, Passage, passage
 
 _DAMPING = 0.85
 _QUERY_DAMPING = 0.3
-"""With a query most of the score is likeness to it; `bench.prompt` measures it."""
+"""With a query most of the score is likeness to it; `bench.prompts.prompt` measures it."""
 _STEPS = 60
 _STOP = frozenset(
     re.findall(

@@ -14,11 +14,10 @@ import torch
 from nacrith.arith import F32
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.convert import LlamaSource
-from nacrith.models.exact.gguf_source import read_gguf
+from nacrith.models.exact.conversion import LlamaSource
 from nacrith.models.exact.modelfile import ModelFile
-from nacrith.models.exact.safetensors_source import read_safetensors
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.sources import registry
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.lm.llama import Llama, Shape
 
 _KINDS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "mlp_norm"}
@@ -29,7 +28,7 @@ def open_source(path: Path) -> LlamaSource:
     """The float weights of a model that is a file or a directory here."""
     if modelfile.fingerprint(path):  # which may be a directory of parts
         return from_exact(modelfile.read(path))
-    return read_safetensors(path) if path.is_dir() else read_gguf(path)
+    return registry.read(path)
 
 
 def from_exact(file: ModelFile) -> LlamaSource:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nacrith.errors import ModelError
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.lm.llama import Layer, Llama, Shape, rotation
 from nacrith.training.lm.vocabulary import START_ID
 
@@ -83,7 +83,7 @@ def derive(large: Llama, groups: Sequence[Sequence[int]], ffn: int, ids: Tensor,
 
 def smaller(shape: Shape, groups: Sequence[Sequence[int]], ffn: int, length: int) -> Shape:
     """Of the derived model. length: of the windows that it is made and trained on: it looks back twice as far
-    at most, since what the large model knew of more distant text is lost (bench.blocks)."""
+    at most, since what the large model knew of more distant text is lost (bench.coding.blocks)."""
     return replace(shape, layers=len(groups), ffn=ffn, max_context=min(shape.max_context, 2 * length))
 
 

@@ -1,9 +1,9 @@
 """A trained model as files: ours (.nacm), a Hugging Face directory, GGUF.
 
 The exact model file is made by the same conversion that every other Llama model goes through
-(nacrith.models.exact.convert). GGUF is what llama.cpp reads: float16 matrices, and the rows of q and k
+(nacrith.models.exact.conversion). GGUF is what llama.cpp reads: float16 matrices, and the rows of q and k
 reordered so that the two halves of a rotary pair are neighbours (the inverse of
-nacrith.models.exact.gguf_source).
+nacrith.models.sources.gguf).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from nacrith import jsontext
 from nacrith.arith import F32
 from nacrith.errors import NacrithError
-from nacrith.models.exact.convert import LlamaSource, convert
-from nacrith.models.exact.gguf_source import LAYER_NAMES, NAMES
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.exact.conversion import LlamaSource, convert
+from nacrith.models.sources.gguf import LAYER_NAMES, NAMES
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.lm.llama import Llama
 from nacrith.training.lm.vocabulary import PRE_TOKENIZER
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from nacrith.errors import NacrithError
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.corpus import Document, documents
 from nacrith.training.lm import checkpoint, export
 from nacrith.training.lm.derive import derive, grouping, smaller, with_vocabulary

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nacrith.models.exact.convert import ACT_LIMITS
+from nacrith.models.exact.conversion import ACT_LIMITS
 from nacrith.models.exact.ops import INT8_MAX
 from nacrith.training.lm.vocabulary import START_ID
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from nacrith import jsontext
 from nacrith.cores import usable_cores
 from nacrith.errors import NacrithError
-from nacrith.models.tokenizer import ByteTokenizer
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.corpus import Document
 
 U16 = npt.NDArray[np.uint16]

@@ -13,8 +13,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 
-from nacrith.models.tokenizer import BYTE_TO_SYMBOL, ByteTokenizer
-from nacrith.models.tokenizer_import import PRE_TOKENIZERS, from_tokenizer_json
+from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL, ByteTokenizer
+from nacrith.models.tokenizer.importers import PRE_TOKENIZERS, from_tokenizer_json
 
 START = "<|start|>"
 START_ID = 0

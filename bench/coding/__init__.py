@@ -1,0 +1,1 @@
+"""Benchmarks of coding: the ensemble, blocks, the range coder, where the time goes."""

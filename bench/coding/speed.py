@@ -1,0 +1,314 @@
+"""How fast coding is, where the time goes, what the ensemble and speculation change, and against llama.cpp.
+
+    python -m bench.coding.speed FILE... [--parts P...] [--head N] [--lanes N] [--rounds N] [--threads T]
+                                 [--model M] [--gguf GGUF --llama PYTHON...]
+
+Parts (default: all; `llama` needs --gguf, the file that the model was converted from, and interpreters that
+have llama-cpp-python):
+
+- `coding`: each file cut into as many blocks as there are lanes, coded by the model alone and with the
+  ensemble, in turns: tokens a second, by how much the ensemble changes the time, and the shares of the
+  model, of predictors with coder, and of Python.
+- `drafts`: each file as one block, decoded with speculation and without, in turns.
+- `start`: seconds from calling `nacrith` to its first byte of output.
+- `memory`: peak of a process that codes the first file at the default level, both ways; and what the
+  predictors of all lanes take once their tables are full.
+- `roofline`: weights' bytes and products a second of the engine, against what this machine can read.
+- `llama`: prefill with all logits, and decode steps, in turns with llama.cpp.
+
+Figures are medians over the rounds, and ratios those of the pairs. Use a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+import nacrith
+from bench.common import ROOT, ChildError, machine, markdown_table, resident_mb, run_child
+from bench.engines.engine import decode as decode_rate
+from bench.engines.engine import prefill
+from nacrith import predictors
+from nacrith.archive.segment import cut
+from nacrith.codec import model_codec, speculation
+from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
+from nacrith.codec.model_codec import ModelCodec
+from nacrith.codec.params import CodingParams
+from nacrith.codec.step import DecodePort, EncodePort
+from nacrith.cores import usable_cores
+from nacrith.models import load_model
+from nacrith.models.exact.model import ExactModel
+
+PARTS = ("coding", "drafts", "start", "memory", "roofline", "llama")
+NACRITH = [sys.executable, "-m", "nacrith"]
+LEVEL = LEVELS[DEFAULT_LEVEL]
+
+
+class Clock:
+    """Seconds spent in the model and in ports (predictors and coder) while `running`."""
+
+    def __init__(self) -> None:
+        self.seconds = {"model": 0.0, "ports": 0.0}
+
+    def timed(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*args, **named)
+            finally:
+                self.seconds[kind] += time.perf_counter() - begin
+
+        return call
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Sessions and ports made in here are clocked."""
+        session = ExactModel.session
+
+        def clocked_session(*args: Any, **named: Any) -> Any:
+            made = session(*args, **named)
+            made.extend = self.timed("model", made.extend)  # type: ignore[method-assign]
+            return made
+
+        with (
+            patch.object(ExactModel, "session", clocked_session),
+            patch.object(EncodePort, "steps", self.timed("ports", EncodePort.steps)),
+            patch.object(DecodePort, "step", self.timed("ports", DecodePort.step)),
+        ):
+            yield
+
+
+def clocked(work: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, float]]:
+    """What it returns; seconds in all, and of its parts."""
+    clock = Clock()
+    with clock.running():
+        begin = time.perf_counter()
+        result = work(*args)
+        total = time.perf_counter() - begin
+    parts = clock.seconds
+    return result, {"all": total, **parts, "python": total - sum(parts.values())}
+
+
+def coder(model: ExactModel, number: int, **how: Any) -> ModelCodec:
+    window = min(LEVEL.window, model.max_context)
+    return ModelCodec(model, CodingParams(window, number, LEVEL.capacity if number else 0), **how)
+
+
+def coding(model: ExactModel, files: dict[str, bytes], lanes: int, rounds: int) -> str:
+    table = []
+    for name, data in files.items():
+        blocks = cut(data, -(-len(data) // lanes))
+        tokens = sum(len(model.tokenizer.encode(block)) for block in blocks)
+        taken: dict[tuple[str, int], list[dict[str, float]]] = {}
+        for _ in range(rounds):
+            for number in (0, 1):
+                codec = coder(model, number, drafts=0)
+                payloads, times = clocked(codec.encode, blocks)
+                taken.setdefault(("encode", number), []).append(times)
+                jobs = [(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]
+                back, times = clocked(codec.decode, jobs)
+                taken.setdefault(("decode", number), []).append(times)
+                if back != blocks:
+                    raise SystemExit(f"{name} did not come back")
+        for way in ("encode", "decode"):
+            alone, full = taken[way, 0], taken[way, 1]
+            cost = median(f["all"] / a["all"] for a, f in zip(alone, full, strict=True)) - 1
+            share = {k: median(f[k] / f["all"] for f in full) for k in ("model", "ports", "python")}
+            rates = [tokens / median(t["all"] for t in runs) for runs in (alone, full)]
+            table.append(
+                [
+                    f"{name} {way}",
+                    str(len(blocks)),
+                    str(tokens),
+                    *(f"{rate:.0f}" for rate in rates),
+                    f"{cost:+.1%}",
+                    *(f"{s:.1%}" for s in share.values()),
+                ]
+            )
+    head = ["coding", "lanes", "tokens", "alone, tokens/s", "with predictors", "time"]
+    return markdown_table([*head, "model", "predictors, coder", "Python"], table)
+
+
+def drafts(model: ExactModel, files: dict[str, bytes], rounds: int) -> str:
+    table = []
+    for name, data in files.items():
+        payload = coder(model, 1).encode([data])[0]
+        tokens = len(model.tokenizer.encode(data))
+        seconds: dict[int, list[float]] = {0: [], speculation.LONGEST: []}
+        for _ in range(rounds):
+            for most, taken in seconds.items():
+                codec = coder(model, 1, drafts=most)
+                back, times = clocked(codec.decode, [(payload, len(data))])
+                taken.append(times["all"])
+                if back != [data]:
+                    raise SystemExit(f"{name} did not come back with drafts of {most}")
+        off, on = seconds.values()
+        ratio = median(a / b for a, b in zip(off, on, strict=True))
+        table.append([name, str(tokens), *(f"{tokens / median(s):.1f}" for s in (off, on)), f"{ratio:.2f}"])
+    return markdown_table(["one lane", "tokens", "tokens/s", "with drafts", "times faster"], table)
+
+
+def start(model: str | None, rounds: int) -> str:
+    """Seconds until the first byte on standard output."""
+    chosen = ["-m", model] if model else []
+    with tempfile.TemporaryDirectory() as folder:
+        text, archive = Path(folder, "text"), Path(folder, "text.nac")
+        text.write_text("It is a truth universally acknowledged, that a first byte takes longest.\n" * 2)
+        subprocess.run([*NACRITH, "compress", "-q", *chosen, str(text)], check=True)
+        commands = {
+            "nacrith --help": ["--help"],
+            "nacrith compress -c": ["compress", "-qc", *chosen, str(text)],
+            "nacrith decompress -c": ["decompress", "-qc", *chosen, str(archive)],
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, arguments in commands.items():
+                begin = time.perf_counter()
+                with subprocess.Popen([*NACRITH, *arguments], stdout=subprocess.PIPE) as child:
+                    assert child.stdout is not None
+                    if not child.stdout.read(1):
+                        raise SystemExit(f"{name} said nothing")
+                    seconds[name].append(time.perf_counter() - begin)
+                    child.stdout.read()
+    return markdown_table(["start", "s"], [[name, f"{median(s):.2f}"] for name, s in seconds.items()])
+
+
+def memory(model: str | None, path: Path, head: int | None) -> str:
+    chosen = ["-m", model] if model else []
+    table = []
+    with tempfile.TemporaryDirectory() as folder:
+        text, archive = Path(folder, "text"), Path(folder, "text.nac")
+        text.write_bytes(path.read_bytes()[:head])
+        for name, arguments in (
+            ("compress", ["compress", "-q", *chosen, str(text)]),
+            ("decompress", ["decompress", "-qf", *chosen, str(archive)]),
+        ):
+            cost, _ = run_child([*NACRITH, *arguments])
+            table.append([name, f"{cost.seconds:.1f}", f"{cost.peak_mb:.0f}"])
+    table.append([f"predictors of {model_codec.LANES} lanes, full", "", f"{predictors_mb():.0f}"])
+    return markdown_table([f"{path.name}, default level", "s", "peak MB"], table)
+
+
+def predictors_mb() -> float:
+    """Resident memory that the ensembles of a full decoder take once their tables are."""
+    vocab, rng = 49152, np.random.default_rng(1)
+    rows = np.zeros((64, vocab), np.int32)
+    ensembles = []
+    before = resident_mb()
+    for _ in range(model_codec.LANES):
+        ensembles.append(predictors.make(1, vocab, 1 << LEVEL.capacity))
+        for _ in range(2 * (2 << LEVEL.capacity) // len(rows)):  # both generations, and once over
+            ensembles[-1].intervals(rows, rng.integers(0, vocab, len(rows)).tolist())
+    return resident_mb() - before
+
+
+def roofline(model: ExactModel, threads: int) -> str:
+    """A step of one lane reads every weight once; a prefill multiplies each by every token."""
+    config = model.engine.config
+    block = (
+        config.width * (2 * config.heads + 2 * config.kv_heads) * config.head_dim
+        + 3 * config.width * config.ffn
+    )
+    weights = config.layers * block + config.vocab * config.width
+    ids = list(np.random.default_rng(1).integers(0, config.vocab, 512))
+    prefilled = max(prefill(model.engine, ids, 2.0)[0] for _ in range(3))
+    step = max(decode_rate(model.engine, ids, 1, 2.0) for _ in range(3))
+    chunks = np.array_split(np.ones(1 << 26), threads)  # 512 MiB, beyond every cache
+
+    def read() -> float:
+        workers = [threading.Thread(target=np.dot, args=(chunk, chunk)) for chunk in chunks]
+        begin = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return sum(chunk.nbytes for chunk in chunks) / (time.perf_counter() - begin)
+
+    bandwidth = max(read() for _ in range(5))
+    rows = [
+        ["weights of the products", f"{weights / 1e6:.1f} MB"],
+        ["memory, read by all threads", f"{bandwidth / 1e9:.1f} GB/s"],
+        ["step of one lane", f"{step:.1f} tokens/s, {step * weights / 1e9:.1f} GB/s of weights"],
+        ["of what memory allows", f"{step * weights / bandwidth:.0%}"],
+        ["prefill of 512", f"{prefilled:.0f} tokens/s, {prefilled * weights / 1e9:.0f} G multiply-adds/s"],
+    ]
+    return markdown_table(["roofline", ""], rows)
+
+
+def llama(model: ExactModel, gguf: Path, pythons: list[str], lanes: int, threads: int, rounds: int) -> str:
+    context, seconds = 512, 2.0
+    ids = np.random.default_rng(1).integers(0, model.vocab_size, context).tolist()
+    rates: dict[str, list[dict[str, float]]] = {}
+    for _ in range(rounds):
+        ours = {"prefill": prefill(model.engine, ids, seconds)[0]}
+        for n in sorted({1, lanes}):
+            ours[f"lanes {n}"] = decode_rate(model.engine, ids, n, seconds)
+        rates.setdefault("nacrith", []).append(ours)
+        for python in pythons:
+            numbers = [str(n) for n in (threads, context, lanes, seconds)]
+            try:
+                _, output = run_child(
+                    [python, str(ROOT / "bench/engines/llama_speed.py"), str(gguf), *numbers]
+                )
+            except ChildError as error:
+                print(f"{python}: {error}")
+                continue
+            said = json.loads(output.splitlines()[-1])
+            rates.setdefault(f"llama.cpp of {said['version']}", []).append(said["tokens_per_second"])
+    heads = list(rates["nacrith"][0])
+    table = [[name, *(f"{median(r[h] for r in found):.1f}" for h in heads)] for name, found in rates.items()]
+    return markdown_table([f"tokens/s, prefill {context}", *heads], table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.coding.speed", description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
+    parser.add_argument("--head", type=int)
+    parser.add_argument("--lanes", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--model")
+    parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--llama", nargs="+", default=[sys.executable], metavar="PYTHON")
+    args = parser.parse_args()
+    if "llama" in args.parts and args.gguf is None:
+        parser.error("part llama needs --gguf")
+    parts = {  # those of children first, while this process is small
+        "start": lambda: start(args.model, args.rounds),
+        "memory": lambda: memory(args.model, args.files[0], args.head),
+    }
+    print(f"{machine()}, {args.threads} threads, medians of {args.rounds}\n", flush=True)
+    for name in parts:
+        if name in args.parts:
+            print(parts[name](), flush=True)
+    model = load_model(args.model, threads=args.threads)
+    assert isinstance(model, ExactModel)
+    files = {path.name: path.read_bytes()[: args.head] for path in args.files}
+    print(f"{model.name}, {nacrith.engine}\n")
+    parts = {
+        "coding": lambda: coding(model, files, args.lanes, args.rounds),
+        "drafts": lambda: drafts(model, files, args.rounds),
+        "roofline": lambda: roofline(model, args.threads),
+        "llama": lambda: llama(model, args.gguf, args.llama, args.lanes, args.threads, args.rounds),
+    }
+    for name in parts:
+        if name in args.parts:
+            print(parts[name](), flush=True)
+
+
+if __name__ == "__main__":
+    main()

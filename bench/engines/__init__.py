@@ -1,0 +1,1 @@
+"""Benchmarks of what runs a model: speed, and what exact integers cost against floats."""

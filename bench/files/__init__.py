@@ -1,0 +1,1 @@
+"""Benchmarks of whole files: sizes and times against other compressors, round trips."""

@@ -1,0 +1,1 @@
+"""Benchmarks of many files at once."""

@@ -1,0 +1,49 @@
+"""Helpers that several fallback codecs need."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+SAMPLE = 1 << 17
+
+
+class Decompressor(Protocol):
+    """The incremental decoder of the standard library's `bz2` and `lzma`."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def drain(decoder: Decompressor, payload: bytes, size: int) -> bytes:
+    """Decode one complete payload to at most `size` + 1 bytes: one byte too many proves the damage."""
+    data = decoder.decompress(payload, size + 1)
+    if not decoder.eof and len(data) <= size:
+        data += decoder.decompress(b"", size + 1 - len(data))
+    if not decoder.eof or decoder.unused_data:
+        raise ValueError("the coded data does not end where the payload does")
+    return data
+
+
+def sample(data: bytes) -> bytes:
+    """Return 128 KiB of a larger block in four evenly spaced parts, or a smaller block as it is."""
+    if len(data) <= SAMPLE:
+        return data
+    part = SAMPLE // 4
+    step = (len(data) - part) // 3
+    return b"".join(data[i * step : i * step + part] for i in range(4))
+
+
+def middle(data: bytes, size: int) -> bytes:
+    """Return `size` bytes from the middle of `data`, which is at least as long."""
+    start = len(data) // 2 - size // 2
+    return data[start : start + size]
+
+
+def bits(size: int, low: int, high: int) -> int:
+    """Return the smallest k in low..high with 2^k >= size, or `high` if there is none."""
+    return min(max((max(size, 1) - 1).bit_length(), low), high)

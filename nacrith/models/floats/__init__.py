@@ -1,0 +1,1 @@
+"""Models that compute in floats, by llama.cpp or transformers; their archives are bound to one machine."""

@@ -1,0 +1,1 @@
+"""Pulling models from the Hugging Face hub: the only part that uses the network."""

@@ -1,0 +1,1 @@
+"""Reading the model files of others: GGUF files and safetensors directories."""

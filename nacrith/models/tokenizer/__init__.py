@@ -1,0 +1,1 @@
+"""The lossless byte-level BPE tokenizer, and its import from GGUF and tokenizer.json."""

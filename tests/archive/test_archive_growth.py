@@ -1,0 +1,168 @@
+"""What many streams, blocks or index entries cost: little memory, and no time that grows with the square."""
+
+from __future__ import annotations
+
+import gc
+import io
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from archive_fakes import full_stream, never, short_stream
+from clirunner import ROOT, environment
+
+import nacrith
+from nacrith import stream
+from nacrith.archive import ArchiveReader, ArchiveWriter, scan, wire
+from nacrith.archive.records import End, full_header, index_entry
+from nacrith.archive.scan import each_stream
+from nacrith.errors import CorruptError
+from nacrith.fallback import CODECS
+
+EMPTY = short_stream(wire.RAW, b"")
+MB = 1 << 20
+
+
+def peak(work: Callable[[], object]) -> int:
+    """Bytes that `work` holds at most."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def exhaust(archive: bytes) -> dict[str, Callable[[], object]]:
+    file = io.BytesIO(archive)
+    return {
+        "reading": lambda: sum(map(len, ArchiveReader(file, never, CODECS))),
+        "scanning": lambda: (file.seek(0), sum(s.content_size for s in each_stream(file, CODECS.names))),
+        "finding": lambda: (file.seek(0), ArchiveReader(file, never, CODECS).size),
+    }
+
+
+def test_memory_does_not_grow_with_streams() -> None:
+    archive = EMPTY * 8000
+    for name, work in exhaust(archive).items():
+        assert peak(work) < MB / 8, name
+
+
+def test_memory_does_not_grow_with_blocks() -> None:
+    archive = full_stream([[(wire.RAW, b"x")] * 300] * 40)
+    for name, work in exhaust(archive).items():
+        assert peak(work) < MB / 4, name
+    assert peak(lambda: scan(io.BytesIO(archive), CODECS.names)) < MB / 4
+
+
+def test_index_entries_are_counted_before_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nacrith.archive import records
+
+    monkeypatch.setattr(records, "MAX_GROUPS", 1000)
+    archive = full_header(b"") + End(bytes(16), 0, index_entry(5, 20) * 500_000).pack()
+
+    def read() -> None:
+        with pytest.raises(CorruptError, match="index is out of bounds"):
+            list(ArchiveReader(io.BytesIO(archive), never, CODECS))
+
+    assert peak(read) < 6 * MB  # a few copies of the record
+
+
+def test_decompressor_looks_at_no_byte_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    read = stream._Ahead.read
+
+    def counted(self: stream._Ahead, size: int, /) -> bytes:
+        nonlocal looked
+        data = read(self, size)
+        looked += len(data)
+        return data
+
+    monkeypatch.setattr(stream._Ahead, "read", counted)
+    parts = [[(wire.RAW, bytes([i]) * 500)] * 5 for i in range(40)]
+    archive = full_stream(parts)
+    decompressor = nacrith.Decompressor()
+    got = b"".join(decompressor.decompress(archive[i : i + 1]) for i in range(len(archive)))
+    assert decompressor.eof
+    assert got == b"".join(content for blocks in parts for _, content in blocks)
+    assert looked < len(archive)  # heads, a few times each, and no payload
+
+
+def test_decompressor_lets_go_of_what_is_decoded() -> None:
+    archive = full_stream([[(wire.RAW, bytes(MB))]] * 20)
+    decompressor = nacrith.Decompressor()
+
+    def feed() -> None:
+        for i in range(0, len(archive), 1 << 16):
+            decompressor.decompress(archive[i : i + (1 << 16)])
+
+    assert peak(feed) < 8 * MB
+    assert decompressor.eof
+
+
+def test_decompressor_gives_what_comes_before_the_damage() -> None:
+    archive = bytearray(full_stream([[(wire.RAW, b"a" * 100)], [(wire.RAW, b"b" * 100)]]))
+    archive[archive.index(b"b" * 100) - 6] ^= 1  # in the head of the second group
+    decompressor = nacrith.Decompressor()
+    assert decompressor.decompress(bytes(archive), 100) == b"a" * 100
+    for _ in range(2):
+        with pytest.raises(CorruptError, match="group head"):
+            decompressor.decompress(b"")
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_fallback_codecs_use_the_threads_that_they_are_given(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), start(self)))
+    out = io.BytesIO()
+    with ArchiveWriter(out, None, CODECS, block_bytes=len, threads=threads) as writer:
+        writer.write(b"What the threads are given, " * 300)
+    assert bool(started) == (threads > 1)
+    assert len(started) % (threads - 1 or 1) == 0
+
+
+def test_compression_while_the_interpreter_ends() -> None:
+    """In an exit handler, in a thread that outlives the main one, and in a logging handler."""
+    script = """
+        import atexit, io, logging, sys, threading, time
+        from nacrith.archive import ArchiveReader, ArchiveWriter
+        from nacrith.fallback import CODECS
+
+        content = b"What is compressed late, " * 1000
+
+        def work(where):
+            out = io.BytesIO()
+            with ArchiveWriter(out, None, CODECS, block_bytes=len, threads=4) as writer:
+                writer.write(content)
+            assert b"".join(ArchiveReader(io.BytesIO(out.getvalue()), print, CODECS)) == content
+            print(where, flush=True)
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                work(record.getMessage())
+
+        def outlive():
+            threading.main_thread().join()
+            work("thread")
+
+        logging.getLogger().addHandler(Handler())
+        atexit.register(work, "exit")
+        atexit.register(logging.getLogger().warning, "logging")
+        threading.Thread(target=outlive).start()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=120, env=environment(), cwd=ROOT,
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (["thread", "logging", "exit"], "")

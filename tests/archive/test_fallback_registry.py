@@ -1,0 +1,233 @@
+"""The registry of the fallback codecs: a new codec needs one class, a slow one codes only where it may win,
+and nothing is coded or decoded without need."""
+
+from __future__ import annotations
+
+import io
+import random
+import subprocess
+import sys
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from archive_fakes import FakeCodec, coded, finder, never
+
+from nacrith.archive import ArchiveReader, ArchiveWriter, scan
+from nacrith.archive.records import Block
+from nacrith.errors import CorruptError, UnsupportedFormatError
+from nacrith.fallback import CODECS, Registry
+from nacrith.fallback.bzip2 import Bzip2
+from nacrith.fallback.codec import Codec, Cost, Variant
+from nacrith.fallback.lzma import Lzma
+from nacrith.fallback.ppmd import Ppmd
+from nacrith.fallback.raw import Raw
+from nacrith.fallback.zstd import Zstd
+
+
+class Toy(Codec):
+    """Kind 7: knows one text by heart, and packs everything else with zlib, badly.
+
+    sizes: the length of each block that it was asked to encode.
+    """
+
+    kind = 7
+    name = "toy"
+    TEXT = b"A toy knows this line by heart. " * 90
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+        return ((),)
+
+    def encode(self, data: bytes, variant: Variant) -> bytes:
+        self.sizes.append(len(data))
+        return b"!" if data == self.TEXT else b"?" + zlib.compress(data, 1) + bytes(9)
+
+    def decode(self, payload: bytes, size: int) -> bytes:
+        if payload != b"!":
+            raise ValueError("not by heart")
+        return self.TEXT
+
+
+class Second(Toy):
+    """The same, beside another toy."""
+
+    kind = 8
+
+
+class Slow(Toy):
+    """The same, as a slow codec. gain: how much of a payload it leaves out."""
+
+    cost = Cost.SLOW
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def encode(self, data: bytes, variant: Variant) -> bytes:
+        self.sizes.append(len(data))
+        payload = zlib.compress(data, 9)
+        return payload[: int(len(payload) * (1 - self.gain))]
+
+
+def pack(content: bytes, codecs: Registry, model: FakeCodec | None = None) -> bytes:
+    out = io.BytesIO()
+    with ArchiveWriter(out, model, codecs, block_bytes=len) as archive:
+        archive.write(content)
+    return out.getvalue()
+
+
+def all_codecs() -> list[Codec]:
+    return list(CODECS.codecs.values())
+
+
+@pytest.mark.parametrize("content", [Toy.TEXT, Toy.TEXT + bytes(1 << 18)], ids=["short", "full"])
+def test_a_new_codec_needs_nothing_but_its_class_and_a_place_in_the_registry(content: bytes) -> None:
+    codecs = Registry(*all_codecs(), Toy())
+    archive = pack(content, codecs)
+    assert b"".join(ArchiveReader(io.BytesIO(archive), never, codecs)) == content
+    (info,) = scan(io.BytesIO(archive), codecs.names)
+    assert info.blocks[0].kind == "toy"
+    reader = ArchiveReader(io.BytesIO(archive), never, codecs)
+    assert reader.read_range(7, 20) == content[7:27]
+
+
+def test_without_the_codec_the_archive_is_unsupported() -> None:
+    archive = pack(Toy.TEXT, Registry(*all_codecs(), Toy()))
+    for read in (
+        lambda: scan(io.BytesIO(archive), CODECS.names),
+        lambda: list(ArchiveReader(io.BytesIO(archive), never, CODECS)),
+    ):
+        with pytest.raises(UnsupportedFormatError, match="newer nacrith"):
+            read()
+
+
+def test_damage_names_the_codec() -> None:
+    codecs = Registry(*all_codecs(), Toy())
+    with pytest.raises(CorruptError, match="not by heart"):
+        codecs.decode(7, b"...", 3)
+
+
+@pytest.mark.parametrize(
+    "codecs", [[], [Zstd()], [Raw(), Zstd(), Zstd()], [Raw(), type("Model", (Zstd,), {"kind": 1})()]]
+)
+def test_kinds_are_checked(codecs: list[Codec]) -> None:
+    with pytest.raises(ValueError, match="kinds of their own"):
+        Registry(*codecs)
+
+
+@pytest.fixture(scope="module")
+def text() -> bytes:
+    rnd = random.Random(3)
+    words = [rnd.randbytes(3).hex() for _ in range(2000)]
+    return " ".join(rnd.choice(words) for _ in range(30_000)).encode()[: 3 << 16]
+
+
+def test_a_slow_codec_codes_a_block_only_after_a_good_trial(text: bytes) -> None:
+    others = [Raw(), Zstd(), Bzip2()]
+    bad, good = Slow(-0.5), Slow(0.9)
+    assert Registry(*others, bad).encode(text).kind != Slow.kind
+    assert bad.sizes == [Cost.SLOW.part]
+    assert Registry(*others, good).encode(text).kind == Slow.kind
+    assert good.sizes == [Cost.SLOW.part, len(text)]
+    short = Slow(-0.5)
+    Registry(*others, short).encode(text[: Cost.SLOW.least - 1])
+    assert short.sizes == [Cost.SLOW.least - 1]  # no trial where it saves little
+
+
+def test_a_trial_for_slow_codecs_drops_no_other(text: bytes) -> None:
+    toy = Second()
+    Registry(Raw(), toy, Slow(0.9)).encode(text)
+    assert toy.sizes == [Cost.SLOW.part, len(text)]
+
+
+def test_large_blocks_are_tried_by_parts(text: bytes) -> None:
+    slow, toy = Slow(0.9), Second()
+    block = text * 6
+    made = Registry(Raw(), Zstd(), toy, slow).encode(block)
+    assert made.kind == slow.kind
+    assert toy.sizes == [Cost.SLOW.part, Cost.NORMAL.part]
+    assert slow.sizes == [Cost.SLOW.part, Cost.NORMAL.part, len(block)]
+
+
+def test_nothing_is_coded_again_for_a_block_that_is_its_whole_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, Variant, bytes]] = []
+    for codec in (Ppmd, Lzma, Zstd, Bzip2):
+        encode = codec.encode
+
+        def counted(self: Codec, data: bytes, variant: Variant = (), encode=encode) -> bytes:  # type: ignore
+            seen.append((self.name, variant, data))
+            return encode(self, data, variant)
+
+        monkeypatch.setattr(codec, "encode", counted)
+    content = " ".join(random.Random(4).choices(["red", "green", "blue", "black"], k=5000)).encode()
+    model = FakeCodec()
+    archive = pack(content, CODECS, model)
+    assert model.encoded == [[content]]
+    assert len(seen) == len(set(seen))
+    assert ("ppmd", (32,), content) in seen  # which only blocks of a model are tried with
+    assert b"".join(ArchiveReader(io.BytesIO(archive), finder(model), CODECS)) == content
+
+
+def test_an_earlier_result_stays_unless_something_new_is_smaller() -> None:
+    content = Toy.TEXT
+    earlier = Registry(Raw(), Zstd()).encode(content)
+    zstd = Registry(Raw(), Zstd())
+    again = zstd.encode(content, made=earlier)
+    assert (again.kind, again.payload) == (earlier.kind, earlier.payload)
+    assert Registry(Raw(), Zstd(), Toy()).encode(content, made=earlier).payload == b"!"
+
+
+def test_only_ppmd_is_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    decode = Registry.decode
+
+    def counted(self: Registry, kind: int, payload: bytes, size: int) -> bytes:
+        decoded.append(kind)
+        return decode(self, kind, payload, size)
+
+    monkeypatch.setattr(Registry, "decode", counted)
+    contents = (Toy.TEXT, bytes(5000), random.Random(6).randbytes(99), b"some text, " * 30)
+    kinds = [CODECS.encode(content).kind for content in contents]
+    assert Ppmd.kind in kinds
+    assert decoded == [kind for kind in kinds if kind == Ppmd.kind]
+    assert [codec.name for codec in all_codecs() if codec.verify] == ["ppmd"]
+
+
+@pytest.mark.parametrize("codec", [c for c in all_codecs() if c.kind], ids=lambda c: c.name)
+def test_a_lack_of_memory_is_not_damage(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Codec, payload: bytes, size: int) -> bytes:
+        raise MemoryError
+
+    block, payload = coded(codec.kind, Toy.TEXT)
+    assert isinstance(block, Block)
+    monkeypatch.setattr(type(codec), "decode", full)
+    with pytest.raises(MemoryError):
+        CODECS.decode(codec.kind, payload, len(Toy.TEXT))
+
+
+def test_zstd_says_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    import zstandard
+
+    def full(*_: object, **__: object) -> None:
+        raise zstandard.ZstdError("decompression error: Allocation error : not enough memory")
+
+    payload = coded(Zstd.kind, Toy.TEXT)[1]
+    monkeypatch.setattr(zstandard, "ZstdDecompressor", full)
+    with pytest.raises(MemoryError, match="not enough"):
+        CODECS.decode(Zstd.kind, payload, len(Toy.TEXT))
+
+
+def test_info_imports_no_compression_library() -> None:
+    archives = [pack(Toy.TEXT, Registry(Raw(), codec)) for codec in all_codecs()[1:]]
+    code = (
+        "import sys, nacrith\n"
+        f"for archive in {archives!r}: nacrith.info(archive)\n"
+        "print({'numpy', 'pyppmd', 'brotli', 'zstandard', 'bz2', 'lzma'} & set(sys.modules) or 'none')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "none"

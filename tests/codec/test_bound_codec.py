@@ -1,0 +1,230 @@
+"""Archives that are bound to a machine: what they record, when they are refused, that encoding verifies."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from fake_backend import FakeContext, FakeModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import TINY
+
+from nacrith import codec
+from nacrith.archive.blockcodec import CodecId
+from nacrith.codec.model_codec import ModelCodec, binding_of
+from nacrith.codec.params import CodingParams
+from nacrith.codec.shared import SharedCodec
+from nacrith.errors import CorruptError, ModelError, ModelMismatchError, UnsupportedFormatError
+from nacrith.models.floats import binding as bound
+from nacrith.settings import BACKENDS, EXACT
+
+BLOCKS = [b"The old ferry left the harbour.\r\n" * 2, b"", b"\xff\0<|endoftext|>", b"gulls " * 20]
+BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}
+
+
+@pytest.fixture(params=[0, 1], ids=["set 0", "set 1"])
+def params(request: pytest.FixtureRequest) -> CodingParams:
+    return CodingParams(16, request.param, 8 * request.param, binding_of(FakeModel()))
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_blocks_come_back_alone_and_in_any_company(params: CodingParams, lanes: int) -> None:
+    coder = ModelCodec(FakeModel(lanes=lanes), params)
+    payloads = coder.encode(BLOCKS)
+    coded = list(zip(payloads, map(len, BLOCKS), strict=True))
+    assert coder.decode(coded[::-1]) == BLOCKS[::-1]
+    for one, block in zip(coded, BLOCKS, strict=True):
+        assert ModelCodec(FakeModel(lanes=lanes), params).decode([one]) == [block]
+    assert SharedCodec(coder).decode(coded) == BLOCKS
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_as_many_lanes_as_the_model_has_and_no_guesses(params: CodingParams, lanes: int) -> None:
+    model = FakeModel(lanes=lanes)
+    coder = ModelCodec(model, params)
+    payloads = coder.encode(BLOCKS)
+    assert model.sessions == [1, 1] * 4 if lanes == 1 else [3, 3] * 2
+    coder.decode(list(zip(payloads, map(len, BLOCKS), strict=True)))
+    assert model.sessions[-1] == lanes
+    assert coder.drafts == 0
+
+
+def test_progress_adds_up(params: CodingParams) -> None:
+    told: list[int] = []
+    ModelCodec(FakeModel(), params).encode(BLOCKS, told.append)
+    assert sum(told) == sum(map(len, BLOCKS))
+    assert min(told) >= 0
+
+
+class Unsteady(FakeContext):
+    """Computes its n-th row ever a little differently."""
+
+    count = 0
+
+    def row(self, place: int, token: int | None) -> np.ndarray:
+        type(self).count += 1
+        row = super().row(place, token)
+        return row + np.float32(2.0) * np.roll(row, 1) if type(self).count == 30 else row
+
+
+def test_a_backend_that_does_not_repeat_itself_is_found_in_encoding() -> None:
+    Unsteady.count = 0
+    model = FakeModel(Unsteady)
+    with pytest.raises(ModelError, match="does not compute the same twice"):
+        ModelCodec(model, CodingParams(16, binding=binding_of(model))).encode([BLOCKS[0]])
+    assert Unsteady.count > 30
+
+
+def test_rows_that_depend_on_their_place_are_found_in_encoding() -> None:
+    class Placed(FakeContext):
+        def row(self, place: int, token: int | None) -> np.ndarray:
+            row = super().row(place, token)
+            return row + np.float32(2.0) * np.roll(row, 1) if place else row
+
+    model = FakeModel(Placed, lanes=2)
+    with pytest.raises(ModelError, match="Use NACRITH_LANES=1 or --backend exact"):
+        ModelCodec(model, CodingParams(16, binding=binding_of(model))).encode([BLOCKS[3], BLOCKS[0]])
+
+
+# --- what is recorded ---
+
+
+def test_params_hold_a_binding() -> None:
+    params = CodingParams(2048, 1, 13, BINDING)
+    data = params.to_bytes()
+    assert data.startswith(b"\x02\x51\x80\x10backend=fake\nthreads=2\ncpu=Some (R)")
+    assert CodingParams.from_bytes(data) == params
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=200)
+def test_damaged_params(tail: bytes) -> None:
+    for version in (1, 2):
+        try:
+            params = CodingParams.from_bytes(bytes([version, 0, 64]) + tail)
+        except (CorruptError, UnsupportedFormatError):
+            continue
+        assert bool(params.binding) == (version == 2)
+        assert len(params.binding) <= tail.count(b"=")
+
+
+@pytest.mark.parametrize(
+    "tail", [b"", b"a", b"a=", b"=a", b"a=b\n", b"a=b\na=c", b"a=\x7f", b"A=b", b"a=\xff"]
+)
+def test_a_binding_that_is_none(tail: bytes) -> None:
+    with pytest.raises(CorruptError):
+        CodingParams.from_bytes(b"\x02\x00\x40" + tail)
+
+
+def test_bindings_of_every_backend_fit() -> None:
+    longest = bound.printable("x" * 100)
+    version = longest[: bound.MAX_VERSION]
+    both = {"threads": "1024", "gpu": longest}
+    llama = {"backend": "llama.cpp", "llama-cpp-python": version, "library": "0" * 16, "cpu": longest}
+    llama |= {"device": "gpu", "plan": "step/512/f16", "lanes": "256", "gpu-layers": "9999"}
+    torch = {"backend": "transformers", "transformers": version, "torch": version, "device": "cuda"}
+    torch |= {"dtype": "bfloat16", "matmul": "highest", "plan": "step/512/eager", "cache": "dynamic"}
+    for most in (llama | both, torch | both):
+        assert len(CodingParams(2048, 1, 13, most).to_bytes()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("A\tB  C", "A B C"), ("\u00e9\n\0", "? ?"), ("", "unknown"), ("x" * 60, "x" * 48)]
+)
+def test_printable(value: str, text: str) -> None:
+    assert bound.printable(value) == text
+
+
+def test_what_each_backend_needs_is_known() -> None:
+    assert set(BACKENDS) == {EXACT, *bound.REQUIREMENTS}
+
+
+# --- who may decode ---
+
+
+def codec_id(**changes: str) -> CodecId:
+    model = FakeModel(**changes)
+    return CodecId(model.fingerprint, CodingParams(16, binding=model.binding).to_bytes(), model.name)
+
+
+def test_the_same_binding_decodes() -> None:
+    assert codec.for_decoding(codec_id(), FakeModel(), None).params.binding == FakeModel().binding
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threads": "2"}, ["threads 2, here 1"]),
+        ({"cpu": "another", "threads": "3"}, ["cpu another, here (none); threads 3, here 1"]),
+    ],
+)
+def test_a_mismatch_names_both_sides(changes: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(ModelMismatchError) as caught:
+        codec.for_decoding(codec_id(**changes), FakeModel(), None)
+    assert all(word in str(caught.value) for word in [*words, "--force-backend"])
+
+
+def test_a_mismatch_may_be_tried(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "nacrith"):
+        codec.for_decoding(codec_id(threads="2"), FakeModel(), None, force=True)
+    assert "threads 2, here 1" in caplog.text
+
+
+def test_exact_archives_and_bound_ones_are_not_mixed_up() -> None:
+    with pytest.raises(ModelMismatchError, match="backend fake"):
+        codec.for_decoding(codec_id(), FakeModel(), None, backend="llama.cpp")
+    bare = CodecId(FakeModel.fingerprint, CodingParams(16).to_bytes(), "fake")
+    with pytest.raises(ModelMismatchError, match=r"backend \(none\), here fake"):
+        codec.for_decoding(bare, FakeModel(), None)
+    with pytest.raises(ModelMismatchError, match="--backend exact"):
+        codec.for_decoding(bare, str(TINY), None, backend="llama.cpp")
+
+
+@pytest.mark.parametrize(
+    ("binding", "error", "words"),
+    [
+        ({"backend": "fake"}, ModelError, "no backend 'fake'"),
+        ({"threads": "2"}, ModelError, "no backend"),
+    ],
+)
+def test_bindings_from_elsewhere(binding: dict[str, str], error: type[Exception], words: str) -> None:
+    strange = CodecId(bytes(32), CodingParams(16, binding=binding).to_bytes(), "x")
+    for force in (False, True):
+        with pytest.raises(error, match=words):
+            codec.for_decoding(strange, str(TINY), None, force=force)
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        {},
+        {"threads": "0"},
+        {"threads": "9" * 5},
+        {"threads": "1", "gpu-layers": "x"},
+        {"threads": "1", "lanes": "x"},
+    ],
+)
+def test_settings_that_cannot_be_had(binding: dict[str, str]) -> None:
+    with pytest.raises(ModelMismatchError, match="impossible here"):
+        bound.Settings.recorded(binding)
+
+
+def test_settings_come_from_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NACRITH_DEVICE", "cuda:3")
+    monkeypatch.setenv("NACRITH_GPU_LAYERS", "7")
+    monkeypatch.setenv("NACRITH_LANES", "8")
+    monkeypatch.setenv("NACRITH_KV_CACHE", "dynamic")
+    recorded = {"threads": "5", "device": "cpu", "dtype": "bfloat16", "gpu-layers": "0"}
+    recorded |= {"cache": "static", "lanes": "3"}
+    assert bound.Settings.recorded(recorded) == bound.Settings(5, "cpu", "bfloat16", 0, "static", 3)
+    here = bound.Settings.recorded(recorded, device_here=True)
+    assert here == bound.Settings(5, "cuda:3", "bfloat16", 7, "static", 3)
+    assert bound.Settings.recorded({"threads": "5"}) == bound.Settings(5)
+    assert bound.Settings.of_environment(2) == bound.Settings(2, "cuda:3", "float32", 7, lanes=8)
+    for name in ("NACRITH_GPU_LAYERS", "NACRITH_LANES"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "many")
+            with pytest.raises(ModelError, match=f"{name}=many"):
+                bound.Settings.of_environment(2)

@@ -1,0 +1,194 @@
+"""Coding by the book: payloads made and read by formats/coding-v1.md alone, against the codec.
+
+Rows come from `slow_reference`; counts and range coder are written here in plain Python integers. So an
+archive's payload is checked down to the last bit by a second implementation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paths import FORMATS, TINY_HF
+from slow_reference import SlowModel, exp2, f32, f64, rint
+from small_models import TINY, tiny
+
+from nacrith import arith
+from nacrith.codec.model_codec import ModelCodec
+from nacrith.codec.params import CodingParams
+from nacrith.coder.cdf import counts
+from nacrith.coder.range_coder import Encoder
+from nacrith.models.exact.conversion import convert
+from nacrith.models.exact.model import ExactModel
+from nacrith.models.sources.safetensors import read_safetensors
+
+TOTAL = 1 << 24
+WORD, STATE = 1 << 32, 1 << 64
+
+TEXT = b"Exact inference: the caf\xe9's na\xefve sum.\r\n\x06\xff\r\n"
+
+
+def plain_counts(x: Sequence[int]) -> list[int]:
+    top = max(x)
+    w = [rint(exp2(f32(v - top) * f32(2.0**-16)) * f32(2.0**23)) for v in x]
+    r = f32(f64(TOTAL - len(x)) / f64(sum(w)) * f64(1 - 2.0**-22))
+    c = [int(np.floor(f32(n) * r)) + 1 for n in w]
+    c[x.index(top)] += TOTAL - sum(c)
+    return c
+
+
+class PlainEncoder:
+    def __init__(self) -> None:
+        self.words = self.count = self.low = 0
+        self.width = STATE - 1
+
+    def encode(self, a: int, n: int) -> None:
+        s = self.width // TOTAL
+        self.low += s * a
+        self.words += self.low // STATE  # the carry
+        self.low %= STATE
+        self.width = s * n
+        if self.width < WORD:
+            self.words = self.words * WORD + self.low // WORD
+            self.count += 1
+            self.low = self.low * WORD % STATE
+            self.width *= WORD
+        assert self.width >= WORD
+
+    def finish(self) -> bytes:
+        first = self.words * STATE + self.low
+        size = 4 * self.count + 8
+        for length in range(size + 1):
+            step = 256 ** (size - length)
+            number = (first + step - 1) // step * step
+            if number < first + self.width:
+                return number.to_bytes(size, "big").rstrip(b"\0")
+        raise AssertionError
+
+
+class PlainDecoder:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 8
+        self.point = int.from_bytes(data[:8].ljust(8, b"\0"), "big")
+        self.low, self.width = 0, STATE - 1
+
+    def decode(self, c: list[int]) -> int:
+        s = self.width // TOTAL
+        v = (self.point - self.low) % STATE // s
+        assert v < TOTAL
+        symbol = a = 0
+        while a + c[symbol] <= v:
+            a += c[symbol]
+            symbol += 1
+        self.low = (self.low + s * a) % STATE
+        self.width = s * c[symbol]
+        if self.width < WORD:
+            word = self.data[self.at : self.at + 4].ljust(4, b"\0")
+            self.low = self.low * WORD % STATE
+            self.width *= WORD
+            self.point = self.point * WORD % STATE + int.from_bytes(word, "big")
+            self.at += 4
+        return symbol
+
+
+def plain_decode(payload: bytes, window: int) -> tuple[list[int], bool]:
+    """Tokens and the line end flag."""
+    number = at = 0
+    while True:
+        number |= (payload[at] & 127) << 7 * at
+        at += 1
+        if payload[at - 1] < 128:
+            break
+    lane, decoder = SlowModel(tiny(), window), PlainDecoder(payload[at:])
+    ids: list[int] = []
+    for _ in range(number // 2):
+        row = lane.step(ids[-1] if ids else tiny().config.bos_id)
+        ids.append(decoder.decode(plain_counts(row)))
+    return ids, bool(number % 2)
+
+
+@pytest.mark.parametrize("window", [16, 512])
+def test_a_plain_decoder_reads_what_the_codec_wrote(window):
+    model = ExactModel(TINY, threads=1)
+    (payload,) = ModelCodec(model, CodingParams(window)).encode([TEXT])
+    ids, crlf = plain_decode(payload, window)
+    assert crlf
+    assert model.tokenizer.escape_id in ids, "the text was to need an escape"
+    assert model.tokenizer.decode(ids).replace(b"\n", b"\r\n") == TEXT
+
+
+def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path):
+    """A model with tables for 256 positions, and a block of some 600 tokens."""
+    convert(read_safetensors(TINY_HF), tmp_path / "short.nacm", positions=256)
+    model = ExactModel(tmp_path / "short.nacm", threads=1)
+    assert model.max_length == 256
+    codec = ModelCodec(model, CodingParams(64))
+    text = bytes(range(32, 127)) * 6
+    blocks = [text, text[:200], b"", text[7:]]
+    payloads = codec.encode(blocks)
+    assert codec.decode([(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]) == blocks
+    ids = list(model.tokenizer.encode(text))
+    assert len(ids) > 512
+    session = model.session(1, 64)
+    decoder = PlainDecoder(payloads[0][2:])
+    for i, token in enumerate(ids):
+        if i % 256 == 0:
+            session.rollback(0, 0)
+        row = session.extend([[ids[i - 1] if i % 256 else model.bos_id]])[0][0]
+        assert decoder.decode(plain_counts(row.tolist())) == token
+
+
+def test_golden_payload():
+    """The coding example of formats/arithmetic-v1.md."""
+    (payload,) = ModelCodec(ExactModel(TINY, threads=1), CodingParams(512)).encode([TEXT])
+    text = (FORMATS / "arithmetic-v1.md").read_text()
+    assert f"`{TEXT.hex()}`" in text
+    assert f"`{payload.hex()}`" in text
+
+
+@given(st.lists(st.integers(-(1 << 30), 1 << 30), min_size=2, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_plain_counts_are_the_counts(row):
+    spread = [v >> 10 for v in row]
+    for x in (row, spread, [0] * len(row)):
+        assert counts(np.array(x, np.int32)).tolist() == plain_counts(x)
+
+
+intervals = st.integers(0, TOTAL - 1).flatmap(
+    lambda a: st.tuples(st.just(a), st.integers(1, min(TOTAL - a, TOTAL - 1)))
+)
+
+
+@given(st.lists(intervals, max_size=60), st.sampled_from([None, 1, TOTAL - 1]))
+@settings(max_examples=150, deadline=None)
+def test_the_plain_encoder_gives_the_same_bytes(symbols, extreme):
+    plain, coder = PlainEncoder(), Encoder()
+    for a, n in symbols:
+        if extreme:  # the narrowest and the widest intervals, where carries travel far
+            a, n = (TOTAL - extreme, extreme) if a % 2 else (0, extreme)
+        plain.encode(a, n)
+        coder.encode(a, n)
+    data = coder.finish()
+    assert plain.finish() == data
+    decoder = PlainDecoder(data)
+    for a, n in symbols:
+        if extreme:
+            a, n = (TOTAL - extreme, extreme) if a % 2 else (0, extreme)
+        parts = [x for x in (a, n, TOTAL - a - n) if x]
+        assert decoder.decode(parts) == (1 if a else 0)
+
+
+def test_exp2_is_the_table_of_the_specification():
+    text = (FORMATS / "arithmetic-v1.md").read_text()
+    lines = re.findall(r"\| (\S+) \| `(\w{8})` \| `(\w{8})` \|", text)
+    assert len(lines) > 30
+    for number, t, y in lines:
+        assert f"{f32(float(number)).view(np.uint32):08x}" == t
+        assert f"{exp2(f32(float(number))).view(np.uint32):08x}" == y
+        engine = arith.exp2(np.full(3, float(number), np.float32))  # works in place
+        assert {f"{n:08x}" for n in engine.view(np.uint32)} == {y}

@@ -1,0 +1,126 @@
+"""Runs the real command line, `python -m nacrith`, for the tests named test_cli_*."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from paths import ROOT
+from paths import TINY as MODEL
+
+from nacrith import native
+from nacrith.errors import ModelError
+
+COMMAND = [sys.executable, "-m", "nacrith"]
+PATIENCE = 60  # seconds before a test gives up on a process
+
+TEXT = b"""\
+It was late in the autumn when the old doctor came back to the village.
+He had been away for eleven years.
+"""  # what the tiny model codes better than any other codec; short, since decoding takes time
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. code is negative for a signal, as in `subprocess`."""
+
+    code: int
+    out: bytes
+    err: str
+
+    def said(self, *words: str) -> bool:
+        """One line for each problem, all of ours, with these words, and no traceback."""
+        lines = self.err.splitlines()
+        return all(line.startswith("nacrith: ") for line in lines) and all(word in self.err for word in words)
+
+
+@contextmanager
+def hearing(number: int) -> Iterator[None]:
+    """For processes started meanwhile: a signal that we ignore, under nohup say, they would ignore too;
+    one that we have a handler for they do not."""
+    ours = signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(number, ours)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a run: ours, with the tiny model and no other setting of nacrith."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("NACRITH_")}
+    return kept | {"NACRITH_MODEL": str(MODEL), "PYTHONPATH": str(ROOT)} | engine_settings() | changes
+
+
+@cache
+def engine_settings() -> dict[str, str]:
+    """The engine that we ourselves would use. The source tree has no library beside it, and running
+    without one is a warning that the tests do not expect."""
+    try:
+        return {"NACRITH_ENGINE": "native", "NACRITH_NATIVE_LIB": str(native.load().path.resolve())}
+    except ModelError:
+        return {"NACRITH_ENGINE": "numpy"}
+
+
+def nacrith(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **env: str) -> Result:
+    """Run to the end, with pipes for the standard streams."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=environment(**env),
+        timeout=PATIENCE,
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode())
+
+
+def on_terminal(arguments: Iterable[str | Path], streams: str, **env: str) -> tuple[int, str]:
+    """Run with a pseudo-terminal in place of `streams` ("in", "out", "err"): code, what it showed.
+
+    The other standard streams are empty or thrown away.
+    """
+    ours, theirs = pty.openpty()
+    chosen = {name: theirs if name in streams.split() else None for name in ("in", "out", "err")}
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdin=chosen["in"] or subprocess.DEVNULL,
+        stdout=chosen["out"] or subprocess.DEVNULL,
+        stderr=chosen["err"] or subprocess.DEVNULL,
+        env=environment(**env),
+    )
+    os.close(theirs)
+    shown = b""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                part = os.read(ours, 1 << 16)
+            except OSError:  # EIO: the last writer has closed the terminal
+                break
+            if not part:
+                break
+            shown += part
+    os.close(ours)
+    return process.wait(PATIENCE), shown.decode()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for never happened"
+        time.sleep(0.01)
+
+
+def names(directory: Path) -> list[str]:
+    """Everything in a directory, hidden files too."""
+    return sorted(os.listdir(directory))

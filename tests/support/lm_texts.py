@@ -1,0 +1,7 @@
+"""Texts for the tests of training: long enough for a small vocabulary, and fixed, as the formats are."""
+
+from __future__ import annotations
+
+from paths import FORMATS
+
+TEXTS = [(FORMATS / name).read_bytes() for name in ("archive-v1.md", "coding-v1.md", "model-v1.md")]
