@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from functools import cache
 from typing import Protocol
 
@@ -19,8 +18,7 @@ from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.protocol import Session
-
-BACKENDS = ("native", "numpy", "torch")
+from nacrith.native import choice
 
 log = logging.getLogger("nacrith")
 
@@ -58,27 +56,19 @@ def create(file: ModelFile, threads: int) -> Engine:
 
 def _choice() -> tuple[str, str | None]:
     """The backend, and the set of kernels if one is named."""
-    asked = os.environ.get("NACRITH_BACKEND") or ""
-    name, colon, kernels = asked.partition(":")
-    if asked and (name not in BACKENDS or (colon and name != "native")):
-        raise ModelError(f"NACRITH_BACKEND={asked}: there is no such backend; use native, numpy or torch")
+    name, kernels = choice.asked()
     if name == "torch" and importlib.util.find_spec("torch") is None:
         raise _no_torch("it is not installed")
     if name in ("numpy", "torch"):
         return name, None
     try:
-        there = native.load().kernels()
+        library = native.load()
     except ModelError as error:
-        if asked:
+        if name:
             raise
         _warn_once(str(error))
         return "numpy", None
-    if colon and kernels not in there:
-        raise ModelError(
-            f"NACRITH_BACKEND={asked}: there are no such kernels for this processor;"
-            f" use {' or '.join(f'native:{k}' for k in there)}"
-        )
-    return "native", kernels or None
+    return "native", choice.checked(library, kernels)
 
 
 def _no_torch(why: str) -> ModelError:
