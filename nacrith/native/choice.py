@@ -1,4 +1,4 @@
-"""Whether parts that are native or Python, and nothing else, run natively, by what NACRITH_ENGINE asks for."""
+"""Whether what has a native form and one in Python runs natively, by what NACRITH_ENGINE asks for."""
 
 from __future__ import annotations
 
