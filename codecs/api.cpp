@@ -172,12 +172,12 @@ int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, con
     });
 }
 
-int32_t nacrith_learner_encode(nacrith_learner *learner, const void *data, int64_t size, int64_t *encoded) {
+int32_t nacrith_learner_encode(nacrith_learner *learner, const void *data, int64_t size, int64_t *least) {
     return guarded([&] {
         auto &coding = held<Coding>(learner);
         coding.take(size, false);
         coding.predictor->encode(static_cast<const uint8_t *>(data), static_cast<size_t>(size), coding.encoder);
-        *encoded = static_cast<int64_t>(coding.encoder.size());
+        *least = static_cast<int64_t>(coding.encoder.least());
     });
 }
 

@@ -117,9 +117,9 @@ NACRITH_API int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t
 NACRITH_API int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
                                             const void *payload, int64_t payload_bytes, nacrith_learner **out);
 
-/* The next `size` bytes of the text. More than its length is an error of argument. encoded: bytes of payload that
- * are certain so far. */
-NACRITH_API int32_t nacrith_learner_encode(nacrith_learner *learner, const void *data, int64_t size, int64_t *encoded);
+/* The next `size` bytes of the text. More than its length is an error of argument. least: a length that
+ * the payload has at least, whatever follows. */
+NACRITH_API int32_t nacrith_learner_encode(nacrith_learner *learner, const void *data, int64_t size, int64_t *least);
 NACRITH_API int32_t nacrith_learner_decode(nacrith_learner *learner, void *data, int64_t size);
 
 /* The payload: its length, and its bytes if `payload` has room for `room` of them, else an error of argument. A

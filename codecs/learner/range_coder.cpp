@@ -1,6 +1,8 @@
 // See range_coder.hpp.
 #include "learner/range_coder.hpp"
 
+#include <algorithm>
+
 namespace nacrith {
 
 void RangeEncoder::carry() {
@@ -17,6 +19,14 @@ void RangeEncoder::encode(uint32_t low, uint32_t count) {
     for (int shift = 56; shift >= 32; shift -= 8) out_.push_back(static_cast<uint8_t>(low_ >> shift));
     low_ <<= 32;
     range_ <<= 32;
+}
+
+size_t RangeEncoder::least() const {
+    // Zero bytes at the end may be dropped, and so may bytes of 255, which a carry turns into zero bytes.
+    size_t zeros = out_.size(), full = zeros;
+    while (zeros && out_[zeros - 1] == 0) zeros--;
+    while (full && out_[full - 1] == 255) full--;
+    return std::min(zeros, full);
 }
 
 std::vector<uint8_t> RangeEncoder::finish() {

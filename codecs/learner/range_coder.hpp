@@ -17,8 +17,8 @@ class RangeEncoder {
 public:
     // The symbol's interval [low, low + count) of [0, 2^24); count >= 1.
     void encode(uint32_t low, uint32_t count);
-    // Bytes that are certain so far, but for a carry.
-    size_t size() const { return out_.size(); }
+    // A length that the finished stream has at least, whatever follows.
+    size_t least() const;
     // Call once, at the end.
     std::vector<uint8_t> finish();
 

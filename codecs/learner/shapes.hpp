@@ -15,7 +15,7 @@ inline namespace NACRITH_LEARNER_SET {
 struct Selectors {
     uint32_t partial;   // the bits of the byte so far under a leading 1
     uint32_t gone;      // how many bits they are
-    uint32_t hits;      // contexts of order 1 to 7 that have been seen before, 0..7
+    uint32_t hits;      // of kFirstHit..kLastHit, contexts that have been seen before, 0..6
     uint32_t expected;  // by the match models: 0 nothing, 1 a 0, 2 a 1
     uint32_t match;     // length of the longest match, in 5 steps
 };

@@ -31,7 +31,7 @@ inline int32_t squash(const Tables &t, int32_t x) {
     return t.squash[static_cast<size_t>(clamp(x, kReach - 1) + kReach)];
 }
 
-// Inputs and outputs of mixers keep within this; the stretch of a tabulated probability is within 2,310, since
+// Inputs and outputs of mixers keep within this; the stretch of a tabulated probability is within 2,340, since
 // the middle of the last of 4,096 steps is 8 / 65,536.
 constexpr int32_t kMostStretch = kReach - 1;
 inline int16_t stretch(const Tables &t, int32_t p) { return t.stretch[static_cast<size_t>(p >> 4)]; }

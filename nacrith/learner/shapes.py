@@ -22,7 +22,7 @@ class Selectors:
 
     partial: int  # the bits of the byte so far under a leading 1
     gone: int  # how many bits they are
-    hits: int = 0  # how many of six contexts of orders 1 to 7 have been seen before
+    hits: int = 0  # how many of the six contexts from `first_hit` on have been seen before
     expected: int = 0  # by the match models: 0 nothing, 1 a 0, 2 a 1
     match: int = 0  # length of the longest match, in 5 steps
 

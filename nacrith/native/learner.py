@@ -23,7 +23,7 @@ def decoder(library: Library, shape: int, bits: int, length: int, kernels: str |
 
 
 def encode(library: Library, learner: int, data: bytes) -> int:
-    """Takes the next bytes of the text. Returns the length of the payload so far."""
+    """Takes the next bytes of the text. Returns a length that the payload has at least, whatever follows."""
     size = ctypes.c_int64()
     library.check(library.c.nacrith_learner_encode(learner, data, len(data), size))
     return size.value
