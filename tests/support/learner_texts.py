@@ -48,7 +48,7 @@ PROSE = (
     b"hold na\xc3\xafve counts, and its weights keep within four of them. <b>Done</b>\r\n"
 )
 TABLE = b"".join(
-    b"%d,%s,%.2f,\"x;y\"\n" % (i, (b"north", b"south", b"east")[i % 3], i * 7.3) for i in range(12)
+    b'%d,%s,%.2f,"x;y"\n' % (i, (b"north", b"south", b"east")[i % 3], i * 7.3) for i in range(12)
 )
 
 TEXTS = {
