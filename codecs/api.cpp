@@ -5,6 +5,7 @@
 #include "engine/session.hpp"
 #include "engine/variants.hpp"
 #include "learner/ensemble.hpp"
+#include "learner/learner.hpp"
 
 using nacrith::Engine;
 using nacrith::Ensemble;
@@ -67,9 +68,25 @@ const Kernels &named(const char *name) {
     throw std::invalid_argument(std::string("this processor has no kernels called ") + name);
 }
 
+// One text in the hands of a learner.
+struct Coding {
+    std::unique_ptr<nacrith::learner::Predictor> predictor;
+    int64_t left;  // bytes of the text
+    nacrith::RangeEncoder encoder;
+    std::vector<uint8_t> payload;  // of a decoder from the start, of an encoder when it is finished
+    std::unique_ptr<nacrith::RangeDecoder> decoder;
+    bool finished = false;
+
+    void take(int64_t size, bool decoding) {
+        if (size < 0 || size > left || decoding != (decoder != nullptr) || finished)
+            throw std::invalid_argument("more bytes than the text has, or the other way of coding");
+        left -= size;
+    }
+};
+
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 5; }
+int32_t nacrith_abi_version(void) { return 6; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
@@ -133,4 +150,57 @@ int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, co
 int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
                                 const int32_t *tokens, uint32_t *low, uint32_t *count) {
     return guarded([&] { held<Ensemble>(ensemble).encode(n, rows, tokens, low, count); });
+}
+
+int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
+                                nacrith_learner **out) {
+    return guarded([&] {
+        Coding made{nacrith::learner::make(shape, bits, length, named(kernels).name), length, {}, {}, {}};
+        *out = new Holder(std::move(made));
+    });
+}
+
+int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, const char *kernels, const void *payload,
+                                int64_t payload_bytes, nacrith_learner **out) {
+    return guarded([&] {
+        if (payload_bytes < 0) throw std::invalid_argument("a payload of negative length");
+        const auto bytes = static_cast<const uint8_t *>(payload);
+        Coding made{nacrith::learner::make(shape, bits, length, named(kernels).name), length, {}, {}, {}};
+        made.payload.assign(bytes, bytes + payload_bytes);
+        made.decoder = std::make_unique<nacrith::RangeDecoder>(made.payload.data(), made.payload.size());
+        *out = new Holder(std::move(made));
+    });
+}
+
+int32_t nacrith_learner_encode(nacrith_learner *learner, const void *data, int64_t size, int64_t *least) {
+    return guarded([&] {
+        auto &coding = held<Coding>(learner);
+        coding.take(size, false);
+        coding.predictor->encode(static_cast<const uint8_t *>(data), static_cast<size_t>(size), coding.encoder);
+        *least = static_cast<int64_t>(coding.encoder.least());
+    });
+}
+
+int32_t nacrith_learner_decode(nacrith_learner *learner, void *data, int64_t size) {
+    return guarded([&] {
+        auto &coding = held<Coding>(learner);
+        coding.take(size, true);
+        coding.predictor->decode(static_cast<uint8_t *>(data), static_cast<size_t>(size), *coding.decoder);
+    });
+}
+
+int32_t nacrith_learner_finish(nacrith_learner *learner, void *payload, int64_t room, int64_t *size) {
+    return guarded([&] {
+        auto &coding = held<Coding>(learner);
+        if (!coding.finished) {
+            coding.take(0, false);
+            if (coding.left) throw std::invalid_argument("the text is not complete");
+            coding.payload = coding.encoder.finish();
+            coding.finished = true;
+        }
+        *size = static_cast<int64_t>(coding.payload.size());
+        if (!payload) return;
+        if (room < *size) throw std::invalid_argument("no room for the payload");
+        std::copy(coding.payload.begin(), coding.payload.end(), static_cast<uint8_t *>(payload));
+    });
 }

@@ -44,7 +44,7 @@ typedef struct nacrith_tensor {
 
 /* An object made by a create function. Each function checks that it gets the right kind. */
 typedef struct nacrith_object nacrith_object;
-typedef nacrith_object nacrith_engine, nacrith_session, nacrith_ensemble;
+typedef nacrith_object nacrith_engine, nacrith_session, nacrith_ensemble, nacrith_learner;
 
 /* Incremented by every change of this header; nacrith/native/abi.py has the version that Python expects. */
 NACRITH_API int32_t nacrith_abi_version(void);
@@ -107,6 +107,23 @@ NACRITH_API int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t 
  * count: that of the token. */
 NACRITH_API int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
                                             const int32_t *tokens, uint32_t *low, uint32_t *count);
+
+/* A text that a learner codes without a model (formats/learner-v1.md). shape: 0 text, 1 data, 2 fast. bits: log2 of
+ * the bytes that it remembers in, 16..28. length: of the text, at most 2^30. Encoding takes the text in pieces, then
+ * `finish` gives the payload; decoding takes the whole payload first, then gives the text in pieces. */
+NACRITH_API int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
+                                            nacrith_learner **out);
+NACRITH_API int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
+                                            const void *payload, int64_t payload_bytes, nacrith_learner **out);
+
+/* The next `size` bytes of the text. More than its length is an error of argument. least: a length that
+ * the payload has at least, whatever follows. */
+NACRITH_API int32_t nacrith_learner_encode(nacrith_learner *learner, const void *data, int64_t size, int64_t *least);
+NACRITH_API int32_t nacrith_learner_decode(nacrith_learner *learner, void *data, int64_t size);
+
+/* The payload: its length, and its bytes if `payload` has room for `room` of them, else an error of argument. A
+ * first call with room 0 and NULL asks for the length alone. */
+NACRITH_API int32_t nacrith_learner_finish(nacrith_learner *learner, void *payload, int64_t room, int64_t *size);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,7 @@ PEERS = {
         Peer("xz -9e", _xz),
         Peer("zstd -22 --long=27", _zstd),
         Peer("brotli 11", _brotli),
-        Peer("PPMd o6", _ppmd(6)),
-        Peer("PPMd o16", _ppmd(16)),
+        *([Peer("PPMd o6", _ppmd(6)), Peer("PPMd o16", _ppmd(16))] if find_spec("pyppmd") else []),
         *([Peer("zpaq -m5", _zpaq)] if shutil.which("zpaq") else []),
     )
 }

@@ -66,13 +66,11 @@ class BlockCodec(Protocol):
 class FallbackBlock:
     """A block that a fallback codec has coded.
 
-    kind: the block kind of the codec. tried: the candidates that have encoded the content; only
-    `FallbackCodecs.encode` reads it.
+    kind: the block kind of the codec.
     """
 
     kind: int
     payload: bytes
-    tried: frozenset[object] = frozenset()
 
 
 class FallbackCodecs(Protocol):
@@ -90,12 +88,10 @@ class FallbackCodecs(Protocol):
         text: bool = False,
         quick: bool = False,
         threads: int = 1,
-        made: FallbackBlock | None = None,
     ) -> FallbackBlock:
         """Return the smallest coding of `data`; it is never longer than `data`.
 
-        text: `data` is text. quick: spend less time, because the model has coded `data` too. made: an earlier
-        result for the same data, which is returned again unless a candidate not tried then is smaller.
+        text: `data` is text. quick: spend less time, because the model has coded `data` too.
         """
         ...
 

@@ -124,7 +124,7 @@ def _with_model(
 
 def _model_or_less(content: bytes, payload: bytes, encode: Encode, earlier: FallbackBlock | None) -> Coded:
     """Return a block with the model's payload, or a fallback block if that is not larger."""
-    plain = encode(content, text=True, quick=True, made=earlier)
+    plain = earlier or encode(content, text=True, quick=True)
     if len(plain.payload) <= len(payload) or len(payload) >= len(content):
         return _block(plain.kind, content, plain.payload)
     return _block(MODEL, content, payload)

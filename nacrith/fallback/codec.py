@@ -23,18 +23,20 @@ class Cost(Enum):
     """The class of a codec's encoding speed, which decides when it must pass a trial.
 
     On a block of `least` bytes or more, a codec encodes the whole block only if it came close to the best
-    codec in a trial on `part` bytes from the middle of the block. `part` is at most half of `least`.
+    codec in a trial on `part` bytes from the middle of the block. `part` is at most half of `least`. Of the
+    variants of a codec, `kept` remain at most: the default and the best of the others, or only the best one.
     """
 
-    NORMAL = (1 << 20, 1 << 19)
+    NORMAL = (1 << 20, 1 << 18, 2)
     """Faster than about 0.5 MB/s."""
 
-    SLOW = (1 << 17, 1 << 15)
+    SLOW = (1 << 16, 1 << 15, 1)
     """Slower, such as a learner that predicts every bit."""
 
-    def __init__(self, least: int, part: int) -> None:
+    def __init__(self, least: int, part: int, kept: int) -> None:
         self.least = least
         self.part = part
+        self.kept = kept
 
 
 class Codec(ABC):
@@ -44,14 +46,12 @@ class Codec(ABC):
     name: its name in the output of `nacrith info`.
     cost: see `Cost`.
     margin: in a trial, the largest acceptable ratio of this codec's result to the best one.
-    verify: whether to decode a result before it is used. Only for a library that is known to lose bytes.
     """
 
     kind: ClassVar[int]
     name: ClassVar[str]
     cost: ClassVar[Cost] = Cost.NORMAL
     margin: ClassVar[float] = 1.06
-    verify: ClassVar[bool] = False
 
     @abstractmethod
     def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:

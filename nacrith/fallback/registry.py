@@ -21,6 +21,7 @@ Candidate = tuple[Codec, Variant]
 RAW = 0
 KINDS = (RAW, *range(2, 16))  # 1 is the model's
 MOST_THREADS = 4  # an encoder may take 700 MB, whatever the number of cores
+REPETITION = 256  # times smaller than its content: a payload that a slow codec need not improve
 SMALL = 1 << 12  # bytes up to which starting threads takes longer than they save
 
 
@@ -40,19 +41,16 @@ class Registry:
         text: bool = False,
         quick: bool = False,
         threads: int = 1,
-        made: FallbackBlock | None = None,
     ) -> FallbackBlock:
         """Return the smallest coding of `data`, at most 16 MiB; it is raw if no codec makes `data` smaller.
 
         text: leave out variants that help with binaries only. quick: try only codecs that are fast and good
-        at short text. threads: how many encoders may run at a time; at most four do. made: an earlier result
-        for the same data. Its candidates are not tried again, and it is returned unless a new one is smaller.
+        at short text. threads: how many encoders may run at a time; at most four do.
         """
         if len(data) > MAX_BLOCK:
             raise ValueError(f"a block has at most {MAX_BLOCK} bytes, not {len(data)}")
-        best = made or FallbackBlock(RAW, data)
         if not data or self._is_noise(data):
-            return best
+            return FallbackBlock(RAW, data)
         candidates = [
             (codec, variant)
             for codec in self.codecs.values()
@@ -60,17 +58,9 @@ class Registry:
         ]
         for cost in (Cost.SLOW, Cost.NORMAL):
             candidates = _promising(candidates, data, cost, threads)
-        candidates = [candidate for candidate in candidates if candidate not in best.tried]
-        payloads = _encode_each(candidates, data, threads)
-        tried = best.tried.union(candidates)
-        for (codec, _), payload in sorted(
-            zip(candidates, payloads, strict=True), key=lambda result: len(result[1])
-        ):
-            if len(payload) >= len(best.payload):
-                break
-            if not codec.verify or self._decodes_to(codec.kind, payload, data):
-                return FallbackBlock(codec.kind, payload, tried)
-        return FallbackBlock(best.kind, best.payload, tried)
+        made = _encode_each(candidates, data, threads)
+        blocks = [FallbackBlock(codec.kind, made[codec, v]) for codec, v in candidates if (codec, v) in made]
+        return min([FallbackBlock(RAW, data), *blocks], key=lambda block: len(block.payload))
 
     def decode(self, kind: int, payload: bytes, size: int) -> bytes:
         """Decode `payload` to `size` bytes. Raises CorruptError if that fails or the length differs.
@@ -85,36 +75,41 @@ class Registry:
             raise CorruptError(f"payload decodes to {len(data)} bytes, not to the stated {size}")
         return data
 
-    def _decodes_to(self, kind: int, payload: bytes, data: bytes) -> bool:
-        try:
-            return self.decode(kind, payload, len(data)) == data
-        except CorruptError:
-            return False
-
     def _is_noise(self, data: bytes) -> bool:
-        """Whether no codec expects a gain on this large block, such as a part of an encrypted file."""
-        return len(data) >= Cost.NORMAL.least and not any(c.sees_gain(data) for c in self.codecs.values())
+        """Whether no codec expects a gain on this large block, such as a part of an encrypted file.
+
+        The codecs are asked in order: where a fast one expects a gain, no slow one is asked.
+        """
+        return len(data) >= Cost.SLOW.least and not any(c.sees_gain(data) for c in self.codecs.values())
 
 
-def _encode_each(candidates: list[Candidate], data: bytes, threads: int) -> list[bytes]:
-    """Encode `data` with each candidate. Returns the payloads in order."""
-    calls = [partial(codec.encode, data, variant) for codec, variant in candidates]
-    return run_all(calls, min(threads, MOST_THREADS) if len(data) >= SMALL else 1)
+def _encode_each(candidates: list[Candidate], data: bytes, threads: int) -> dict[Candidate, bytes]:
+    """Encode `data` with each candidate; with the slow ones last, and only if it is no endless repetition."""
+    made: dict[Candidate, bytes] = {}
+    for cost in (Cost.NORMAL, Cost.SLOW):
+        if min(map(len, made.values()), default=len(data)) * REPETITION <= len(data):
+            break
+        chosen = [candidate for candidate in candidates if candidate[0].cost == cost]
+        calls = [partial(codec.encode, data, variant) for codec, variant in chosen]
+        payloads = run_all(calls, min(threads, MOST_THREADS) if len(data) >= SMALL else 1)
+        made.update(zip(chosen, payloads, strict=True))
+    return made
 
 
 def _promising(candidates: list[Candidate], data: bytes, cost: Cost, threads: int) -> list[Candidate]:
     """Drop the candidates that are not worth their time on a block of this length, after a trial.
 
     All candidates encode a part of the block. The trial decides about the codecs of this cost class and of
-    slower ones: two variants of each remain, the default and the best of the others, if they come within the
-    codec's margin of the best result. The part is at most half of the block, so a trial never makes a payload
-    that could be used.
+    slower ones: the variants that `Cost.kept` allows remain, if they come within the codec's margin of the
+    best result. The part is at most half of the block, so a trial never makes a payload that could be
+    used.
     """
     if len(data) < cost.least or all(codec.cost != cost for codec, _ in candidates):
         return candidates
     part = middle(data, cost.part)
-    payloads = _encode_each(candidates, part, threads)
-    sizes = {candidate: len(payload) for candidate, payload in zip(candidates, payloads, strict=True)}
+    sizes = {
+        candidate: len(payload) for candidate, payload in _encode_each(candidates, part, threads).items()
+    }
     smallest = min(sizes.values())
     kept: list[Candidate] = []
     for codec in dict.fromkeys(codec for codec, _ in candidates):
@@ -122,7 +117,8 @@ def _promising(candidates: list[Candidate], data: bytes, cost: Cost, threads: in
         if codec.cost.least > cost.least:  # a faster class
             kept += of_codec
             continue
-        first, *others = of_codec
-        chosen = [first, *sorted(others, key=sizes.__getitem__)[:1]]
-        kept += [candidate for candidate in chosen if sizes[candidate] <= smallest * codec.margin]
+        best = sorted((c for c in of_codec if c in sizes), key=sizes.__getitem__)
+        if codec.cost.kept > 1:
+            best.sort(key=lambda c: c != of_codec[0])  # the default is first
+        kept += [c for c in best[: codec.cost.kept] if sizes[c] <= smallest * codec.margin]
     return kept

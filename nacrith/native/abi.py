@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-VERSION = 5
+VERSION = 6
 
 ARGUMENT, MODEL, MEMORY = 1, 2, 3
 """Error codes. 0 means success, and any other code an internal error."""
@@ -49,5 +49,10 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_ensemble_create": (_I32, [_I32, _I64, _I64, _P, _P, _P, _I64, _TEXT, _OUT]),
     "nacrith_ensemble_counts": (_I32, [_P, _I32, _P, _P]),
     "nacrith_ensemble_encode": (_I32, [_P, _I64, _P, _P, _P, _P]),
+    "nacrith_learner_encoder": (_I32, [_I32, _I32, _I64, _TEXT, _OUT]),
+    "nacrith_learner_decoder": (_I32, [_I32, _I32, _I64, _TEXT, _TEXT, _I64, _OUT]),
+    "nacrith_learner_encode": (_I32, [_P, _TEXT, _I64, ctypes.POINTER(_I64)]),
+    "nacrith_learner_decode": (_I32, [_P, _P, _I64]),
+    "nacrith_learner_finish": (_I32, [_P, _P, _I64, ctypes.POINTER(_I64)]),
 }
 """The result and argument types of every function."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from nacrith import native, scratch
 from nacrith.arith import F32
-from nacrith.native import learner
+from nacrith.native import ensemble
 from nacrith.predictors.fixed import exp_table, lg_table
 from nacrith.predictors.prior import Prior
 from nacrith.predictors.protocol import Intervals, Logits
@@ -38,7 +38,7 @@ class NativeEnsemble(Stateful):
         self._library = native.load()
         self._vocab_size = vocab_size
         data = b"" if prior is None else prior.to_bytes()
-        self._handle = learner.create(self._library, number, vocab_size, capacity, _tables(), data, kernels)
+        self._handle = ensemble.create(self._library, number, vocab_size, capacity, _tables(), data, kernels)
         self._came = -1  # a token to be learnt from, with the next call
         native.release_with(self, self._library, self._handle)
 
@@ -46,7 +46,7 @@ class NativeEnsemble(Stateful):
         """As coder.cdf.counts: integers (V,) of at least 1 that sum to TOTAL. Scratch memory."""
         c: F32 = scratch.empty("counts", self._vocab_size)
         row = np.ascontiguousarray(logits)
-        learner.counts(self._library, self._handle, self._vocab_size, self._came, row, c)
+        ensemble.counts(self._library, self._handle, self._vocab_size, self._came, row, c)
         self._came = -1
         return c
 
@@ -64,7 +64,7 @@ class NativeEnsemble(Stateful):
             return np.empty(0, np.uint32), np.empty(0, np.uint32)
         if self._came >= 0:
             self.counts(rows[0])  # for what it learns; counts change nothing
-        return learner.encode(
+        return ensemble.encode(
             self._library,
             self._handle,
             self._vocab_size,

@@ -28,8 +28,8 @@ from nacrith.errors import CorruptError, NacrithError, TruncatedError, Unsupport
 from nacrith.fallback import CODECS
 from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
+from nacrith.fallback.learner import Learner
 from nacrith.fallback.lzma import Lzma
-from nacrith.fallback.ppmd import Ppmd
 from nacrith.fallback.zstd import Zstd
 from nacrith.varint import put_varint
 
@@ -37,7 +37,7 @@ TEXT = b"The quick brown fox jumps over the lazy dog. How vexingly quick daft ze
 CODEC = FakeCodec()
 MIXED = [
     [(wire.RAW, b"raw bytes"), (wire.MODEL, TEXT * 3), (Bzip2.kind, b"b" * 90)],
-    [(Ppmd.kind, TEXT * 4), (wire.MODEL, TEXT), (Zstd.kind, TEXT * 5), (Brotli.kind, TEXT)],
+    [(Learner.kind, TEXT * 4), (wire.MODEL, TEXT), (Zstd.kind, TEXT * 5), (Brotli.kind, TEXT)],
     [(Lzma.kind, TEXT * 3)],
 ]
 METADATA = b"\x02\x05a.txt\x06\x02\xa4\x01"
@@ -257,7 +257,7 @@ def test_a_decoder_never_makes_more_than_is_stated() -> None:
         for size in (0, 1, 1000):
             try:
                 assert CODECS.decode(kind, payload, size) == bytes(size)
-                assert kind == Ppmd.kind  # has no end of its own
+                assert kind == Learner.kind  # has no end of its own
             except CorruptError:
                 continue
 

@@ -226,7 +226,7 @@ def test_model_that_is_worse_is_not_used() -> None:
     archive = pack(content, FakeCodec(waste=5000), block=4000)
     (info,) = scan(io.BytesIO(archive), CODECS.names)
     assert info.codec is None
-    assert {block.kind for block in info.blocks} == {"ppmd"}
+    assert {block.kind for block in info.blocks} == {"learner"}
 
 
 def test_segmentation_never_loses() -> None:
@@ -393,7 +393,7 @@ def test_scan_loads_neither_numpy_nor_codecs() -> None:
     code = (
         "import io, sys, nacrith.archive, nacrith.fallback\n"
         f"nacrith.archive.scan(io.BytesIO(bytes.fromhex('{archive.hex()}')), nacrith.fallback.CODECS.names)\n"
-        "print(sorted({'numpy', 'torch', 'pyppmd', 'brotli', 'zstandard', 'lzma', 'bz2'} & set(sys.modules)))"
+        "print(sorted({'numpy', 'torch', 'brotli', 'zstandard', 'lzma', 'bz2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,10 +17,11 @@ from nacrith.archive import ArchiveReader, ArchiveWriter, scan
 from nacrith.archive.records import Block
 from nacrith.errors import CorruptError, UnsupportedFormatError
 from nacrith.fallback import CODECS, Registry
+from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
 from nacrith.fallback.codec import Codec, Cost, Variant
+from nacrith.fallback.learner import FAST, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
-from nacrith.fallback.ppmd import Ppmd
 from nacrith.fallback.raw import Raw
 from nacrith.fallback.zstd import Zstd
 
@@ -49,6 +50,9 @@ class Toy(Codec):
         if payload != b"!":
             raise ValueError("not by heart")
         return self.TEXT
+
+    def sees_gain(self, data: bytes) -> bool:
+        return True
 
 
 class Second(Toy):
@@ -160,7 +164,7 @@ def test_nothing_is_coded_again_for_a_block_that_is_its_whole_segment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[str, Variant, bytes]] = []
-    for codec in (Ppmd, Lzma, Zstd, Bzip2):
+    for codec in (Learner, Brotli, Lzma, Zstd, Bzip2):
         encode = codec.encode
 
         def counted(self: Codec, data: bytes, variant: Variant = (), encode=encode) -> bytes:  # type: ignore
@@ -173,33 +177,82 @@ def test_nothing_is_coded_again_for_a_block_that_is_its_whole_segment(
     archive = pack(content, CODECS, model)
     assert model.encoded == [[content]]
     assert len(seen) == len(set(seen))
-    assert ("ppmd", (32,), content) in seen  # which only blocks of a model are tried with
     assert b"".join(ArchiveReader(io.BytesIO(archive), finder(model), CODECS)) == content
 
 
-def test_an_earlier_result_stays_unless_something_new_is_smaller() -> None:
-    content = Toy.TEXT
-    earlier = Registry(Raw(), Zstd()).encode(content)
-    zstd = Registry(Raw(), Zstd())
-    again = zstd.encode(content, made=earlier)
-    assert (again.kind, again.payload) == (earlier.kind, earlier.payload)
-    assert Registry(Raw(), Zstd(), Toy()).encode(content, made=earlier).payload == b"!"
+class TwoWays(Slow):
+    """A slow codec of three variants, the last one best. tries: (variant, length) of what it encoded."""
+
+    def __init__(self) -> None:
+        super().__init__(0.9)
+        self.tries: list[tuple[Variant, int]] = []
+
+    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+        return ((3,), (2,), (1,))
+
+    def encode(self, data: bytes, variant: Variant) -> bytes:
+        self.tries.append((variant, len(data)))
+        return super().encode(data, variant) + bytes(variant[0])
 
 
-def test_only_ppmd_is_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[int] = []
-    decode = Registry.decode
+def test_a_slow_codec_codes_a_whole_block_once(text: bytes) -> None:
+    codec = TwoWays()
+    assert Registry(Raw(), codec).encode(text).kind == codec.kind
+    assert codec.tries == [((way,), Cost.SLOW.part) for way in (3, 2, 1)] + [((1,), len(text))]
 
-    def counted(self: Registry, kind: int, payload: bytes, size: int) -> bytes:
-        decoded.append(kind)
-        return decode(self, kind, payload, size)
 
-    monkeypatch.setattr(Registry, "decode", counted)
-    contents = (Toy.TEXT, bytes(5000), random.Random(6).randbytes(99), b"some text, " * 30)
-    kinds = [CODECS.encode(content).kind for content in contents]
-    assert Ppmd.kind in kinds
-    assert decoded == [kind for kind in kinds if kind == Ppmd.kind]
-    assert [codec.name for codec in all_codecs() if codec.verify] == ["ppmd"]
+@pytest.mark.parametrize("size", [1 << 13, 1 << 18, 1 << 21])
+def test_endless_repetition_is_left_to_the_fast_codecs(size: int) -> None:
+    slow = Slow(0.99)
+    made = Registry(Raw(), Zstd(), slow).encode(b"over and over again, " * (size // 21))
+    assert made.kind == Zstd.kind
+    assert not slow.sizes
+
+
+def test_noise_is_coded_by_no_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "sees_gain", Zstd.sees_gain)
+    noise = random.Random(5).randbytes(Cost.SLOW.least)
+    slow, toy = Slow(0.0), Second()
+    assert Registry(Raw(), toy, slow).encode(noise).payload == noise
+    assert not slow.sizes + toy.sizes
+
+
+def test_where_a_fast_codec_expects_a_gain_no_slow_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Learner, "sees_gain", lambda *_: pytest.fail("asked without need"))
+    assert CODECS.encode(b"over and over again, " * 4000).kind != Learner.kind
+
+
+def test_nothing_that_was_coded_is_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Registry, "decode", lambda *_: pytest.fail("a result was decoded"))
+    for content in (Toy.TEXT, bytes(5000), random.Random(6).randbytes(99), b"some text, " * 30):
+        assert len(CODECS.encode(content).payload) <= len(content)
+
+
+def test_the_learner_has_a_shape_for_text_and_two_for_binaries() -> None:
+    content = b"a table or a text, " * 20
+    shapes = [
+        [shape for shape, _ in Learner().variants(content, text=text, quick=quick)]
+        for text, quick in ((True, False), (False, False), (True, True))
+    ]
+    assert shapes == [[0], [1, 0], [FAST]]
+
+
+def test_the_tables_of_the_learner_are_in_proportion_to_the_content() -> None:
+    for size, tables in ((1, 16), (256, 16), (257, 17), (1 << 12, 20), (1 << 19, 27), (1 << 24, 27)):
+        assert table_bits(size) == tables
+    content = b"a table or a text, " * 20
+    bits = table_bits(len(content))
+    for shape in range(3):
+        for tables in range(32):
+            payload = bytes([shape << 5 | tables]) + b"any bytes"
+            if 16 <= tables <= bits:
+                assert len(CODECS.decode(Learner.kind, payload, len(content))) == len(content)
+            else:
+                with pytest.raises(CorruptError, match="out of range"):
+                    CODECS.decode(Learner.kind, payload, len(content))
+    for first in (b"", bytes([3 << 5 | 16]), bytes([7 << 5 | 16])):
+        with pytest.raises(CorruptError, match="out of range"):
+            CODECS.decode(Learner.kind, first, 1)
 
 
 @pytest.mark.parametrize("codec", [c for c in all_codecs() if c.kind], ids=lambda c: c.name)
@@ -231,7 +284,7 @@ def test_info_imports_no_compression_library() -> None:
     code = (
         "import sys, nacrith\n"
         f"for archive in {archives!r}: nacrith.info(archive)\n"
-        "print({'numpy', 'pyppmd', 'brotli', 'zstandard', 'bz2', 'lzma'} & set(sys.modules) or 'none')"
+        "print({'numpy', 'brotli', 'zstandard', 'bz2', 'lzma'} & set(sys.modules) or 'none')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "none"

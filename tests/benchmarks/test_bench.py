@@ -52,7 +52,7 @@ def test_peers_give_the_file_back(name: str, content: bytes) -> None:
 def test_tables_and_resumption(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(peers, "PEERS", {n: peers.PEERS[n] for n in ("gzip -9", "PPMd o6")})
+    monkeypatch.setattr(peers, "PEERS", {n: peers.PEERS[n] for n in ("gzip -9", "xz -9e")})
     out = tmp_path / "out"
     arguments = ["--data", str(data), "--out", str(out), "--peers-only", "--head", "1000"]
     monkeypatch.setattr(ratio, "draw", lambda rows, path: None)
@@ -61,9 +61,9 @@ def test_tables_and_resumption(
     result = json.loads((out / "ratio-head1000.json").read_text())
     assert [(r["file"], r["bytes"], r["program"]) for r in result["rows"]] == [
         ("empty", 0, "gzip -9"),
-        ("empty", 0, "PPMd o6"),
+        ("empty", 0, "xz -9e"),
         ("texts/a.txt", 1000, "gzip -9"),
-        ("texts/a.txt", 1000, "PPMd o6"),
+        ("texts/a.txt", 1000, "xz -9e"),
     ]
     for row in result["rows"]:
         assert f"{row['compressed']:,}" in shown or row["bytes"] == 0

@@ -18,7 +18,7 @@ from nacrith.cli import options
 from nacrith.cli.console import ERROR, MODEL, OK, WARNING, Console, describe_os_error, worst
 from nacrith.cli.progress import ProgressBar, duration
 
-HEAVY = {"numpy", "torch", "tokenizers", "constriction", "brotli", "pyppmd", "zstandard", "rich"}
+HEAVY = {"numpy", "torch", "tokenizers", "constriction", "brotli", "zstandard", "rich"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from paths import ROOT
 
 DOCS = ROOT / "docs"
-HEAVY = ("numpy", "torch", "tokenizers", "constriction", "zstandard", "brotli", "pyppmd")
+HEAVY = ("numpy", "torch", "tokenizers", "constriction", "zstandard", "brotli")
 
 sys.path.insert(0, str(DOCS))
 import commands  # noqa: E402 - of docs/

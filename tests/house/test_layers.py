@@ -37,8 +37,9 @@ LOW: dict[str, set[str]] = {
 # the package: the Python API. A dotted entry allows that module only.
 ABOVE: dict[str, set[str]] = {
     "archive": set(),
-    "fallback": {"archive.blockcodec"},
+    "fallback": {"archive.blockcodec", "learner"},
     "coder": set(),
+    "learner": {"coder"},
     "models": {"coder"},
     "predictors": {"coder", "models"},
     "codec": {"archive.blockcodec", "coder", "models", "predictors"},

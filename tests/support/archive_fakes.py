@@ -16,8 +16,8 @@ from nacrith.fallback import CODECS
 from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
 from nacrith.fallback.codec import Variant
+from nacrith.fallback.learner import TEXT, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
-from nacrith.fallback.ppmd import VARIANT_I, Ppmd
 from nacrith.fallback.raw import Raw
 from nacrith.fallback.zstd import Zstd
 
@@ -114,8 +114,8 @@ VARIANTS: dict[int, Variant] = {
     Zstd.kind: (),
     Lzma.kind: (0, 3, 0, 2),
     Brotli.kind: (0,),
-    Ppmd.kind: (VARIANT_I | 6,),
     Bzip2.kind: (),
+    Learner.kind: (TEXT, table_bits(1)),
 }
 FALLBACK_KINDS = tuple(VARIANTS)
 

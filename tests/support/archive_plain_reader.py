@@ -1,4 +1,4 @@
-"""A second reader of archives: plain, slow, made from formats/archive-v1.md and nothing else.
+"""A second reader of archives: plain, slow, made from the documents of formats/ and nothing else.
 
 It imports nothing of nacrith, so that an error in the package cannot hide in it. Model-coded blocks
 are left to the function that is passed in. Any fault is an AssertionError or a library's own error.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from zlib import crc32
 
 import brotli
-import pyppmd
+import learner_plain
 import zstandard
 
 MODEL, MIB = 1, 1 << 20
@@ -194,7 +194,7 @@ def decode(
     elif kind == 4:
         content = brotli.decompress(payload)
     elif kind == 5:
-        content = decode_ppmd(payload, size)
+        content = decode_learner(payload, size)
     else:
         assert kind == 6, "unsupported"
         content = bz2.decompress(payload)
@@ -219,11 +219,8 @@ def decode_lzma(payload: bytes, size: int) -> bytes:
     return bytes(content)
 
 
-def decode_ppmd(payload: bytes, size: int) -> bytes:
-    order, data = payload[0] & 127, payload[1:] + bytes(1 << 16)
-    memory = power_of_two(16 * size, MIB, 128 * MIB)
-    if payload[0] & 128:
-        assert 2 <= order <= 16
-        return bytes(pyppmd.Ppmd8Decoder(order, memory).decode(data, size))
-    assert 2 <= order <= 64
-    return bytes(pyppmd.Ppmd7Decoder(order, memory).decode(b"\0" + data, size))
+def decode_learner(payload: bytes, size: int) -> bytes:
+    shape, bits = payload[0] >> 5, payload[0] & 31
+    assert shape <= 2
+    assert 1 << 16 <= 1 << bits <= power_of_two(256 * size, 1 << 16, 1 << 27)
+    return learner_plain.decode(payload[1:], shape, bits, size)

@@ -134,7 +134,7 @@ def _wait(child: int) -> int | None:
 
 
 def _import_all() -> None:
-    for library in ("brotli", "bz2", "lzma", "pyppmd", "zstandard"):  # of the fallback codecs
+    for library in ("brotli", "bz2", "lzma", "zstandard"):  # of the fallback codecs
         importlib.import_module(library)
     import nacrith.archive.superblock
     import nacrith.cli.batch

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import brotli
 import numpy as np
-import pyppmd
 import torch
 import zstandard
 from tokenizers import Tokenizer, decoders
@@ -242,7 +241,7 @@ def report(path: Path, held: list[str]) -> None:
     codec = ModelCodec(ExactModel(path, threads=1), CodingParams(CONTEXT))
     zstd = zstandard.ZstdCompressor(level=22, write_content_size=False)
     rng = random.Random(1)
-    print(f"{'bytes':>6} {'model':>7} {'zstd':>7} {'brotli':>7} {'ppmd':>7}   bits per byte")
+    print(f"{'bytes':>6} {'model':>7} {'zstd':>7} {'brotli':>7}   bits per byte")
     for size in (200, 1000, 3000):
         pieces = []
         while len(pieces) < 60_000 // size:
@@ -254,7 +253,6 @@ def report(path: Path, held: list[str]) -> None:
             sum(map(len, codec.encode(pieces))),
             sum(len(zstd.compress(p)) for p in pieces),
             sum(len(brotli.compress(p)) for p in pieces),
-            sum(len(pyppmd.compress(p, max_order=6, mem_size=1 << 24)) for p in pieces),
         )
         total = sum(map(len, pieces))
         print(f"{size:6}", *(f"{8 * n / total:7.3f}" for n in sizes))

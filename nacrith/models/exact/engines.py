@@ -18,6 +18,7 @@ from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.protocol import Session
+from nacrith.native import choice
 
 log = logging.getLogger("nacrith")
 
@@ -61,18 +62,13 @@ def _choice() -> tuple[str, str | None]:
     if name in ("numpy", "torch"):
         return name, None
     try:
-        there = native.load().kernels()
+        library = native.load()
     except ModelError as error:
         if name == "native":
             raise
         _warn_once(str(error))
         return "numpy", None
-    if kernels is not None and kernels not in there:
-        raise ModelError(
-            f"NACRITH_ENGINE=native:{kernels}: there are no such kernels for this processor;"
-            f" use {' or '.join(f'native:{k}' for k in there)}"
-        )
-    return "native", kernels
+    return "native", choice.checked(library, kernels)
 
 
 def _no_torch(why: str) -> ModelError:

@@ -1,0 +1,54 @@
+// Bit histories in a hash table: what each context has seen at each node of a half byte.
+//
+// A bucket serves one context and one half byte: a check byte and 15 histories, the nodes of a binary tree of
+// four bits. Four buckets fill a cache line; a context looks through one line only and, where none of the four
+// is its own, takes the one whose first history has seen least (Mahoney's lpaq does the like).
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+#include <memory>
+
+#include "learner/tables.hpp"
+
+namespace nacrith::learner {
+inline namespace NACRITH_LEARNER_SET {
+
+class Histories {
+public:
+    // 2^bits bytes, bits >= 6.
+    explicit Histories(int bits)
+        : mask_((uint32_t{1} << (bits - 6)) - 1), lines_(new Line[size_t{mask_} + 1]()) {}
+
+    void prefetch(uint32_t h) const { __builtin_prefetch(&lines_[h >> 2 & mask_]); }
+
+    // The 15 histories of the context with hash h; all 0, nothing seen, if it is new.
+    uint8_t *find(uint32_t h) {
+        Line &line = lines_[h >> 2 & mask_];
+        const auto check = static_cast<uint8_t>((h >> 24) | (h >> 24 == 0));
+        uint8_t *worst = nullptr;
+        int least = 256;
+        for (auto &bucket : line.buckets) {
+            if (bucket[0] == check) return bucket + 1;
+            const int priority = bucket[0] ? bucket[1] : -1;
+            if (priority < least) least = priority, worst = bucket;
+        }
+        std::memset(worst, 0, 16);
+        worst[0] = check;
+        return worst + 1;
+    }
+
+private:
+    struct alignas(64) Line {
+        uint8_t buckets[4][16];
+    };
+
+    uint32_t mask_;
+    std::unique_ptr<Line[]> lines_;
+};
+
+}  // namespace NACRITH_LEARNER_SET
+}  // namespace nacrith::learner

@@ -1,0 +1,37 @@
+// The learner's face: texts to range-coded bytes and back, for each shape and set of instructions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "learner/range_coder.hpp"
+
+namespace nacrith::learner {
+
+// Predicts one text from its beginning on. Each call goes on where the last one ended.
+class Predictor {
+public:
+    virtual ~Predictor() = default;
+    // Codes `size` further bytes of the text.
+    virtual void encode(const uint8_t *data, size_t size, RangeEncoder &out) = 0;
+    // Decodes `size` further bytes to `data`. Damaged input gives wrong bytes.
+    virtual void decode(uint8_t *data, size_t size, RangeDecoder &in) = 0;
+};
+
+// shape: 0 Text, 1 Data, 2 Fast. bits: log2 of the bytes of histories, kLeastBits..kMostBits. length: of the
+// text. Throws std::invalid_argument for other values.
+constexpr int kShapes = 3, kLeastBits = 16, kMostBits = 28;
+constexpr int64_t kMostLength = int64_t{1} << 30;
+using Make = std::unique_ptr<Predictor> (*)(int shape, int bits, size_t length);
+
+std::unique_ptr<Predictor> make_portable(int shape, int bits, size_t length);
+#ifdef NACRITH_AVX2
+std::unique_ptr<Predictor> make_avx2(int shape, int bits, size_t length);
+#endif
+
+// For a set of kernels of the engine, by its name.
+std::unique_ptr<Predictor> make(int shape, int bits, int64_t length, const std::string &kernels);
+
+}  // namespace nacrith::learner

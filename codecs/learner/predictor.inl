@@ -1,0 +1,65 @@
+// Predictors of texts for one set of instructions; see learner.hpp. Defines `make_here`.
+#include <cstring>
+
+#include "learner/learner.hpp"
+#include "learner/learner.inl"
+
+namespace nacrith::learner {
+inline namespace NACRITH_LEARNER_SET {
+
+template <class Shape>
+class TextPredictor : public Predictor {
+public:
+    TextPredictor(int bits, size_t length) : learner_(bits), text_(new uint8_t[Match::kMargin + length]) {
+        std::memset(text_.get(), 0, Match::kMargin);
+        learner_.start(text_.get());
+    }
+
+    void encode(const uint8_t *data, size_t size, RangeEncoder &out) override {
+        for (size_t i = 0; i < size; i++) {
+            // A learner reads a byte of the text when its last bit has been learnt.
+            text_[Match::kMargin + done_++] = data[i];
+            for (int left = 7; left >= 0; left--) {
+                const uint32_t ones = static_cast<uint32_t>(learner_.predict()) << kFine;
+                const int bit = data[i] >> left & 1;
+                if (bit) out.encode(0, ones);
+                else out.encode(ones, kTotal - ones);
+                learner_.learn(bit);
+            }
+        }
+    }
+
+    void decode(uint8_t *data, size_t size, RangeDecoder &in) override {
+        for (size_t i = 0; i < size; i++) {
+            uint32_t byte = 0;
+            for (int left = 7; left >= 0; left--) {
+                const uint32_t ones = static_cast<uint32_t>(learner_.predict()) << kFine;
+                const int bit = in.below(ones);
+                if (bit) in.skip(0, ones);
+                else in.skip(ones, kTotal - ones);
+                byte = byte << 1 | static_cast<uint32_t>(bit);
+                if (left == 0) data[i] = text_[Match::kMargin + done_++] = static_cast<uint8_t>(byte);
+                learner_.learn(bit);
+            }
+        }
+    }
+
+private:
+    static constexpr int kFine = 8;  // from 16 bits to the coder's 24
+    static constexpr uint32_t kTotal = 1u << 24;
+
+    Learner<Shape> learner_;
+    std::unique_ptr<uint8_t[]> text_;  // the margin, and what has been coded
+    size_t done_ = 0;
+};
+
+std::unique_ptr<Predictor> make_here(int shape, int bits, size_t length) {
+    switch (shape) {
+        case 0: return std::make_unique<TextPredictor<Text>>(bits, length);
+        case 1: return std::make_unique<TextPredictor<Data>>(bits, length);
+        default: return std::make_unique<TextPredictor<Fast>>(bits, length);
+    }
+}
+
+}  // namespace NACRITH_LEARNER_SET
+}  // namespace nacrith::learner

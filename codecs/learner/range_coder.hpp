@@ -1,0 +1,51 @@
+// The range coder: constriction's queue coder with words of 32 bits, a state of 64 and precision 24.
+//
+// nacrith/coder/range_coder.py does the same with the library itself; the bytes are equal. A stream is one
+// number in the final interval, the shortest there is, its words big-endian, without zero bytes at the end
+// (Martin 1979; Bamler, constriction, 2022).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace nacrith {
+
+constexpr int kPrecision24 = 24;
+
+class RangeEncoder {
+public:
+    // The symbol's interval [low, low + count) of [0, 2^24); count >= 1.
+    void encode(uint32_t low, uint32_t count);
+    // A length that the finished stream has at least, whatever follows.
+    size_t least() const;
+    // Call once, at the end.
+    std::vector<uint8_t> finish();
+
+private:
+    void carry();
+
+    std::vector<uint8_t> out_;
+    uint64_t low_ = 0, range_ = ~uint64_t{0};
+};
+
+// Reads what RangeEncoder wrote; any bytes are read as something.
+class RangeDecoder {
+public:
+    RangeDecoder(const uint8_t *data, size_t size);
+
+    // Whether the next symbol's value is below `low`: the first of two symbols, [0, low) and [low, 2^24).
+    bool below(uint32_t low) const { return offset_ < (range_ >> kPrecision24) * low; }
+    // Where in [0, 2^24) the next symbol lies; 2^24 or more if the data is damaged.
+    uint64_t value() const { return offset_ / (range_ >> kPrecision24); }
+    // Goes past the symbol with this interval.
+    void skip(uint32_t low, uint32_t count);
+
+private:
+    uint32_t word();
+
+    const uint8_t *data_, *end_;
+    uint64_t offset_, range_ = ~uint64_t{0};  // of the number within the interval, and its width
+};
+
+}  // namespace nacrith

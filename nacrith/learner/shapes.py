@@ -1,0 +1,162 @@
+"""The forms of a learner: which contexts it has, and what chooses the rows of its mixers.
+
+Text is for any text, data for executables, tables of records and other binaries, fast for speed. A context is two
+words of 32 bits; what is made with `+`, `*` or `<<` may be longer, and its low 32 bits count.
+codecs/learner/shapes.hpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nacrith.learner.cursor import Cursor, Followers
+from nacrith.learner.tables import mix
+
+Contexts = list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Selectors:
+    """What a row of weights may be chosen by."""
+
+    partial: int  # the bits of the byte so far under a leading 1
+    gone: int  # how many bits they are
+    hits: int = 0  # how many of the six contexts from `first_hit` on have been seen before
+    expected: int = 0  # by the match models: 0 nothing, 1 a 0, 2 a 1
+    match: int = 0  # length of the longest match, in 5 steps
+
+
+@dataclass(frozen=True)
+class Form:
+    contexts: Callable[[Cursor, Followers], Contexts]
+    sets: Callable[[Cursor, Selectors], list[int]]  # the row of each mixer
+    size: int  # number of contexts
+    first_hit: int  # the first of the six contexts counted as `hits`
+    least: tuple[int, ...]  # bytes that must agree, for each match model
+    rows: tuple[int, ...]  # of each mixer
+
+    @property
+    def inputs(self) -> int:
+        """Two of each context, direct probability pair and match, one constant; a multiple of 8."""
+        return -(-(2 * self.size + 6 + 2 * len(self.least) + 1) // 8) * 8
+
+
+def _of_match(s: Selectors) -> int:
+    return s.partial + 256 * (int(s.match > 0) if s.match <= 2 else s.match - 1)
+
+
+def _of_hits(s: Selectors) -> int:
+    return (s.hits * 8 + s.gone) * 9 + (s.match * 2 - 2 + s.expected if s.match else 0)
+
+
+def _text(c: Cursor, f: Followers) -> Contexts:
+    c4 = c.last4
+    c1 = c4 & 0xFF
+    return [
+        (c1, 0),
+        (c4 & 0xFFFF, 0),
+        (c4 & 0xFFFFFF, 0),
+        (c4, 0),
+        (c4, (c.older & 0xFFFF) + 1),
+        (c4, c.older * 3 + 7),
+        (c.word, 0),
+        (c.word, c.word1),
+        (c.word, c1 | c.punctuation << 8),
+        (c.word, c.word2),
+        (c.above | c.column << 8, 0),
+        (c.field | c.above << 16, c.field_hash),
+        (c.field, c.word),
+        (c4 & 0xFF0000FF, 0),
+        (c4 & 0xF8F8F8F8, c.older & 0xF8),
+        (c.classes, 0),
+        (f.after1[c1], c1),
+        (f.after2[c4 & 0xFFFF] & 0xFFFF, c4 & 0xFFFF),
+        (mix(c.first, c.indent), c.word),
+        (c.digits, c.classes & 0xFFF),
+    ]
+
+
+def _text_sets(c: Cursor, s: Selectors) -> list[int]:
+    return [
+        _of_match(s),
+        c.last4 & 0xFF,
+        c.last4 >> 8 & 0xFF,
+        _of_hits(s),
+        (min(c.column, 63) * 8 + s.gone) * 2 + (c.above != 0),
+        c.classes & 0xFF,
+        (min(c.at - c.word_start, 15) * 8 + s.gone) * 12
+        + ((c.punctuation != 0) + 2 * (c.first != 0)) * 3
+        + s.expected,
+    ]
+
+
+def _data(c: Cursor, f: Followers) -> Contexts:
+    c4 = c.last4
+    c1, c2 = c4 & 0xFF, c4 >> 8 & 0xFF
+    width = c.records.width
+    phase = c.at % width if width else 0
+    return [
+        (0, 0),
+        (c1, 0),
+        (c4 & 0xFFFF, 0),
+        (c4 & 0xFFFFFF, 0),
+        (c4, 0),
+        (c4, (c.older & 0xFF) + 1),
+        (c4, (c.older & 0xFFFF) + 1),
+        (c2, 0),
+        (c4 & 0xFF0000, 0),
+        (c4 & 0xFF000000, 0),
+        (c4 & 0xFFFF00, 0),
+        (c4 & 0xFF00FF, 0),
+        (c4 & 0xFFFF0000, 0),
+        (c4 & 0xF0F0F0F0, c.older & 0xF0F0F0F0),
+        (c4 & 0xF8F8F8, c.at & 3),
+        (c1, c.at & 3),
+        (c4 & 0xFF000000, c.older & 0xFF000000),
+        (width | phase << 16, 0),
+        (c.back1 | phase << 8, 0),
+        (c.back1 | c1 << 8, width),
+        (c.back1 | c.back2 << 8, width),
+        (c.back1 | c.back2 << 8 | c1 << 16, phase),
+        (c1 | c2 << 8, phase | width << 16),
+        (f.after1[c1] & 0xFFFF, c1),
+        (f.after2[c4 & 0xFFFF] & 0xFFFF, c4 & 0xFFFF),
+    ]
+
+
+def _data_sets(c: Cursor, s: Selectors) -> list[int]:
+    width = c.records.width
+    return [
+        _of_match(s),
+        c.last4 & 0xFF,
+        c.last4 >> 8 & 0xFF,
+        _of_hits(s),
+        c.back1 * 8 + s.gone,
+        (c.at % width % 127 + 1 if width else 0) * 8 + s.gone,
+    ]
+
+
+def _fast(c: Cursor, _: Followers) -> Contexts:
+    c4 = c.last4
+    c1 = c4 & 0xFF
+    return [
+        (c4 & 0xFFFF, 0),
+        (c4 & 0xFFFFFF, 0),
+        (c4, 0),
+        (c4, (c.older & 0xFFFF) + 1),
+        (c.word, c1),
+        (c.above | c1 << 8, c.back1),
+    ]
+
+
+def _fast_sets(_: Cursor, s: Selectors) -> list[int]:
+    return [_of_match(s), _of_hits(s)]
+
+
+FORMS = (
+    Form(_text, _text_sets, 20, 0, (4, 7, 20), (1024, 256, 256, 576, 1024, 256, 1536)),
+    Form(_data, _data_sets, 25, 1, (4, 8, 20), (1024, 256, 256, 576, 2048, 1024)),
+    Form(_fast, _fast_sets, 6, 0, (6,), (1024, 576)),
+)
+"""By the number of the shape."""

@@ -1,0 +1,236 @@
+"""The parts of the learner's reference: tables, histories, records, matches; and the examples of its specification."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from learner_texts import ENGINES, payload, using
+from paths import ROOT
+
+from nacrith.learner import Shape, decode, tables
+from nacrith.learner.cursor import Cursor
+from nacrith.learner.histories import Histories
+from nacrith.learner.match import MARGIN, Match
+from nacrith.learner.mixer import Correction
+from nacrith.learner.shapes import FORMS
+from nacrith.learner.tables import (
+    HISTORIES,
+    MOST_STRETCH,
+    NEXT,
+    ONE,
+    RATES,
+    RATES_ARRAY,
+    REACH,
+    SQUASH,
+    STRETCH,
+    adapted,
+    mix,
+    squash,
+)
+
+SPECIFICATION = (ROOT / "formats" / "learner-v1.md").read_text()
+
+
+def test_squash_rises_and_is_the_logistic_function() -> None:
+    assert len(SQUASH) == 2 * REACH
+    assert sorted(SQUASH) == SQUASH
+    assert 1 <= SQUASH[0] < SQUASH[-1] < ONE
+    x = np.arange(-REACH, REACH)
+    assert np.abs(np.array(SQUASH) - ONE / (1 + np.exp(-x / 256))).max() <= 1.01
+    assert all(SQUASH[REACH + n] + SQUASH[REACH - n] in (ONE, ONE - 1) for n in range(REACH))
+
+
+def test_stretch_is_its_inverse() -> None:
+    assert len(STRETCH) == 4096
+    assert sorted(STRETCH) == STRETCH
+    assert max(map(abs, STRETCH)) <= 2340
+    for i, x in enumerate(STRETCH):
+        assert squash(x) <= 16 * i + 8 < squash(x + 1)
+
+
+def test_histories_are_closed_bounded_and_in_order() -> None:
+    n = len(HISTORIES)
+    assert 1 < n <= 256
+    assert HISTORIES[0] == (0, 0, 0)
+    totals = [zeros + ones for zeros, ones, _ in HISTORIES]
+    assert sorted(totals) == totals
+    assert NEXT.shape == (2, n)
+    assert NEXT.max() < n
+    for i, (zeros, ones, last) in enumerate(HISTORIES):
+        for bit in (0, 1):
+            after = HISTORIES[NEXT[bit, i]]
+            assert after[bit] >= 1
+            assert after[1 - bit] <= (zeros, ones)[1 - bit]
+            assert after[2] == (bit if min(after[:2]) else int(after[1] > 0))
+        assert NEXT[:, i].all(), "something was seen"
+        mirror = HISTORIES.index((ones, zeros, 1 - last if zeros + ones else 0))
+        assert HISTORIES[NEXT[1, mirror]][:2] == HISTORIES[NEXT[0, i]][1::-1]
+
+
+def test_rates_fall_to_a_thousandth() -> None:
+    assert RATES[0] == ONE * 2 // 3
+    assert RATES[1023] == ONE * 2 // 2049
+    assert sorted(RATES, reverse=True) == RATES
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9), st.integers(0, 1))
+def test_arrays_and_numbers_give_the_same(words: list[int], bit: int) -> None:
+    array = np.array(words)
+    assert mix(array, array[::-1]).tolist() == [mix(a, b) for a, b in zip(words, words[::-1], strict=True)]
+    assert adapted(array, bit, RATES_ARRAY).tolist() == [adapted(a, bit, RATES) for a in words]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1))
+def test_an_adaptive_probability_moves_towards_the_bit(entry: int, bit: int) -> None:
+    after = adapted(entry, bit, RATES)
+    assert 0 <= after < 1 << 32
+    assert after >> 10 >= entry >> 10 if bit else after >> 10 <= entry >> 10
+    assert after & 1023 == min((entry & 1023) + 1, 1023)
+
+
+class PlainHistories:
+    """One line, as the specification says it."""
+
+    def __init__(self) -> None:
+        self.buckets = [[0] * 16 for _ in range(4)]
+
+    def find(self, check: int) -> list[int]:
+        own = [b for b in self.buckets if b[0] == check]
+        if own:
+            return own[0]
+        found = min(self.buckets, key=lambda b: b[1] if b[0] else -1)
+        found[:] = [check] + [0] * 15
+        return found
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=8), st.integers(0, 2**12 - 1)),
+        max_size=8,
+    )
+)
+def test_buckets_are_found_made_and_shared(steps: list[tuple[list[int], int]]) -> None:
+    """A table of one line, where contexts put each other's buckets out and then share one."""
+    made, plain = Histories(6), PlainHistories()
+    for hashes, bits in steps:
+        hashes = [h & 0x07FFFFFF | 0x01000000 for h in hashes]  # few checks
+        made.take(hashes)
+        buckets = [plain.find(h >> 24 or 1) for h in hashes]
+        for level in range(4):
+            bit = bits >> level & 1
+            node = (1 << level) - 1
+            states = made.states(node)
+            assert states.tolist() == [b[1 + node] for b in buckets]
+            made.learn(node, states, bit)
+            for b in buckets:
+                b[1 + node] = int(NEXT[bit, b[1 + node]])
+        assert made._lines.tolist() == sum(plain.buckets, [])
+
+
+def test_the_width_of_records_is_found() -> None:
+    cursor = Cursor()
+    for i in range(200):
+        for c in (7, i % 5, 0xEE, 9, i * i % 256, 1, 2):
+            cursor.push(c)
+    assert cursor.records.width == 7
+    assert cursor.back1 == cursor.text[-7]
+    assert cursor.back2 == cursor.text[-14]
+
+
+def test_fields_of_a_cursor() -> None:
+    cursor = Cursor()
+    for c in b"ab;c\n\t x\xc3\xa9 12 It's, 'q":
+        cursor.push(c)
+    assert bytes(cursor.text[MARGIN:]).endswith(b"'q")
+    assert cursor.at == MARGIN + 22
+    assert cursor.last4 == int.from_bytes(b", 'q", "big")
+    assert cursor.older == int.from_bytes(b"It's", "big")
+    assert (cursor.line, cursor.line1) == (MARGIN + 5, MARGIN)
+    assert (cursor.column, cursor.above) == (17, 0)
+    assert (cursor.indent, cursor.first) == (2, ord("x"))
+    assert (cursor.field, cursor.digits) == (1, 0)
+    assert cursor.word == mix(0, ord("q"))
+    assert cursor.word_start == cursor.at
+    letters = 0
+    for c in b"it's":
+        letters = mix(letters, c)
+    assert cursor.word1 == letters
+    assert cursor.classes == 0x12817481, f"{cursor.classes:#x}"
+
+
+def test_a_match_follows_and_is_given_up() -> None:
+    match, text = Match(4), bytearray(MARGIN)
+
+    def step(c: int) -> None:
+        match.begin(text)
+        partial = 1
+        for left in range(7, -1, -1):
+            match.predict(partial, left)
+            match.learn(c >> left & 1)
+            partial = partial << 1 | c >> left & 1
+        text.append(c)
+        match.end(text)
+
+    for c in b"abcdefgh" * 2:
+        step(c)
+    assert match.step() == 8
+    match.begin(text)
+    assert match.predict(1, 7)
+    assert match.bit == ord("a") >> 7
+    for c in b"0123456789":
+        step(c)
+    match.begin(text)
+    assert not match.predict(1, 7), "nine misses in a row"
+
+
+@pytest.mark.parametrize("shape", Shape)
+def test_a_form_fits_its_tables(shape: Shape) -> None:
+    form = FORMS[shape]
+    assert form.inputs <= 64
+    assert form.inputs * MOST_STRETCH << 13 < 1 << 31
+    cursor = Cursor()
+    from nacrith.learner.cursor import Followers
+
+    assert len(form.contexts(cursor, Followers())) == form.size
+
+
+def test_a_correction_begins_as_it_is_and_learns() -> None:
+    correction = Correction(3)
+    for x in (-MOST_STRETCH, -400, 0, 384, MOST_STRETCH):
+        assert abs(correction.refine(x, 2) - squash(x)) < 0.02 * ONE
+    before = correction.refine(100, 1)
+    for _ in range(50):
+        correction.learn(1)
+    assert correction.refine(100, 1) > before
+    assert correction.refine(100, 0) == before
+
+
+def test_the_examples_of_the_specification() -> None:
+    found = re.findall(r"^\| (text|data|fast) \| (\d+) \| `(\w*)` \| `(\w*)` \|$", SPECIFICATION, re.MULTILINE)
+    assert {shape for shape, *_ in found} == {"text", "data", "fast"}
+    for name, bits, text, coded in found:
+        shape, data = Shape[name.upper()], bytes.fromhex(text)
+        for engine in ENGINES:
+            assert payload(engine, data, shape, int(bits)).hex() == coded
+            with using(engine):
+                assert decode(bytes.fromhex(coded), shape, int(bits), len(data)) == data
+
+
+def test_the_numbers_of_the_specification() -> None:
+    assert f"{len(HISTORIES)} histories" in SPECIFICATION
+    for name, values in (
+        ("squash", SQUASH),
+        ("stretch", STRETCH),
+        ("after a 0", NEXT[0].tolist()),
+        ("after a 1", NEXT[1].tolist()),
+    ):
+        line = re.search(rf"^\| {name} \| (\d+) \| (\d+) \|$", SPECIFICATION, re.MULTILINE)
+        assert line, name
+        assert len(values) == int(line[1])
+        assert sum((i + 1) * v for i, v in enumerate(values)) == int(line[2])
+    assert tables.mix(1, 2) == int(re.search(r"mix\(1, 2\) = (\d+)", SPECIFICATION)[1])
