@@ -33,6 +33,7 @@ LOW: dict[str, set[str]] = {
 ABOVE: dict[str, set[str]] = {
     "archive": set(),
     "coder": set(),
+    "learner": {"coder"},
     "models": {"coder"},
     "predictors": {"coder", "models"},
     "codec": {"archive.blockcodec", "coder", "models", "predictors"},

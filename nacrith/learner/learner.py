@@ -1,7 +1,7 @@
 """The learner: histories, matches, mixers and corrections joined to a probability for each bit of a text.
 
-The reference of codecs/learner/learner.inl, equal bit for bit: what is done for each context is done for all of
-them at once, the rest one by one.
+The reference of codecs/learner/learner.inl, equal bit for bit: what is done for each context is done for all
+of them at once, the rest one by one.
 """
 
 from __future__ import annotations

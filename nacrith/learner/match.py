@@ -22,9 +22,7 @@ class Match:
     def __init__(self, least: int) -> None:
         self._least = least
         self._places = [0] * (1 << _PLACE_BITS)  # by hash of the last bytes: the position after them
-        self._trust = [
-            ONE - ONE // (step // 2 + 2) << 16 for step in range(_STEPS) for _ in range(_MISSES)
-        ]
+        self._trust = [ONE - ONE // (step // 2 + 2) << 16 for step in range(_STEPS) for _ in range(_MISSES)]
         self._entry = -1  # of trust, used for the present bit; -1: none
         self._pointer = self._length = self._misses = 0
         self._expected = 0  # the byte under a leading 1; 0: none
@@ -36,8 +34,8 @@ class Match:
         self._expected = text[self._pointer] | 256 if self._pointer else 0
 
     def predict(self, partial: int, left: int) -> bool:
-        """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1; left:
-        bits of the byte after the next one."""
+        """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1;
+        left: bits of the byte after the next one."""
         self._entry = -1
         if self._expected >> (left + 1) != partial:
             return False

@@ -1,8 +1,9 @@
 """Mixing of predictions in the logistic domain, and corrections of the result.
 
-A mixer is a table of rows of weights, of which a small context chooses one; its output is the weighted sum of the
-inputs, and each weight moves by input times error, which is gradient descent on coding cost (Mahoney 2005, PAQ).
-The mixers of a layer share their inputs and are one product of a matrix. codecs/learner/mixer.hpp.
+A mixer is a table of rows of weights, of which a small context chooses one; its output is the weighted sum of
+the inputs, and each weight moves by input times error, which is gradient descent on coding cost (Mahoney
+2005, PAQ). The mixers of a layer share their inputs and are one product of a matrix.
+codecs/learner/mixer.hpp.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What NACRITH_BACKEND asks for, and whether parts that are native or Python, and nothing else, run natively."""
+"""What NACRITH_BACKEND asks for, and what that means for parts that are native or Python and nothing else."""
 
 from __future__ import annotations
 

@@ -15,14 +15,10 @@ def encoder(library: Library, shape: int, bits: int, length: int, kernels: str |
     return value(handle)
 
 
-def decoder(
-    library: Library, shape: int, bits: int, length: int, kernels: str | None, payload: bytes
-) -> int:
+def decoder(library: Library, shape: int, bits: int, length: int, kernels: str | None, payload: bytes) -> int:
     """A handle for the text of `length` bytes that `payload` stands for."""
     handle, name = abi.Handle(), _name(kernels)
-    library.check(
-        library.c.nacrith_learner_decoder(shape, bits, length, name, payload, len(payload), handle)
-    )
+    library.check(library.c.nacrith_learner_decoder(shape, bits, length, name, payload, len(payload), handle))
     return value(handle)
 
 

@@ -21,7 +21,7 @@ ENGINES = [REFERENCE, *([] if WHY else KERNELS)]
 def using(engine: str) -> Iterator[None]:
     """Codes by the reference, or with these kernels of the native library."""
     chosen = None if engine == REFERENCE else (native.load(), engine)
-    with mock.patch.object(codec, "engine", lambda: chosen):
+    with mock.patch.object(codec, "engine", return_value=chosen):
         yield
 
 
@@ -48,7 +48,7 @@ PROSE = (
     b"hold na\xc3\xafve counts, and its weights keep within four of them. <b>Done</b>\r\n"
 )
 TABLE = b"".join(
-    b"%d,%s,%.2f,\"x;y\"\n" % (i, (b"north", b"south", b"east")[i % 3], i * 7.3) for i in range(12)
+    b'%d,%s,%.2f,"x;y"\n' % (i, (b"north", b"south", b"east")[i % 3], i * 7.3) for i in range(12)
 )
 
 TEXTS = {
@@ -56,7 +56,7 @@ TEXTS = {
     "one byte": b"\x80",
     "prose": PROSE,
     "table": TABLE,
-    "records": records(80),
+    "records": records(24),
     "noise": noise(200),
     "zeros": bytes(100),
 }
