@@ -22,7 +22,7 @@ class Histories:
 
     def __init__(self, bits: int) -> None:
         self._lines = np.zeros((1 << bits) // LINE * LINE, np.uint8)
-        self._bytes = memoryview(self._lines)  # the same, for access one by one
+        self._bytes = self._lines.data  # the same, for access one by one
         self._mask = (1 << bits) // LINE - 1
         self._first = np.zeros(0, np.int64)
         self._apart = True
@@ -31,7 +31,7 @@ class Histories:
         """Makes the buckets of these hashes the present ones, in this order: a later one may take the
         place of an earlier one, and then both write to it."""
         found = [self._find(h) for h in hashes]
-        self._first = np.array(found)
+        self._first = np.array(found, np.int64)
         self._apart = len(set(found)) == len(found)
 
     def _find(self, h: int) -> int:

@@ -79,7 +79,7 @@ def test_rates_fall_to_a_thousandth() -> None:
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9), st.integers(0, 1))
 def test_arrays_and_numbers_give_the_same(words: list[int], bit: int) -> None:
-    array = np.array(words)
+    array = np.array(words, np.int64)
     assert mix(array, array[::-1]).tolist() == [mix(a, b) for a, b in zip(words, words[::-1], strict=True)]
     assert adapted(array, bit, RATES_ARRAY).tolist() == [adapted(a, bit, RATES) for a in words]
 
