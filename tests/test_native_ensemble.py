@@ -16,7 +16,7 @@ from test_native import KERNELS, each_kernels, needs_library
 from nacrith import native, predictors
 from nacrith.coder import cdf
 from nacrith.models.exact import backends
-from nacrith.native import learner
+from nacrith.native import ensemble as ensemble_calls
 from nacrith.predictors import ModelAlone
 from nacrith.predictors.cascade import Cascade
 from nacrith.predictors.native import NativeEnsemble
@@ -280,7 +280,7 @@ def test_arrays_are_checked_before_a_call():
     row, counts = np.zeros(20, np.int32), np.zeros(20, np.float32)
     for wrong in [(row.astype(np.int64), counts), (row, counts[:19]), (row[:19], counts), (row, row)]:
         with pytest.raises(ValueError, match="array"):
-            learner.counts(library, ensemble._handle, 20, -1, *wrong)
+            ensemble_calls.counts(library, ensemble._handle, 20, -1, *wrong)
     for rows, tokens in [
         (np.zeros((2, 20), np.int32), np.zeros(3, np.int32)),
         (np.zeros((2, 19), np.int32), np.zeros(2, np.int32)),
@@ -288,10 +288,10 @@ def test_arrays_are_checked_before_a_call():
         (np.zeros((2, 20), np.int32), np.zeros(2, np.int64)),
     ]:
         with pytest.raises(ValueError, match="array"):
-            learner.encode(library, ensemble._handle, 20, rows, tokens)
+            ensemble_calls.encode(library, ensemble._handle, 20, rows, tokens)
     for tables in [np.zeros((2, 1023), np.int64), np.zeros((2, 1024), np.int32)]:
         with pytest.raises(ValueError, match="array"):
-            learner.create(library, 0, 20, 9, tables, b"", None)
+            ensemble_calls.create(library, 0, 20, 9, tables, b"", None)
 
 
 @needs_library
@@ -306,7 +306,7 @@ def test_tables_that_are_not_those_of_the_set(monkeypatch):
     with pytest.raises(ValueError, match="too many observations"):
         NativeEnsemble(1, 20, 9, load(1))
     with pytest.raises(ValueError, match="tables of log2 and exp2"):
-        learner.create(native.load(), 1, 20, 9, np.zeros((2, 1024), np.int64), cut + b"\0", None)
+        ensemble_calls.create(native.load(), 1, 20, 9, np.zeros((2, 1024), np.int64), cut + b"\0", None)
 
 
 @pytest.mark.parametrize("number", [0, 1])
