@@ -85,7 +85,7 @@ def _coding(shape: Shape, bits: int, size: int, payload: bytes | None) -> tuple[
         raise ValueError(f"a text of {size} bytes; a learner takes up to {MOST_SIZE}")
     chosen = engine()
     if chosen is None:
-        return ReferenceCoding(shape, bits, payload), 1 << 10
+        return ReferenceCoding(shape, bits, payload), 1 << 8
     return NativeCoding(chosen, shape, bits, size, payload), 1 << 16
 
 

@@ -1,6 +1,7 @@
 """The position of the learner in its text, and what the text before it says about the next byte.
 
-A cursor depends only on the bytes before it, so encoder and decoder hold equal ones. codecs/learner/cursor.hpp.
+A cursor depends only on the bytes before it, so encoder and decoder hold equal ones.
+codecs/learner/cursor.hpp.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _NEWLINE, _BLANK, _TAB, _APOSTROPHE = b"\n \t'"
 
 
 class Records:
-    """Finds the length of fixed-length records: the distance at which bytes most often recur twice in a row."""
+    """Finds the length of fixed-length records: the distance at which bytes most often recur twice
+    running."""
 
     _LONGEST, _PERIOD, _LEAST = 2048, 512, 24
 

@@ -1,8 +1,8 @@
 """Bit histories in a hash table: what each context has seen at each node of a half byte.
 
-A bucket serves one context and one half byte: a check byte and 15 histories, the nodes of a binary tree of four
-bits. Four buckets are a line; a context looks through one line and, where none of the four is its own, takes the
-one whose first history has seen least (Mahoney's lpaq does the like). codecs/learner/history.hpp.
+A bucket serves one context and one half byte: a check byte and 15 histories, the nodes of a binary tree of
+four bits. Four buckets are a line; a context looks through one line and, where none of the four is its own,
+takes the one whose first history has seen least (Mahoney's lpaq does the like). codecs/learner/history.hpp.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nacrith.learner.tables import NEXT, NEXT_LIST, I64
+from nacrith.learner.tables import I64, NEXT, NEXT_LIST
 
 BUCKET, LINE = 16, 64
 
@@ -22,16 +22,16 @@ class Histories:
 
     def __init__(self, bits: int) -> None:
         self._lines = np.zeros((1 << bits) // LINE * LINE, np.uint8)
-        self._bytes = memoryview(self._lines)  # the same, for access one by one
+        self._bytes = self._lines.data  # the same, for access one by one
         self._mask = (1 << bits) // LINE - 1
         self._first = np.zeros(0, np.int64)
         self._apart = True
 
     def take(self, hashes: Sequence[int]) -> None:
-        """Makes the buckets of these hashes the present ones, in this order: a later one may take the place of
-        an earlier one, and then both write to it."""
+        """Makes the buckets of these hashes the present ones, in this order: a later one may take the
+        place of an earlier one, and then both write to it."""
         found = [self._find(h) for h in hashes]
-        self._first = np.array(found)
+        self._first = np.array(found, np.int64)
         self._apart = len(set(found)) == len(found)
 
     def _find(self, h: int) -> int:

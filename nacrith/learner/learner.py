@@ -1,7 +1,7 @@
 """The learner: histories, matches, mixers and corrections joined to a probability for each bit of a text.
 
-The reference of codecs/learner/learner.inl, equal bit for bit: what is done for each context is done for all of
-them at once, the rest one by one.
+The reference of codecs/learner/learner.inl, equal bit for bit: what is done for each context is done for all
+of them at once, the rest one by one.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ class Learner:
         start = [ONE - 1 << 15] * 256
         for number, (zeros, ones, _) in enumerate(HISTORIES):
             start[number] = (ONE - 1) * (2 * ones + 1) // (2 * (zeros + ones + 1)) << 16
-        self._maps = np.tile(np.array(start), n)  # from a history to a probability, 256 of each context
-        self._map_rows = np.arange(n) * 256
+        self._maps = np.tile(
+            np.array(start, np.int64), n
+        )  # from a history to a probability, 256 of each context
+        self._map_rows = np.arange(n, dtype=np.int64) * 256
         self._direct = [[HALF] * (2 << size) for size in (8, 16, _ORDER2_BITS)]
         self._matches = [Match(least) for least in form.least]
         first = [0] * form.inputs
@@ -67,7 +69,7 @@ class Learner:
         self._inputs = np.zeros(form.inputs, np.int64)
         self._rest = self._inputs[2 * n : 2 * n + 6 + 2 * len(form.least) + 1]
         self._mixed = np.zeros(8, np.int64)
-        self._numbers = np.arange(n)
+        self._numbers = np.arange(n, dtype=np.int64)
         self._partial, self._left = 1, 7  # bits so far under a leading 1; those after the next one
         # Of the present bit: node, histories, map entries and direct probabilities, by index and value.
         self._node = 0
@@ -167,8 +169,8 @@ class Learner:
     def _look_ahead(self) -> None:
         """Before a byte: hashes of all contexts, and what the matches expect."""
         contexts = self._form.contexts(self._cursor, self._followers)
-        a = np.array([a & MASK for a, _ in contexts])
-        b = np.array([b & MASK for _, b in contexts])
+        a = np.array([a & MASK for a, _ in contexts], np.int64)
+        b = np.array([b & MASK for _, b in contexts], np.int64)
         n = self._numbers
         self._hashes: I64 = mix(a + n * GOLDEN & MASK, b ^ n << 24)
         self._histories.take(self._hashes.tolist())

@@ -34,8 +34,8 @@ class Match:
         self._expected = text[self._pointer] | 256 if self._pointer else 0
 
     def predict(self, partial: int, left: int) -> bool:
-        """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1; left:
-        bits of the byte after the next one."""
+        """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1;
+        left: bits of the byte after the next one."""
         self._entry = -1
         if self._expected >> (left + 1) != partial:
             return False

@@ -1,8 +1,9 @@
 """Mixing of predictions in the logistic domain, and corrections of the result.
 
-A mixer is a table of rows of weights, of which a small context chooses one; its output is the weighted sum of the
-inputs, and each weight moves by input times error, which is gradient descent on coding cost (Mahoney 2005, PAQ).
-The mixers of a layer share their inputs and are one product of a matrix. codecs/learner/mixer.hpp.
+A mixer is a table of rows of weights, of which a small context chooses one; its output is the weighted sum of
+the inputs, and each weight moves by input times error, which is gradient descent on coding cost (Mahoney
+2005, PAQ). The mixers of a layer share their inputs and are one product of a matrix.
+codecs/learner/mixer.hpp.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Mixers:
     """A layer of mixers. rows: how many each has; first: the weights of every row, in units of 1 / 4,096."""
 
     def __init__(self, rows: Sequence[int], first: Sequence[int]) -> None:
-        self._weights = np.tile(np.array(first) << 16, (sum(rows), 1))
-        self._starts = np.cumsum([0, *rows[:-1]])
+        self._weights = np.tile(np.array(first, np.int64) << 16, (sum(rows), 1))
+        self._starts = np.cumsum([0, *rows[:-1]], dtype=np.int64)
         self._rows: I64 = self._starts
         self._chosen = self._weights[self._rows]
         self._p: list[int] = []
@@ -41,7 +42,7 @@ class Mixers:
     def learn(self, inputs: I64, bit: int, rate: int) -> None:
         """inputs: those of `mix`. rate: in 1 / 1,024."""
         one = bit * ONE
-        errors = np.array([clamp((one - p) * rate >> 10, _MOST_ERROR) for p in self._p])
+        errors = np.array([clamp((one - p) * rate >> 10, _MOST_ERROR) for p in self._p], np.int64)
         moved = self._chosen
         moved += errors[:, None] * inputs
         np.minimum(moved, _MOST_WEIGHT, out=moved)

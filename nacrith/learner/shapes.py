@@ -1,7 +1,7 @@
 """The forms of a learner: which contexts it has, and what chooses the rows of its mixers.
 
-Text is for any text, data for executables, tables of records and other binaries, fast for speed. A context is two
-words of 32 bits; what is made with `+`, `*` or `<<` may be longer, and its low 32 bits count.
+Text is for any text, data for executables, tables of records and other binaries, fast for speed. A context is
+two words of 32 bits; what is made with `+`, `*` or `<<` may be longer, and its low 32 bits count.
 codecs/learner/shapes.hpp.
 """
 

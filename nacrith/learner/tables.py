@@ -119,10 +119,10 @@ NEXT = np.array(NEXT_LIST, np.uint8)
 
 SQUASH = _squash()
 STRETCH = _stretch(SQUASH)
-STRETCH_ARRAY = np.array(STRETCH)
+STRETCH_ARRAY = np.array(STRETCH, np.int64)
 
 RATES = [2 * ONE // (2 * n + 3) for n in range(1024)]
-RATES_ARRAY = np.array(RATES)
+RATES_ARRAY = np.array(RATES, np.int64)
 
 
 def squash(x: int) -> int:
