@@ -12,17 +12,16 @@ from collections.abc import Callable
 import brotli
 import pytest
 import zstandard
-from archive_fakes import FALLBACK_KINDS, coded, pack
+from archive_fakes import FALLBACK_KINDS, QUICK, coded, pack
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nacrith.archive import ArchiveWriter, scan, wire
+from nacrith.archive import scan, wire
 from nacrith.errors import CorruptError
 from nacrith.fallback import CODECS, Registry
 from nacrith.fallback import lzma as lzma_codec
 from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
-from nacrith.fallback.codec import Cost
 from nacrith.fallback.learner import SHAPES, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
 from nacrith.fallback.raw import Raw
@@ -85,7 +84,7 @@ BINARIES |= {"zeros": bytes(30_000), "noise": random.Random(2).randbytes(6000)}
 @pytest.mark.parametrize("name", BINARIES)
 def test_binaries_are_within_2_percent_of_the_best_peer(name: str) -> None:
     content = BINARIES[name]
-    archive = pack(content, None)
+    archive = pack(content, None, codecs=CODECS)
     best = min(len(compress(content)) for compress in PEERS.values())
     assert len(archive) <= max(1.02 * best, best + 24)
 
@@ -190,11 +189,7 @@ def test_mixed_content_takes_the_better_of_segments_and_whole() -> None:
     rnd = random.Random(8)
     text = " ".join(str(rnd.randrange(10**6)) for _ in range(6000)).encode()
     content = text + samples16(rnd) * 2 + text[::-1]
-    out = io.BytesIO()
-    fast = Registry(*(codec for codec in CODECS.codecs.values() if codec.cost is Cost.NORMAL))
-    with ArchiveWriter(out, None, fast, block_bytes=len) as archive:
-        archive.write(content)
-    (info,) = scan(io.BytesIO(out.getvalue()), CODECS.names)
+    (info,) = scan(io.BytesIO(pack(content, None, codecs=QUICK)), CODECS.names)
     assert [block.kind for block in info.blocks].count("lzma") == 1
     assert len(info.blocks) == 3
     (info,) = scan(io.BytesIO(pack(b"a" * 3000 + bytes(3000) + b"a" * 3000, None)), CODECS.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import io
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import textwrap
 import threading
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
+from zlib import crc32
 
+import native_library
 import pytest
 from archive_fakes import full_stream, never, short_stream
 from clirunner import ROOT, environment
@@ -18,10 +22,11 @@ from clirunner import ROOT, environment
 import nacrith
 from nacrith import stream
 from nacrith.archive import ArchiveReader, ArchiveWriter, scan, wire
-from nacrith.archive.records import End, full_header, index_entry
+from nacrith.archive.records import Block, End, GroupHead, full_header, index_entry
 from nacrith.archive.scan import each_stream
 from nacrith.errors import CorruptError
 from nacrith.fallback import CODECS
+from nacrith.fallback.learner import Learner, table_bits
 
 EMPTY = short_stream(wire.RAW, b"")
 MB = 1 << 20
@@ -166,3 +171,54 @@ def test_compression_while_the_interpreter_ends() -> None:
         capture_output=True, text=True, timeout=120, env=environment(), cwd=ROOT,
     )  # fmt: skip
     assert (done.stdout.split(), done.stderr) == (["thread", "logging", "exit"], "")
+
+
+MANY = 300 if not native_library.WHY else 30  # the learner's reference takes a second for 1.5 KB
+
+
+def test_many_small_files_in_one_process_take_no_more_memory_than_a_few() -> None:
+    code = f"""
+        import random, resource
+        from nacrith.fallback import CODECS
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+        for number in range({MANY}):
+            CODECS.encode(random.Random(number).randbytes(150).hex().encode(), text=True)
+            before = peak() if number == 3 else before if number else 0
+        print(peak() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 20 * MB
+
+
+@pytest.mark.parametrize("tables", [table_bits(80), 27], ids=["allowed", "refused"])
+def test_many_blocks_of_the_learner_take_little_memory(tables: int, tmp_path: Path) -> None:
+    """27 would be 128 MiB for each, which its content length does not allow."""
+    payloads = [bytes([tables]) + number.to_bytes(8, "big") for number in range(MANY)]
+    contents = [b"" if tables == 27 else CODECS.decode(Learner.kind, payload, 80) for payload in payloads]
+    head = GroupHead(
+        [Block(Learner.kind, 80, 9, crc32(p), crc32(c)) for p, c in zip(payloads, contents, strict=True)]
+    )
+    group = head.pack() + b"".join(payloads)
+    digest = hashlib.blake2b(b"".join(contents), digest_size=wire.HASH_SIZE).digest()
+    file = tmp_path / "a.nac"
+    file.write_bytes(
+        full_header(b"") + group + End(digest, 0, index_entry(head.content_size, len(group))).pack()
+    )
+    code = """
+        import resource, subprocess, sys
+        done = subprocess.run([sys.executable, "-m", "nacrith", "test", sys.argv[1]], capture_output=True)
+        print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(file)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code, most = map(int, done.stdout.split())
+    assert code == (1 if tables == 27 else 0)
+    assert most < 300 * MB

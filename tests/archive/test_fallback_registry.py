@@ -172,7 +172,7 @@ def test_nothing_is_coded_again_for_a_block_that_is_its_whole_segment(
             return encode(self, data, variant)
 
         monkeypatch.setattr(codec, "encode", counted)
-    content = " ".join(random.Random(4).choices(["red", "green", "blue", "black"], k=5000)).encode()
+    content = " ".join(random.Random(4).choices(["red", "green", "blue", "black"], k=1500)).encode()
     model = FakeCodec()
     archive = pack(content, CODECS, model)
     assert model.encoded == [[content]]

@@ -12,10 +12,10 @@ from nacrith.archive.blockcodec import Progress
 from nacrith.archive.layout import layout_by_index
 from nacrith.archive.records import Block, End, GroupHead, ShortHead, full_header, index_entry
 from nacrith.errors import CorruptError
-from nacrith.fallback import CODECS
+from nacrith.fallback import CODECS, Registry
 from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
-from nacrith.fallback.codec import Variant
+from nacrith.fallback.codec import Cost, Variant
 from nacrith.fallback.learner import TEXT, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
 from nacrith.fallback.raw import Raw
@@ -96,11 +96,21 @@ def finder(codec: FakeCodec | None) -> Callable[[CodecId], FakeCodec]:
     return find
 
 
+QUICK = Registry(*(codec for codec in CODECS.codecs.values() if codec.cost is Cost.NORMAL))
+"""Without the slow codecs, for tests of the container: where there is no native library, a slow codec takes a
+second for 1.5 KB."""
+
+
 def pack(
-    content: bytes, codec: FakeCodec | None, *, block: int = 4096, metadata: Metadata | None = None
+    content: bytes,
+    codec: FakeCodec | None,
+    *,
+    block: int = 4096,
+    metadata: Metadata | None = None,
+    codecs: Registry = QUICK,
 ) -> bytes:
     out = io.BytesIO()
-    with ArchiveWriter(out, codec, CODECS, block_bytes=lambda _: block, metadata=metadata) as archive:
+    with ArchiveWriter(out, codec, codecs, block_bytes=lambda _: block, metadata=metadata) as archive:
         archive.write(content)
     return out.getvalue()
 

@@ -1,7 +1,7 @@
 """A second decoder of the learner: plain, slow, made from formats/learner-v1.md and nothing else.
 
-It imports nothing of nacrith, so that an error in the package cannot hide in it. `decode` is its face. Sections
-named below are those of the document.
+It imports nothing of nacrith, so that an error in the package cannot hide in it. `decode` is its face. The
+sections named below are those of the document.
 """
 
 from __future__ import annotations
@@ -505,6 +505,7 @@ def words(payload: bytes) -> Iterator[int]:
         yield 0
 
 
+@cache  # several golden archives share their blocks
 def decode(payload: bytes, shape: int, bits: int, size: int) -> bytes:
     """The text of `size` bytes. ValueError if the payload is impossible."""
     learner, stream = Learner(shape, bits), words(payload)
