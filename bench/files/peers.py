@@ -107,6 +107,29 @@ def _ppmd(order: int, memory: int = 256 << 20) -> Callable[[], tuple[str, Codec,
     return load
 
 
+def _learner(shape: str) -> Callable[[], tuple[str, Codec, Codec]]:
+    """nacrith's learner without a language model, in one shape. Its tables have 256 bytes for each of the file's,
+    at most 2^26; 8 bytes of length go before the payload."""
+
+    def load() -> tuple[str, Codec, Codec]:
+        import nacrith
+        from nacrith.learner import Shape, decode, encode
+
+        def tables(size: int) -> int:
+            return min(max((256 * size).bit_length(), 16), 26)
+
+        def compress(data: bytes) -> bytes:
+            return len(data).to_bytes(8, "big") + (encode(data, Shape[shape], tables(len(data))) or b"")
+
+        def decompress(data: bytes) -> bytes:
+            size = int.from_bytes(data[:8], "big")
+            return decode(data[8:], Shape[shape], tables(size), size)
+
+        return f"nacrith {nacrith.__version__}", compress, decompress
+
+    return load
+
+
 def _zpaq() -> tuple[str, Codec, Codec]:
     """zpaq's strongest method, context mixing; Debian's package zpaq. Its archives name the file."""
 
@@ -138,10 +161,20 @@ PEERS = {
     )
 }
 
+OWN = {
+    peer.name: peer
+    for peer in (
+        Peer("learner, text", _learner("TEXT")),
+        Peer("learner, data", _learner("DATA")),
+        Peer("learner, fast", _learner("FAST")),
+    )
+}
+"""Parts of nacrith that are measured beside the peers."""
+
 
 def main(arguments: list[str]) -> None:
     name, direction, source, target = arguments
-    _, compress, decompress = PEERS[name].load()
+    _, compress, decompress = (PEERS | OWN)[name].load()
     data = Path(source).read_bytes()
     begin = time.perf_counter()
     result = compress(data) if direction == "compress" else decompress(data)

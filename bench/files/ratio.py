@@ -136,7 +136,7 @@ def programs(options: argparse.Namespace) -> dict[str, tuple[str, Step]]:
         version = f"nacrith {nacrith.__version__}"
         chosen[nacrith_name(options)] = (version, nacrith_step(options))
     if not options.nacrith_only:
-        for name, peer in peers.PEERS.items():
+        for name, peer in (peers.PEERS | peers.OWN).items():
             chosen[name] = (peer.load()[0], peer_step(name))
     return chosen
 
@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
                     flush=True,
                 )
     if rows:
-        order = {n: i for i, n in enumerate([nacrith_name(options), *peers.PEERS])}
+        order = {n: i for i, n in enumerate([nacrith_name(options), *peers.PEERS, *peers.OWN])}
         rows.sort(key=lambda r: (r["file"], r["bytes"], order.get(r["program"], -1), r["program"]))
         common.write_json(path, result)
         common.write_atomic(path.with_suffix(".csv"), as_csv(rows))

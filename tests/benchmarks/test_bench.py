@@ -49,10 +49,18 @@ def test_peers_give_the_file_back(name: str, content: bytes) -> None:
     assert decompress(compress(content)) == content
 
 
+@pytest.mark.parametrize("name", list(peers.OWN))
+def test_parts_of_nacrith_give_the_file_back(name: str) -> None:
+    _, compress, decompress = peers.OWN[name].load()
+    for content in (b"", b"the cat sat on the mat"):
+        assert decompress(compress(content)) == content
+
+
 def test_tables_and_resumption(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(peers, "PEERS", {n: peers.PEERS[n] for n in ("gzip -9", "xz -9e")})
+    monkeypatch.setattr(peers, "OWN", {})
     out = tmp_path / "out"
     arguments = ["--data", str(data), "--out", str(out), "--peers-only", "--head", "1000"]
     monkeypatch.setattr(ratio, "draw", lambda rows, path: None)
