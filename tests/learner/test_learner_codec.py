@@ -190,11 +190,11 @@ def test_progress_can_stop_the_work(engine: str) -> None:
 
 
 class TestChoice:
-    """Of the engine, by NACRITH_BACKEND and by what is there."""
+    """Of the engine, by NACRITH_ENGINE and by what is there."""
 
     @pytest.fixture(autouse=True)
     def fresh(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.delenv("NACRITH_BACKEND", raising=False)
+        monkeypatch.delenv("NACRITH_ENGINE", raising=False)
         native.load.cache_clear()
         yield
         native.load.cache_clear()
@@ -202,27 +202,27 @@ class TestChoice:
     @needs_library
     def test_native_where_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert codec.engine() == (native.load(), None)
-        monkeypatch.setenv("NACRITH_BACKEND", "native:portable")
+        monkeypatch.setenv("NACRITH_ENGINE", "native:portable")
         assert codec.engine() == (native.load(), "portable")
-        monkeypatch.setenv("NACRITH_BACKEND", "torch")
+        monkeypatch.setenv("NACRITH_ENGINE", "torch")
         assert codec.engine() == (native.load(), None)
         for wrong in ("native:none", "native:"):
-            monkeypatch.setenv("NACRITH_BACKEND", wrong)
+            monkeypatch.setenv("NACRITH_ENGINE", wrong)
             with pytest.raises(ModelError, match="no such kernels"):
                 codec.engine()
 
     def test_the_reference_where_it_is_asked_for_or_alone(self, monkeypatch, tmp_path) -> None:
-        monkeypatch.setenv("NACRITH_BACKEND", "numpy")
+        monkeypatch.setenv("NACRITH_ENGINE", "numpy")
         assert codec.engine() is None
         assert encode(b"ab", Shape.TEXT, 16) == payload(REFERENCE, b"ab", Shape.TEXT)
-        monkeypatch.delenv("NACRITH_BACKEND")
+        monkeypatch.delenv("NACRITH_ENGINE")
         monkeypatch.setenv("NACRITH_NATIVE_LIB", str(tmp_path / "none.so"))
         assert codec.engine() is None
-        monkeypatch.setenv("NACRITH_BACKEND", "native")
+        monkeypatch.setenv("NACRITH_ENGINE", "native")
         with pytest.raises(ModelError, match=r"none\.so"):
             codec.engine()
 
     def test_a_name_that_does_not_exist(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("NACRITH_BACKEND", "cuda")
-        with pytest.raises(ModelError, match="no such backend"):
+        monkeypatch.setenv("NACRITH_ENGINE", "cuda")
+        with pytest.raises(ModelError, match="no such engine"):
             codec.engine()
