@@ -5,12 +5,13 @@
 // is its own, takes the one whose first history has seen least (Mahoney's lpaq does the like).
 #pragma once
 
-#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <new>
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
-#include <memory>
 
 #include "learner/tables.hpp"
 
@@ -20,8 +21,7 @@ inline namespace NACRITH_LEARNER_SET {
 class Histories {
 public:
     // 2^bits bytes, bits >= 6.
-    explicit Histories(int bits)
-        : mask_((uint32_t{1} << (bits - 6)) - 1), lines_(new Line[size_t{mask_} + 1]()) {}
+    explicit Histories(int bits) : mask_((uint32_t{1} << (bits - 6)) - 1), lines_(zeroed(size_t{1} << bits)) {}
 
     void prefetch(uint32_t h) const { __builtin_prefetch(&lines_[h >> 2 & mask_]); }
 
@@ -29,7 +29,7 @@ public:
     uint8_t *find(uint32_t h) {
         Line &line = lines_[h >> 2 & mask_];
         const auto check = static_cast<uint8_t>((h >> 24) | (h >> 24 == 0));
-        uint8_t *worst = nullptr;
+        uint8_t *worst = line.buckets[0];
         int least = 256;
         for (auto &bucket : line.buckets) {
             if (bucket[0] == check) return bucket + 1;
@@ -46,8 +46,32 @@ private:
         uint8_t buckets[4][16];
     };
 
+    struct Unmap {
+        size_t size;
+        void operator()(Line *lines) const {
+#ifdef __linux__
+            munmap(lines, size);
+#else
+            delete[] lines;
+#endif
+        }
+    };
+    using Lines = std::unique_ptr<Line[], Unmap>;
+
+    // Zeroed memory. Large pages, where the system has them: nearly every look-up is on another page.
+    static Lines zeroed(size_t size) {
+#ifdef __linux__
+        void *memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        madvise(memory, size, MADV_HUGEPAGE);
+        return Lines(static_cast<Line *>(memory), Unmap{size});
+#else
+        return Lines(new Line[size / sizeof(Line)](), Unmap{size});
+#endif
+    }
+
     uint32_t mask_;
-    std::unique_ptr<Line[]> lines_;
+    Lines lines_;
 };
 
 }  // namespace NACRITH_LEARNER_SET
