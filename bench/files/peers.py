@@ -110,7 +110,8 @@ def _ppmd(order: int, memory: int = 256 << 20) -> Callable[[], tuple[str, Codec,
 def _learner(shape: str) -> Callable[[], tuple[str, Codec, Codec]]:
     """nacrith's learner without a language model, in one shape.
 
-    Its tables have 256 bytes for each byte of the file, at most 2^26; 8 bytes of length precede the payload."""
+    Its tables have 256 bytes for each byte of the file, at most 2^26; 8 bytes of length precede the payload.
+    """
 
     def load() -> tuple[str, Codec, Codec]:
         import nacrith
