@@ -11,239 +11,26 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
-
-WORD = 0xFFFFFFFF
-START = 32  # the position of the first byte
-GOLD = 0x9E3779B1
-TEXT, DATA, FAST = range(3)
-LEAST = ((4, 7, 20), (4, 8, 20), (6,))
-FIRST_HIT = (0, 1, 0)
-MOST_LARGER = (40, 22, 12, 8, 6, 5)  # for the smaller number of a history
-DISCOUNTS = ((25, 8), (12, 6), (6, 5), (3, 3), (2, 2))
-SHIFTS = ((4, 6), (3, 5), (2, 4))  # of the direct probabilities
-
-
-# Section 1
-
-
-def exponentials() -> list[int]:
-    out = [1 << 60]
-    for _ in range(3071):
-        out.append(out[-1] * 1148426689630428643 >> 60)
-    return out
-
-
-E = exponentials()
-
-
-@cache
-def squash(x: int) -> int:
-    e = E[min(abs(x), 3071)]
-    return min(max((1 << 16) * ((1 << 60) if x >= 0 else e) // ((1 << 60) + e), 1), 65535)
-
-
-def stretches() -> list[int]:
-    out, x = [], -3072
-    for i in range(4096):
-        while x < 3071 and squash(x + 1) <= 16 * i + 8:
-            x += 1
-        out.append(x)
-    return out
-
-
-STRETCH = stretches()
-
-
-def stretch(p: int) -> int:
-    return STRETCH[p >> 4]
-
-
-def linear(p: int) -> int:
-    return (p - 32768) >> 4
-
-
-def limit(x: int, most: int) -> int:
-    return min(max(x, -most), most)
-
-
-def mix(a: int, b: int) -> int:
-    h = (a * 0x2C1B3C6D + b * 0x297A2D39 + 0x12345) & WORD
-    h ^= h >> 15
-    h = h * 0x85EBCA6B & WORD
-    h ^= h >> 13
-    h = h * 0xC2B2AE35 & WORD
-    return h ^ h >> 16
-
-
-def adapted(word: int, bit: int) -> int:
-    p, n = word >> 10, word & 1023
-    p += (4194303 * bit - p) * (131072 // (2 * n + 3)) >> 16
-    return p << 10 | min(n + 1, 1023)
-
-
-def is_allowed(zeros: int, ones: int) -> bool:
-    small, large = sorted((zeros, ones))
-    return small < 6 and large <= MOST_LARGER[small]
-
-
-def all_histories() -> list[tuple[int, int, int]]:
-    pairs = [(z, o) for z in range(41) for o in range(41) if is_allowed(z, o)]
-    out: list[tuple[int, int, int]] = []
-    for zeros, ones in sorted(pairs, key=lambda pair: (sum(pair), pair[0])):
-        lasts = (0, 1) if zeros and ones else (int(ones > 0),)
-        out += [(zeros, ones, last) for last in lasts]
-    return out
-
-
-HISTORIES = all_histories()
-NUMBERS = {history: number for number, history in enumerate(HISTORIES)}
-
-
-@cache
-def after(number: int, bit: int) -> int:
-    """The number of the history that follows."""
-    counts = HISTORIES[number][:2]
-    same, other = counts[bit] + 1, counts[1 - bit]
-    other = next((less for above, less in DISCOUNTS if other > above), other)
-    while not is_allowed(same, other):
-        most = MOST_LARGER[min(same, other, 5)]
-        if same >= other:
-            same = min(same - 1, most)
-        else:
-            other = min(other - 1, most)
-    zeros, ones = (other, same) if bit else (same, other)
-    return NUMBERS[zeros, ones, bit if zeros and ones else int(ones > 0)]
-
-
-# Section 3
-
-
-def class_of(c: int) -> int:
-    if chr(c).isascii() and chr(c).isalpha():
-        return 1 if c >= 97 else 2
-    if 48 <= c <= 57:
-        return 3
-    if c >= 128:
-        return 6
-    named = {" ": 4, "\n": 5, ",": 7, ".": 7, ";": 7, '"': 8, "'": 8, "<": 9, ">": 9}
-    return named.get(chr(c), 10)
-
-
-class Cursor:
-    def __init__(self) -> None:
-        self.text = bytearray(START)
-        self.at = self.word_start = self.line = self.line1 = START
-        self.c4 = self.older = self.classes = 0
-        self.word = self.word1 = self.word2 = self.punctuation = self.digits = 0
-        self.field = self.field_hash = self.first = self.indent = self.column = self.above = 0
-        self.width = self.back1 = self.back2 = 0
-        self.last, self.distance, self.votes = [0] * 256, [0] * 256, [0] * 2048
-        self.f1: dict[int, int] = defaultdict(int)
-        self.f2: dict[int, int] = defaultdict(int)
-
-    @property
-    def c1(self) -> int:
-        return self.c4 & 255
-
-    @property
-    def c2(self) -> int:
-        return self.c4 >> 8 & 255
-
-    def phase(self) -> int:
-        return self.at % self.width if self.width else 0
-
-    def push(self, c: int) -> None:
-        self.f1[self.c1] = (self.f1[self.c1] << 8 | c) & 0xFFFFFF
-        pair = self.c4 & 0xFFFF
-        self.f2[pair] = (self.f2[pair] << 8 | c) & WORD
-        self.text.append(c)
-        self.at += 1
-        self.older = (self.older << 8 | self.c4 >> 24) & WORD
-        self.c4 = (self.c4 << 8 | c) & WORD
-        self.push_word(c)
-        self.digits = self.digits + 1 if 48 <= c <= 57 else 0
-        self.classes = (self.classes << 4 | class_of(c)) & WORD
-        self.push_line(c)
-        self.push_record(c)
-
-    def push_word(self, c: int) -> None:
-        if class_of(c) in (1, 2, 6) or (c == 0x27 and self.word):
-            if not self.word:
-                self.word_start = self.at
-            self.word = mix(self.word, c + 32 if class_of(c) == 2 else c)
-            self.punctuation = 0
-            return
-        if self.word:
-            self.word2, self.word1, self.word = self.word1, self.word, 0
-            self.word_start = self.at
-        if c != 0x20:
-            self.punctuation = c
-
-    def push_line(self, c: int) -> None:
-        if c == 10:
-            self.line1, self.line = self.line, self.at
-            self.field = self.field_hash = self.first = self.indent = 0
-        else:
-            if c in b",\t|;":
-                self.field += 1
-                self.field_hash = 0
-            else:
-                self.field_hash = mix(self.field_hash, c)
-            if not self.first:
-                if c in b" \t":
-                    self.indent += 1
-                else:
-                    self.first = c
-        self.column = self.at - self.line
-        place = self.line1 + self.column
-        self.above = self.text[place] if place < self.line else 0
-
-    def push_record(self, c: int) -> None:
-        d = self.at - self.last[c]
-        if d == self.distance[c] and 1 < d < 2048:
-            self.votes[d] += 1
-        self.distance[c], self.last[c] = d, self.at
-        if self.at % 512 == 0:
-            most = max(self.votes)
-            self.width = self.votes.index(most) if most >= 24 else 0
-            self.votes = [votes // 2 for votes in self.votes]
-        self.back1, self.back2 = self.back(1), self.back(2)
-
-    def back(self, times: int) -> int:
-        reach = times * self.width
-        return self.text[self.at - reach] if reach and self.at >= START + reach else 0
-
-
-# Section 4
-
-
-def contexts(shape: int, c: Cursor) -> list[tuple[int, int]]:
-    c1, c2, c4, older, w = c.c1, c.c2, c.c4, c.older, c.word
-    pair = c4 & 0xFFFF
-    if shape == FAST:
-        return [
-            (pair, 0), (c4 & 0xFFFFFF, 0), (c4, 0), (c4, (older & 0xFFFF) + 1), (w, c1),
-            (c.above | c1 << 8, c.back1),
-        ]  # fmt: skip
-    if shape == TEXT:
-        return [
-            (c1, 0), (pair, 0), (c4 & 0xFFFFFF, 0), (c4, 0), (c4, (older & 0xFFFF) + 1), (c4, older * 3 + 7),
-            (w, 0), (w, c.word1), (w, c1 | c.punctuation << 8), (w, c.word2),
-            (c.above | c.column << 8, 0), (c.field | c.above << 16, c.field_hash), (c.field, w),
-            (c4 & 0xFF0000FF, 0), (c4 & 0xF8F8F8F8, older & 0xF8), (c.classes, 0),
-            (c.f1[c1], c1), (c.f2[pair] & 0xFFFF, pair), (mix(c.first, c.indent), w),
-            (c.digits, c.classes & 0xFFF),
-        ]  # fmt: skip
-    phase = c.phase()
-    return [
-        (0, 0), (c1, 0), (pair, 0), (c4 & 0xFFFFFF, 0), (c4, 0), (c4, (older & 0xFF) + 1),
-        (c4, (older & 0xFFFF) + 1), (c2, 0), (c4 & 0xFF0000, 0), (c4 & 0xFF000000, 0), (c4 & 0xFFFF00, 0),
-        (c4 & 0xFF00FF, 0), (c4 & 0xFFFF0000, 0), (c4 & 0xF0F0F0F0, older & 0xF0F0F0F0),
-        (c4 & 0xF8F8F8, c.at & 3), (c1, c.at & 3), (c4 & 0xFF000000, older & 0xFF000000),
-        (c.width | phase << 16, 0), (c.back1 | phase << 8, 0), (c.back1 | c1 << 8, c.width),
-        (c.back1 | c.back2 << 8, c.width), (c.back1 | c.back2 << 8 | c1 << 16, phase),
-        (c1 | c2 << 8, phase | c.width << 16), (c.f1[c1] & 0xFFFF, c1), (c.f2[pair] & 0xFFFF, pair),
-    ]  # fmt: skip
+from learner_plain_parts import (
+    FAST,
+    FIRST_HIT,
+    GOLD,
+    HISTORIES,
+    LEAST,
+    SHIFTS,
+    START,
+    TEXT,
+    WORD,
+    Cursor,
+    adapted,
+    after,
+    contexts,
+    limit,
+    linear,
+    mix,
+    squash,
+    stretch,
+)
 
 
 class Histories:
