@@ -50,9 +50,9 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_ensemble_counts": (_I32, [_P, _I32, _P, _P]),
     "nacrith_ensemble_encode": (_I32, [_P, _I64, _P, _P, _P, _P]),
     "nacrith_learner_encoder": (_I32, [_I32, _I32, _I64, _TEXT, _OUT]),
-    "nacrith_learner_decoder": (_I32, [_I32, _I32, _I64, _TEXT, _TEXT, _I64, _OUT]),
-    "nacrith_learner_encode": (_I32, [_P, _TEXT, _I64, ctypes.POINTER(_I64)]),
+    "nacrith_learner_decoder": (_I32, [_I32, _I32, _I64, _TEXT, _P, _I64, _OUT]),
+    "nacrith_learner_encode": (_I32, [_P, _P, _I64, _P]),
     "nacrith_learner_decode": (_I32, [_P, _P, _I64]),
-    "nacrith_learner_finish": (_I32, [_P, _P, _I64, ctypes.POINTER(_I64)]),
+    "nacrith_learner_finish": (_I32, [_P, _P, _I64, _P]),
 }
 """The result and argument types of every function."""

@@ -25,7 +25,7 @@ def decoder(library: Library, shape: int, bits: int, length: int, kernels: str |
 def encode(library: Library, learner: int, data: bytes) -> int:
     """Takes the next bytes of the text. Returns a length that the payload has at least, whatever follows."""
     size = ctypes.c_int64()
-    library.check(library.c.nacrith_learner_encode(learner, data, len(data), size))
+    library.check(library.c.nacrith_learner_encode(learner, data, len(data), ctypes.byref(size)))
     return size.value
 
 
@@ -39,9 +39,9 @@ def decode(library: Library, learner: int, size: int) -> bytes:
 def finish(library: Library, learner: int) -> bytes:
     """The payload of a text that has been taken whole."""
     size = ctypes.c_int64()
-    library.check(library.c.nacrith_learner_finish(learner, None, 0, size))
+    library.check(library.c.nacrith_learner_finish(learner, None, 0, ctypes.byref(size)))
     payload = ctypes.create_string_buffer(size.value)
-    library.check(library.c.nacrith_learner_finish(learner, payload, size.value, size))
+    library.check(library.c.nacrith_learner_finish(learner, payload, size.value, ctypes.byref(size)))
     return payload.raw[: size.value]
 
 

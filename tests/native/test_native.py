@@ -234,6 +234,7 @@ _C_TYPES = {
     "nacrith_engine **": ctypes.POINTER(ctypes.c_void_p),
     "nacrith_session **": ctypes.POINTER(ctypes.c_void_p),
     "nacrith_ensemble **": ctypes.POINTER(ctypes.c_void_p),
+    "nacrith_learner **": ctypes.POINTER(ctypes.c_void_p),
 }
 
 
