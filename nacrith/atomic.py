@@ -149,6 +149,21 @@ def collect(target: str | os.PathLike[str]) -> None:
             _collect(name)
 
 
+def try_lock(descriptor: int) -> bool | None:
+    """False if another process has locked the file; None where files cannot be locked."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
 def sync_file(descriptor: int) -> bool:
     """Flush what was written to the disk; False if the file system does not support that."""
     try:
@@ -216,14 +231,14 @@ def _nameless(target: str, mode: int) -> int | None:
     except OSError:
         return None
     if descriptor is not None:
-        _lock(descriptor)  # for the moment in which it has a temporary name; no one else can hold the lock
+        try_lock(descriptor)  # for the moment in which it has a temporary name; no one else can hold the lock
     return descriptor
 
 
 def _can_be_named(descriptor: int, target: str) -> bool:
     """Try once, with an empty file, whether an unnamed file can be linked; closes the descriptor."""
     try:
-        _lock(descriptor)
+        try_lock(descriptor)
         for name in _free_names(target):
             with contextlib.suppress(FileExistsError):
                 _link_descriptor(descriptor, name)
@@ -245,25 +260,10 @@ def _named(target: str, mode: int) -> tuple[int, str]:
         except FileExistsError:
             continue
         # Before it was locked, another writer may have taken it for abandoned, and locked or removed it.
-        if _lock(descriptor) is not False and _is_at(descriptor, name):
+        if try_lock(descriptor) is not False and _is_at(descriptor, name):
             return descriptor, name
         os.close(descriptor)
     raise AssertionError("_free_names raises")
-
-
-def _lock(descriptor: int) -> bool | None:
-    """False if another process has locked the file; None where files cannot be locked."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def _is_at(descriptor: int, name: str) -> bool:
@@ -284,7 +284,7 @@ def _collect(name: str) -> bool:
         return False  # another user's, or not a file
     try:
         status = os.fstat(descriptor)
-        locked = _lock(descriptor) if stat.S_ISREG(status.st_mode) else False
+        locked = try_lock(descriptor) if stat.S_ISREG(status.st_mode) else False
         if locked is None:
             locked = time.time() - status.st_mtime > _OLD
         if not (locked and _is_at(descriptor, name)):

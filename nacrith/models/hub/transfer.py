@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -114,25 +113,10 @@ def _locked(partial: Path) -> Iterator[BinaryIO]:
         partial.parent.mkdir(parents=True, exist_ok=True)
         out = open(partial, "ab")  # noqa: SIM115 - closed below, outside `_written`
     with out:
-        if not (_lock(out) and _is_at(out, partial)):
+        # Where files cannot be locked, two processes may interleave their writes, which the hash detects.
+        if atomic.try_lock(out.fileno()) is False or not _is_at(out, partial):
             raise ModelError(f"{partial}: another process is fetching this file; wait for it, then run again")
         yield out
-
-
-def _lock(out: BinaryIO) -> bool:
-    """False if another process holds the lock. Where files cannot be locked, two processes may interleave
-    their writes, which the hash detects."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _is_at(out: BinaryIO, partial: Path) -> bool:
