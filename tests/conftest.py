@@ -14,12 +14,19 @@ from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub
+from hypothesis import settings
 from paths import ROOT
 
 import nacrith
 from nacrith.errors import ModelError
 from nacrith.models.hub import client as hub
 from nacrith.native import loader
+
+# A slow machine fails no test, and what fails fails again. `pytest --hypothesis-profile=deep` looks for
+# what these examples do not find.
+settings.register_profile("fast", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("deep", deadline=None, max_examples=2000)
+settings.load_profile("fast")
 
 sys.path.append(str(ROOT))  # bench is not installed; last, so that an installed nacrith stays first
 

@@ -17,7 +17,7 @@ from zlib import crc32
 import native_library
 import pytest
 from archive_fakes import full_stream, never, short_stream
-from clirunner import ROOT, environment
+from clirunner import PATIENCE, ROOT, environment
 
 import nacrith
 from nacrith import stream
@@ -168,7 +168,7 @@ def test_compression_while_the_interpreter_ends() -> None:
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=120, env=environment(), cwd=ROOT,
+        capture_output=True, text=True, timeout=PATIENCE, env=environment(), cwd=ROOT,
     )  # fmt: skip
     assert (done.stdout.split(), done.stderr) == (["thread", "logging", "exit"], "")
 

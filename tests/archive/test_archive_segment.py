@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
+import sys
+from collections.abc import Callable
 from itertools import pairwise
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -121,11 +123,22 @@ def test_segments_cover_everything_and_alternate(parts: list[tuple[str, int]]) -
         assert min(end - start for start, end, _ in segments) >= MIN_RUN
 
 
-def test_large_binaries_take_seconds() -> None:
-    content = noise(1 << 18) * 48
-    start = time.process_time()
-    segment(content)
-    assert time.process_time() - start < 5  # 12 MiB; a loop over bytes would take far longer
+def test_no_line_of_python_runs_for_each_byte() -> None:
+    content = noise(1 << 18) * 4
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., object]:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        segment(content)
+    finally:
+        sys.settrace(before)
+    assert 0 < lines < len(content) // 100
 
 
 @settings(deadline=None, max_examples=150)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clirunner import COMMAND, ROOT, Result, environment, hearing, nacrith, on_terminal, wait_until
+from clirunner import COMMAND, PATIENCE, ROOT, Result, environment, hearing, nacrith, on_terminal, wait_until
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from paths import TINY_HF
 from small_models import TINY, tiny
@@ -173,7 +173,7 @@ def test_an_incomplete_download(here: Here) -> None:
         here.hub.cuts = [1000]
         real(request, body)
         request.wfile.flush()
-        held.wait(30)
+        held.wait(PATIENCE)
 
     here.hub._content = content  # type: ignore[method-assign]
     with hearing(signal.SIGINT):
@@ -184,7 +184,7 @@ def test_an_incomplete_download(here: Here) -> None:
     wait_until(lambda: any(r.server == "content" for r in here.hub.log))
     wait_until(lambda: any(partials.rglob("model.safetensors.partial")))
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == -signal.SIGINT
+    assert process.wait(PATIENCE) == -signal.SIGINT
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()

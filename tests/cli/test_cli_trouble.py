@@ -13,7 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clirunner import COMMAND, MODEL, PATIENCE, TEXT, Result, environment, nacrith, names
+from clirunner import (
+    COMMAND,
+    MODEL,
+    PATIENCE,
+    TEXT,
+    Result,
+    environment,
+    is_empty,
+    is_full,
+    nacrith,
+    names,
+    wait_until,
+)
 from paths import TINY_HF
 
 from nacrith.archive import ArchiveWriter, CodecId, Metadata
@@ -27,7 +39,7 @@ from nacrith.codec.params import CodingParams
 from nacrith.errors import ModelError
 from nacrith.fallback import CODECS
 
-PAUSE = 0.3  # seconds for which a slow partner does nothing
+PAUSE = 0.1  # seconds for which a slow partner does nothing, once the other side has to wait for it
 
 
 @contextlib.contextmanager
@@ -54,11 +66,11 @@ def fed_slowly(data: bytes, *arguments: str) -> Result:
             stderr=subprocess.PIPE,
             env=environment(),
         )
-        os.close(reading)
-        time.sleep(PAUSE)
 
         def feed() -> None:
-            time.sleep(1)  # it has begun to read by then, on any machine but a very slow one
+            wait_until(lambda: is_empty(reading))
+            os.close(reading)
+            time.sleep(PAUSE)
             os.write(writing, data[len(data) // 2 :])
             os.close(writing)
 
@@ -85,6 +97,7 @@ def test_patient_file_waits_both_ways() -> None:
         parts: list[bytes] = []
 
         def read() -> None:
+            wait_until(lambda: is_full(writing))
             time.sleep(PAUSE)
             with PatientFile(reading, closefd=False) as file:
                 parts.extend([file.read(10), file.readall()])
@@ -107,8 +120,9 @@ def test_standard_output_in_non_blocking_mode(tmp_path: Path) -> None:
             process = subprocess.Popen(
                 [*COMMAND, *arguments], stdin=file, stdout=writing, stderr=subprocess.PIPE, env=environment()
             )
+            wait_until(lambda: is_full(writing))
             os.close(writing)
-            time.sleep(1)  # the pipe is full by then
+            time.sleep(PAUSE)
             with PatientFile(reading, closefd=False) as output:
                 assert output.readall() == expected
             assert process.communicate(timeout=PATIENCE)[1] == b""

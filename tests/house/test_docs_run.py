@@ -26,14 +26,13 @@ from pathlib import Path
 
 import click
 import pytest
-from clirunner import environment
+from clirunner import PATIENCE, environment
 from paths import ROOT, TINY_HF
 
 from nacrith.cli.entry import group, main_filter
 from nacrith.cli.prompt import command as prompt_command
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "pages").rglob("*.md"))]
-PATIENCE = 60  # seconds for the blocks of one page
 
 _FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.M | re.S)
 _MARK = re.compile(r"<!-- (not run|needs): (.+?) -->")

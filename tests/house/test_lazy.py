@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from clirunner import PATIENCE
 from small_models import TINY
 
 from nacrith.lazy import lazy
@@ -75,16 +76,16 @@ def test_a_fork_while_another_thread_makes_engine_and_tokenizer(monkeypatch: pyt
     def slow(*args: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             inside.set()
-            release.wait(30)
+            release.wait(PATIENCE)
         return real(*args)
 
     monkeypatch.setattr(engines, "create", slow)
     thread = threading.Thread(target=lambda: _model.engine)
     thread.start()
-    assert inside.wait(30)
+    assert inside.wait(PATIENCE)
     try:
         with multiprocessing.get_context("fork").Pool(1) as pool:
-            found = pool.apply_async(_rows_and_tokens).get(timeout=20)
+            found = pool.apply_async(_rows_and_tokens).get(timeout=PATIENCE)
     finally:
         release.set()
         thread.join()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from clirunner import PATIENCE
 from paths import ROOT
 from small_models import TINY
 
@@ -33,7 +34,12 @@ def load(tmp_path: Path, engine: str, torch: str) -> list[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NACRITH_")}
     environment |= {"NACRITH_ENGINE": engine, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = subprocess.run(
-        [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", LOAD],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
     )
     return done.stdout.splitlines()
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clirunner import PATIENCE
 from paths import ROOT, TINY_HF
 from small_models import TINY, tiny
 
@@ -303,7 +304,7 @@ def test_several_convert_the_same_at_once(cache: Path, source: Path, how: str) -
     """With locks one does, and the others wait for it; without them all do, and the result is right."""
     command = [sys.executable, "-c", CONVERT, str(source), how]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) for _ in range(3)]
-    said = [process.communicate(timeout=60)[0].split() for process in started]
+    said = [process.communicate(timeout=PATIENCE)[0].split() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len({lines[-1] for lines in said}) == 1
     path = Path(said[0][-1])

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from clirunner import PATIENCE
 from paths import ROOT
 from small_models import TINY, engine, tokens
 
@@ -42,7 +43,7 @@ def test_results_come_in_the_order_of_the_tasks(threads: int) -> None:
     assert run_all([lambda i=i: time.sleep(0.001 * (5 - i)) or i for i in range(5)], threads) == [*range(5)]
     assert run_all([], threads) == []
     for thread in set(threading.enumerate()) - before:  # the threads of a single call end with it
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -57,7 +58,7 @@ def test_after_a_failure_no_task_begins_and_those_that_run_end(threads: int) -> 
 
     def task() -> None:
         begun.append(1)
-        failing.wait(5)
+        failing.wait(PATIENCE)
         time.sleep(0.05)
         ended.append(1)
 
@@ -67,19 +68,19 @@ def test_after_a_failure_no_task_begins_and_those_that_run_end(threads: int) -> 
 
 
 def test_an_interrupt_does_not_wait_for_other_threads() -> None:
-    busy, release = threading.Event(), threading.Event()
+    busy, release, ended = threading.Event(), threading.Event(), []
 
     def task() -> None:
         if threading.current_thread() is threading.main_thread():
-            assert busy.wait(5)
+            assert busy.wait(PATIENCE)
             raise KeyboardInterrupt
         busy.set()
-        release.wait(5)
+        release.wait(PATIENCE)
+        ended.append(1)
 
-    begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         Workers(2).run([task] * 10)
-    assert time.monotonic() - begin < 4
+    assert not ended
     release.set()
 
 
@@ -91,7 +92,7 @@ def test_what_is_no_exception_is_raised_from_another_thread_too() -> None:
 
     def task() -> None:
         if threading.current_thread() is threading.main_thread():
-            assert busy.wait(5)
+            assert busy.wait(PATIENCE)
             return
         busy.set()
         raise PanicError
@@ -121,7 +122,7 @@ def test_threads_end_with_their_workers() -> None:
     assert len(helpers) == 2
     del workers
     for thread in helpers:
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -134,7 +135,7 @@ def test_a_forked_child_computes_with_threads_of_its_own() -> None:
     ids = tokens(300)
     here = _rows(ids)  # now there are threads, which the child will lack
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply_async(_rows, (ids,)).get(timeout=30) == here
+        assert pool.apply_async(_rows, (ids,)).get(timeout=PATIENCE) == here
 
 
 def _forget() -> bool:
@@ -146,7 +147,7 @@ def _forget() -> bool:
 def test_a_fork_while_another_thread_loads_a_model() -> None:
     # The lock as the thread has it that does not exist in the child.
     with loaded._lock, multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply_async(_forget).get(timeout=30)
+        assert pool.apply_async(_forget).get(timeout=PATIENCE)
 
 
 USE = """
@@ -187,7 +188,7 @@ def test_a_model_can_be_used_while_the_interpreter_shuts_down(ending: str, engin
         [sys.executable, "-c", USE + ENDINGS[ending], str(TINY)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         cwd=ROOT,
         env={**os.environ, "NACRITH_ENGINE": engine},
     )

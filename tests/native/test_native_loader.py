@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from clirunner import PATIENCE
 from native_library import needs_library
 from paths import ROOT
 
@@ -112,7 +113,9 @@ def suite(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         *arguments,
         "tests/house/test_cores.py",
     ]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from clirunner import PATIENCE
 from native_library import needs_library
 from paths import ROOT
 
 COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 CXX = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-PATIENCE = 60  # seconds
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from clirunner import COMMAND, MODEL, PATIENCE, ROOT, environment, nacrith
+from clirunner import COMMAND, MODEL, PATIENCE, ROOT, environment, is_empty, nacrith, wait_until
 
 TEXT = b"""\
 The committee met again in the large hall. Many people spoke about the weather and the roads.
@@ -124,11 +124,12 @@ def test_standard_input_that_does_not_wait() -> None:
     theirs, ours = os.pipe()
     os.set_blocking(theirs, False)
     process = run_with_stdin(theirs, "--rate", "1")
-    os.close(theirs)
-    for part in (TEXT, b"", TEXT.upper()):
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1.0)
+    for part in (TEXT, TEXT.upper()):
         os.write(ours, part)
+        wait_until(lambda: is_empty(theirs))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    os.close(theirs)
     os.close(ours)
     out, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, said) == (0, TEXT + TEXT.upper(), b"")

@@ -22,7 +22,7 @@ from nacrith import native
 from nacrith.errors import ModelError
 
 COMMAND = [sys.executable, "-m", "nacrith"]
-PATIENCE = 60  # seconds before a test gives up on a process
+PATIENCE = 120  # seconds before a test gives up on a process or a thread, however slow the machine is
 
 TEXT = b"""\
 It was late in the autumn when the old doctor came back to the village.
@@ -119,6 +119,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for never happened"
         time.sleep(0.01)
+
+
+def is_empty(reading: int) -> bool:
+    """Whether there is nothing in a pipe: whoever reads from it waits now, or is about to."""
+    return not select.select([reading], [], [], 0)[0]
+
+
+def is_full(writing: int) -> bool:
+    return not select.select([], [writing], [], 0)[1]
 
 
 def names(directory: Path) -> list[str]:

@@ -22,14 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from clirunner import ROOT, environment
+from clirunner import PATIENCE, ROOT, environment
 
 CALLS = ("open", "read", "write", "fsync", "rename", "link", "chmod", "utimes", "fork", "thread")
 """In the order of faults.c."""
 
 _CONTROL = struct.Struct("4i64x512s")
 _COUNTS = struct.Struct(f"16x{len(CALLS)}i")
-_PATIENCE = 40  # seconds for a run
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=_PATIENCE)
+        self._process.communicate(timeout=PATIENCE)
         self._place.cleanup()
 
 
@@ -120,7 +119,7 @@ def _become(run: Run, control: mmap.mmap, out: str, err: str) -> None:
 
 def _wait(child: int) -> int | None:
     """Its exit code, as `subprocess` has it. What it has started ends with it."""
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     ended = 0
     while not ended and time.monotonic() < until:
         ended, status = os.waitpid(child, os.WNOHANG)

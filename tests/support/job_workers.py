@@ -49,7 +49,7 @@ LOCK = threading.Lock()
 
 def start_with_lock(tell: Tell, threads: int) -> Work:
     for lock in (LOCK, logging._lock):
-        if not lock.acquire(timeout=5):
+        if not lock.acquire(timeout=60):
             raise RuntimeError("a lock was inherited")
         lock.release()
     return start(tell, threads)
