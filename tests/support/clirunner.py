@@ -1,4 +1,4 @@
-"""Runs the real command line, `python -m nacrith`, for the tests named test_cli_*."""
+"""Runs the real command line, for the tests named test_cli_*: each time in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fork_server import ForkServer
 from paths import ROOT
 from paths import TINY as MODEL
 
@@ -72,16 +73,28 @@ def engine_settings() -> dict[str, str]:
 
 
 def nacrith(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None, **env: str) -> Result:
-    """Run to the end, with pipes for the standard streams."""
+    """Run to the end, with pipes for the standard streams, in a fork of a process that has imported nacrith;
+    where the environment has what Python or a library reads at its start, in a new interpreter."""
+    words, changed = [*map(str, arguments)], environment(**env)
+    server, began_with = _server()
+    if _early(changed) == began_with:
+        code, out, err = server.run(words, stdin, str(cwd or Path.cwd()), changed)
+        return Result(code, out, err.decode())
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        cwd=cwd,
-        env=environment(**env),
-        timeout=PATIENCE,
+        [*COMMAND, *words], input=stdin, capture_output=True, cwd=cwd, env=changed, timeout=PATIENCE
     )
     return Result(done.returncode, done.stdout, done.stderr.decode())
+
+
+@cache
+def _server() -> tuple[ForkServer, dict[str, str]]:
+    """What runs `nacrith`, and the environment that it cannot change any more."""
+    return ForkServer(environment(), ROOT, PATIENCE), _early(environment())
+
+
+def _early(variables: Mapping[str, str]) -> dict[str, str]:
+    late = ("NACRITH_", "HF_", "PYTEST_", "RAY_", "HOME", "no_proxy")
+    return {name: value for name, value in variables.items() if not name.startswith(late)}
 
 
 def on_terminal(arguments: Iterable[str | Path], streams: str, **env: str) -> tuple[int, str]:

@@ -7,7 +7,6 @@ the time of a new interpreter. Reads a JSON object a line (the fields of `Run`),
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import mmap
 import os
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from clirunner import PATIENCE, ROOT, environment
+from fork_server import import_commands
 
 CALLS = ("open", "read", "write", "fsync", "rename", "link", "chmod", "utimes", "fork", "thread")
 """In the order of faults.c."""
@@ -132,22 +132,8 @@ def _wait(child: int) -> int | None:
     return os.waitstatus_to_exitcode(status)
 
 
-def _import_all() -> None:
-    for library in ("brotli", "bz2", "lzma", "zstandard"):  # of the fallback codecs
-        importlib.import_module(library)
-    import nacrith.archive.superblock
-    import nacrith.cli.batch
-    import nacrith.cli.models
-    import nacrith.cli.prompt
-    import nacrith.codec.model_codec
-    import nacrith.models.exact.engines
-    import nacrith.models.sources.safetensors
-    import nacrith.models.store.library
-    import nacrith.prompt.report  # noqa: F401 - all of them are
-
-
 if __name__ == "__main__":
     with open(sys.argv[1], "r+b") as file:
         mapped = mmap.mmap(file.fileno(), 0)
-    _import_all()
+    import_commands()
     _serve(mapped, *sys.argv[2:])
