@@ -23,6 +23,7 @@ from nacrith.stateful import Stateful
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    from nacrith.archive.blockcodec import BlockCodec
     from nacrith.models.protocol import LanguageModel
 
 MAX_THREADS = 1024
@@ -57,16 +58,20 @@ def archive_writer(
 
     All arguments are checked here, before a file is opened or emptied.
     """
-    from nacrith.cores import usable_cores
-
     chosen = checked_level(level)
     _check_threads(threads)
-    codec = loaded.for_encoding(chosen, model, threads)
+    return writer_with(loaded.for_encoding(chosen, model, threads), chosen, threads)
+
+
+def writer_with(codec: BlockCodec, level: int, threads: int | None) -> Callable[..., ArchiveWriter]:
+    """`ArchiveWriter` with all that follows from a codec and a level. threads: None for one per core."""
+    from nacrith.cores import usable_cores
+
     return functools.partial(
         ArchiveWriter,
         codec=codec,
         fallback=CODECS,
-        block_bytes=levels.block_bytes(chosen),
+        block_bytes=levels.block_bytes(level),
         threads=threads or usable_cores(),
     )
 

@@ -19,14 +19,13 @@ from nacrith import atomic
 from nacrith.archive import Metadata
 from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
 from nacrith.cli import signals
-from nacrith.cli.compress import chunks, metadata_of
+from nacrith.cli.compress import chunks, write_archive
 from nacrith.cli.console import PASSED_ON, CommandError, Console, describe_os_error
 from nacrith.cli.engines import decoder, encoder
 from nacrith.cli.inputs import CHANGED, Input, open_input
 from nacrith.cli.options import Settings
 from nacrith.cli.outputs import AtomicFile, explained
 from nacrith.cli.stored import restored_path, restored_status, stored_in
-from nacrith.codec.levels import block_bytes
 from nacrith.errors import NacrithError
 from nacrith.jobs.plan import Job
 from nacrith.jobs.pool import Outcome, Tell, Work
@@ -201,8 +200,9 @@ def _work(
             else:
                 inside = _HashedInput(source, lambda _: None)  # the model reports progress
                 status = source.status
-                metadata = metadata_of(source, codecs.settings) if codecs.settings.store_name else None
-                _compress(inside, outside, codecs, metadata, progress)
+                codec = codecs.to_encode()
+                write_archive(source, inside, outside, codec, codecs.settings, progress)
+                codec.verify_source()
             if unknown:
                 if not _is_content(output, job.target):
                     raise CommandError(
@@ -228,28 +228,6 @@ def _is_content(output: AtomicFile, path: str) -> bool:
         return False
     with output.reread() as ours, open(path, "rb") as theirs:
         return all(a == b for a, b in zip_longest(chunks(ours), chunks(theirs)))
-
-
-def _compress(
-    source: _HashedInput, output: _Hashed, codecs: _Codecs, metadata: Metadata | None, progress: Progress
-) -> None:
-    from nacrith.archive import ArchiveWriter
-    from nacrith.fallback import CODECS
-
-    settings, codec = codecs.settings, codecs.to_encode()
-    writer = ArchiveWriter(
-        output,
-        codec,
-        CODECS,
-        block_bytes=block_bytes(settings.level),
-        metadata=metadata,
-        progress=progress,
-        threads=settings.threads or 1,
-    )
-    for chunk in chunks(source):
-        writer.write(chunk)
-    writer.close()
-    codec.verify_source()
 
 
 def _decompress(source: _HashedInput, output: _Hashed, codecs: _Codecs) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from nacrith.archive import Metadata
+from nacrith.archive.blockcodec import BlockCodec, Progress
 from nacrith.archive.records import MTIMES
-from nacrith.archive.wire import Readable
+from nacrith.archive.wire import Readable, Writable
 from nacrith.cli.console import ChangedError, CommandError, SkippedError, run_each
 from nacrith.cli.engines import decoder, encoder
 from nacrith.cli.inputs import CHANGED, STDIN, Input, open_input
@@ -31,8 +32,6 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import AtomicFile, CountedOutput, explained, open_output
 from nacrith.cli.progress import ProgressBar, duration
-from nacrith.codec.levels import block_bytes
-from nacrith.cores import usable_cores
 
 SUFFIX = ".nac"
 _CHUNK = 1 << 20  # bytes read at a time
@@ -60,9 +59,6 @@ def run(settings: Settings, files: Sequence[str]) -> int:
 
 
 def _compress(settings: Settings, name: str) -> None:
-    from nacrith.archive import ArchiveWriter
-    from nacrith.fallback import CODECS
-
     with open_input(name, archive=False) as source:
         target = _target(settings, source)
         if settings.remove:
@@ -74,20 +70,7 @@ def _compress(settings: Settings, name: str) -> None:
             counted = CountedOutput(output)
             codec = encoder(settings, source.size)
             settings.console.note(f"model {codec.id.model_name}, level {settings.level}", name)
-            writer = ArchiveWriter(
-                counted,
-                codec,
-                CODECS,
-                block_bytes=block_bytes(settings.level),
-                metadata=metadata_of(source, settings) if settings.store_name else None,
-                progress=bar,
-                threads=settings.threads or usable_cores(),
-            )
-            size = 0
-            for chunk in chunks(source.file):
-                size += len(chunk)
-                writer.write(chunk)
-            writer.close()
+            size = write_archive(source, source.file, counted, codec, settings, bar)
             changed = source.changed
             if isinstance(output, AtomicFile) and settings.remove:
                 _verify(output, source, settings)
@@ -112,7 +95,26 @@ def _target(settings: Settings, source: Input) -> str | None:
     return source.path + SUFFIX
 
 
-def metadata_of(source: Input, settings: Settings) -> Metadata | None:
+def write_archive(
+    source: Input,
+    content: Readable,
+    output: Writable,
+    codec: BlockCodec,
+    settings: Settings,
+    progress: Progress,
+) -> int:
+    """Compress `content`, that of `source`, to `output`. Returns its length in bytes."""
+    from nacrith.stream import writer_with
+
+    metadata = _metadata(source, settings) if settings.store_name else None
+    make = writer_with(codec, settings.level, settings.threads)
+    writer = make(output, metadata=metadata, progress=progress)
+    size = sum(writer.write(chunk) for chunk in chunks(content))
+    writer.close()
+    return size
+
+
+def _metadata(source: Input, settings: Settings) -> Metadata | None:
     """The metadata that -N stores."""
     if source.path is None:
         return None
