@@ -175,7 +175,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == 'pip install ".[test,smollm2]" && pytest'
+    assert done.stdout == 'pip install ".[test,smollm2]" && pytest -n 2 --dist worksteal'
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=relative)
