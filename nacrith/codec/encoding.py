@@ -28,11 +28,11 @@ NewEncoder = Callable[[Sequence[int]], GroupEncoder]
 class EncodeJob:
     """A block being encoded. tokens: of each lane."""
 
-    def __init__(self, block: bytes, lanes: int, model: LanguageModel) -> None:
-        """lanes: most of the group."""
+    def __init__(self, block: bytes, model: LanguageModel, lanes: int, lane_size: int) -> None:
+        """lanes, lane_size: as of `lanes_of`."""
         text, self._crlf = strip_crlf(block)
         encode = model.tokenizer.encode
-        self.tokens = [np.array(encode(lane), np.int32) for lane in lanes_of(text, lanes)]
+        self.tokens = [np.array(encode(lane), np.int32) for lane in lanes_of(text, lanes, lane_size)]
         self.block = block
 
     @property

@@ -26,6 +26,7 @@ from nacrith.codec.decode_job import DecodeJob
 from nacrith.codec.encoding import EncodeJob
 from nacrith.codec.params import CodingParams
 from nacrith.codec.pool import LANES, Pool
+from nacrith.codec.text import LANE_SIZE
 from nacrith.cores import usable_cores
 from nacrith.errors import CorruptError, ModelError
 from nacrith.models.floats.binding import BoundModel
@@ -45,8 +46,8 @@ _MEMORY = 1 << 29
 class ModelCodec:
     """Codes blocks with one model and one set of parameters.
 
-    lanes: most of a group when encoding; with a floating-point model no more than its batch has. threads: of
-    the coders; None for one per core.
+    lanes: most of a group when encoding; with a floating-point model no more than its batch has. lane_size:
+    bytes to aim for in a lane. threads: of the coders; None for one per core.
     """
 
     shared = False
@@ -54,12 +55,19 @@ class ModelCodec:
     scheduler: a thread that waits for a block of its own executes the next pass for all threads."""
 
     def __init__(
-        self, model: LanguageModel, params: CodingParams, *, lanes: int = 16, threads: int | None = None
+        self,
+        model: LanguageModel,
+        params: CodingParams,
+        *,
+        lanes: int = 16,
+        lane_size: int = LANE_SIZE,
+        threads: int | None = None,
     ) -> None:
         self.model = model
         self.params = params
         self._places = None if model.portable else cast(BoundModel, model).lanes
         self._lanes = min(lanes, self._places or lanes)
+        self._lane_size = lane_size
         self._workers = Workers(threads or usable_cores())
         self._pool: Pool | None = None  # of all threads
         self._making, self._running = threading.Lock(), threading.RLock()
@@ -92,7 +100,7 @@ class ModelCodec:
         waiting: list[EncodeJob] = []
         lanes = size = 0
         for block in blocks:
-            job = EncodeJob(block, self._lanes, self.model)
+            job = EncodeJob(block, self.model, self._lanes, self._lane_size)
             if waiting and (size >= _ENOUGH or lanes + len(job.tokens) > (self._places or LANES)):
                 yield waiting
                 waiting, lanes, size = [], 0, 0

@@ -16,8 +16,8 @@ from nacrith import cuts
 MAX_LANES = 64
 """Most lanes of a group, in any archive."""
 
-_LANE = 1 << 14
-"""Length to aim for in the lanes of a text, in bytes, unless that makes more lanes than are wanted."""
+LANE_SIZE = 1 << 14
+"""Bytes to aim for in each lane of a text, unless that makes more lanes than are wanted."""
 
 
 def strip_crlf(data: bytes) -> tuple[bytes, bool]:
@@ -32,6 +32,6 @@ def restore_crlf(data: bytes, stripped: bool) -> bytes:
     return data.replace(b"\n", b"\r\n") if stripped else data
 
 
-def lanes_of(text: bytes, most: int) -> list[bytes]:
-    """The lanes of a text, none of them empty: no lane for no text, else at most `most`."""
-    return cuts.cut(text, max(1, min((len(text) + _LANE // 2) // _LANE, most)))
+def lanes_of(text: bytes, most: int, size: int = LANE_SIZE) -> list[bytes]:
+    """The lanes of a text, at most `most` and of about `size` bytes or longer; none of them is empty."""
+    return cuts.cut(text, max(1, min((len(text) + size // 2) // size, most)))
