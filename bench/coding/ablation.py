@@ -92,9 +92,9 @@ class RecyclingForMatch(Cascade):
         super().__init__(vocab_size, CAPACITY, prior)
         self.match = _Follower(vocab_size)  # type: ignore[assignment]
 
-    def counts(self, logits: Logits) -> F32:
+    def counts(self, logits: Logits, lane: int = 0) -> F32:
         self.match.row = logits  # type: ignore[attr-defined]
-        return super().counts(logits)
+        return super().counts(logits, lane)
 
 
 class _Follower:
@@ -111,7 +111,10 @@ class _Follower:
     def state(self, token: int, first: bool) -> int | None:
         return self.length * 2 + (not first) if token == self.token else None
 
-    def update(self, token: int) -> None:
+    def begin(self, lane: int) -> None:
+        """Does nothing: there is one lane."""
+
+    def update(self, token: int, lane: int) -> None:
         self.table.observe(self.last, self.row)
         self.last = token
         followers = self.table.after(token)
@@ -135,10 +138,10 @@ class Skip(Cascade):
         self._sure = first or (bool(self._questions) and self._sure)
         return question
 
-    def update(self, token: int) -> None:
+    def update(self, token: int, lane: int = 0) -> None:
         self.tokens += 1
         self.skipped += self._sure and self._questions[0].token == token
-        super().update(token)
+        super().update(token, lane)
 
 
 def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:

@@ -55,6 +55,8 @@ class LookupDrafter:
     def update(self, token: int) -> None:
         self._ngram.update(token)
         self._match.update(token)
+        self._ngram.begin()
+        self._match.begin()
 
     def draft(self, most: int, worth: float) -> list[int]:
         """At most `most` tokens. worth: the least probability of a token that pays for its row."""
