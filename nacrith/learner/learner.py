@@ -76,7 +76,7 @@ class Learner:
         self._states = np.zeros(n, np.uint8)
         self._at = self._entries = self._map_rows
         self._pairs = [0, 0, 0]
-        self._hashes = self._numbers
+        self._hashes: I64 = self._numbers  # of the byte's contexts
         self.begin(0)
 
     def begin(self, lane: int) -> None:
@@ -160,7 +160,7 @@ class Learner:
         a = np.array([a & MASK for a, _ in contexts], np.int64)
         b = np.array([b & MASK for _, b in contexts], np.int64)
         n = self._numbers
-        self._hashes: I64 = mix(a + n * GOLDEN & MASK, b ^ n << 24)
+        self._hashes = mix(a + n * GOLDEN & MASK, b ^ n << 24)
         self._histories.take(self._hashes.tolist())
         for pointer in self.pointers:
             pointer.begin(self._texts)
