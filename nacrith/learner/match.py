@@ -16,7 +16,10 @@ from nacrith.learner.tables import GOLDEN, MASK, ONE, RATES, adapted
 MARGIN = 32
 """Zero bytes in front of a text."""
 
-_STEPS, _MISSES, _LOOK = 60, 8, 400
+STEPS = 60
+"""Of a length, `Pointer.step`."""
+
+_MISSES, _LOOK = 8, 400
 _PLACE_BITS = 18
 
 
@@ -79,7 +82,7 @@ class Match:
         self._least = least
         # by hash of the last bytes: the place after them
         self._places: list[tuple[int, int] | None] = [None] * (1 << _PLACE_BITS)
-        self._trust = [ONE - ONE // (step // 2 + 2) << 16 for step in range(_STEPS) for _ in range(_MISSES)]
+        self._trust = [ONE - ONE // (step // 2 + 2) << 16 for step in range(STEPS) for _ in range(_MISSES)]
 
     def predict(self, p: Pointer, partial: int, left: int) -> bool:
         """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1;

@@ -16,6 +16,9 @@ from nacrith.learner.tables import mix
 
 Contexts = list[tuple[int, int]]
 
+MODEL_STEPS = 36
+"""In which mixers tell a language model's probabilities apart, half a nat each."""
+
 
 @dataclass(slots=True)
 class Selectors:
@@ -109,8 +112,12 @@ def _text_sets(c: Cursor, s: Selectors) -> list[int]:
 
 
 def _beside_sets(c: Cursor, s: Selectors) -> list[int]:
-    sure = min(max(s.model + 2304 >> 7, 0), 35)
-    return [*_text_sets(c, s), sure * 15 + s.match * 3 + s.expected]
+    return [*_text_sets(c, s), model_step(s.model) * 15 + s.match * 3 + s.expected]
+
+
+def model_step(model: int) -> int:
+    """Of a model's stretched probability, 0..MODEL_STEPS - 1."""
+    return min(max(model + 2304 >> 7, 0), MODEL_STEPS - 1)
 
 
 def _data(c: Cursor, f: Followers) -> Contexts:
@@ -191,7 +198,7 @@ BESIDE = Form(
     20,
     0,
     (4, 7, 20),
-    (*_TEXT_ROWS, 540),
+    (*_TEXT_ROWS, MODEL_STEPS * 15),
     rate_end=8,
     rate_start=60,
     final_rate=12,

@@ -43,7 +43,7 @@ ABOVE: dict[str, set[str]] = {
     "learner": {"coder"},
     "models": {"coder"},
     "predictors": {"coder", "models"},
-    "codec": {"archive.blockcodec", "coder", "models", "predictors"},
+    "codec": {"archive.blockcodec", "coder", "learner", "models", "predictors"},
     "bytelevel": {"coder", "learner", "models"},
     "decoding": {"bytelevel", "coder", "models"},
     "": {"archive", "codec", "fallback", "models"},
