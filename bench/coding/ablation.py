@@ -100,10 +100,10 @@ class Skip(Cascade):
         self._sure = first or (bool(self._questions) and self._sure)
         return question
 
-    def update(self, token: int) -> None:
+    def update(self, token: int, lane: int = 0) -> None:
         self.tokens += 1
         self.skipped += self._sure and self._questions[0].token == token
-        super().update(token)
+        super().update(token, lane)
 
 
 def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:

@@ -45,18 +45,18 @@ class GroupDecoder(Protocol):
 
 def encoder(vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int]) -> GroupEncoder:
     """lengths: number of tokens of each lane."""
-    from nacrith.codec.group_plain import PlainEncoder
+    from nacrith.codec.group_reference import ReferenceEncoder
 
-    return PlainEncoder()
+    return ReferenceEncoder(vocabulary, params, lengths)
 
 
 def decoder(
     vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int], payload: bytes
 ) -> GroupDecoder:
     """payload: the coded bytes, from a stranger."""
-    from nacrith.codec.group_plain import PlainDecoder
+    from nacrith.codec.group_reference import ReferenceDecoder
 
-    return PlainDecoder(payload)
+    return ReferenceDecoder(vocabulary, params, lengths, payload)
 
 
 def memory(params: CodingParams) -> int:

@@ -25,7 +25,7 @@ def _tables() -> np.ndarray:
 
 
 class NativeEnsemble(Stateful):
-    """The ensemble of one block. number: 0 for the model alone, 1 for the cascade with `prior`. capacity: of
+    """The ensemble of one lane. number: 0 for the model alone, 1 for the cascade with `prior`. capacity: of
     the n-grams' generations.
 
     kernels: a name out of `native.load().kernels()`, or None for the best. Results do not depend on it.
@@ -42,7 +42,7 @@ class NativeEnsemble(Stateful):
         self._came = -1  # a token to be learnt from, with the next call
         native.release_with(self, self._library, self._handle)
 
-    def counts(self, logits: Logits) -> F32:
+    def counts(self, logits: Logits, lane: int = 0) -> F32:
         """As coder.cdf.counts: integers (V,) of at least 1 that sum to TOTAL. Scratch memory."""
         c: F32 = scratch.empty("counts", self._vocab_size)
         row = np.ascontiguousarray(logits)
@@ -50,7 +50,7 @@ class NativeEnsemble(Stateful):
         self._came = -1
         return c
 
-    def update(self, token: int) -> None:
+    def update(self, token: int, lane: int = 0) -> None:
         """The token that came under the counts given last. It is learnt from in the next call."""
         if self._came >= 0:
             raise ValueError("two tokens came under the same counts")
