@@ -1,8 +1,8 @@
 """The predictor sets that an archive can name, and the ensembles that they stand for.
 
 A set's number is part of an archive's coding parameters, so an entry never changes once archives name it. A
-new set is one entry of `SETS` and the module of its ensemble. Ensembles run in native code where the engine
-of exact models is native, with the same results as the Python classes.
+new set is one entry of `SETS` and the module of its ensemble. codec.group_native runs the same
+ensembles in native code, with the same results as the Python classes.
 """
 
 from __future__ import annotations
@@ -66,24 +66,4 @@ def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
 
     chosen = SETS[number]
     prior = load(chosen.prior) if chosen.prior else None
-    if not _runs_native():
-        return chosen.reference(vocab_size, capacity, prior)
-    from nacrith.models.exact import engines
-    from nacrith.predictors.native import NativeEnsemble
-
-    return NativeEnsemble(chosen.native, vocab_size, capacity, prior, engines.kernels())
-
-
-def _runs_native() -> bool:
-    """Whether ensembles run in native code: with the native engine, and with torch if the library loads."""
-    from nacrith import native
-    from nacrith.errors import ModelError
-    from nacrith.models.exact import engines
-
-    name = engines.engine()
-    if name == "torch":
-        try:
-            native.load()
-        except ModelError:
-            return False
-    return name != "numpy"
+    return chosen.reference(vocab_size, capacity, prior)
