@@ -63,15 +63,18 @@ def archive_writer(
     return writer_with(loaded.for_encoding(chosen, model, threads), chosen, threads)
 
 
-def writer_with(codec: BlockCodec, level: int, threads: int | None) -> Callable[..., ArchiveWriter]:
-    """`ArchiveWriter` with all that follows from a codec and a level. threads: None for one per core."""
+def writer_with(
+    codec: BlockCodec, level: int, threads: int | None, group_size: int | None = None
+) -> Callable[..., ArchiveWriter]:
+    """`ArchiveWriter` with all that follows from a codec and a level. threads: None for one per core.
+    group_size: bytes to aim for in blocks of text; None for the level's."""
     from nacrith.cores import usable_cores
 
     return functools.partial(
         ArchiveWriter,
         codec=codec,
         fallback=CODECS,
-        block_bytes=levels.block_bytes(level),
+        block_bytes=group_size or levels.LEVELS[level].group,
         threads=threads or usable_cores(),
     )
 

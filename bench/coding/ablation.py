@@ -4,11 +4,10 @@
 
 Every file is one block. The model runs once; each variant codes the same rows. `alone` is the model
 without predictors, and gains are in per cent against it; `full` is what an archive holds; `no X` is full
-without X; `one set` mixes without contexts; `recycling` has token recycling in the place of the match
-model; `skip` answers whether the match model's token comes without the model where the match is long
-(what a decoder that does not wait for the model would have to do), and the share of tokens so coded is
-shown; `nacrith` is the ensemble that Nacrith published, as it is and without its skip rule.
-Sizes are code lengths without an archive's framing; xz -9e is that of the same bytes.
+without X; `one set` mixes without contexts; `skip` answers whether the match model's token comes without the
+model where the match is long (what a decoder that does not wait for the model would have to do), and the
+share of tokens so coded is shown; `nacrith` is the ensemble that Nacrith published, as it is and without its
+skip rule. Sizes are code lengths without an archive's framing; xz -9e is that of the same bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from typing import Protocol
 import numpy as np
 
 from bench.coding.nacrith_ensemble import NacrithEnsemble
-from bench.coding.recycling import Recycling
 from bench.common import RESULTS, machine, markdown_table, write_atomic, write_json
 from nacrith.arith import F32
 from nacrith.codec import predictor_set
@@ -85,39 +83,6 @@ class OneSet(Cascade):
         return question
 
 
-class RecyclingForMatch(Cascade):
-    """The model's best token after the last occurrence of the present token, instead of the match."""
-
-    def __init__(self, vocab_size: int, prior: Prior) -> None:
-        super().__init__(vocab_size, CAPACITY, prior)
-        self.match = _Follower(vocab_size)  # type: ignore[assignment]
-
-    def counts(self, logits: Logits) -> F32:
-        self.match.row = logits  # type: ignore[attr-defined]
-        return super().counts(logits)
-
-
-class _Follower:
-    """Looks like a Match."""
-
-    length = 8
-
-    def __init__(self, vocab_size: int) -> None:
-        self.table = Recycling(vocab_size)
-        self.token: int | None = None
-        self.last = 0
-        self.row: Logits
-
-    def state(self, token: int, first: bool) -> int | None:
-        return self.length * 2 + (not first) if token == self.token else None
-
-    def update(self, token: int) -> None:
-        self.table.observe(self.last, self.row)
-        self.last = token
-        followers = self.table.after(token)
-        self.token = followers[0] if followers else None
-
-
 class Skip(Cascade):
     """Long matches are asked about first, and without the model's opinion."""
 
@@ -135,10 +100,10 @@ class Skip(Cascade):
         self._sure = first or (bool(self._questions) and self._sure)
         return question
 
-    def update(self, token: int) -> None:
+    def update(self, token: int, lane: int = 0) -> None:
         self.tokens += 1
         self.skipped += self._sure and self._questions[0].token == token
-        super().update(token)
+        super().update(token, lane)
 
 
 def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:
@@ -156,7 +121,6 @@ def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:
         "no match": cascade(match=False),
         "no correction": cascade(correction=False),
         "one set": lambda: Coded(OneSet(vocab, CAPACITY, prior)),
-        "recycling": lambda: Coded(RecyclingForMatch(vocab, prior)),
         "skip": lambda: Coded(Skip(vocab, CAPACITY, prior)),
         "nacrith": lambda: Published(NacrithEnsemble(vocab, skip=True), vocab),
         "nacrith, no skip": lambda: Published(NacrithEnsemble(vocab, skip=False), vocab),

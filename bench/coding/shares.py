@@ -23,7 +23,6 @@ from collections import Counter
 from pathlib import Path
 
 from bench.common import RESULTS, ROOT, machine, markdown_table
-from nacrith.archive.segment import cut
 
 FREQUENCY = 499  # samples a second and core
 NATIVE = "libnacrith_native"
@@ -74,19 +73,19 @@ def work(
     stop."""
     from bench.coding.speed import coder
     from nacrith.models import load_model
+    from nacrith.models.exact.model import ExactModel
 
     model = load_model(model_name, threads=threads)
     data = Path(path).read_bytes()[:head]
-    blocks = cut(data, -(-len(data) // lanes))
-    codec = coder(model, 1)
-    payloads = codec.encode(blocks)
+    assert isinstance(model, ExactModel)
+    codec = coder(model, 1, data, lanes)
+    (payload,) = codec.encode([data])
     control = open(begin, "w", buffering=1)  # noqa: SIM115
     control.write("enable\n")
     if way == "encode":
-        codec.encode(blocks)
+        codec.encode([data])
     else:
-        back = codec.decode([(p, len(b)) for p, b in zip(payloads, blocks, strict=True)])
-        if back != blocks:
+        if codec.decode([(payload, len(data))]) != [data]:
             raise SystemExit(f"{path} did not come back")
     control.write("disable\n")
 

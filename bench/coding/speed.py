@@ -1,4 +1,4 @@
-"""How fast coding is, where the time goes, what the ensemble and speculation change, and against llama.cpp.
+"""How fast coding is, where the time goes, what the ensemble changes, and against llama.cpp.
 
     python -m bench.coding.speed FILE... [--parts P...] [--head N] [--lanes N] [--rounds N] [--threads T]
                                  [--model M] [--gguf GGUF --llama PYTHON...]
@@ -6,13 +6,11 @@
 Parts (default: all; `llama` needs --gguf, the file that the model was converted from, and interpreters that
 have llama-cpp-python):
 
-- `coding`: each file cut into as many blocks as there are lanes, coded by the model alone and with the
-  ensemble, in turns: tokens a second, by how much the ensemble changes the time, and the shares of the
-  model, of predictors with coder, and of Python.
-- `drafts`: each file as one block, decoded with speculation and without, in turns.
+- `coding`: each file as one group of lanes, coded by the model alone and with the ensemble, in turns: tokens
+  a second, by how much the ensemble changes the time, and the shares of the model, of the group's coder, and
+  of Python.
 - `start`: seconds from calling `nacrith` to its first byte of output.
-- `memory`: peak of a process that codes the first file at the default level, both ways; and what the
-  predictors of all lanes take once their tables are full.
+- `memory`: peak of a process that codes the first file at the default level, both ways.
 - `roofline`: weights' bytes and products a second of the engine, against what this machine can read.
 - `llama`: prefill with all logits, and decode steps, in turns with llama.cpp.
 
@@ -38,29 +36,27 @@ from unittest.mock import patch
 import numpy as np
 
 import nacrith
-from bench.common import NACRITH, ROOT, ChildError, machine, markdown_table, resident_mb, run_child
+from bench.common import NACRITH, ROOT, ChildError, machine, markdown_table, run_child
 from bench.engines.engine import decode as decode_rate
 from bench.engines.engine import prefill
-from nacrith.archive.segment import cut
-from nacrith.codec import model_codec, speculation
+from nacrith.codec.decode_job import DecodeJob
+from nacrith.codec.encoding import EncodeJob
 from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
-from nacrith.codec.step import DecodePort, EncodePort
 from nacrith.cores import usable_cores
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
-from nacrith.predictors import registry
 
-PARTS = ("coding", "drafts", "start", "memory", "roofline", "llama")
+PARTS = ("coding", "start", "memory", "roofline", "llama")
 LEVEL = LEVELS[DEFAULT_LEVEL]
 
 
 class Clock:
-    """Seconds spent in the model and in ports (predictors and coder) while `running`."""
+    """Seconds spent in the model and in the coders of groups while `running`."""
 
     def __init__(self) -> None:
-        self.seconds = {"model": 0.0, "ports": 0.0}
+        self.seconds = {"model": 0.0, "coder": 0.0}
 
     def timed(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
@@ -74,7 +70,7 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Sessions and ports made in here are clocked."""
+        """Sessions and coders used in here are clocked."""
         session = ExactModel.session
 
         def clocked_session(*args: Any, **named: Any) -> Any:
@@ -84,8 +80,8 @@ class Clock:
 
         with (
             patch.object(ExactModel, "session", clocked_session),
-            patch.object(EncodePort, "steps", self.timed("ports", EncodePort.steps)),
-            patch.object(DecodePort, "step", self.timed("ports", DecodePort.step)),
+            patch.object(EncodeJob, "code", self.timed("coder", EncodeJob.code)),
+            patch.object(DecodeJob, "read", self.timed("coder", DecodeJob.read)),
         ):
             yield
 
@@ -101,36 +97,37 @@ def clocked(work: Callable[..., Any], *args: Any) -> tuple[Any, dict[str, float]
     return result, {"all": total, **parts, "python": total - sum(parts.values())}
 
 
-def coder(model: ExactModel, number: int, **how: Any) -> ModelCodec:
+def coder(model: ExactModel, number: int, data: bytes, lanes: int) -> ModelCodec:
+    """Of `data` in this many lanes."""
     window = min(LEVEL.window, model.max_context)
-    return ModelCodec(model, CodingParams(window, number, LEVEL.capacity if number else 0), **how)
+    params = CodingParams(window, number, LEVEL.capacity if number else 0, LEVEL.bits)
+    size = max(1, len(data) // lanes)
+    return ModelCodec(model, params, lanes=lanes, lane_size=size, threads=model.threads)
 
 
 def coding(model: ExactModel, files: dict[str, bytes], lanes: int, rounds: int) -> str:
     table = []
     for name, data in files.items():
-        blocks = cut(data, -(-len(data) // lanes))
-        tokens = sum(len(model.tokenizer.encode(block)) for block in blocks)
+        tokens = len(model.tokenizer.encode(data))
         taken: dict[tuple[str, int], list[dict[str, float]]] = {}
         for _ in range(rounds):
             for number in (0, 1):
-                codec = coder(model, number, drafts=0)
-                payloads, times = clocked(codec.encode, blocks)
+                codec = coder(model, number, data, lanes)
+                (payload,), times = clocked(codec.encode, [data])
                 taken.setdefault(("encode", number), []).append(times)
-                jobs = [(p, len(b)) for p, b in zip(payloads, blocks, strict=True)]
-                back, times = clocked(codec.decode, jobs)
+                back, times = clocked(codec.decode, [(payload, len(data))])
                 taken.setdefault(("decode", number), []).append(times)
-                if back != blocks:
+                if back != [data]:
                     raise SystemExit(f"{name} did not come back")
         for way in ("encode", "decode"):
             alone, full = taken[way, 0], taken[way, 1]
             cost = median(f["all"] / a["all"] for a, f in zip(alone, full, strict=True)) - 1
-            share = {k: median(f[k] / f["all"] for f in full) for k in ("model", "ports", "python")}
+            share = {k: median(f[k] / f["all"] for f in full) for k in ("model", "coder", "python")}
             rates = [tokens / median(t["all"] for t in runs) for runs in (alone, full)]
             table.append(
                 [
                     f"{name} {way}",
-                    str(len(blocks)),
+                    str(lanes),
                     str(tokens),
                     *(f"{rate:.0f}" for rate in rates),
                     f"{cost:+.1%}",
@@ -138,26 +135,7 @@ def coding(model: ExactModel, files: dict[str, bytes], lanes: int, rounds: int) 
                 ]
             )
     head = ["coding", "lanes", "tokens", "alone, tokens/s", "with predictors", "time"]
-    return markdown_table([*head, "model", "predictors, coder", "Python"], table)
-
-
-def drafts(model: ExactModel, files: dict[str, bytes], rounds: int) -> str:
-    table = []
-    for name, data in files.items():
-        payload = coder(model, 1).encode([data])[0]
-        tokens = len(model.tokenizer.encode(data))
-        seconds: dict[int, list[float]] = {0: [], speculation.LONGEST: []}
-        for _ in range(rounds):
-            for most, taken in seconds.items():
-                codec = coder(model, 1, drafts=most)
-                back, times = clocked(codec.decode, [(payload, len(data))])
-                taken.append(times["all"])
-                if back != [data]:
-                    raise SystemExit(f"{name} did not come back with drafts of {most}")
-        off, on = seconds.values()
-        ratio = median(a / b for a, b in zip(off, on, strict=True))
-        table.append([name, str(tokens), *(f"{tokens / median(s):.1f}" for s in (off, on)), f"{ratio:.2f}"])
-    return markdown_table(["one lane", "tokens", "tokens/s", "with drafts", "times faster"], table)
+    return markdown_table([*head, "model", "coder", "Python"], table)
 
 
 def start(model: str | None, rounds: int) -> str:
@@ -197,21 +175,7 @@ def memory(model: str | None, path: Path, head: int | None) -> str:
         ):
             cost, _ = run_child([*NACRITH, *arguments])
             table.append([name, f"{cost.seconds:.1f}", f"{cost.peak_mb:.0f}"])
-    table.append([f"predictors of {model_codec.LANES} lanes, full", "", f"{predictors_mb():.0f}"])
     return markdown_table([f"{path.name}, default level", "s", "peak MB"], table)
-
-
-def predictors_mb() -> float:
-    """Resident memory that the ensembles of a full decoder take once their tables are."""
-    vocab, rng = 49152, np.random.default_rng(1)
-    rows = np.zeros((64, vocab), np.int32)
-    ensembles = []
-    before = resident_mb()
-    for _ in range(model_codec.LANES):
-        ensembles.append(registry.make(1, vocab, 1 << LEVEL.capacity))
-        for _ in range(2 * (2 << LEVEL.capacity) // len(rows)):  # both generations, and once over
-            ensembles[-1].intervals(rows, rng.integers(0, vocab, len(rows)).tolist())
-    return resident_mb() - before
 
 
 def roofline(model: ExactModel, threads: int) -> str:
@@ -300,7 +264,6 @@ def main() -> None:
     print(f"{model.name}, {nacrith.engine}\n")
     parts = {
         "coding": lambda: coding(model, files, args.lanes, args.rounds),
-        "drafts": lambda: drafts(model, files, args.rounds),
         "roofline": lambda: roofline(model, args.threads),
         "llama": lambda: llama(model, args.gguf, args.llama, args.lanes, args.threads, args.rounds),
     }

@@ -4,9 +4,7 @@
         [--model smollm2-135m] [--backends exact llama.cpp] [--fresh]
 
 For each backend and predictor set (0: the model alone): the bytes of the archive, bits per byte, and tokens a
-second of both ways, of one worker. The archive is the one that the command line makes, and is read back; the
-model runs once for the payloads of all sets, since it takes nearly all of the time, and once more for each
-set, to decode.
+second of both ways, of one worker. The archive is the one that the command line makes, and is read back.
 
 A model in floats takes hours for a large file. So each worker is a process with a model of its own and says
 how far it is, and what it has done of a block is kept beside the results: the same command goes on where it
@@ -23,9 +21,9 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,17 +31,14 @@ from typing import Any
 from bench.common import RESULTS, machine
 from nacrith.archive import ArchiveReader, ArchiveWriter
 from nacrith.archive.blockcodec import CodecId, Progress
-from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS, block_bytes
-from nacrith.codec.model_codec import LANES, ModelCodec, binding_of
+from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
+from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import CodingParams
-from nacrith.codec.step import EncodePort
-from nacrith.codec.text import strip_crlf
+from nacrith.codec.payload import parse
 from nacrith.fallback import CODECS
 from nacrith.models import load_model, store
 from nacrith.models.protocol import LanguageModel
-from nacrith.varint import put_varint, read_varint
 
-_ROWS = 64  # taken from the model at a time
 _SAID_EVERY = 20.0  # seconds
 
 
@@ -61,23 +56,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Done:
-    """seconds: of this worker. results: for each block its payloads, one for each set; or one row of
-    contents."""
+    """seconds: of this worker. results: payloads or contents."""
 
     tokens: int
     seconds: float
-    results: list[list[bytes]]
+    results: list[bytes]
 
 
-def codecs(run: Run, model: LanguageModel) -> list[ModelCodec]:
-    """One for each set."""
+def codec_of(run: Run, number: int, model: LanguageModel) -> ModelCodec:
     chosen = LEVELS[run.level]
     window = min(chosen.window, model.max_context)
-    made = []
-    for number in run.sets:
-        capacity = chosen.capacity if number else 0
-        made.append(ModelCodec(model, CodingParams(window, number, capacity, binding_of(model))))
-    return made
+    capacity = chosen.capacity if number else 0
+    params = CodingParams(window, number, capacity, chosen.bits, binding_of(model))
+    return ModelCodec(model, params, lanes=chosen.lanes, threads=run.threads)
 
 
 _model: LanguageModel | None = None
@@ -90,54 +81,35 @@ def load(run: Run) -> LanguageModel:
     return _model
 
 
-def encode(run: Run, blocks: list[bytes]) -> Done:
-    """The payloads of blocks, by all sets."""
+def encode(run: Run, number: int, blocks: list[bytes]) -> Done:
+    """The payloads of blocks, with one set."""
     assert _model is not None
-    made = codecs(run, _model)
-    key = [b"encode", *blocks, *(codec.id.fingerprint + codec.id.params for codec in made)]
-    what = f"encodes {sum(map(len, blocks)):,} bytes, tokens"
-    return _kept(run, key, lambda tell: _encode(made, blocks, tell), what)
-
-
-def _encode(made: list[ModelCodec], blocks: list[bytes], tell: Progress) -> Done:
-    model, window = made[0].model, made[0].params.window
-    texts = [strip_crlf(block) for block in blocks]
-    ids = [list(model.tokenizer.encode(text)) for text, _ in texts]
-    ports = [[EncodePort(codec._ensemble()) for codec in made] for _ in blocks]
-    session = model.session(len(blocks), window)
-    begin, at = time.perf_counter(), 0
-    while at < max(map(len, ids)):
-        held = at % model.max_length
-        end = min(at + _ROWS, at - held + model.max_length)
-        inputs = []
-        for i, lane in enumerate(ids):
-            if not held:
-                session.rollback(i, 0)
-            first = [lane[at - 1] if held else model.bos_id] if at < len(lane) else []
-            inputs.append([*first, *lane[at : min(end, len(lane)) - 1]])
-        for i, rows in enumerate(session.extend(inputs)):
-            for port in ports[i]:
-                port.steps(rows, ids[i][at:end])
-            tell(len(rows))
-        at = end
-    heads = [put_varint(2 * len(lane) + crlf) for lane, (_, crlf) in zip(ids, texts, strict=True)]
-    payloads = [[head + port.finish() for port in mine] for head, mine in zip(heads, ports, strict=True)]
-    return Done(sum(map(len, ids)), time.perf_counter() - begin, payloads)
+    codec = codec_of(run, number, _model)
+    key = [b"encode", codec.id.fingerprint + codec.id.params, *blocks]
+    what = f"encodes {sum(map(len, blocks)):,} bytes, set {number}, bytes"
+    return _kept(run, key, partial(_code, codec.encode, blocks, blocks), what)
 
 
 def decode(run: Run, number: int, jobs: list[tuple[bytes, int]]) -> Done:
     """The contents of payloads of one set."""
     assert _model is not None
-    (codec,) = codecs(replace(run, sets=(number,)), _model)
+    codec = codec_of(run, number, _model)
     key = [b"decode", codec.id.fingerprint + codec.id.params, *(payload for payload, _ in jobs)]
+    what = f"decodes {sum(size for _, size in jobs):,} bytes, set {number}, bytes"
+    return _kept(run, key, partial(_code, codec.decode, jobs, None), what)
 
-    def work(tell: Progress) -> Done:
-        begin = time.perf_counter()
-        contents = codec.decode(jobs, tell)
-        tokens = sum(read_varint(payload, 5)[0] >> 1 for payload, _ in jobs)
-        return Done(tokens, time.perf_counter() - begin, [contents])
 
-    return _kept(run, key, work, f"decodes {sum(size for _, size in jobs):,} bytes, set {number}, bytes")
+def _code(
+    work: Callable[..., list[bytes]], items: list[Any], blocks: list[bytes] | None, tell: Progress
+) -> Done:
+    """blocks: those of the items; None if they are the results."""
+    begin = time.perf_counter()
+    results = work(items, tell)
+    seconds = time.perf_counter() - begin
+    payloads = results if blocks is not None else [payload for payload, _ in items]
+    sizes = map(len, blocks if blocks is not None else results)
+    tokens = sum(sum(parse(p, size).lengths) for p, size in zip(payloads, sizes, strict=True))
+    return Done(tokens, seconds, results)
 
 
 def _kept(run: Run, key: Sequence[bytes], work: Any, what: str) -> Done:
@@ -146,13 +118,11 @@ def _kept(run: Run, key: Sequence[bytes], work: Any, what: str) -> Done:
     path = run.kept / f"{name}.json"
     if path.exists():
         found = json.loads(path.read_text())
-        return Done(
-            found["tokens"], found["seconds"], [[bytes.fromhex(x) for x in r] for r in found["results"]]
-        )
+        return Done(found["tokens"], found["seconds"], [bytes.fromhex(x) for x in found["results"]])
     done: Done = work(_Say(f"{run.backend} {what}"))
     run.kept.mkdir(parents=True, exist_ok=True)
     partly = path.with_suffix(".tmp")
-    partly.write_text(json.dumps({**vars(done), "results": [[x.hex() for x in r] for r in done.results]}))
+    partly.write_text(json.dumps({**vars(done), "results": [x.hex() for x in done.results]}))
     partly.replace(path)
     return done
 
@@ -176,7 +146,7 @@ class _Say:
 class Given:
     """A BlockCodec of what is known already; it notes the blocks that it has no payload for."""
 
-    lanes = 1 << 20
+    batch = 1 << 24
 
     def __init__(self, codec_id: CodecId) -> None:
         self.id = codec_id
@@ -194,54 +164,45 @@ class Given:
 
 def archive(data: bytes, codec: Given, level: int) -> io.BytesIO:
     out = io.BytesIO()
-    with ArchiveWriter(out, codec, CODECS, block_bytes=block_bytes(level)) as writer:
+    with ArchiveWriter(out, codec, CODECS, block_bytes=LEVELS[level].group) as writer:
         writer.write(data)
     out.seek(0)
     return out
 
 
-def _groups(items: list[Any], size: int) -> list[list[Any]]:
-    return [items[at : at + size] for at in range(0, len(items), size)]
-
-
 def measure(run: Run, data: bytes, workers: int) -> list[dict[str, Any]]:
     """A row for each set."""
     model = load(run)  # here too: whatever is wrong with it is said once
-    ids = [codec.id for codec in codecs(run, model)]
-    first = Given(ids[0])
-    archive(data, first, run.level)
-    blocks = sorted(first.missing, key=len, reverse=True)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, load, (run,)) if workers > 1 else None
-    each = pool.map if pool else map
     try:
-        side_by_side = LANES if model.portable else model.lanes
-        encoded = list(each(partial(encode, run), _groups(blocks, side_by_side)))
-        payloads = [mine for done in encoded for mine in done.results]
-        rows = []
-        for i, number in enumerate(run.sets):
-            jobs = [(mine[i], len(block)) for mine, block in zip(payloads, blocks, strict=True)]
-            groups = _groups(jobs, side_by_side)
-            decoded = list(each(partial(decode, run, number), groups))
-            given = Given(ids[i])
-            given.payloads = {block: mine[i] for block, mine in zip(blocks, payloads, strict=True)}
-            for some, done in zip(groups, decoded, strict=True):
-                given.contents |= {
-                    job[0]: content for job, content in zip(some, done.results[0], strict=True)
-                }
-            out = archive(data, given, run.level)
-            if b"".join(ArchiveReader(out, lambda _, given=given: given, CODECS)) != data:
-                sys.exit(f"{run.backend}, set {number}: the archive does not give the file back")
-            size = len(out.getvalue())
-            row = {"backend": run.backend, "set": number, "bytes": size, "bpb": 8 * size / max(1, len(data))}
-            for way, parts in (("encode", encoded), ("decode", decoded)):
-                row[f"{way}_tokens"] = sum(part.tokens for part in parts)
-                row[f"{way}_s"] = sum(part.seconds for part in parts)
-            rows.append(row)
-        return rows
+        return [_row(run, number, model, data, pool.map if pool else map) for number in run.sets]
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
+
+
+def _row(run: Run, number: int, model: LanguageModel, data: bytes, each: Any) -> dict[str, Any]:
+    codec_id = codec_of(run, number, model).id
+    first = Given(codec_id)
+    archive(data, first, run.level)
+    blocks = sorted(first.missing, key=len, reverse=True)
+    encoded = list(each(partial(encode, run, number), [[block] for block in blocks]))
+    payloads = [payload for done in encoded for payload in done.results]
+    jobs = list(zip(payloads, map(len, blocks), strict=True))
+    decoded = list(each(partial(decode, run, number), [[job] for job in jobs]))
+    given = Given(codec_id)
+    given.payloads = dict(zip(blocks, payloads, strict=True))
+    given.contents = {p: done.results[0] for p, done in zip(payloads, decoded, strict=True)}
+    out = archive(data, given, run.level)
+    if b"".join(ArchiveReader(out, lambda _: given, CODECS)) != data:
+        sys.exit(f"{run.backend}, set {number}: the archive does not give the file back")
+    size = len(out.getvalue())
+    row = {"backend": run.backend, "set": number, "bytes": size, "bpb": 8 * size / max(1, len(data))}
+    for way, parts in (("encode", encoded), ("decode", decoded)):
+        row[f"{way}_tokens"] = sum(part.tokens for part in parts)
+        row[f"{way}_s"] = sum(part.seconds for part in parts)
+    return row
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,11 +30,7 @@ from bench.files.peers import PEERS
 from nacrith import codec
 from nacrith.archive import ArchiveReader, ArchiveWriter, scan
 from nacrith.codec import levels
-from nacrith.codec.shared import SharedCodec
 from nacrith.fallback import CODECS
-
-LANES = 48
-"""Blocks decoded side by side. Of this bench only: speed, never bytes."""
 
 
 def sums(rows: Sequence[dict[str, Any]]) -> str:
@@ -70,7 +66,7 @@ def main() -> int:
         whole = any(fnmatch(name, pattern) for pattern in args.whole)
         data = path.read_bytes()[: None if whole else args.head]
         out = io.BytesIO()
-        with ArchiveWriter(out, coder, CODECS, block_bytes=levels.block_bytes(args.level)) as writer:
+        with ArchiveWriter(out, coder, CODECS, block_bytes=levels.LEVELS[args.level].group) as writer:
             writer.write(data)
         kinds = sorted(
             {
@@ -85,10 +81,10 @@ def main() -> int:
         archives.append((data, out.getvalue()))
         print(*rows[-1].values(), f"{time.perf_counter() - begin:.0f} s", sep="\t", flush=True)
     encoded = time.perf_counter()
-    shared = SharedCodec(coder, LANES)
+    coder.shared = True
 
     def content(archive: tuple[bytes, bytes]) -> bytes:
-        return b"".join(ArchiveReader(io.BytesIO(archive[1]), lambda _: shared, CODECS))
+        return b"".join(ArchiveReader(io.BytesIO(archive[1]), lambda _: coder, CODECS))
 
     with ThreadPoolExecutor(len(archives)) as pool:
         contents = list(pool.map(content, archives))

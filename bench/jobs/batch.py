@@ -29,7 +29,7 @@ import numpy as np
 
 from bench.common import DATA_VARIABLE, NACRITH, data_files, machine, markdown_table
 from bench.engines import engine
-from nacrith.codec.model_codec import LANES
+from nacrith.codec.pool import LANES
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
 

@@ -39,8 +39,8 @@ class BlockCodec(Protocol):
     def id(self) -> CodecId: ...
 
     @property
-    def lanes(self) -> int:
-        """The number of blocks that this codec decodes in parallel. It never affects the bytes."""
+    def batch(self) -> int:
+        """Bytes of content that are worth decoding at a time. It never affects the bytes."""
         ...
 
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:

@@ -153,7 +153,7 @@ class BlockDecoder:
 
     def _decode(self, begun: deque[_Job], jobs: Iterator[_Job], codec: BlockCodec | None) -> None:
         """Decode the first job of `begun`. A model block is decoded in one batch with the model blocks that
-        follow it in `begun` and `jobs`, as many as the codec has lanes."""
+        follow it in `begun` and `jobs`, until that is as much as the codec decodes at a time."""
         job = begun[0]
         if job.block.kind != MODEL:
             assert job.payload is not None
@@ -168,10 +168,12 @@ class BlockDecoder:
             job.content = self._damage(job, "its stream has no codec")
         else:
             batch = [job for job in begun if job.content is None and job.block.kind == MODEL]
-            while len(batch) < codec.lanes and (more := next(jobs, None)) is not None:
+            size = sum(job.block.content_size for job in batch)
+            while size < codec.batch and (more := next(jobs, None)) is not None:
                 begun.append(more)
                 if more.content is None and more.block.kind == MODEL:
                     batch.append(more)
+                    size += more.block.content_size
             self._decode_batch(batch, codec)
 
     def _decode_batch(self, batch: list[_Job], codec: BlockCodec) -> None:

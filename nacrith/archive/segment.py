@@ -8,10 +8,10 @@ Only the encoder uses this module: decoding does not depend on it.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
+
+from nacrith import cuts
 
 WINDOW = 256  # bytes that are classified together
 MAX_BAD = WINDOW // 16  # bad bytes in a window of text
@@ -105,28 +105,5 @@ def _with_gaps(texts: list[tuple[int, int]], size: int) -> list[Segment]:
 
 
 def cut(text: bytes, target: int) -> list[bytes]:
-    """Cut `text` into blocks of nearly equal length, about `target` bytes.
-
-    A cut is made after a newline near the ideal place, else after white space, else between characters.
-    """
-    count = max(1, -(-len(text) // max(1, target)))
-    reach = max(1, len(text) // count // 8)  # keeps cuts in order and blocks nearly equal
-    cuts = [0]
-    for i in range(1, count):
-        cuts.append(_cut_near(text, i * len(text) // count, reach))
-    cuts.append(len(text))
-    return [text[a:b] for a, b in pairwise(cuts) if b > a]
-
-
-def _cut_near(text: bytes, ideal: int, reach: int) -> int:
-    low, high = ideal - reach, ideal + reach
-    for mark in (b"\n", b" ", b"\t"):
-        before = text.rfind(mark, low, ideal) + 1
-        after = text.find(mark, ideal, high) + 1
-        found = [place for place in (before, after) if place]
-        if found:
-            return min(found, key=lambda place: (abs(place - ideal), place))
-    place = ideal
-    while place > max(low, ideal - 3) and text[place] & 0xC0 == 0x80:
-        place -= 1
-    return place
+    """Cut `text` into blocks of nearly equal length, about `target` bytes."""
+    return cuts.cut(text, max(1, -(-len(text) // max(1, target))))

@@ -43,7 +43,7 @@ def encode_super_block(
     data: bytes,
     codec: BlockCodec | None,
     fallback: FallbackCodecs,
-    block_bytes: Callable[[bytes], int],
+    block_bytes: int,
     cost: Cost,
     progress: Progress | None = None,
     threads: int = 1,
@@ -96,12 +96,10 @@ def _worth_a_model(part: _Part) -> bool:
     return len(part.content) // 256 < len(part.made.payload) < len(part.content) * 0.7
 
 
-def _model_blocks(parts: list[_Part], block_bytes: Callable[[bytes], int]) -> list[list[bytes]]:
+def _model_blocks(parts: list[_Part], block_bytes: int) -> list[list[bytes]]:
     """Cut each segment into the contents of its model blocks; there are none if the model is not tried."""
-    tried = [_worth_a_model(part) for part in parts]
-    text = b"".join(part.content for part, yes in zip(parts, tried, strict=True) if yes)
-    target = max(MIN_TARGET, block_bytes(text)) if text else MIN_TARGET
-    return [segment.cut(part.content, target) if yes else [] for part, yes in zip(parts, tried, strict=True)]
+    target = max(MIN_TARGET, block_bytes)
+    return [segment.cut(part.content, target) if _worth_a_model(part) else [] for part in parts]
 
 
 def _with_model(

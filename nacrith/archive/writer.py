@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -50,7 +50,7 @@ class ArchiveWriter(Stateful):
 
     codec: codes blocks of text with a model; None to use the fallback codecs alone.
     fallback: codes all other blocks.
-    block_bytes: maps the text of a super-block to the target length of its model blocks.
+    block_bytes: length to aim for in model blocks.
     metadata: left out if it would make a small archive larger than its content by more than 64 bytes.
     progress: receives the number of content bytes that are coded.
     threads: how many threads the fallback codecs may use. The bytes never depend on it.
@@ -65,7 +65,7 @@ class ArchiveWriter(Stateful):
         codec: BlockCodec | None,
         fallback: FallbackCodecs,
         *,
-        block_bytes: Callable[[bytes], int],
+        block_bytes: int,
         metadata: Metadata | None = None,
         progress: Progress | None = None,
         threads: int = 1,

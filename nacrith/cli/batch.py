@@ -24,6 +24,7 @@ from nacrith.cli.options import (
     Settings,
     backend_option,
     force_backend_option,
+    group_size_option,
     level_options,
     max_size_option,
     message_options,
@@ -68,6 +69,7 @@ several."""
 @click.option("--device", metavar="LIST", help="cpu, all, or GPUs as in cuda:0,cuda:1: a worker on each.")
 @click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm/N: that of the array task.")
 @level_options
+@group_size_option
 @name_option
 @max_size_option
 @model_option
@@ -101,6 +103,7 @@ class _Batch:
         }
         if not self._decompress:
             self._how |= {"level": settings.level, "model": settings.model, "backend": settings.backend}
+            self._how["group_size"] = settings.group_size
 
     def run(self) -> int:
         console, options = self._settings.console, self._options
@@ -215,6 +218,7 @@ class _Batch:
             backend=settings.backend,
             force_backend=settings.force_backend,
             store_name=settings.store_name,
+            group_size=settings.group_size,
             verbosity=settings.console.verbosity,
             own_process=not ray,
         )

@@ -66,6 +66,7 @@ class BatchStart:
     backend: str | None
     force_backend: bool
     store_name: bool
+    group_size: int | None
     verbosity: int
     own_process: bool
 
@@ -84,6 +85,7 @@ class BatchStart:
             backend=self.backend,
             force_backend=self.force_backend,
             store_name=self.store_name,
+            group_size=self.group_size,
         )
         codecs = _Codecs(settings)
         if not self.decompress:  # each archive names the model that it needs
@@ -129,15 +131,15 @@ class _Codecs:
 
     def _get(self, key: CodecId | None) -> BlockCodec:
         from nacrith.codec.model_codec import ModelCodec
-        from nacrith.codec.shared import SharedCodec
 
         with self._lock:
             if key not in self._made:
                 made = encoder(self.settings) if key is None else decoder(self.settings, key)
                 assert isinstance(made, ModelCodec)  # workers have no --device
+                made.shared = True
                 while len(self._made) >= _CODECS:  # a thread that still uses it keeps its reference
                     self._made.pop(next(iter(self._made)))
-                self._made[key] = SharedCodec(made)
+                self._made[key] = made
             return self._made[key]
 
 

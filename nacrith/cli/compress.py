@@ -21,6 +21,7 @@ from nacrith.cli.options import (
     backend_option,
     device_option,
     files_argument,
+    group_size_option,
     level_options,
     message_options,
     model_option,
@@ -40,6 +41,7 @@ _CHUNK = 1 << 20  # bytes read at a time
 @click.command("compress", short_help="Compress files (the default).")
 @files_argument
 @level_options
+@group_size_option
 @output_options
 @name_option
 @model_option
@@ -107,7 +109,7 @@ def write_archive(
     from nacrith.stream import writer_with
 
     metadata = _metadata(source, settings) if settings.store_name else None
-    make = writer_with(codec, settings.level, settings.threads)
+    make = writer_with(codec, settings.level, settings.threads, settings.group_size)
     writer = make(output, metadata=metadata, progress=progress)
     size = sum(writer.write(chunk) for chunk in chunks(content))
     writer.close()

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _spread: tuple[object, SpreadCodec] | None = None
 """The last SpreadCodec and what it was made for; kept for the next file."""
 
-_SHARE = 1 << 15
-"""Bytes of content that are worth an additional process when numpy computes."""
+_SHARE = 1 << 18
+"""Bytes of content that are worth an additional process when numpy computes: a block."""
 
 
 def content_size(source: Input) -> int | None:

@@ -27,6 +27,7 @@ from nacrith.cli.options import (
     Function,
     decoding_options,
     files_argument,
+    group_size_option,
     json_option,
     level_options,
     max_size_option,
@@ -131,6 +132,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @_mode("t", "test", "Decode and report, write nothing.")
 @_mode("l", "info", "Show what archives hold.")
 @level_options
+@group_size_option
 @output_options
 @name_option
 @max_size_option

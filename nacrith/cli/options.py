@@ -15,7 +15,7 @@ import click
 from nacrith import settings as environment
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import STDIN
-from nacrith.codec.levels import DEFAULT_LEVEL, MAX_LEVEL, MIN_LEVEL
+from nacrith.codec.levels import DEFAULT_LEVEL, LEAST_GROUP, MAX_LEVEL, MIN_LEVEL
 from nacrith.errors import ModelError
 from nacrith.settings import BACKENDS
 
@@ -30,12 +30,18 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, least: int = 0) -> None:
+        self._least = least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value).upper().removesuffix("B").removesuffix("I")
         digits, unit = (text[:-1], text[-1:]) if text[-1:] in "KMGT" else (text, "")
         if not (digits.isascii() and digits.isdigit()):
             self.fail(f"{value!r} is not a size; write bytes or 64K, 10M, 2G", param, ctx)
-        return int(digits) * _UNITS[unit]
+        size = int(digits) * _UNITS[unit]
+        if size < self._least:
+            self.fail(f"{value} is less than {self._least} bytes, the least", param, ctx)
+        return size
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Settings:
     force: bool = False
     remove: bool = False
     store_name: bool = False
+    group_size: int | None = None
     max_size: int | None = None
     json: bool = False
     keep_partial: bool = False
@@ -94,6 +101,7 @@ def settings(options: dict[str, Any]) -> Settings:
         force=force,
         remove=options.get("remove", False),
         store_name=options.get("store_name", False),
+        group_size=options.get("group_size"),
         max_size=options.get("max_size"),
         json=options.get("json", False),
         keep_partial=options.get("keep_partial", False),
@@ -168,6 +176,11 @@ threads_option = click.option(
     metavar="N",
     type=click.IntRange(0, _MAX_THREADS),
     help="Threads, 0 for every core; with exact models the output never depends on it.",
+)
+group_size_option = click.option(
+    "--group-size",
+    type=Size(LEAST_GROUP),
+    help="Length of blocks (256K, 1M): short ones to read at random, long ones for smaller output.",
 )
 max_size_option = click.option(
     "--max-size", type=Size(), help="Refuse to decompress to more than this (64K, 10M, 2G)."

@@ -50,7 +50,8 @@ def for_encoding(
         model = load_model(model or default_model(level, backend), threads=threads, backend=backend)
     chosen = LEVELS[level]
     window = min(chosen.window, model.max_context)
-    return ModelCodec(model, CodingParams(window, predictor_set(model), chosen.capacity, binding_of(model)))
+    params = CodingParams(window, predictor_set(model), chosen.capacity, chosen.bits, binding_of(model))
+    return ModelCodec(model, params, lanes=chosen.lanes, threads=threads)
 
 
 def predictor_set(model: LanguageModel) -> int:
@@ -109,4 +110,4 @@ def for_decoding(
         check_binding(params.binding, binding_of(model))
     elif different := differences(params.binding, binding_of(model)):
         _log.warning("decoding, although the archive was made with %s", different)
-    return ModelCodec(model, params)
+    return ModelCodec(model, params, threads=threads)

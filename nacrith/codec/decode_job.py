@@ -1,18 +1,19 @@
-"""One block being decoded: from its payload to tokens to bytes. `lanes` schedules many of them."""
+"""One block being decoded: from its payload to the tokens of its lanes to bytes. `pool` schedules many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from nacrith.archive.blockcodec import Progress
-from nacrith.codec.lanes import Drafter
-from nacrith.codec.step import DecodePort
+from nacrith.codec import payload as payloads
+from nacrith.codec.group import GroupDecoder
 from nacrith.codec.text import restore_crlf
 from nacrith.errors import CorruptError
 from nacrith.models.protocol import LanguageModel, Logits
-from nacrith.predictors.protocol import Ensemble
-from nacrith.varint import read_varint
 
-_MAX_TOKENS_PER_BYTE = 3  # of an escaped byte
-_TOKEN_COUNT_BYTES = 5  # at most, of the varint at the start of a payload
+_SPELLED = 2  # most bytes that tokens spell, for each byte of the block: the two digits of an escaped byte
 
 
 class Tally:
@@ -32,63 +33,70 @@ class Tally:
 
 
 class DecodeJob:
-    """A block being decoded; implements `lanes.Job`. left: tokens still to be decoded."""
+    """A block being decoded. All its lanes are at the same step.
+
+    active: the lanes that have a token at this step, in ascending order; none when the job is finished.
+    lanes: their number at the beginning. steps: those that the job takes.
+    """
 
     def __init__(self, payload: bytes, size: int, model: LanguageModel, progress: Progress | None) -> None:
-        self.size = size
-        try:
-            number, start = read_varint(payload, _TOKEN_COUNT_BYTES)
-        except ValueError:
-            raise CorruptError("a block's token count is damaged") from None
-        self.left, self.crlf = number >> 1, bool(number & 1)
-        if self.left > _MAX_TOKENS_PER_BYTE * size:
-            raise CorruptError(f"a block of {size} bytes claims {self.left} tokens: damaged")
-        self.payload = payload[start:]
-        self.tokens: list[int] = []
+        self.lengths, self._crlf, self.coded = payloads.parse(payload, size)
+        self.active = [lane for lane, length in enumerate(self.lengths) if length]
+        self.lanes = len(self.active)
+        self.steps = max(self.lengths, default=0)
+        self._size = size
         self._model = model
-        self._tally = Tally(size, self.left, progress)
+        self._vocabulary = model.tokenizer.vocabulary(model.vocab_size)
+        self._tokens: list[list[int]] = [[] for _ in self.lengths]
+        self._step = 0
+        self._spelled = 0
+        self._tally = Tally(size, sum(self.lengths), progress)
         self._error: CorruptError | None = None
 
-    def start(self, ensemble: Ensemble, drafter: Drafter) -> None:
-        """Take a lane. Both arguments are released when the block is finished."""
-        self._port = DecodePort(ensemble, self.payload)
-        self._drafter = drafter
+    def start(self, decoder: GroupDecoder) -> None:
+        """Begin. The decoder is released when the block is finished."""
+        self._decoder = decoder
 
-    def inputs(self, drafts: int, worth: float) -> list[int]:
-        """The token whose row is needed next, followed by drafted tokens."""
-        model = self._model
-        held = len(self.tokens) % model.max_length
-        first = self.tokens[-1] if held else model.bos_id
-        most = min(drafts, self.left - 1, model.max_length - held - 1, model.rollback_limit - 1)
-        self._draft = self._drafter.draft(most, worth)
-        return [first, *self._draft]
+    @property
+    def begins(self) -> bool:
+        """Whether the lanes are empty at this step: at first, and when they have reached the model's maximum
+        length."""
+        return self._step % self._model.max_length == 0
 
-    def read(self, rows: Logits) -> int:
-        """Decode one token from the first row, and further ones while the draft is right; the rows used."""
-        came: list[int] = []
+    def inputs(self) -> list[int]:
+        """Of each active lane the token whose row is needed."""
+        if self.begins:
+            return [self._model.bos_id] * len(self.active)
+        return [self._tokens[lane][-1] for lane in self.active]
+
+    def read(self, rows: Sequence[Logits]) -> None:
+        """Decode a token of each active lane. rows: (1, V) of each."""
+        lanes = self.active
         try:
-            for row, drafted in zip(rows, [*self._draft, None], strict=True):
-                came.append(self._port.step(row))
-                if came[-1] != drafted:
-                    break
+            came = self._decoder.decode(
+                np.concatenate(rows), np.array(lanes, np.int32), np.arange(len(lanes))
+            )
+            self._spelled += self._vocabulary.length(came)
+            if self._spelled > _SPELLED * self._size:
+                raise CorruptError(f"a block decodes to more than its {self._size} bytes: damaged")
         except CorruptError as error:  # ends this block, not the others in the batch
             self._error = error
-            self.left = len(came)
-        self._drafter.judge(came)
-        for token in came:
-            self._drafter.update(token)
-        self.tokens += came
-        self.left -= len(came)
-        self._tally.advance(len(came))
-        if not self.left:
-            del self._port, self._drafter
-        return len(came)
+            self.active = []
+        else:
+            for lane, token in zip(lanes, came, strict=True):
+                self._tokens[lane].append(token)
+            self._step += 1
+            self.active = [lane for lane in lanes if self.lengths[lane] > self._step]
+            self._tally.advance(len(came))
+        if not self.active:
+            del self._decoder
 
     def content(self) -> bytes:
-        """The decoded bytes, once nothing is left. CorruptError if the payload was damaged."""
+        """The decoded bytes, once no lane is active. CorruptError if the payload was damaged."""
         if self._error is not None:
             raise self._error
-        text = restore_crlf(self._model.tokenizer.decode(self.tokens), self.crlf)
-        if len(text) != self.size:
-            raise CorruptError(f"a block decodes to {len(text)} bytes, not {self.size}: damaged")
+        decode = self._model.tokenizer.decode
+        text = restore_crlf(b"".join(decode(tokens) for tokens in self._tokens), self._crlf)
+        if len(text) != self._size:
+            raise CorruptError(f"a block decodes to {len(text)} bytes, not {self._size}: damaged")
         return text

@@ -11,9 +11,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from nacrith.codec.params import CodingParams
 from nacrith.models.protocol import Logits
 from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 from nacrith.native import Library, group, release_with
+from nacrith.predictors import registry
 from nacrith.predictors.fixed import exp_table, lg_table
 from nacrith.stateful import Stateful
 
@@ -42,9 +44,7 @@ def _native(library: Library, vocabulary: SortedVocabulary) -> _Vocabulary:
 
 
 class NativeGroup(Stateful):
-    """A group that is being coded. number, capacity, prior: of the ensemble (0 for the model alone, 1 for the
-    cascade). bits: log2 of the bytes of the learner's histories. lengths: tokens of each lane. payload: to be
-    decoded; None to encode.
+    """A group that is being coded. lengths: tokens of each lane. payload: to be decoded; None to encode.
 
     kernels: a name out of `library.kernels()`, or None for the best. Results do not depend on it. After an
     error the group is of no more use.
@@ -55,17 +55,25 @@ class NativeGroup(Stateful):
         library: Library,
         kernels: str | None,
         vocabulary: SortedVocabulary,
-        number: int,
-        capacity: int,
-        prior: bytes,
-        bits: int,
+        params: CodingParams,
         lengths: Sequence[int],
         payload: bytes | None = None,
     ) -> None:
         self._library, self._size = library, vocabulary.size
         words = _native(library, vocabulary)
+        chosen = registry.SETS[params.predictors]
+        prior = registry.prior_of(chosen)
         self._handle = group.create(
-            library, words.handle, number, capacity, _tables(), prior, bits, lengths, kernels, payload
+            library,
+            words.handle,
+            chosen.native,
+            1 << params.capacity,
+            _tables(),
+            b"" if prior is None else prior.to_bytes(),
+            params.bits,
+            lengths,
+            kernels,
+            payload,
         )
         release_with(self, library, self._handle, words)
 

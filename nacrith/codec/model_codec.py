@@ -1,187 +1,183 @@
 """Codes blocks to payloads and back with a language model; implements archive.blockcodec.BlockCodec.
 
-When encoding, all tokens are known, so the model runs over them in large batches. When decoding, a token is
-known only after the row before it, so several blocks are decoded in one batch (`lanes`). Exact engines
-guarantee that the rows are the same integers either way, which is why the archive can be decoded.
+A block is a group of lanes (`text`), coded in the order of a schedule by one coder (`group`). When encoding,
+all tokens are known, so the model runs over many steps of all lanes at a time (`encoding`). When decoding, a
+token is known only after the row before it, so the lanes of several groups advance together (`pool`). Exact
+engines guarantee that the rows are the same integers either way, which is why the archive can be decoded.
 
 A floating-point model gives the same rows only on one machine, and only if each pass takes one token of
-every lane in a batch with a fixed number of lanes (`models.floats.session`). Speculative drafts would gain
-nothing there, so there are none. No such library guarantees that its results repeat or that a row does not
-depend on the rest of its batch. So encoding decodes its own output, with the blocks in other lanes.
+every lane in a batch with a fixed number of lanes (`models.floats.session`). No such library guarantees that
+its results repeat or that a row does not depend on the rest of its batch. So encoding decodes its own output,
+with the lanes in other places.
 
 When a lane has reached the model's maximum length, its KV cache is emptied and it continues with the start
 token.
-
-A payload is a LEB128 varint, 2 * tokens + (1 if line ends were CR LF), followed by the range coder's bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from nacrith.archive.blockcodec import CodecId, Progress
-from nacrith.codec import speculation
-from nacrith.codec.decode_job import DecodeJob, Tally
-from nacrith.codec.lanes import Lanes
+from nacrith.codec import encoding, group
+from nacrith.codec.decode_job import DecodeJob
+from nacrith.codec.encoding import EncodeJob
 from nacrith.codec.params import CodingParams
-from nacrith.codec.step import EncodePort
-from nacrith.codec.text import restore_crlf, strip_crlf
+from nacrith.codec.pool import LANES, Pool
+from nacrith.codec.text import LANE_SIZE
+from nacrith.cores import usable_cores
 from nacrith.errors import CorruptError, ModelError
 from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LanguageModel
-from nacrith.predictors import registry
-from nacrith.predictors.protocol import Ensemble
-from nacrith.varint import put_varint
+from nacrith.workers import Workers
 
-LANES = 16
-"""Maximum number of blocks decoded in one batch. It affects speed and memory only."""
+_BATCH = 1 << 21
+"""Bytes of content worth decoding at a time: enough for the lanes of a pool twice over."""
 
-_ENCODE_ROWS = 256  # rows of logits held at a time when encoding: 50 MB for 49,152 symbols
+_ENOUGH = 4 * encoding.ROWS
+"""Bytes of content that have enough rows to be encoded at a time."""
+
+_MEMORY = 1 << 29
+"""Bytes of the coders of the groups that are decoded at a time, unless one alone needs more."""
 
 
 class ModelCodec:
     """Codes blocks with one model and one set of parameters.
 
-    drafts: most drafted tokens in a lane and pass; 0 for none. worth: least probability of being right at
-    which a token is drafted; None to measure what pays. Both affect speed only.
+    lanes: most of a group when encoding; with a floating-point model no more than its batch has. lane_size:
+    bytes to aim for in a lane. threads: of the coders; None for one per core.
     """
+
+    shared = False
+    """Set by a caller whose threads all use this codec: their blocks are decoded in one pool. There is no
+    scheduler: a thread that waits for a block of its own executes the next pass for all threads."""
 
     def __init__(
         self,
         model: LanguageModel,
         params: CodingParams,
         *,
-        drafts: int = speculation.LONGEST,
-        worth: float | None = None,
+        lanes: int = 16,
+        lane_size: int = LANE_SIZE,
+        threads: int | None = None,
     ) -> None:
         self.model = model
         self.params = params
-        self.drafts = drafts if model.portable else 0
-        self.worth = worth
-        self._lanes = LANES if model.portable else cast(BoundModel, model).lanes
+        self._places = None if model.portable else cast(BoundModel, model).lanes
+        self._lanes = min(lanes, self._places or lanes)
+        self._lane_size = lane_size
+        self._workers = Workers(threads or usable_cores())
+        self._pool: Pool | None = None  # of all threads
+        self._making, self._running = threading.Lock(), threading.RLock()
 
     @property
     def id(self) -> CodecId:
         return CodecId(self.model.fingerprint, self.params.to_bytes(), self.model.name)
 
     @property
-    def lanes(self) -> int:
-        return 4 * self._lanes
+    def batch(self) -> int:
+        return _BATCH
 
     def verify_source(self) -> None:
         self.model.verify_source()
 
-    def _ensemble(self) -> Ensemble:
-        params = self.params
-        return registry.make(params.predictors, self.model.vocab_size, 1 << params.capacity)
-
     def encode(self, blocks: Sequence[bytes], progress: Progress | None = None) -> list[bytes]:
-        if not self.model.portable:
-            return self._encode_verified(blocks, progress)
-        return self._encode(blocks, progress)
-
-    def _encode_verified(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
-        """Encode a batch of blocks, then decode it before the next batch.
-
-        Decoding puts the blocks into other lanes: there the longest is first, here it is last. A difference
-        is an error; a fallback codec for that block alone would be no remedy, since blocks that happened to
-        pass could still differ the next time.
-        """
-        payloads = []
-        tell = progress and _halved(progress)
-        for at in range(0, len(blocks), self._lanes):
-            some = blocks[at : at + self._lanes]
-            order = sorted(range(len(some)), key=lambda i: len(some[i]))
-            idle = [b""] * (self._lanes - len(some))
-            coded = self._encode_group(
-                [strip_crlf(block) for block in (*idle, *(some[i] for i in order))], tell
-            )
-            by_block = dict(zip(order, coded[len(idle) :], strict=True))
-            made = [by_block[i] for i in range(len(some))]
-            jobs = [(payload, len(block)) for payload, block in zip(made, some, strict=True)]
-            try:
-                same = self.decode(jobs, tell) == list(some)
-            except CorruptError:
-                same = False
-            if not same:
-                fewer = "NACRITH_LANES=1 or " if self._lanes > 1 else ""
-                raise ModelError(
-                    f"{self.model.name} does not give the same results twice with this backend, so that an"
-                    f" archive could not be decoded; nothing was written. Use {fewer}--backend exact"
-                )
-            payloads += made
+        payloads: list[bytes] = []
+        if not blocks:
+            return payloads
+        with self._running:  # a batch has enough rows for a pass of its own
+            self.model.prepare()
+            for jobs in self._batches(blocks):
+                verified = self._places is not None
+                payloads += self._verified(jobs, progress) if verified else self._encode(jobs, progress)
         return payloads
 
-    def _encode(self, blocks: Sequence[bytes], progress: Progress | None) -> list[bytes]:
-        payloads: list[bytes] = []
-        waiting: list[tuple[bytes, bool]] = []
+    def _batches(self, blocks: Sequence[bytes]) -> Iterator[list[EncodeJob]]:
+        """Short blocks share a batch, so that the model always gets enough rows at a time; with a
+        floating-point model as many as its lanes are enough for."""
+        waiting: list[EncodeJob] = []
+        lanes = size = 0
         for block in blocks:
-            stripped = strip_crlf(block)
-            waiting.append(stripped)
-            # Short blocks share a batch, so that the model always gets enough rows at a time.
-            if sum(len(data) for data, _ in waiting) >= 4 * _ENCODE_ROWS or len(waiting) == LANES:
-                payloads += self._encode_group(waiting, progress)
-                waiting = []
-        return payloads + self._encode_group(waiting, progress)
+            job = EncodeJob(block, self.model, self._lanes, self._lane_size)
+            if waiting and (size >= _ENOUGH or lanes + len(job.tokens) > (self._places or LANES)):
+                yield waiting
+                waiting, lanes, size = [], 0, 0
+            waiting.append(job)
+            lanes += len(job.tokens)
+            size += 0 if self._places else len(block)
+        yield waiting
 
-    def _encode_group(self, blocks: list[tuple[bytes, bool]], progress: Progress | None) -> list[bytes]:
-        if not blocks:
-            return []
-        self.model.prepare()
-        tokens = [list(self.model.tokenizer.encode(data)) for data, _ in blocks]
-        ports = [EncodePort(self._ensemble()) for _ in blocks]
-        tallies = [
-            Tally(len(restore_crlf(*block)), len(ids), progress)
-            for block, ids in zip(blocks, tokens, strict=True)
-        ]
-        session = self.model.session(len(blocks), self.params.window)
-        share = max(1, _ENCODE_ROWS // len(blocks))
-        limit = self.model.max_length
-        end = 0
-        while end < max(map(len, tokens)):
-            begin, end = end, min(end + share, end - end % limit + limit)
-            starts = begin % limit == 0
-            if starts:
-                for i in range(len(blocks)):
-                    session.rollback(i, 0)
-            inputs = [_shifted(ids, self.model.bos_id if starts else None, begin, end) for ids in tokens]
-            for i, rows in enumerate(session.extend(inputs)):
-                ports[i].steps(rows, tokens[i][begin:end])
-                tallies[i].advance(len(rows))
-        return [
-            put_varint(2 * len(ids) + crlf) + port.finish()
-            for ids, port, (_, crlf) in zip(tokens, ports, blocks, strict=True)
-        ]
-
-    def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
-        jobs = self.decode_jobs(blocks, progress)
-        lanes = self.decode_lanes(min(LANES, len(jobs)))
-        lanes.add(jobs)
-        while lanes.step():
-            pass
-        return [job.content() for job in jobs]
-
-    def decode_jobs(
-        self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None
-    ) -> list[DecodeJob]:
-        """The blocks as jobs for the lanes of this codec."""
-        return [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
-
-    def decode_lanes(self, count: int) -> Lanes:
-        """A session's worth of lanes: `count`, or the fixed batch size of a floating-point model."""
-        self.model.prepare()
-        count = max(1, count) if self.model.portable else self._lanes
-        drafter = partial(speculation.LookupDrafter, self.model.vocab_size, speculation.Odds())
-        return Lanes(
+    def _encode(
+        self, jobs: Sequence[EncodeJob], progress: Progress | None, places: int | None = None
+    ) -> list[bytes]:
+        vocabulary = self.model.tokenizer.vocabulary(self.model.vocab_size)
+        return encoding.encode_batch(
+            jobs,
             self.model,
             self.params.window,
-            count,
-            self._ensemble,
-            drafter,
-            drafts=self.drafts,
-            worth=self.worth,
+            lambda lengths: group.encoder(vocabulary, self.params, lengths),
+            progress,
+            self._workers,
+            places,
+        )
+
+    def _verified(self, jobs: Sequence[EncodeJob], progress: Progress | None) -> list[bytes]:
+        """Encode a batch of blocks, then decode it before the next batch.
+
+        Decoding puts the lanes into other places: there the longest block has the first ones, here it has the
+        last. A difference is an error; a fallback codec for that block alone would be no remedy, since blocks
+        that happened to pass could still differ the next time.
+        """
+        tell = progress and _halved(progress)
+        order = sorted(range(len(jobs)), key=lambda i: -max(jobs[i].lengths, default=0))
+        made = self._encode([jobs[i] for i in order], tell, self._places)
+        try:
+            back = self.decode([(made[n], len(jobs[i].block)) for n, i in enumerate(order)], tell)
+        except CorruptError:
+            back = []
+        if back != [jobs[i].block for i in order]:
+            fewer = "NACRITH_LANES=1 or " if self._places != 1 else ""
+            raise ModelError(
+                f"{self.model.name} does not give the same results twice with this backend, so that an"
+                f" archive could not be decoded; nothing was written. Use {fewer}--backend exact"
+            )
+        return [made[order.index(i)] for i in range(len(jobs))]
+
+    def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
+        """As in BlockCodec; of the threads that share this codec, any may call `progress`."""
+        jobs = [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
+        lanes = [job.lanes for job in jobs]
+        if self._places is not None and max(lanes, default=0) > self._places:
+            raise CorruptError(f"a block claims {max(lanes)} lanes, its model has {self._places}: damaged")
+        pool = self._pool_for(lanes)
+        pool.add(jobs)
+        while any(job.active for job in jobs):
+            with self._running:
+                pool.step()
+        return [job.content() for job in jobs]
+
+    def _pool_for(self, lanes: Sequence[int]) -> Pool:
+        """The pool that all threads share, or one of its own for blocks of this many lanes each."""
+        if not self.shared or max(lanes, default=0) > (self._places or LANES):
+            return self._new_pool(max(1, *lanes, min(LANES, sum(lanes))))
+        with self._making:
+            if self._pool is None:
+                self._pool = self._new_pool(LANES)
+            return self._pool
+
+    def _new_pool(self, lanes: int) -> Pool:
+        self.model.prepare()
+        model, params = self.model, self.params
+        vocabulary = model.tokenizer.vocabulary(model.vocab_size)
+        return Pool(
+            model,
+            params.window,
+            self._places or lanes,
+            max(1, _MEMORY // group.memory(params)),
+            lambda job: group.decoder(vocabulary, params, job.lengths, job.coded),
+            self._workers,
         )
 
 
@@ -200,12 +196,3 @@ def _halved(progress: Progress) -> Progress:
         progress(done // 2 - before // 2)
 
     return tell
-
-
-def _shifted(ids: list[int], bos: int | None, begin: int, end: int) -> list[int]:
-    """The inputs whose rows predict ids[begin:end]: for each token the one before it, or first `bos` if
-    given."""
-    if begin >= len(ids):
-        return []
-    first = ids[begin - 1] if bos is None else bos
-    return [first, *ids[begin : min(end, len(ids)) - 1]]

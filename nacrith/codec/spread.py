@@ -45,7 +45,7 @@ class SpreadCodec:
             for worker_resources in resources:
                 self._workers.append(_Worker(make, worker_resources))
                 if len(self._workers) == 1:
-                    self._id, lanes = self._workers[0].begun()
+                    self._id, batch = self._workers[0].begun()
             if any(worker.begun()[0] != self._id for worker in self._workers[1:]):
                 raise ModelError(
                     "the devices differ, and archives made with this backend are bound to one kind of device:"
@@ -54,7 +54,7 @@ class SpreadCodec:
         except BaseException:
             self.stop()
             raise
-        self.lanes = lanes * len(self._workers)
+        self.batch = batch * len(self._workers)
 
     @property
     def id(self) -> CodecId:
@@ -144,7 +144,7 @@ class _Worker:
         theirs.close()
 
     def begun(self) -> tuple[CodecId, int]:
-        """The codec's id and number of lanes, once the worker has made it."""
+        """The codec's id and batch, once the worker has made it."""
         return self._answer(lambda _: None)
 
     def call(self, way: str, blocks: list[Any], progress: Progress) -> list[bytes]:
@@ -175,7 +175,7 @@ def _child(pipe: Connection, make: Make, resources: Resources) -> None:
     resources.claim()
     try:
         codec = make(resources.threads)
-        pipe.send((codec.id, codec.lanes))
+        pipe.send((codec.id, codec.batch))
         while True:
             way, blocks = pipe.recv()
             try:

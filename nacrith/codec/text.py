@@ -1,11 +1,23 @@
-"""Line ends: a block with CR LF is tokenised with LF.
+"""A block's text and its lanes.
 
-If every line feed of a block follows a carriage return, and there are no other carriage returns, the block
-is coded with line feeds only and a flag. Language models have seen little CR LF; for such text this saves
-one token in ten.
+*Line ends*: if every line feed of a block follows a carriage return, and there are no other carriage returns,
+the block is coded with line feeds only and a flag. Language models have seen little CR LF; for such text this
+saves one token in ten.
+
+*Lanes*: a text is cut into lanes, which a decoder advances side by side. What is learnt of one lane serves
+all, but the model begins anew in each, which costs about 1 % of a lane of 16 KB. The cut is the encoder's
+choice: a payload says only how many tokens each lane has.
 """
 
 from __future__ import annotations
+
+from nacrith import cuts
+
+MAX_LANES = 64
+"""Most lanes of a group, in any archive."""
+
+LANE_SIZE = 1 << 14
+"""Bytes to aim for in each lane of a text, unless that makes more lanes than are wanted."""
 
 
 def strip_crlf(data: bytes) -> tuple[bytes, bool]:
@@ -18,3 +30,8 @@ def strip_crlf(data: bytes) -> tuple[bytes, bool]:
 
 def restore_crlf(data: bytes, stripped: bool) -> bytes:
     return data.replace(b"\n", b"\r\n") if stripped else data
+
+
+def lanes_of(text: bytes, most: int, size: int = LANE_SIZE) -> list[bytes]:
+    """The lanes of a text, at most `most` and of about `size` bytes or longer; none of them is empty."""
+    return cuts.cut(text, max(1, min((len(text) + size // 2) // size, most)))

@@ -1,7 +1,8 @@
 """The learner: histories, matches, mixers and corrections joined to a probability for each bit of a text.
 
-The reference of codecs/learner/learner.inl, equal bit for bit: what is done for each context is done for all
-of them at once, the rest one by one.
+It serves several texts at once, the lanes: all it learns is shared, and each lane has its cursor and its
+pointers of matches. The reference of codecs/learner/learner.inl, equal bit for bit: what is done for each
+context is done for all of them at once, the rest one by one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import numpy as np
 
 from nacrith.learner.cursor import Cursor, Followers
 from nacrith.learner.histories import Histories
-from nacrith.learner.match import Match
-from nacrith.learner.mixer import WEIGHT_ONE, Correction, Mixers
+from nacrith.learner.match import MARGIN, Match, Pointer
+from nacrith.learner.mixer import WEIGHT_ONE, Correction, Gate, Mixers
 from nacrith.learner.shapes import Form, Selectors
 from nacrith.learner.tables import (
     GOLDEN,
@@ -28,11 +29,7 @@ from nacrith.learner.tables import (
     squash,
 )
 
-_RATE_END = 10  # of the mixers, in 1 / 1,024: the rate that is left when the text is long,
-_RATE_START = 80  # and what is added at its start,
-_RATE_HALF = 11  # half of which is gone after 2^11 bytes
-_FINAL_RATE = 16  # of the mixers of the second layer
-_FIRST_WEIGHT = 450  # of the stretched predictions of histories and matches, in 1 / 4,096
+_RATE_HALF = 11  # half of what is added to the mixers' rate is gone after 2^11 bytes
 _LINEAR = 4  # a probability of 16 bits becomes an input of 12
 _BIAS = 256  # the constant input
 _HASH_BITS = 14  # of the contexts of corrections
@@ -41,15 +38,18 @@ _DIRECT_SHIFTS = (4, 6, 3, 5, 2, 4)  # fast and slow, of orders 0, 1 and 2
 
 
 class Learner:
-    """Predicts one text from its beginning on: `predict` and `learn` in turn, for each bit, highest first.
+    """Predicts texts from their beginning on. `begin` chooses the lane whose bytes follow; each of their
+    bits, highest first, takes a call of `predict` or `skip`, then one of `learn` or `record`.
 
     bits: log2 of the bytes of histories.
     """
 
-    def __init__(self, form: Form, bits: int) -> None:
+    def __init__(self, form: Form, bits: int, lanes: int = 1) -> None:
         self._form = form
         n, sets = form.size, len(form.rows)
-        self._cursor, self._followers = Cursor(), Followers()
+        self._cursors, self._followers = [Cursor() for _ in range(lanes)], Followers()
+        self._texts = [cursor.text for cursor in self._cursors]
+        self._all_pointers = [[Pointer() for _ in form.least] for _ in range(lanes)]
         self._histories = Histories(bits)
         start = [ONE - 1 << 15] * 256
         for number, (zeros, ones, _) in enumerate(HISTORIES):
@@ -60,35 +60,39 @@ class Learner:
         self._map_rows = np.arange(n, dtype=np.int64) * 256
         self._direct = [[HALF] * (2 << size) for size in (8, 16, _ORDER2_BITS)]
         self._matches = [Match(least) for least in form.least]
-        first = [0] * form.inputs
-        first[0 : 2 * n : 2] = [_FIRST_WEIGHT] * n
-        first[2 * n + 6 : 2 * n + 6 + 2 * len(form.least) : 2] = [_FIRST_WEIGHT] * len(form.least)
-        self._mixers = Mixers(form.rows, first)
-        self._final = Mixers((256, 512), [WEIGHT_ONE // sets >> 16] * sets + [0] * (8 - sets))
+        self._mixers = Mixers(form.rows, _first_weights(form))
+        share = WEIGHT_ONE // sets >> 16
+        self._final = Mixers((256, 512), [share] * sets + [0] * (form.mixed - sets))
         self._corrections = [Correction(n) for n in (512, 1 << _HASH_BITS, 1 << _HASH_BITS, 512)]
+        self._gate = Gate()
         self._inputs = np.zeros(form.inputs, np.int64)
-        self._rest = self._inputs[2 * n : 2 * n + 6 + 2 * len(form.least) + 1]
-        self._mixed = np.zeros(8, np.int64)
+        self._mixed = np.zeros(form.mixed, np.int64)
         self._numbers = np.arange(n, dtype=np.int64)
+        self.taught = MARGIN
+        """Bytes of all lanes so far, and a margin."""
         self._partial, self._left = 1, 7  # bits so far under a leading 1; those after the next one
         # Of the present bit: node, histories, map entries and direct probabilities, by index and value.
         self._node = 0
         self._states = np.zeros(n, np.uint8)
         self._at = self._entries = self._map_rows
         self._pairs = [0, 0, 0]
-        self._look_ahead()
+        self._hashes: I64 = self._numbers  # of the byte's contexts
+        self.begin(0)
 
-    def predict(self) -> int:
-        """The probability of a 1 as the next bit, 1..65535."""
-        cursor, partial = self._cursor, self._partial
-        s = Selectors(partial, 7 - self._left)
-        self._predict_histories(s)
-        rest = self._predict_direct()
-        step = self._predict_matches(rest, s)
-        rest.append(_BIAS)
-        self._rest[:] = rest
-        mixed = self._mixers.mix(self._inputs, self._form.sets(cursor, s))
-        mixed.append(_BIAS)
+    def begin(self, lane: int) -> None:
+        """The following bytes are the next ones of this lane."""
+        self._lane = lane
+        self.cursor, self.pointers = self._cursors[lane], self._all_pointers[lane]
+
+    def predict(self, model: int = 0) -> int:
+        """The probability of a 1 as the next bit, 1..65535. model: the stretch of a language model's."""
+        cursor, partial = self.cursor, self._partial
+        s = Selectors(partial, 7 - self._left, model=model)
+        step = self._consider(s)
+        models = [] if self._form.model is None else [model, squash(model) - HALF >> _LINEAR]
+        end = 2 * self._form.size + 6 + 2 * len(self._matches)
+        self._inputs[end : end + 1 + len(models)] = [_BIAS, *models]
+        mixed = [*self._mixers.mix(self._inputs, self._form.sets(cursor, s)), _BIAS, *models[:1]]
         self._mixed[: len(mixed)] = mixed
         one, two = self._final.mix(self._mixed, (partial, (s.expected * 5 + s.match) * 8 + s.hits))
         joined = one + two >> 1
@@ -100,30 +104,68 @@ class Learner:
         )
         r0, r1, r2, r3 = [c.refine(joined, at) for c, at in zip(self._corrections, contexts, strict=True)]
         p = 2 * squash(joined) + r0 + 2 * r1 + 2 * r2 + r3 >> 3
-        return min(max(p, 1), ONE - 1)
+        p = min(max(p, 1), ONE - 1)
+        return self._gate.join(p, squash(model)) if models else p
+
+    def skip(self) -> None:
+        """Before a bit that is certain, and not predicted."""
+        self._consider(Selectors(self._partial, 7 - self._left))
 
     def learn(self, bit: int) -> None:
-        rate = _RATE_END + _RATE_START // (1 + (self._cursor.at >> _RATE_HALF))
-        self._mixers.learn(self._inputs, bit, rate)
-        self._final.learn(self._mixed, bit, _FINAL_RATE)
+        """Learns a bit that was predicted."""
+        form = self._form
+        self._mixers.learn(
+            self._inputs, bit, form.rate_end + form.rate_start // (1 + (self.taught >> _RATE_HALF))
+        )
+        self._final.learn(self._mixed, bit, form.final_rate)
         for correction in self._corrections:
             correction.learn(bit)
+        if form.model is not None:
+            self._gate.learn(bit)
+        self.record(bit)
+
+    def record(self, bit: int) -> None:
+        """Learns a bit that was certain: what it says of the text, not of the predictions."""
         self._maps[self._at] = adapted(self._entries, bit, RATES_ARRAY)
         self._histories.learn(self._node, self._states, bit)
         aim = bit * (ONE - 1)
         for i, shift in enumerate(_DIRECT_SHIFTS):
             table, at = self._direct[i // 2], self._pairs[i // 2] + i % 2
             table[at] += (aim - table[at]) >> shift
-        for match in self._matches:
-            match.learn(bit)
+        for match, pointer in zip(self._matches, self.pointers, strict=True):
+            match.learn(pointer, bit)
         self._partial = self._partial << 1 | bit
         self._left -= 1
-        if self._left == 3:
-            self._take(self._partial)
-        elif self._left < 0:
+        if self._left < 0:
             self._end_byte(self._partial & 0xFF)
 
-    def _predict_histories(self, s: Selectors) -> None:
+    def _consider(self, s: Selectors) -> int:
+        """What histories, direct probabilities and matches say of the next bit, as inputs and selectors. The
+        step of the longest match that expects a bit, counted from 1; 0: none."""
+        if self._left == 7:
+            self._begin_byte()
+        elif self._left == 3:
+            h = self._hashes * 0x2F0B4C47 + self._partial * 0x6F4F2A35 & MASK
+            self._histories.take((h ^ h >> 15).tolist())
+        self._consider_histories(s)
+        inputs = self._consider_direct()
+        step = self._consider_matches(inputs, s)
+        start = 2 * self._form.size
+        self._inputs[start : start + len(inputs)] = inputs
+        return step
+
+    def _begin_byte(self) -> None:
+        """Hashes of all contexts, buckets of the first half, and what the matches expect."""
+        contexts = self._form.contexts(self.cursor, self._followers)
+        a = np.array([a & MASK for a, _ in contexts], np.int64)
+        b = np.array([b & MASK for _, b in contexts], np.int64)
+        n = self._numbers
+        self._hashes = mix(a + n * GOLDEN & MASK, b ^ n << 24)
+        self._histories.take(self._hashes.tolist())
+        for pointer in self.pointers:
+            pointer.begin(self._texts)
+
+    def _consider_histories(self, s: Selectors) -> None:
         low = s.gone & 3  # bits of the half byte that are known
         self._node = (s.partial & (1 << low) - 1) + (1 << low) - 1
         self._states = self._histories.states(self._node)
@@ -136,8 +178,8 @@ class Learner:
         np.multiply(p - HALF >> _LINEAR, seen, out=self._inputs[1:end:2])
         s.hits = int(np.count_nonzero(seen[self._form.first_hit : self._form.first_hit + 6]))
 
-    def _predict_direct(self) -> list[int]:
-        last4, partial = self._cursor.last4, self._partial
+    def _consider_direct(self) -> list[int]:
+        last4, partial = self.cursor.last4, self._partial
         pair = mix(last4 & 0xFFFF, 0) + partial * GOLDEN & MASK
         self._pairs = [2 * partial, 2 * ((last4 & 0xFF) << 8 | partial), 2 * (pair >> (32 - _ORDER2_BITS))]
         found = []
@@ -145,39 +187,36 @@ class Learner:
             found += [STRETCH[table[at] >> 4], STRETCH[table[at + 1] >> 4]]
         return found
 
-    def _predict_matches(self, inputs: list[int], s: Selectors) -> int:
-        """Appends to inputs. The step of the longest match that expects a bit, counted from 1; 0: none."""
+    def _consider_matches(self, inputs: list[int], s: Selectors) -> int:
+        """Appends to inputs."""
         step = 0
-        for match in self._matches:
+        for match, pointer in zip(self._matches, self.pointers, strict=True):
             p = HALF
-            if match.predict(self._partial, self._left):
-                p = match.trust() if match.bit else min(ONE - match.trust(), ONE - 1)
-                step = max(step, match.step() + 1)
-                s.expected = match.bit + 1
+            if match.predict(pointer, self._partial, self._left):
+                p = match.trust(pointer)
+                p = p if pointer.bit else min(ONE - p, ONE - 1)
+                step = max(step, pointer.step() + 1)
+                s.expected = pointer.bit + 1
             inputs += [STRETCH[p >> 4], p - HALF >> _LINEAR]
         s.match = min(step // 8 + 1, 4) if step else 0
         return step
 
     def _end_byte(self, c: int) -> None:
-        self._followers.push(self._cursor.last4, c)
-        self._cursor.push(c)
-        for match in self._matches:
-            match.end(self._cursor.text)
+        self._followers.push(self.cursor.last4, c)
+        self.cursor.push(c)
+        self.taught += 1
+        for match, pointer in zip(self._matches, self.pointers, strict=True):
+            match.end(pointer, self._texts, self._lane)
         self._partial, self._left = 1, 7
-        self._look_ahead()
 
-    def _look_ahead(self) -> None:
-        """Before a byte: hashes of all contexts, and what the matches expect."""
-        contexts = self._form.contexts(self._cursor, self._followers)
-        a = np.array([a & MASK for a, _ in contexts], np.int64)
-        b = np.array([b & MASK for _, b in contexts], np.int64)
-        n = self._numbers
-        self._hashes: I64 = mix(a + n * GOLDEN & MASK, b ^ n << 24)
-        self._histories.take(self._hashes.tolist())
-        for match in self._matches:
-            match.begin(self._cursor.text)
 
-    def _take(self, half: int) -> None:
-        """Takes the buckets of the second half of a byte. half: the first under a leading 1."""
-        h = self._hashes * 0x2F0B4C47 + half * 0x6F4F2A35 & MASK
-        self._histories.take((h ^ h >> 15).tolist())
+def _first_weights(form: Form) -> list[int]:
+    """Of every row of the first layer."""
+    n, matches = form.size, len(form.least)
+    weights = [0] * form.inputs
+    weights[0 : 2 * n : 2] = [form.first] * n
+    end = 2 * n + 6 + 2 * matches
+    weights[2 * n + 6 : end : 2] = [form.first] * matches
+    if form.model is not None:
+        weights[end + 1] = form.model
+    return weights

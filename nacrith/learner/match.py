@@ -1,55 +1,57 @@
 """Match models: what followed the longest earlier occurrence of the last bytes is expected to follow again.
 
 A pointer that was wrong is kept for a while and moves on: tables and logs continue alike after a number that
-differs. How far an expectation is trusted is learnt for each length and number of recent misses.
+differs. How far an expectation is trusted is learnt for each length and number of recent misses. Several
+texts, the lanes, share a model; each has a pointer of its own, which may lead into any lane.
 codecs/learner/match.hpp.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nacrith.learner.tables import GOLDEN, MASK, ONE, RATES, adapted
 
 MARGIN = 32
 """Zero bytes in front of a text."""
 
-_STEPS, _MISSES, _LOOK = 60, 8, 400
+STEPS = 60
+"""Of a length, `Pointer.step`."""
+
+_MISSES, _LOOK = 8, 400
 _PLACE_BITS = 18
 
 
-class Match:
-    """least: bytes that must agree, at most MARGIN."""
+Texts = Sequence[bytearray]
+"""Of each lane: MARGIN zero bytes, and what has come of it."""
 
-    def __init__(self, least: int) -> None:
-        self._least = least
-        self._places = [0] * (1 << _PLACE_BITS)  # by hash of the last bytes: the position after them
-        self._trust = [ONE - ONE // (step // 2 + 2) << 16 for step in range(_STEPS) for _ in range(_MISSES)]
-        self._entry = -1  # of trust, used for the present bit; -1: none
-        self._pointer = self._length = self._misses = 0
-        self._expected = 0  # the byte under a leading 1; 0: none
-        self.bit = 0
-        """The expected one, after `predict` said that there is one."""
 
-    def begin(self, text: bytearray) -> None:
-        """Before the byte that follows the text: which is expected, if any."""
-        self._expected = text[self._pointer] | 256 if self._pointer else 0
+@dataclass(slots=True)
+class Pointer:
+    """What one lane follows by one model."""
 
-    def predict(self, partial: int, left: int) -> bool:
-        """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1;
-        left: bits of the byte after the next one."""
-        self._entry = -1
-        if self._expected >> (left + 1) != partial:
-            return False
-        self.bit = self._expected >> left & 1
-        self._entry = self.step() * _MISSES + min(self._misses, _MISSES - 1)
-        return True
+    place: tuple[int, int] | None = None  # lane and position of the byte that is expected next
+    length: int = 0  # bytes before it that agreed
+    misses: int = 0  # recent ones
+    expected: int = 0  # the byte under a leading 1; 0: none
+    bit: int = 0  # the expected one, after `predict` said that there is one
+    entry: int = -1  # of the model's trust, used for the present bit; -1: none
 
-    def trust(self) -> int:
-        """The probability of the expected bit."""
-        return self._trust[self._entry] >> 16
+    def begin(self, texts: Texts) -> None:
+        """Before a byte: which is expected, if any. A place whose byte has not come yet is given up."""
+        self.expected = 0
+        if self.place is None:
+            return
+        lane, position = self.place
+        if position < len(texts[lane]):
+            self.expected = texts[lane][position] | 256
+        else:
+            self.place, self.length = None, 0
 
     def step(self) -> int:
         """Of the length, 0..59."""
-        n = self._length
+        n = self.length
         if n < 16:
             return n
         if n < 32:
@@ -60,42 +62,72 @@ class Match:
             return 28 + n // 16
         return 43 + n // 256 if n < 4096 else 59
 
-    def learn(self, bit: int) -> None:
-        if self._entry < 0:
+    def move(self, byte: int) -> None:
+        """After a byte."""
+        if self.place is None:
             return
-        right = self.bit == bit
-        self._trust[self._entry] = adapted(self._trust[self._entry], int(right), RATES)
-        if not right:
-            self._length = 0
-            self._misses += 1
+        lane, position = self.place
+        self.length = min(self.length + 1, 65535) if self.expected == byte | 256 else 0
+        self.place = lane, position + 1
+        if self.length > 16:
+            self.misses = 0
+        if self.misses > _MISSES:
+            self.place = None
 
-    def end(self, text: bytearray) -> None:
-        """After a byte, the last of the text."""
-        if self._pointer:
-            right = self._expected & 255 == text[-1]
-            self._length = min(self._length + 1, 65535) if right else 0
-            self._pointer += 1
-            if self._length > 16:
-                self._misses = 0
-            if self._misses > _MISSES:
-                self._pointer = 0
+
+class Match:
+    """What the pointers of all lanes share. least: bytes that must agree, at most MARGIN."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        # by hash of the last bytes: the place after them
+        self._places: list[tuple[int, int] | None] = [None] * (1 << _PLACE_BITS)
+        self._trust = [ONE - ONE // (step // 2 + 2) << 16 for step in range(STEPS) for _ in range(_MISSES)]
+
+    def predict(self, p: Pointer, partial: int, left: int) -> bool:
+        """Before a bit: whether one is expected. partial: the bits of the byte so far under a leading 1;
+        left: bits of the byte after the next one."""
+        p.entry = -1
+        if p.expected >> (left + 1) != partial:
+            return False
+        p.bit = p.expected >> left & 1
+        p.entry = p.step() * _MISSES + min(p.misses, _MISSES - 1)
+        return True
+
+    def trust(self, p: Pointer) -> int:
+        """The probability of the expected bit."""
+        return self._trust[p.entry] >> 16
+
+    def learn(self, p: Pointer, bit: int) -> None:
+        if p.entry < 0:
+            return
+        right = p.bit == bit
+        self._trust[p.entry] = adapted(self._trust[p.entry], int(right), RATES)
+        if not right:
+            p.length = 0
+            p.misses += 1
+
+    def end(self, p: Pointer, texts: Texts, lane: int) -> None:
+        """After a byte of a lane, the last of its text."""
+        text = texts[lane]
+        p.move(text[-1])
         h = 0
         for i in range(1, self._least + 1):
             h = (h + text[-i] + 1) * 0x2F0B4C47 & MASK
         slot = ((h ^ h >> 13) * GOLDEN & MASK) >> (32 - _PLACE_BITS)
         place = self._places[slot]
-        if place and self._length < self._least:
-            length = _agreement(text, place)
+        if place is not None and p.length < self._least:
+            length = _agreement(texts[place[0]], place[1], text)
             if length >= self._least:
-                self._pointer, self._length, self._misses = place, length, 0
-        self._places[slot] = len(text)
+                p.place, p.length, p.misses = place, length, 0
+        self._places[slot] = lane, len(text)
 
 
-def _agreement(text: bytearray, place: int) -> int:
-    """How many bytes before `place` equal those at the end of the text; at most _LOOK, none of the margin."""
+def _agreement(other: bytearray, place: int, text: bytearray) -> int:
+    """How many bytes before `place` equal those at the end of the text; at most _LOOK, none of a margin."""
     at = len(text)
-    most = min(_LOOK, place - MARGIN)
+    most = min(_LOOK, place - MARGIN, at - MARGIN)
     length = 0
-    while length < most and text[place - 1 - length] == text[at - 1 - length]:
+    while length < most and other[place - 1 - length] == text[at - 1 - length]:
         length += 1
     return length

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nacrith.learner.tables import I64, MOST_STRETCH, ONE, REACH, clamp, squash
+from nacrith.learner.tables import HALF, I64, MOST_STRETCH, ONE, REACH, clamp, squash
 
 WEIGHT_ONE = 1 << 28
 _MOST_WEIGHT = (1 << 30) - 1
@@ -48,6 +48,29 @@ class Mixers:
         np.minimum(moved, _MOST_WEIGHT, out=moved)
         np.maximum(moved, -_MOST_WEIGHT, out=moved)
         self._weights[self._rows] = moved
+
+
+class Gate:
+    """A choice between what was mixed and the model alone: the average of both, weighted by how well each has
+    done (a Bayesian mixture that forgets by a fixed share; Herbster and Warmuth 1998)."""
+
+    _BITS, _SHARE = 22, 9
+
+    def __init__(self) -> None:
+        self.weight = 1 << self._BITS - 1  # of what was mixed
+        self._mixed = self._model = HALF
+
+    def join(self, mixed: int, model: int) -> int:
+        """Of probabilities of 16 bits."""
+        self._mixed, self._model = mixed, min(max(model, 1), ONE - 1)
+        total = self.weight * self._mixed + ((1 << self._BITS) - self.weight) * self._model
+        return min(max(total >> self._BITS, 1), ONE - 1)
+
+    def learn(self, bit: int) -> None:
+        mixed, model = (p if bit else ONE - p for p in (self._mixed, self._model))
+        ours, others = self.weight * mixed, ((1 << self._BITS) - self.weight) * model
+        self.weight = (ours << self._BITS) // (ours + others)
+        self.weight += (1 << self._BITS - 1) - self.weight >> self._SHARE
 
 
 class Correction:

@@ -1,7 +1,8 @@
 """The forms of a learner: which contexts it has, and what chooses the rows of its mixers.
 
-Text is for any text, data for executables, tables of records and other binaries, fast for speed. A context is
-two words of 32 bits; what is made with `+`, `*` or `<<` may be longer, and its low 32 bits count.
+Text is for any text, data for executables, tables of records and other binaries, fast for speed; beside is
+for text that a language model predicts too. A context is two words of 32 bits; what is made with `+`, `*` or
+`<<` may be longer, and its low 32 bits count.
 codecs/learner/shapes.hpp.
 """
 
@@ -15,6 +16,9 @@ from nacrith.learner.tables import mix
 
 Contexts = list[tuple[int, int]]
 
+MODEL_STEPS = 36
+"""In which mixers tell a language model's probabilities apart, half a nat each."""
+
 
 @dataclass(slots=True)
 class Selectors:
@@ -25,6 +29,7 @@ class Selectors:
     hits: int = 0  # how many of the six contexts from `first_hit` on have been seen before
     expected: int = 0  # by the match models: 0 nothing, 1 a 0, 2 a 1
     match: int = 0  # length of the longest match, in 5 steps
+    model: int = 0  # the stretch of the language model's probability of a 1
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,26 @@ class Form:
     first_hit: int  # the first of the six contexts counted as `hits`
     least: tuple[int, ...]  # bytes that must agree, for each match model
     rows: tuple[int, ...]  # of each mixer
+    rate_end: int = 10  # of the mixers, in 1 / 1,024: the rate that is left when the text is long,
+    rate_start: int = 80  # and what is added at its start
+    final_rate: int = 16  # of the second layer
+    first: int = 450  # weights of the stretched predictions of histories and matches, in 1 / 4,096
+    model: int | None = None  # weight of a language model's; None: there is none
 
     @property
     def inputs(self) -> int:
-        """Two of each context, direct probability pair and match, one constant; a multiple of 8."""
-        return -(-(2 * self.size + 6 + 2 * len(self.least) + 1) // 8) * 8
+        """Two of each context, direct probability pair and match, one constant, two of a model; a multiple of
+        8."""
+        return _whole(2 * self.size + 6 + 2 * len(self.least) + 1 + 2 * (self.model is not None))
+
+    @property
+    def mixed(self) -> int:
+        """Of the second layer: one of each mixer, a constant, one of a model; a multiple of 8."""
+        return _whole(len(self.rows) + 1 + (self.model is not None))
+
+
+def _whole(n: int) -> int:
+    return -(-n // 8) * 8
 
 
 def _of_match(s: Selectors) -> int:
@@ -89,6 +109,15 @@ def _text_sets(c: Cursor, s: Selectors) -> list[int]:
         + ((c.punctuation != 0) + 2 * (c.first != 0)) * 3
         + s.expected,
     ]
+
+
+def _beside_sets(c: Cursor, s: Selectors) -> list[int]:
+    return [*_text_sets(c, s), model_step(s.model) * 15 + s.match * 3 + s.expected]
+
+
+def model_step(model: int) -> int:
+    """Of a model's stretched probability, 0..MODEL_STEPS - 1."""
+    return min(max(model + 2304 >> 7, 0), MODEL_STEPS - 1)
 
 
 def _data(c: Cursor, f: Followers) -> Contexts:
@@ -154,9 +183,26 @@ def _fast_sets(_: Cursor, s: Selectors) -> list[int]:
     return [_of_match(s), _of_hits(s)]
 
 
+_TEXT_ROWS = (1024, 256, 256, 576, 1024, 256, 1536)
+
 FORMS = (
-    Form(_text, _text_sets, 20, 0, (4, 7, 20), (1024, 256, 256, 576, 1024, 256, 1536)),
+    Form(_text, _text_sets, 20, 0, (4, 7, 20), _TEXT_ROWS),
     Form(_data, _data_sets, 25, 1, (4, 8, 20), (1024, 256, 256, 576, 2048, 1024)),
     Form(_fast, _fast_sets, 6, 0, (6,), (1024, 576)),
 )
 """By the number of the shape."""
+
+BESIDE = Form(
+    _text,
+    _beside_sets,
+    20,
+    0,
+    (4, 7, 20),
+    (*_TEXT_ROWS, MODEL_STEPS * 15),
+    rate_end=8,
+    rate_start=60,
+    final_rate=12,
+    first=100,
+    model=3000,
+)
+"""For text beside a language model: the contexts of text."""

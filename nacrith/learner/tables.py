@@ -133,11 +133,12 @@ def squash(x: int) -> int:
 _TOP = (1 << 22) - 1
 
 
-def adapted(entry: Words, bit: int, rates: list[int] | I64) -> Words:
+def adapted(entry: Words, bit: int, rates: list[int] | I64, most: int = 1023) -> Words:
     """An adaptive probability, 22 bits of it above a count of 10 which sets the rate, after a bit.
 
-    rates: RATES, or RATES_ARRAY for an array of entries. Products are below 2^39.
+    rates: RATES, or RATES_ARRAY for an array of entries. most: at which the count stays. Products are below
+    2^39.
     """
     seen, p = entry & 1023, entry >> 10
     p = p + ((bit * _TOP - p) * rates[seen] >> 16)
-    return p << 10 | seen + (seen < 1023)
+    return p << 10 | seen + (seen < most)

@@ -9,12 +9,15 @@ that grid). A weight vector w stands for the unnormalised distribution 2^(w / 2^
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nacrith.coder.cdf import FRACTION_BITS
+
+if TYPE_CHECKING:
+    from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 
 LOGIT_BITS = FRACTION_BITS
 
@@ -31,6 +34,10 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> bytes:
         """The inverse of `encode`. It is defined for every sequence of ids, not only for encoded ones."""
+        ...
+
+    def vocabulary(self, size: int) -> SortedVocabulary:
+        """The tokens sorted by their bytes, with all `size` tokens of a model's rows."""
         ...
 
 

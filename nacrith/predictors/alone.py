@@ -10,8 +10,8 @@ from nacrith.predictors.protocol import Logits, StepByStep
 class ModelAlone(StepByStep):
     """Passes the model's distribution on. It has no state."""
 
-    def counts(self, logits: Logits) -> F32:
+    def counts(self, logits: Logits, lane: int = 0) -> F32:
         return counts(logits)
 
-    def update(self, token: int) -> None:
+    def update(self, token: int, lane: int = 0) -> None:
         """Does nothing."""

@@ -8,11 +8,12 @@ of PAQ. What the questions leave over goes to all other tokens in proportion to 
     count(candidate i) = rest * P_i,  rest -= count(candidate i);  count(others) = their share of rest
 
 So a question costs microseconds, and only the model's own part touches the whole vocabulary. The result
-are the integer counts for the range coder. Specified in formats/coding-v1.md; tables in `prior`.
+are the integer counts for the range coder. Specified in formats/coding-v2.md; tables in `prior`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +65,20 @@ class _Question:
 
 
 class Cascade(StepByStep):
-    """Set 1 or 2 for one block, by its prior. capacity: of the n-grams' generations."""
+    """Set 1 or 2 for one group of lanes, by its prior. capacity: of the n-grams' generations. lengths: as of
+    NGram."""
 
     def __init__(
-        self, vocab_size: int, capacity: int, prior: Prior, switches: Switches | None = None
+        self,
+        vocab_size: int,
+        capacity: int,
+        prior: Prior,
+        switches: Switches | None = None,
+        lengths: Sequence[int] = (0,),
     ) -> None:
         self.switches = switches or Switches()
         self.bias = BiasHead(vocab_size)
-        self.ngram = NGram(vocab_size, capacity)
+        self.ngram = NGram(vocab_size, capacity, lengths)
         self.match = Match(self.ngram)
         self.maps = [StateMap(*table) for table in prior.maps]
         self.mixer = Mixer(prior.weights)
@@ -80,8 +87,12 @@ class Cascade(StepByStep):
         self._weights: F32 = np.empty(vocab_size, np.float32)
         self._total = 0
 
-    def counts(self, logits: Logits) -> F32:
+    def counts(self, logits: Logits, lane: int = 0) -> F32:
         """As coder.cdf.counts: integers (V,) of at least 1 that sum to TOTAL. Scratch memory."""
+        if self.switches.ngram or self.switches.match:
+            self.ngram.begin(lane)
+        if self.switches.match:
+            self.match.begin(lane)
         x = self.bias.apply(logits)
         top = int(x.argmax())
         self._total = weigh(x, top, self._weights)
@@ -106,8 +117,8 @@ class Cascade(StepByStep):
         c[top] += np.float32(TOTAL - int(c.sum()))
         return c
 
-    def update(self, token: int) -> None:
-        """The token that came under the counts given last."""
+    def update(self, token: int, lane: int = 0) -> None:
+        """The token that came under the counts given last, which were for this lane."""
         for question in self._questions:
             yes = question.token == token
             self.mixer.update(question.opinions, question.sets, question.mixed, yes)
@@ -122,9 +133,9 @@ class Cascade(StepByStep):
         if self.switches.bias:
             self.bias.update(self._weights, self._total, token)
         if self.switches.ngram or self.switches.match:
-            self.ngram.update(token)
+            self.ngram.update(token, lane)
         if self.switches.match:
-            self.match.update(token)
+            self.match.update(token, lane)
 
     def _candidates(self, top: int) -> list[int]:
         """Likeliest first, by a rough mixture of model and n-grams (in 2^-22 / 5)."""

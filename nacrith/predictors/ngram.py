@@ -1,20 +1,25 @@
-"""Token n-grams of several orders: what followed the last 1, 2, ... tokens earlier in this block.
+"""Token n-grams of several orders: what followed the last 1, 2, ... tokens earlier in this group of lanes.
 
-Counts of exact contexts, joined over the orders by absolute discounting (Ney, Essen and Kneser 1994)
-for ranking; what a count means for coding is learnt in a state map per order. Memory is bounded by
-two generations: when the younger has `capacity` contexts, the older is dropped and the younger takes
-its place; a context that is used again moves to the younger.
+The lanes of a group share the tables; a context is made of one lane's tokens, and what it knows may come
+from any lane. Counts of exact contexts, joined over the orders by absolute discounting (Ney, Essen and Kneser
+1994) for ranking; what a count means for coding is learnt in a state map per order. Memory is bounded by two
+generations: when the younger has `capacity` contexts, the older is dropped and the younger takes its place; a
+context that is used again moves to the younger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 ORDERS = 5
 SUCCESSORS = 16
 """Most successors kept of a context; a new one takes the place of the first of the rarest."""
 
 STATES = 6 * 6 * 2 * 2
+
+UNFILLED = -1
+"""In a history: the place of a token that has not come yet."""
 
 
 class Node:
@@ -51,36 +56,59 @@ class Node:
 
 
 class NGram:
-    """Counts over one block. capacity: contexts of an order in one generation."""
+    """Counts over one group. capacity: contexts of an order in one generation. lengths: tokens of each lane;
+    the last one may outgrow its length, so that one lane alone need not know it.
 
-    def __init__(self, vocab_size: int, capacity: int) -> None:
-        self.history: list[int] = []
+    history: the tokens of all lanes, one lane behind the other; UNFILLED where they are still to come.
+    """
+
+    def __init__(self, vocab_size: int, capacity: int, lengths: Sequence[int] = (0,)) -> None:
+        self.history = [UNFILLED] * sum(lengths)
+        self._starts = [0, *accumulate(lengths[:-1])]
+        self._ends = list(self._starts)  # of each lane, the index of its next token
         self.nodes: list[Node | None] = [None] * (ORDERS + 1)
-        """For each order the node of the present context; None if it is new or too short."""
+        """For each order the node of the context that `begin` was told of; None if it is new or too short."""
         self._capacity = capacity
         self._young: list[dict[tuple[int, ...], Node]] = [{} for _ in range(ORDERS + 1)]
         self._old: list[dict[tuple[int, ...], Node]] = [{} for _ in range(ORDERS + 1)]
         self._floor = (1 << 22) // vocab_size
 
-    def update(self, token: int) -> None:
-        n = len(self.history)
-        for order in range(1, min(ORDERS, n) + 1):
-            key = tuple(self.history[n - order :])
+    @property
+    def lanes(self) -> int:
+        return len(self._ends)
+
+    def span(self, lane: int) -> tuple[int, int]:
+        """Indices of the lane's first token and of its next one."""
+        return self._starts[lane], self._ends[lane]
+
+    def begin(self, lane: int = 0) -> None:
+        """Look the lane's contexts up, which other lanes may have changed since its last turn."""
+        start, end = self.span(lane)
+        self.nodes = [None] * (ORDERS + 1)
+        for order in range(1, min(ORDERS, end - start) + 1):
+            self.nodes[order] = self._find(tuple(self.history[end - order : end]))
+
+    def update(self, token: int, lane: int = 0) -> None:
+        start, end = self.span(lane)
+        for order in range(1, min(ORDERS, end - start) + 1):
+            key = tuple(self.history[end - order : end])
             node = self._young[order].get(key)
             if node is None:
-                node = self.nodes[order] or Node()
+                node = self._old[order].get(key) or Node()
                 if len(self._young[order]) == self._capacity:
                     self._old[order] = self._young[order]
                     self._young[order] = {}
                 self._young[order][key] = node
-            node.add(token, n)
-        self.history.append(token)
-        for order in range(1, min(ORDERS, n + 1) + 1):
-            key = tuple(self.history[n + 1 - order :])
-            self.nodes[order] = self._young[order].get(key) or self._old[order].get(key)
+            node.add(token, end)
+        self.history[end : end + 1] = [token]
+        self._ends[lane] += 1
+
+    def _find(self, context: tuple[int, ...]) -> Node | None:
+        order = len(context)
+        return self._young[order].get(context) or self._old[order].get(context)
 
     def last(self, order: int) -> int | None:
-        """The token that followed the present context last time."""
+        """The token that followed the context last time."""
         node = self.nodes[order]
         return None if node is None else self.history[node.position]
 
@@ -103,21 +131,21 @@ class NGram:
         recent = self.history[node.position] == token
         return ((_few(count) * 6 + _many(node.total - count)) * 2 + recent) * 2 + (not first)
 
-    def longest(self, context: Sequence[int] = ()) -> tuple[int, Node] | None:
-        """The highest order that knows its context, and the node; `context` follows the history."""
-        tokens = [*self.history[-ORDERS:], *context][-ORDERS:]
+    def longest(self, context: Sequence[int] = (), lane: int = 0) -> tuple[int, Node] | None:
+        """The highest order that knows its context, and the node; `context` follows the lane's tokens."""
+        start, end = self.span(lane)
+        tokens = [*self.history[max(start, end - ORDERS) : end], *context][-ORDERS:]
         for order in range(len(tokens), 0, -1):
-            key = tuple(tokens[-order:])
-            node = self._young[order].get(key) or self._old[order].get(key)
+            node = self._find(tuple(tokens[-order:]))
             if node is not None:
                 return order, node
         return None
 
-    def draft(self, length: int, context: Sequence[int] = ()) -> list[int]:
+    def draft(self, length: int, context: Sequence[int] = (), lane: int = 0) -> list[int]:
         """The likeliest continuation by the longest known contexts; may be shorter than `length`.
-        context: tokens assumed to follow the history."""
+        context: tokens assumed to follow the lane's."""
         tokens: list[int] = []
-        while len(tokens) < length and (found := self.longest([*context, *tokens])) is not None:
+        while len(tokens) < length and (found := self.longest([*context, *tokens], lane)) is not None:
             tokens += found[1].likeliest(1)
         return tokens
 

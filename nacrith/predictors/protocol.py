@@ -17,20 +17,21 @@ Intervals = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
 
 
 class Ensemble(Protocol):
-    """The state of one block's predictors and of what mixes them with the model."""
+    """The predictors of one group of lanes, and what mixes them with the model. The lanes share what is
+    learnt; a group of one lane needs no number."""
 
-    def counts(self, logits: Logits) -> F32:
-        """Integer counts (V,) of the next token, as coder.cdf.counts makes them, given the model's
+    def counts(self, logits: Logits, lane: int = 0) -> F32:
+        """Integer counts (V,) of a lane's next token, as coder.cdf.counts makes them, given the model's
         fixed-point log2 weights. Valid until the next call; what is learnt waits for `update`."""
         ...
 
-    def update(self, token: int) -> None:
-        """The token that came under the counts given last."""
+    def update(self, token: int, lane: int = 0) -> None:
+        """The token that came under the counts given last, which were for this lane."""
         ...
 
     def intervals(self, rows: Logits, tokens: Sequence[int]) -> Intervals:
-        """For rows (n, V) and the n tokens that came, one after the other: the counts, the token's
-        interval of them, and the update. Nothing else than `counts` and `update` in turn."""
+        """For rows (n, V) of a single lane and the n tokens that came, one after the other: the counts, the
+        token's interval of them, and the update. Nothing else than `counts` and `update` in turn."""
         ...
 
 

@@ -7,7 +7,7 @@ ensembles in native code, with the same results as the Python classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 class PredictorSet:
     """One set of predictors.
 
-    reference: makes the Python ensemble of a block from the size of the vocabulary, the n-grams' capacity and
-    the prior. native: number of the same ensemble in the native library. prior: file in this package; "" if
-    the ensemble has none.
+    reference: makes the Python ensemble of a group from the size of the vocabulary, the n-grams' capacity,
+    the prior and the lengths of the lanes. native: number of the same ensemble in the native library. prior:
+    file in this package; "" if the ensemble has none.
     """
 
     number: int
-    reference: Callable[[int, int, Prior | None], Ensemble]
+    reference: Callable[[int, int, Prior | None, Sequence[int]], Ensemble]
     native: int
     prior: str = ""
 
 
-def _alone(vocab_size: int, capacity: int, prior: Prior | None) -> Ensemble:
+def _alone(vocab_size: int, capacity: int, prior: Prior | None, lengths: Sequence[int]) -> Ensemble:
     from nacrith.predictors.alone import ModelAlone
 
     return ModelAlone()
 
 
-def _cascade(vocab_size: int, capacity: int, prior: Prior | None) -> Ensemble:
+def _cascade(vocab_size: int, capacity: int, prior: Prior | None, lengths: Sequence[int]) -> Ensemble:
     from nacrith.predictors.cascade import Cascade
 
     assert prior is not None
-    return Cascade(vocab_size, capacity, prior)
+    return Cascade(vocab_size, capacity, prior, lengths=lengths)
 
 
 ALONE, BESIDE_LARGE, BESIDE_SMALL = 0, 1, 2
@@ -59,11 +59,14 @@ SETS = {
 }
 
 
-def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
-    """A new ensemble for one block. number: the set's. capacity: contexts of each order that one generation
-    of the n-grams holds."""
+def make(number: int, vocab_size: int, capacity: int, lengths: Sequence[int]) -> Ensemble:
+    """A new ensemble, in Python, for a group of lanes. number: the set's. capacity: contexts of each order
+    that one generation of the n-grams holds. lengths: tokens of each lane."""
+    chosen = SETS[number]
+    return chosen.reference(vocab_size, capacity, prior_of(chosen), lengths)
+
+
+def prior_of(chosen: PredictorSet) -> Prior | None:
     from nacrith.predictors.prior import load
 
-    chosen = SETS[number]
-    prior = load(chosen.prior) if chosen.prior else None
-    return chosen.reference(vocab_size, capacity, prior)
+    return load(chosen.prior) if chosen.prior else None

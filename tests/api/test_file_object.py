@@ -104,7 +104,7 @@ def test_after_a_failed_write_nothing_completes_the_archive(monkeypatch: pytest.
             return super().write(data)
 
     out = Full()
-    archive = writer.ArchiveWriter(out, None, CODECS, block_bytes=len)
+    archive = writer.ArchiveWriter(out, None, CODECS, block_bytes=1 << 20)
     with pytest.raises(OSError, match="No space"):
         archive.write(os.urandom(2500))
     out.full = False
@@ -174,7 +174,7 @@ PATTERNS: dict[str, Callable[[Any], Any]] = {
 def test_no_block_is_decoded_twice(
     form: str, pattern: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codec = Counting(lanes=3)
+    codec = Counting(batch=1200)
     archive = {
         "short": short_stream(wire.MODEL, WHOLE, codec),
         "full": full_stream([[(wire.MODEL, part) for part in PARTS[i : i + 4]] for i in (0, 4)], codec=codec),
@@ -188,7 +188,7 @@ def test_no_block_is_decoded_twice(
 
 
 def test_what_is_kept_is_bounded() -> None:
-    codec = Counting(lanes=1)
+    codec = Counting(batch=1)
     archive = full_stream([[(wire.MODEL, part) for part in PARTS]], codec=codec)
     from nacrith.archive import ArchiveReader
 

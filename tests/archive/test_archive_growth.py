@@ -131,7 +131,7 @@ def test_fallback_codecs_use_the_threads_that_they_are_given(
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), start(self)))
     out = io.BytesIO()
-    with ArchiveWriter(out, None, CODECS, block_bytes=len, threads=threads) as writer:
+    with ArchiveWriter(out, None, CODECS, block_bytes=1 << 20, threads=threads) as writer:
         writer.write(b"What the threads are given, " * 300)
     assert bool(started) == (threads > 1)
     assert len(started) % (threads - 1 or 1) == 0
@@ -148,7 +148,7 @@ def test_compression_while_the_interpreter_ends() -> None:
 
         def work(where):
             out = io.BytesIO()
-            with ArchiveWriter(out, None, CODECS, block_bytes=len, threads=4) as writer:
+            with ArchiveWriter(out, None, CODECS, block_bytes=1 << 20, threads=4) as writer:
                 writer.write(content)
             assert b"".join(ArchiveReader(io.BytesIO(out.getvalue()), print, CODECS)) == content
             print(where, flush=True)

@@ -78,7 +78,7 @@ class Slow(Toy):
 
 def pack(content: bytes, codecs: Registry, model: FakeCodec | None = None) -> bytes:
     out = io.BytesIO()
-    with ArchiveWriter(out, model, codecs, block_bytes=len) as archive:
+    with ArchiveWriter(out, model, codecs, block_bytes=1 << 20) as archive:
         archive.write(content)
     return out.getvalue()
 

@@ -19,7 +19,7 @@ from bench.engines import backends
 from bench.files import peers, ratio
 from bench.jobs import batch
 from nacrith.archive import ArchiveWriter
-from nacrith.codec.levels import block_bytes
+from nacrith.codec.levels import LEVELS
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.fallback import CODECS
@@ -151,9 +151,11 @@ def test_backends_side_by_side(
     rows = json.loads(out.read_text())["rows"]
     assert [(row["backend"], row["set"]) for row in rows] == [("exact", 0), ("exact", 1)]
     model = nacrith.load_model(str(MODEL))
-    for row, params in zip(rows, (CodingParams(512), CodingParams(512, 1, 12)), strict=True):
+    level = LEVELS[1]
+    for row in rows:
+        params = CodingParams(512, row["set"], level.capacity if row["set"] else 0, level.bits)
         alone = io.BytesIO()
-        with ArchiveWriter(alone, ModelCodec(model, params), CODECS, block_bytes=block_bytes(1)) as writer:
+        with ArchiveWriter(alone, ModelCodec(model, params), CODECS, block_bytes=level.group) as writer:
             writer.write(PROSE)
         assert row["bytes"] == len(alone.getvalue())
     assert rows[0]["encode_tokens"] == rows[1]["decode_tokens"]
@@ -162,7 +164,7 @@ def test_backends_side_by_side(
     def never(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(backends, "_encode", never)
+    monkeypatch.setattr(ModelCodec, "encode", never)
     monkeypatch.setattr(ModelCodec, "decode", never)
     backends.main(arguments)
     assert json.loads(out.read_text())["rows"] == rows
@@ -173,8 +175,7 @@ def test_backends_side_by_side(
 def test_backends_over_several_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, out = tmp_path / "f.txt", tmp_path / "backends.json"
     file.write_bytes(PROSE)
-    monkeypatch.setattr(backends, "block_bytes", lambda level: lambda size: 600)
-    monkeypatch.setattr(backends, "LANES", 1)
+    monkeypatch.setitem(LEVELS, 1, replace(LEVELS[1], group=600))
     sizes = []
     for more in (["--workers", "2"], ["--fresh"]):
         arguments = [str(file), "--level", "1", "--model", str(MODEL), "--backends", "exact", "--sets", "1"]

@@ -218,7 +218,7 @@ class Stranger:
     """A codec whose name would set a terminal's title."""
 
     id = CodecId(bytes(32), CodingParams(512).to_bytes(), "\x1b]0;gotcha\x07")
-    lanes = 1
+    batch = 1
 
     def encode(self, blocks: list[bytes], progress: object = None) -> list[bytes]:
         return [b"x" for _ in blocks]
@@ -236,7 +236,7 @@ NAMED = Metadata(name="gotcha\x1b[2J")
 def test_archives_do_not_speak_to_the_terminal(tmp_path: Path) -> None:
     packed = tmp_path / "f.nac"
     with packed.open("wb") as file:
-        writer = ArchiveWriter(file, Stranger(), CODECS, block_bytes=lambda _: 1 << 12, metadata=NAMED)  # type: ignore
+        writer = ArchiveWriter(file, Stranger(), CODECS, block_bytes=1 << 12, metadata=NAMED)  # type: ignore
         writer.write(TEXT * 100)
         writer.close()
     assert b"\x1b]0;gotcha" in packed.read_bytes()

@@ -74,6 +74,7 @@ def test_counts_are_those_of_the_history(history):
     grams = NGram(V, 1 << 10)
     for token in history:
         grams.update(token)
+    grams.begin()
     for order in range(1, ORDERS + 1):
         context = history[len(history) - order :]
         followers = [history[i] for i in range(order, len(history)) if history[i - order : i] == context]
@@ -91,6 +92,7 @@ def test_probabilities_of_the_successors_leave_room_for_others():
     grams = NGram(V, 1 << 10)
     for token in [1, 2, 3, 1, 2, 4, 1, 2, 3, 1, 2]:
         grams.update(token)
+    grams.begin()
     shares = [grams.probability(t) / (1 << 22) for t in range(V)]
     assert shares[4] > shares[3] > shares[9] > 0  # 3, 1, 2 was followed by 4
     assert 0.99 < sum(shares) <= 1
@@ -104,6 +106,7 @@ def test_a_context_keeps_a_bounded_number_of_successors():
         grams.update(5)
         grams.update(5)
     grams.update(39)
+    grams.begin()
     node = grams.nodes[1]
     assert node is not None
     assert len(node.tokens) == SUCCESSORS
@@ -117,6 +120,7 @@ def test_memory_is_bounded_and_what_is_used_stays():
             grams.update(token)
         assert all(len(t) <= 64 for t in (*grams._young, *grams._old))
     grams.update(4000)
+    grams.begin()
     node = grams.nodes[1]
     assert node is not None
     assert node.total == 3000
@@ -130,6 +134,8 @@ def test_a_match_is_a_true_one(history):
         predicted = match.token
         grams.update(token)
         match.update(token)
+        grams.begin()
+        match.begin()
         if predicted == token:
             assert match.token is not None  # a right pointer walks on
         if match.token is not None:
@@ -150,8 +156,12 @@ def test_drafts_continue_a_repetition():
     match = Match(grams)
     phrase = [7, 3, 9, 4, 1, 8, 2, 6, 5]
     for token in phrase * 2 + phrase[:6]:
+        grams.begin()
+        match.begin()
         grams.update(token)
         match.update(token)
+    grams.begin()
+    match.begin()
     assert match.draft(5) == [2, 6, 5, 7, 3]
     assert grams.draft(5) == [2, 6, 5, 7, 3]
     assert grams.draft(2, context=[2, 6]) == [5, 7]

@@ -46,7 +46,7 @@ def make_and_die(threads: int) -> BlockCodec:
 class Odd:
     """Fails in a way that is not ours."""
 
-    id, lanes = None, 1
+    id, batch = None, 1
 
     def __init__(self, threads: int) -> None:
         pass
@@ -58,7 +58,7 @@ class Odd:
 class Shows:
     """Codes nothing: its payloads are what the worker sees of devices, and so is its id."""
 
-    lanes = 1
+    batch = 1
 
     def __init__(self, threads: int) -> None:
         self.id = threads
@@ -72,7 +72,7 @@ def test_the_bytes_are_those_of_one_process() -> None:
     codec = SpreadCodec(tiny, devices.on_cores(2, 2))
     try:
         assert codec.id == alone.id
-        assert codec.lanes == 2 * alone.lanes
+        assert codec.batch == 2 * alone.batch
         told: list[int] = []
         payloads = codec.encode(BLOCKS, told.append)
         assert payloads == alone.encode(BLOCKS)
@@ -81,7 +81,7 @@ def test_the_bytes_are_those_of_one_process() -> None:
         assert sum(told) == 2 * sum(map(len, BLOCKS))
         assert codec.encode([]) == codec.decode([]) == []
         with pytest.raises(CorruptError, match="claims"):
-            codec.decode([(b"\xff\xff\x03", 5)])
+            codec.decode([(b"\x02\xff\xff\x03", 5)])
         assert codec.decode(jobs[:1]) == BLOCKS[:1]  # an error in a block ends no worker
     finally:
         codec.stop()
@@ -177,13 +177,13 @@ def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) ->
     """Where content is long enough and there are cores: much of the time goes to Python, which has one."""
     monkeypatch.setenv("NACRITH_ENGINE", "numpy")
     settings = Settings(Console(), level=1, model=TINY, model_required=True, threads=2)
-    for alone, size in ((settings, 65_535), (settings, None), (replace(settings, threads=1), 1 << 20)):
+    for alone, size in ((settings, (1 << 19) - 1), (settings, None), (replace(settings, threads=1), 1 << 20)):
         assert not isinstance(engines.encoder(alone, size), SpreadCodec)
     try:
-        codec = spread(engines.encoder(settings, 65_536))
+        codec = spread(engines.encoder(settings, 1 << 19))
         payloads = codec.encode(BLOCKS)
         assert payloads == tiny().encode(BLOCKS)
-        back = spread(engines.decoder(settings, codec.id, 65_536))
+        back = spread(engines.decoder(settings, codec.id, 1 << 19))
         assert back.decode([(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]) == BLOCKS
     finally:
         engines.forget_workers()

@@ -25,7 +25,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "reading text": lambda: nacrith.open(io.BytesIO(pack(TEXT, None)), "rt"),
     "writing": lambda: nacrith.open(io.BytesIO(), "wb", **LEVEL),
     "ArchiveReader": lambda: ArchiveReader(io.BytesIO(pack(TEXT, None)), lambda _: None, CODECS),  # type: ignore
-    "ArchiveWriter": lambda: ArchiveWriter(io.BytesIO(), None, CODECS, block_bytes=len),
+    "ArchiveWriter": lambda: ArchiveWriter(io.BytesIO(), None, CODECS, block_bytes=1 << 20),
 }
 
 

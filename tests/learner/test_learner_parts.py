@@ -14,7 +14,7 @@ from paths import ROOT
 from nacrith.learner import Shape, decode, tables
 from nacrith.learner.cursor import Cursor, Followers
 from nacrith.learner.histories import Histories
-from nacrith.learner.match import MARGIN, Match
+from nacrith.learner.match import MARGIN, Match, Pointer
 from nacrith.learner.mixer import Correction
 from nacrith.learner.shapes import FORMS
 from nacrith.learner.tables import (
@@ -164,28 +164,36 @@ def test_fields_of_a_cursor() -> None:
 
 
 def test_a_match_follows_and_is_given_up() -> None:
-    match, text = Match(4), bytearray(MARGIN)
+    match, pointers, texts = Match(4), [Pointer(), Pointer()], [bytearray(MARGIN), bytearray(MARGIN)]
 
-    def step(c: int) -> None:
-        match.begin(text)
+    def step(c: int, lane: int = 0) -> None:
+        p = pointers[lane]
+        p.begin(texts)
         partial = 1
         for left in range(7, -1, -1):
-            match.predict(partial, left)
-            match.learn(c >> left & 1)
+            match.predict(p, partial, left)
+            match.learn(p, c >> left & 1)
             partial = partial << 1 | c >> left & 1
-        text.append(c)
-        match.end(text)
+        texts[lane].append(c)
+        match.end(p, texts, lane)
+
+    def expects(lane: int) -> bool:
+        pointers[lane].begin(texts)
+        return match.predict(pointers[lane], 1, 7)
 
     for c in b"abcdefgh" * 2:
         step(c)
-    assert match.step() == 8
-    match.begin(text)
-    assert match.predict(1, 7)
-    assert match.bit == ord("a") >> 7
+    assert pointers[0].step() == 8
+    assert expects(0)
+    assert pointers[0].bit == ord("a") >> 7
+    for c in b"efgh":
+        step(c, lane=1)
+    assert pointers[1].place == (0, len(texts[0]))
+    assert not expects(1), "what would follow has not come in the other lane"
+    assert pointers[1] == Pointer(bit=pointers[1].bit)
     for c in b"0123456789":
         step(c)
-    match.begin(text)
-    assert not match.predict(1, 7), "nine misses in a row"
+    assert not expects(0), "nine misses in a row"
 
 
 @pytest.mark.parametrize("shape", Shape)

@@ -35,7 +35,7 @@ class FakeCodec:
     def __init__(
         self,
         *,
-        lanes: int = 4,
+        batch: int = 4096,
         params: bytes = b"\x01\x02\x03\x04",
         name: str = "fake",
         key: bytes = hashlib.sha256(b"fake").digest(),
@@ -43,7 +43,7 @@ class FakeCodec:
         forbidden: bool = False,
     ) -> None:
         self.id = CodecId(key, params, name)
-        self.lanes = lanes
+        self.batch = batch
         self.encoded: list[list[bytes]] = []
         self.decoded: list[int] = []  # blocks in each call
         self._waste = waste
@@ -110,7 +110,7 @@ def pack(
     codecs: Registry = QUICK,
 ) -> bytes:
     out = io.BytesIO()
-    with ArchiveWriter(out, codec, codecs, block_bytes=lambda _: block, metadata=metadata) as archive:
+    with ArchiveWriter(out, codec, codecs, block_bytes=block, metadata=metadata) as archive:
         archive.write(content)
     return out.getvalue()
 

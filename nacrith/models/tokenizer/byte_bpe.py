@@ -31,6 +31,7 @@ from tokenizers.pre_tokenizers import Sequence as Steps
 from nacrith import jsontext
 from nacrith.errors import ModelError
 from nacrith.lazy import lazy
+from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 
 DEFINITION_FORMAT = 1
 PIECE = 1 << 16  # bytes passed to the library at a time, which bounds its memory
@@ -85,6 +86,7 @@ class ByteTokenizer:
     ) -> None:
         barred = set(special)
         self._bytes = [b"" if i in barred else token_bytes(t) or b"" for i, t in enumerate(vocab)]
+        self._vocabularies: dict[int, SortedVocabulary] = {}
         ids: dict[str, int] = {}
         for i, token in enumerate(vocab):
             if self._bytes[i]:
@@ -163,6 +165,14 @@ class ByteTokenizer:
     @property
     def vocab_size(self) -> int:
         return len(self._bytes)
+
+    def vocabulary(self, size: int) -> SortedVocabulary:
+        """The tokens sorted by their bytes, of a model with rows of `size` tokens; those that the tokenizer
+        does not use have none. Kept for the next call."""
+        if size not in self._vocabularies:
+            rest = [b""] * (size - len(self._bytes))
+            self._vocabularies[size] = SortedVocabulary(self._bytes + rest)
+        return self._vocabularies[size]
 
     @property
     def escape_id(self) -> int | None:

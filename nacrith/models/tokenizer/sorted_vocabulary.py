@@ -76,6 +76,11 @@ class SortedVocabulary:
         """The bytes of the token of a rank; b"" from `spelled` on."""
         return self._sorted[rank]
 
+    def length(self, tokens: Sequence[int]) -> int:
+        """How many bytes tokens have together."""
+        ranks = self.rank[tokens]
+        return int((self.offsets[ranks + 1] - self.offsets[ranks]).sum())
+
     def find(self, prefix: bytes) -> Node:
         """The node of the tokens that begin with `prefix`; empty if there is none."""
         node = self.root

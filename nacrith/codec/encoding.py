@@ -1,0 +1,121 @@
+"""Encodes a batch of blocks: all tokens are known, so a pass of the model computes many steps of every lane.
+
+The rows of a pass go to the coders of the groups in the order of the schedule (`group`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from nacrith.archive.blockcodec import Progress
+from nacrith.codec import payload
+from nacrith.codec.decode_job import Tally
+from nacrith.codec.group import GroupEncoder
+from nacrith.codec.text import lanes_of, strip_crlf
+from nacrith.models.protocol import LanguageModel, Logits
+from nacrith.workers import Workers
+
+ROWS = 256
+"""Rows of logits held at a time: 50 MB for 49,152 symbols."""
+
+NewEncoder = Callable[[Sequence[int]], GroupEncoder]
+"""Makes the coder of a group from the number of tokens of each lane."""
+
+
+class EncodeJob:
+    """A block being encoded. tokens: of each lane."""
+
+    def __init__(self, block: bytes, model: LanguageModel, lanes: int, lane_size: int) -> None:
+        """lanes, lane_size: as of `lanes_of`."""
+        text, self._crlf = strip_crlf(block)
+        encode = model.tokenizer.encode
+        self.tokens = [np.array(encode(lane), np.int32) for lane in lanes_of(text, lanes, lane_size)]
+        self.block = block
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(tokens) for tokens in self.tokens]
+
+    def start(self, new_encoder: NewEncoder, progress: Progress | None) -> None:
+        self._encoder = new_encoder(self.lengths)
+        self._tally = Tally(len(self.block), sum(self.lengths), progress)
+
+    def code(self, begin: int, rows: Sequence[Logits]) -> None:
+        """Code the steps from `begin` on. rows: for each lane (n, V), n = 0 where the lane has ended."""
+        counts = np.array([len(r) for r in rows])
+        lanes = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+        at = np.arange(len(lanes))
+        steps = begin + at - np.repeat(np.cumsum(counts) - counts, counts)
+        tokens = np.concatenate([ids[begin : begin + n] for ids, n in zip(self.tokens, counts, strict=True)])
+        order = np.lexsort((lanes, steps))
+        self._encoder.encode(np.concatenate(rows), lanes[order], at[order], tokens[order])
+        self._tally.advance(len(order))
+
+    def payload(self) -> bytes:
+        """Of a block whose tokens have all been coded."""
+        head = payload.head(self.lengths, self._crlf)
+        return head + self._encoder.finish() if self.tokens else head
+
+
+def encode_batch(
+    jobs: Sequence[EncodeJob],
+    model: LanguageModel,
+    window: int,
+    new_encoder: NewEncoder,
+    progress: Progress | None,
+    workers: Workers,
+    places: int | None = None,
+) -> list[bytes]:
+    """The payloads of jobs that share passes of the model.
+
+    places: of the session, at least as many as lanes; None for just as many. The lanes take the last places
+    first. workers: for the coders of several groups.
+    """
+    for job in jobs:
+        job.start(new_encoder, progress)
+    lanes = [tokens for job in jobs for tokens in job.tokens]
+    ends = np.cumsum([len(job.tokens) for job in jobs]).tolist()
+    for begin, rows in _passes(lanes, model, window, places or len(lanes)):
+        parts = [rows[end - len(job.tokens) : end] for job, end in zip(jobs, ends, strict=True)]
+        workers.run(
+            [
+                partial(job.code, begin, part)
+                for job, part in zip(jobs, parts, strict=True)
+                if any(map(len, part))
+            ]
+        )
+    return [job.payload() for job in jobs]
+
+
+def _passes(
+    lanes: Sequence[np.ndarray], model: LanguageModel, window: int, places: int
+) -> Iterator[tuple[int, list[Logits]]]:
+    """For each pass its first step, and for each lane the rows of the tokens from that step on."""
+    if not lanes:
+        return
+    session = model.session(places, window)
+    share = max(1, ROWS // len(lanes))
+    limit = model.max_length
+    end = 0
+    while end < max(map(len, lanes)):
+        begin, end = end, min(end + share, end - end % limit + limit)
+        starts = begin % limit == 0
+        inputs: list[Sequence[int]] = [()] * places
+        for i, ids in enumerate(lanes):
+            if starts:
+                session.rollback(places - 1 - i, 0)
+            inputs[places - 1 - i] = _shifted(ids, model.bos_id if starts else None, begin, end)
+        rows = session.extend(inputs)
+        yield begin, rows[::-1][: len(lanes)]
+
+
+def _shifted(ids: np.ndarray, bos: int | None, begin: int, end: int) -> list[int]:
+    """The inputs whose rows predict ids[begin:end]: for each token the one before it, or first `bos` if
+    given."""
+    if begin >= len(ids):
+        return []
+    first = int(ids[begin - 1]) if bos is None else bos
+    return [first, *ids[begin : min(end, len(ids)) - 1].tolist()]
