@@ -100,6 +100,7 @@ def assert_equal(words, params: CodingParams, text: Text, kernels: str | None, s
     assert text.decode(native_group(words, params, text.lengths, want, kernels)) == text.tokens.tolist()
 
 
+@needs_library
 @each_kernels
 @pytest.mark.parametrize("number", [registry.ALONE, registry.BESIDE_LARGE, registry.BESIDE_SMALL])
 def test_equals_the_reference(kernels, number):
