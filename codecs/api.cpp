@@ -1,10 +1,13 @@
 // The C interface. It is the only place that converts exceptions to error codes. See nacrith.h.
+#include <algorithm>
+#include <memory>
 #include <new>
 #include <string>
 
 #include "engine/session.hpp"
 #include "engine/variants.hpp"
 #include "learner/ensemble.hpp"
+#include "learner/group.hpp"
 #include "learner/learner.hpp"
 
 using nacrith::Engine;
@@ -51,6 +54,8 @@ int32_t guarded(const Body &body) noexcept {
         return NACRITH_OK;
     } catch (const std::invalid_argument &e) {
         return fail(NACRITH_ERROR_ARGUMENT, e.what());
+    } catch (const std::length_error &e) {
+        return fail(NACRITH_ERROR_DATA, e.what());
     } catch (const nacrith::ModelError &e) {
         return fail(NACRITH_ERROR_MODEL, e.what());
     } catch (const std::bad_alloc &) {
@@ -84,9 +89,43 @@ struct Coding {
     }
 };
 
+using SharedVocabulary = std::shared_ptr<const nacrith::Vocabulary>;  // groups share the ownership
+
+// One group of lanes in the hands of its ensemble and its coder.
+struct Group {
+    Ensemble ensemble;
+    std::unique_ptr<nacrith::TokenCoder> coder;
+    std::vector<int64_t> left;  // tokens of each lane
+    nacrith::Buffer<float> counts;
+    int64_t vocab;
+    nacrith::RangeEncoder encoder;
+    std::vector<uint8_t> payload;  // of a decoder from the start, of an encoder when it is finished
+    std::unique_ptr<nacrith::RangeDecoder> decoder;
+    bool finished = false, broken = false;  // by an error halfway
+
+    void begin(bool decoding) {
+        if (broken) throw std::invalid_argument("an earlier call of this group failed");
+        if (finished || decoding != (decoder != nullptr)) throw std::invalid_argument("the group codes the other way");
+        broken = true;
+    }
+    size_t take(int32_t lane) {
+        if (lane < 0 || static_cast<size_t>(lane) >= left.size() || left[static_cast<size_t>(lane)] == 0)
+            throw std::invalid_argument("there is no such lane, or it is complete");
+        left[static_cast<size_t>(lane)]--;
+        return static_cast<size_t>(lane);
+    }
+};
+
+void hand_out(const std::vector<uint8_t> &made, void *payload, int64_t room, int64_t *size) {
+    *size = static_cast<int64_t>(made.size());
+    if (!payload) return;
+    if (room < *size) throw std::invalid_argument("no room for the payload");
+    std::copy(made.begin(), made.end(), static_cast<uint8_t *>(payload));
+}
+
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 6; }
+int32_t nacrith_abi_version(void) { return 7; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
@@ -133,23 +172,86 @@ int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t
     return guarded([&] { held<Session>(session).rollback(lane, length); });
 }
 
-int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
-                                const int64_t *exp, const void *prior, int64_t prior_bytes,
-                                const char *kernels, nacrith_ensemble **out) {
+int32_t nacrith_vocabulary_create(int64_t size, int64_t spelled, const int32_t *order, const void *text,
+                                  const int32_t *offsets, nacrith_vocabulary **out) {
     return guarded([&] {
-        *out = new Holder(Ensemble(set, vocab, capacity, lg, exp, static_cast<const uint8_t *>(prior),
-                                   prior_bytes, named(kernels)));
+        const auto bytes = static_cast<const uint8_t *>(text);
+        *out = new Holder(SharedVocabulary(std::make_shared<nacrith::Vocabulary>(size, spelled, order, bytes, offsets)));
     });
 }
 
-int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, const int32_t *row,
-                                float *counts) {
-    return guarded([&] { held<Ensemble>(ensemble).counts(previous, row, counts); });
+int32_t nacrith_group_create(nacrith_vocabulary *vocabulary, int32_t set, int64_t capacity, const int64_t *lg,
+                             const int64_t *exp, const void *prior, int64_t prior_bytes, int32_t bits,
+                             const int64_t *lengths, int64_t lanes, const char *kernels, const void *payload,
+                             int64_t payload_bytes, nacrith_group **out) {
+    return guarded([&] {
+        if (lanes < 1 || payload_bytes < 0) throw std::invalid_argument("a group without lanes, or a negative length");
+        const auto &words = held<SharedVocabulary>(vocabulary);
+        const Kernels &set_of = named(kernels);
+        const std::vector<int64_t> tokens(lengths, lengths + lanes);
+        nacrith::Fixed fixed(lg, exp);
+        Group made{Ensemble(set, words->size(), capacity, lg, exp, static_cast<const uint8_t *>(prior), prior_bytes,
+                            tokens, set_of),
+                   nacrith::make_coder(words, fixed, bits, tokens.size(), set_of.name),
+                   tokens,
+                   nacrith::Buffer<float>(words->size()),
+                   words->size(),
+                   {},
+                   {},
+                   {}};
+        if (payload) {
+            const auto bytes = static_cast<const uint8_t *>(payload);
+            made.payload.assign(bytes, bytes + payload_bytes);
+            made.decoder = std::make_unique<nacrith::RangeDecoder>(made.payload.data(), made.payload.size());
+        }
+        *out = new Holder(std::move(made));
+    });
 }
 
-int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
-                                const int32_t *tokens, uint32_t *low, uint32_t *count) {
-    return guarded([&] { held<Ensemble>(ensemble).encode(n, rows, tokens, low, count); });
+int32_t nacrith_group_encode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
+                             const int32_t *rows, const int32_t *tokens) {
+    return guarded([&] {
+        auto &g = held<Group>(group);
+        g.begin(false);
+        for (int64_t i = 0; i < n; i++) {
+            const size_t lane = g.take(lanes[i]);
+            if (tokens[i] < 0 || tokens[i] >= g.vocab) throw std::invalid_argument("a token outside the vocabulary");
+            g.ensemble.counts(lane, rows + at[i] * g.vocab, g.counts.data());
+            g.coder->encode(lane, tokens[i], g.counts.data(), g.encoder);
+            g.ensemble.update(tokens[i]);
+        }
+        g.broken = false;
+    });
+}
+
+int32_t nacrith_group_decode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
+                             const int32_t *rows, int32_t *tokens) {
+    return guarded([&] {
+        auto &g = held<Group>(group);
+        g.begin(true);
+        for (int64_t i = 0; i < n; i++) {
+            const size_t lane = g.take(lanes[i]);
+            g.ensemble.counts(lane, rows + at[i] * g.vocab, g.counts.data());
+            tokens[i] = g.coder->decode(lane, g.counts.data(), *g.decoder);
+            g.ensemble.update(tokens[i]);
+        }
+        g.broken = false;
+    });
+}
+
+int32_t nacrith_group_finish(nacrith_group *group, void *payload, int64_t room, int64_t *size) {
+    return guarded([&] {
+        auto &g = held<Group>(group);
+        if (!g.finished) {
+            g.begin(false);
+            for (const int64_t left : g.left)
+                if (left) throw std::invalid_argument("the group is not complete");
+            g.payload = g.encoder.finish();
+            g.finished = true;
+            g.broken = false;
+        }
+        hand_out(g.payload, payload, room, size);
+    });
 }
 
 int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
@@ -198,9 +300,6 @@ int32_t nacrith_learner_finish(nacrith_learner *learner, void *payload, int64_t 
             coding.payload = coding.encoder.finish();
             coding.finished = true;
         }
-        *size = static_cast<int64_t>(coding.payload.size());
-        if (!payload) return;
-        if (room < *size) throw std::invalid_argument("no room for the payload");
-        std::copy(coding.payload.begin(), coding.payload.end(), static_cast<uint8_t *>(payload));
+        hand_out(coding.payload, payload, room, size);
     });
 }

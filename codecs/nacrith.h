@@ -3,7 +3,7 @@
  * Handles are opaque. Every function that can fail returns 0 or one of the codes below; the message is then in
  * nacrith_last_error(), for the calling thread. No exception crosses this interface. Sessions of one engine may
  * be used from several threads: their calls wait for each other. The caller must serialise calls for one
- * session or ensemble, and the destruction of any object. After a fork, the child may use every object that no
+ * session, group or learner, and the destruction of any object. After a fork, the child may use every object that no
  * call was using.
  */
 #ifndef NACRITH_H
@@ -26,7 +26,8 @@ enum {
     NACRITH_ERROR_ARGUMENT = 1, /* a value outside its range: ValueError */
     NACRITH_ERROR_MODEL = 2,    /* tensors and configuration do not fit together: ModelError */
     NACRITH_ERROR_MEMORY = 3,
-    NACRITH_ERROR_INTERNAL = 4
+    NACRITH_ERROR_INTERNAL = 4,
+    NACRITH_ERROR_DATA = 5 /* coded data that cannot be right: CorruptError */
 };
 
 typedef struct nacrith_config {
@@ -44,7 +45,7 @@ typedef struct nacrith_tensor {
 
 /* An object made by a create function. Each function checks that it gets the right kind. */
 typedef struct nacrith_object nacrith_object;
-typedef nacrith_object nacrith_engine, nacrith_session, nacrith_ensemble, nacrith_learner;
+typedef nacrith_object nacrith_engine, nacrith_session, nacrith_vocabulary, nacrith_group, nacrith_learner;
 
 /* Incremented by every change of this header; nacrith/native/abi.py has the version that Python expects. */
 NACRITH_API int32_t nacrith_abi_version(void);
@@ -90,26 +91,37 @@ NACRITH_API int32_t nacrith_session_keep(nacrith_session *session, int64_t lane,
 /* Removes all of the lane's tokens but the first `length`. */
 NACRITH_API int32_t nacrith_session_rollback(nacrith_session *session, int64_t lane, int64_t length);
 
-/* The predictors of one block, mixed with the model's rows (formats/coding-v1.md). set: 0, the model alone, which
- * needs only the first two arguments and `kernels`; or 1, the cascade. capacity: contexts of an order in one
- * generation of the n-grams. lg, exp: 1,024 values each; prior: the tables of the set. All data is copied. */
-NACRITH_API int32_t nacrith_ensemble_create(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg,
-                                            const int64_t *exp, const void *prior, int64_t prior_bytes,
-                                            const char *kernels, nacrith_ensemble **out);
+/* A vocabulary sorted by the bytes of its tokens (formats/coding-v2.md). order: the id at each of `size` ranks; text,
+ * offsets: rank r has the bytes text[offsets[r]] .. text[offsets[r + 1]]; the first `spelled` ranks, and only they, have
+ * any. All data is copied. */
+NACRITH_API int32_t nacrith_vocabulary_create(int64_t size, int64_t spelled, const int32_t *order, const void *text,
+                                              const int32_t *offsets, nacrith_vocabulary **out);
 
-/* Computes the `vocab` counts of the next token from a row of log2 weights, of magnitude at most 2^30. previous:
- * the token coded with the last counts, to learn from; -1 for none. After an error about a row, or one that is
- * not about arguments, the ensemble must not be used again; likewise below. */
-NACRITH_API int32_t nacrith_ensemble_counts(nacrith_ensemble *ensemble, int32_t previous, const int32_t *row,
-                                            float *counts);
+/* A group of lanes that is coded in one stream (formats/coding-v2.md).
+ *
+ * set: of the ensemble: 0, the model alone, for which prior and capacity mean nothing; or 1, the cascade. capacity:
+ * contexts of an order in one generation of the n-grams. lg, exp: 1,024 values each; prior: the tables of the set.
+ * bits: log2 of the bytes that the learner remembers in, 16..28. lengths: tokens of each of the `lanes`, 1..64.
+ * payload: NULL to encode; else what is to be decoded. All data is copied. */
+NACRITH_API int32_t nacrith_group_create(nacrith_vocabulary *vocabulary, int32_t set, int64_t capacity,
+                                         const int64_t *lg, const int64_t *exp, const void *prior,
+                                         int64_t prior_bytes, int32_t bits, const int64_t *lengths, int64_t lanes,
+                                         const char *kernels, const void *payload, int64_t payload_bytes,
+                                         nacrith_group **out);
 
-/* Computes counts and learns, for n rows whose tokens are known. low: sum of the counts before each token;
- * count: that of the token. */
-NACRITH_API int32_t nacrith_ensemble_encode(nacrith_ensemble *ensemble, int64_t n, const int32_t *rows,
-                                            const int32_t *tokens, uint32_t *low, uint32_t *count);
+/* Codes the next tokens of lanes, n in all, in the order given: the i-th is the next one of lane lanes[i], for which
+ * the model's row (log2 weights of magnitude at most 2^30, one for each id) is rows + at[i] * size of the vocabulary.
+ * tokens: to be encoded, or filled in. After any error the group must not be used again. */
+NACRITH_API int32_t nacrith_group_encode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
+                                         const int32_t *rows, const int32_t *tokens);
+NACRITH_API int32_t nacrith_group_decode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
+                                         const int32_t *rows, int32_t *tokens);
+
+/* The payload, when all tokens of all lanes are encoded; as nacrith_learner_finish. */
+NACRITH_API int32_t nacrith_group_finish(nacrith_group *group, void *payload, int64_t room, int64_t *size);
 
 /* A text that a learner codes without a model (formats/learner-v1.md). shape: 0 text, 1 data, 2 fast. bits: log2 of
- * the bytes that it remembers in, 16..28. length: of the text, at most 2^30. Encoding takes the text in pieces, then
+ * the bytes that it remembers in, 16..28. length: of the text, at most 2^26 - 64. Encoding takes the text in pieces, then
  * `finish` gives the payload; decoding takes the whole payload first, then gives the text in pieces. */
 NACRITH_API int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
                                             nacrith_learner **out);

@@ -43,27 +43,34 @@ size_t likeliest(const Context &c, int32_t *out) {
 
 }  // namespace
 
-void Match::update(const NGram &ngram, int32_t token) {
+void TokenMatch::look(const NGram &ngram) {
     const std::vector<int32_t> &history = ngram.history();
-    if (pointer_ >= 0 && history[static_cast<size_t>(pointer_)] == token) {
-        pointer_++;
-        length_ = std::min(length_ + 1, kLongest - 1);
-        return;
-    }
+    if (pointer_ >= 0 && pointer_ < static_cast<int64_t>(history.size()) && token(ngram) >= 0) return;
     const Context &longest = ngram.context(kOrders);
     pointer_ = longest.size ? int64_t{longest.position} : -1;
     length_ = 0;
     if (pointer_ < 0) return;
-    const auto most = static_cast<int32_t>(std::min<int64_t>(kLongest - 1, pointer_));
-    const int32_t *there = history.data() + pointer_, *now = history.data() + history.size();
+    const int64_t own = static_cast<int64_t>(ngram.size());
+    const auto most = static_cast<int32_t>(std::min({int64_t{kLongest - 1}, pointer_, own}));
+    const int32_t *there = history.data() + pointer_, *now = history.data() + ngram.end();
     while (length_ < most && there[-1 - length_] == now[-1 - length_]) length_++;
 }
 
-Cascade::Cascade(int64_t vocab, int64_t capacity, const Fixed &fixed, const uint8_t *prior, int64_t prior_bytes)
-    : fixed_(fixed), ngram_(vocab, capacity) {
+void TokenMatch::update(const NGram &ngram, int32_t token) {
+    if (pointer_ >= 0 && this->token(ngram) == token) {
+        pointer_++;
+        length_ = std::min(length_ + 1, kLongest - 1);
+    } else {
+        pointer_ = -1;
+    }
+}
+
+Cascade::Cascade(int64_t vocab, int64_t capacity, const Fixed &fixed, const uint8_t *prior, int64_t prior_bytes,
+                 const std::vector<int64_t> &lengths)
+    : fixed_(fixed), ngram_(vocab, capacity, lengths), matches_(lengths.size()) {
     std::vector<std::pair<StateMap *, size_t>> tables;
     for (StateMap &map : maps_) tables.push_back({&map, kMapStates});
-    tables[kOrders].second = Match::kLongest * 2;
+    tables[kOrders].second = TokenMatch::kLongest * 2;
     for (size_t i = 0; i < kCorrections; i++) tables.push_back({&corrections_[i], kContexts[i] * kBuckets});
     size_t states = 0, sets = 0;
     for (const auto &table : tables) states += table.second;
@@ -89,6 +96,12 @@ Cascade::Cascade(int64_t vocab, int64_t capacity, const Fixed &fixed, const uint
     }
 }
 
+void Cascade::look(size_t lane) {
+    ngram_.look(lane);
+    match_ = &matches_[lane];
+    match_->look(ngram_);
+}
+
 Cascade::Answers Cascade::ask(const float *weights, int64_t total, int32_t top, int64_t counts) {
     int32_t tokens[kMostCandidates];
     Answers out{{}, candidates(weights, total, top, tokens), counts, total};
@@ -112,14 +125,14 @@ void Cascade::update(int32_t token) {
         learn(questions_[i], yes);
         if (yes) break;
     }
+    match_->update(ngram_, token);
     ngram_.update(token);
-    match_.update(ngram_, token);
 }
 
 // Likeliest first, by a rough mixture of model and n-grams (in 2^-22 / 5). Returns how many are asked about.
 size_t Cascade::candidates(const float *weights, int64_t total, int32_t top, int32_t *out) const {
     size_t size = 0;
-    const int32_t match = match_.token(ngram_);
+    const int32_t match = match_->token(ngram_);
     if (match >= 0) out[size++] = match;
     for (int order = kOrders; order > 0; order--) {
         const Context &c = ngram_.context(order);
@@ -135,7 +148,7 @@ size_t Cascade::candidates(const float *weights, int64_t total, int32_t top, int
         if (std::find(out, out + i, token) != out + i) continue;
         const int64_t model = (static_cast<int64_t>(weights[token]) << 22) / total;
         int64_t mark = 3 * model + 2 * ngram_.probability(token);
-        if (token == match) mark += int64_t{std::min(match_.length(), 20)} << 19;
+        if (token == match) mark += int64_t{std::min(match_->length(), 20)} << 19;
         marks[marked++] = {-mark, token};
     }
     std::sort(marks, marks + marked);
@@ -164,10 +177,10 @@ Cascade::Question Cascade::question(int32_t token, int32_t model, bool is_top, s
         }
     }
     int32_t length = 0;
-    if (token == match_.token(ngram_)) {
-        q.states[kOrders] = match_.length() * 2 + late;
+    if (token == match_->token(ngram_)) {
+        q.states[kOrders] = match_->length() * 2 + late;
         length = 1;
-        for (const int32_t bound : kLengths) length += match_.length() >= bound;
+        for (const int32_t bound : kLengths) length += match_->length() >= bound;
     }
     q.opinions[0] = model;
     for (size_t i = 0; i < kMaps; i++)

@@ -1,4 +1,4 @@
-// What an ensemble has learnt of its block and asks about the next token: nacrith/predictors/cascade.py,
+// What an ensemble has learnt of its group of lanes and asks about the next token: nacrith/predictors/cascade.py,
 // match.py and mixer.py. Nothing here touches the whole vocabulary; ensemble.hpp does.
 #pragma once
 
@@ -18,8 +18,8 @@ constexpr int kOpinions = 2 + kMaps;   // the model's, the maps', a constant
 constexpr int kMixers = 3;             // tables of weights
 constexpr int kCorrections = 2;
 
-// The token that followed the longest earlier occurrence of the present context.
-class Match {
+// The token that followed the longest earlier occurrence of the end of a lane, in any lane.
+class TokenMatch {
 public:
     static constexpr int32_t kLongest = 32;
 
@@ -28,7 +28,9 @@ public:
     int32_t token(const NGram &ngram) const {
         return pointer_ < 0 ? -1 : ngram.history()[static_cast<size_t>(pointer_)];
     }
-    // `token` came, and the n-grams know it.
+    // Before a token, when the n-grams look at the lane.
+    void look(const NGram &ngram);
+    // `token` came, which the n-grams do not know yet.
     void update(const NGram &ngram, int32_t token);
 
 private:
@@ -48,8 +50,12 @@ public:
         int64_t rest, left;  // counts and weights that remain for the other tokens
     };
 
-    // prior: as Prior.to_bytes gives it.
-    Cascade(int64_t vocab, int64_t capacity, const Fixed &fixed, const uint8_t *prior, int64_t prior_bytes);
+    // prior: as Prior.to_bytes gives it. lengths: tokens of each lane.
+    Cascade(int64_t vocab, int64_t capacity, const Fixed &fixed, const uint8_t *prior, int64_t prior_bytes,
+            const std::vector<int64_t> &lengths);
+
+    // The lane whose next token is asked about.
+    void look(size_t lane);
 
     // weights: of all tokens, their sum `total`, the likeliest one `top`. counts: to be shared out.
     Answers ask(const float *weights, int64_t total, int32_t top, int64_t counts);
@@ -76,7 +82,8 @@ private:
 
     Fixed fixed_;
     NGram ngram_;
-    Match match_;
+    std::vector<TokenMatch> matches_;  // one of each lane
+    TokenMatch *match_ = nullptr;      // the present lane's
     std::array<StateMap, kMaps> maps_;
     std::array<StateMap, kCorrections> corrections_;
     std::array<std::vector<Weights>, kMixers> mixers_;

@@ -59,16 +59,16 @@ private:
 
 struct Cursor {
     const uint8_t *text = nullptr;  // positions count from kMargin zero bytes in front
-    uint32_t at = Match::kMargin;
+    uint32_t at = kMargin;
 
     uint64_t last8 = 0;  // the last eight bytes, the newest lowest
     uint32_t last4 = 0;
     uint32_t word = 0, word1 = 0, word2 = 0;  // hashes of the present word and of the two before it
-    uint32_t word_start = Match::kMargin;
+    uint32_t word_start = kMargin;
     uint32_t punctuation = 0;  // the last byte after a word that is neither letter nor blank
     uint32_t digits = 0;       // of the present number
     uint32_t classes = 0;      // of the last eight bytes
-    uint32_t line = Match::kMargin, line1 = Match::kMargin;  // starts of this line and of the one before
+    uint32_t line = kMargin, line1 = kMargin;  // starts of this line and of the one before
     uint32_t field = 0, field_hash = 0;  // of a line: number of the field, hash of its bytes so far
     uint32_t indent = 0, first = 0;      // of a line: leading blanks, and the first byte after them
     uint32_t column = 0, above = 0;      // of the line, and the byte of the line before in that column
@@ -83,8 +83,8 @@ struct Cursor {
         push_line(c);
         records.push(c, at);
         const uint32_t width = records.width();
-        back1 = width && at >= Match::kMargin + width ? text[at - width] : 0;
-        back2 = width && at >= Match::kMargin + 2 * width ? text[at - 2 * width] : 0;
+        back1 = width && at >= kMargin + width ? text[at - width] : 0;
+        back2 = width && at >= kMargin + 2 * width ? text[at - 2 * width] : 0;
     }
 
 private:

@@ -18,7 +18,8 @@ constexpr float kRate = 37819.0f, kDamping = 0.3f, kThreshold = 1.0f / 4096.0f;
 }  // namespace
 
 Ensemble::Ensemble(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg, const int64_t *exp,
-                   const uint8_t *prior, int64_t prior_bytes, const Kernels &kernels)
+                   const uint8_t *prior, int64_t prior_bytes, const std::vector<int64_t> &lengths,
+                   const Kernels &kernels)
     : kernels_(kernels), vocab_(vocab) {
     if (set != 0 && set != 1)
         throw std::invalid_argument("there is no set " + std::to_string(set) + " of predictors");
@@ -29,75 +30,35 @@ Ensemble::Ensemble(int32_t set, int64_t vocab, int64_t capacity, const int64_t *
     x_ = Buffer<int32_t>(vocab);
     shift_ = Buffer<int32_t>(vocab);
     weights_ = Buffer<float>(vocab);
-    scratch_ = Buffer<float>(vocab);
     if (set == 0) return;
     bias_ = Buffer<float>(vocab);
     squares_ = Buffer<float>(vocab);
     likely_ = Buffer<int32_t>(vocab + 1);
-    cascade_.emplace(vocab, capacity, Fixed(lg, exp), prior, prior_bytes);
+    cascade_.emplace(vocab, capacity, Fixed(lg, exp), prior, prior_bytes, lengths);
 }
 
-void Ensemble::counts(int32_t previous, const int32_t *row, float *counts) {
-    if (previous != -1) check(previous);
-    if (previous != -1 && !given_)
-        throw std::invalid_argument("no counts were given that a token could have come under");
-    guarded([&] {
-        if (previous != -1) update(previous);
-        distribute(row, 0, counts);
-    });
-}
-
-void Ensemble::encode(int64_t n, const int32_t *rows, const int32_t *tokens, uint32_t *low, uint32_t *count) {
-    for (int64_t i = 0; i < n; i++) check(tokens[i]);
-    guarded([&] {
-        for (int64_t i = 0; i < n; i++) {
-            low[i] = static_cast<uint32_t>(distribute(rows + i * vocab_, tokens[i], scratch_.data()));
-            count[i] = static_cast<uint32_t>(scratch_[tokens[i]]);
-            update(tokens[i]);
-        }
-    });
-}
-
-// What stops halfway leaves a state that no other ensemble has: it is not to be used again.
-template <class Body>
-void Ensemble::guarded(const Body &body) {
-    if (broken_) throw std::invalid_argument("an earlier call of this ensemble failed");
-    broken_ = true;
-    body();
-    broken_ = false;
-}
-
-void Ensemble::check(int32_t token) const {
-    if (token < 0 || token >= vocab_)
-        throw std::invalid_argument("token " + std::to_string(token) + " is outside the vocabulary");
-}
-
-// Writes the counts, which sum to kTotal, and returns the sum of those before `split`.
-int64_t Ensemble::distribute(const int32_t *row, int64_t split, float *c) {
+void Ensemble::counts(size_t lane, const int32_t *row, float *c) {
     const int64_t top = kernels_.shift(row, shift_.data(), vocab_, x_.data());
     if (top < 0) throw std::invalid_argument("a row has weights beyond 2^30");
     const float *w = weights_.data();
     total_ = kernels_.weigh(x_.data(), x_[top], vocab_, weights_.data());
     Cascade::Answers asked{{}, 0, kTotal - vocab_, total_};
-    if (cascade_) asked = cascade_->ask(w, total_, static_cast<int32_t>(top), asked.rest);
+    if (cascade_) {
+        cascade_->look(lane);
+        asked = cascade_->ask(w, total_, static_cast<int32_t>(top), asked.rest);
+    }
     const double rest = static_cast<double>(asked.rest), left = static_cast<double>(asked.left);
     const float share = asked.left ? static_cast<float>(rest / left * kDown) : 0.0f;
-    int64_t below = kernels_.portion(w, share, split, c);
-    int64_t sum = below + kernels_.portion(w + split, share, vocab_ - split, c + split);
+    int64_t sum = kernels_.portion(w, share, vocab_, c);
     const auto put = [&](int64_t token, int64_t count) {
-        const int64_t more = count - static_cast<int64_t>(c[token]);
+        sum += count - static_cast<int64_t>(c[token]);
         c[token] = static_cast<float>(count);
-        sum += more;
-        if (token < split) below += more;
     };
     for (size_t i = 0; i < asked.size; i++) put(asked.answers[i].token, int64_t{asked.answers[i].count} + 1);
     put(top, static_cast<int64_t>(c[top]) + kTotal - sum);
-    given_ = true;
-    return below;
 }
 
 void Ensemble::update(int32_t token) {
-    given_ = false;
     if (!cascade_) return;
     cascade_->update(token);
     learn_bias(token);

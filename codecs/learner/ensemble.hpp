@@ -1,9 +1,10 @@
-// The state of one block's predictors, and the counts that they and the model make: set 0 is the model
+// The state of a group's predictors, and the counts that they and the model make: set 0 is the model
 // alone (nacrith/coder/cdf.py), set 1 the cascade with the bias head (nacrith/predictors). See nacrith.h.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "engine/buffer.hpp"
 #include "engine/kernels.hpp"
@@ -13,25 +14,21 @@ namespace nacrith {
 
 class Ensemble {
 public:
+    // lengths: tokens of each lane. The other arguments: see nacrith_group_create.
     Ensemble(int32_t set, int64_t vocab, int64_t capacity, const int64_t *lg, const int64_t *exp,
-             const uint8_t *prior, int64_t prior_bytes, const Kernels &kernels);
+             const uint8_t *prior, int64_t prior_bytes, const std::vector<int64_t> &lengths, const Kernels &kernels);
 
-    void counts(int32_t previous, const int32_t *row, float *counts);
-    void encode(int64_t n, const int32_t *rows, const int32_t *tokens, uint32_t *low, uint32_t *count);
+    // The counts of the next token of a lane, which sum to 2^24, given the model's row for it.
+    void counts(size_t lane, const int32_t *row, float *counts);
+    // The token that came under the counts given last.
+    void update(int32_t token);
 
 private:
-    template <class Body>
-    void guarded(const Body &body);
-    void check(int32_t token) const;
-    int64_t distribute(const int32_t *row, int64_t split, float *counts);
-    void update(int32_t token);
     void learn_bias(int32_t token);
 
     const Kernels &kernels_;
     int64_t vocab_;
     std::optional<Cascade> cascade_;
-    bool given_ = false;   // counts, that no token came under yet
-    bool broken_ = false;  // by an error halfway
 
     // All of the vocabulary's size. The distribution of model and bias, x in fixed-point log2:
     Buffer<int32_t> x_;
@@ -40,7 +37,6 @@ private:
     // The bias head; `shift` is the bias rounded, below 2^30 for a block of at most 2^27 tokens.
     Buffer<float> bias_, squares_;
     Buffer<int32_t> shift_, likely_;
-    Buffer<float> scratch_;
 };
 
 }  // namespace nacrith

@@ -2,19 +2,42 @@
 #include "learner/learner.hpp"
 
 #include <stdexcept>
+#include <utility>
 
-namespace nacrith::learner {
+#include "learner/group.hpp"
+
+namespace nacrith {
+namespace {
+
+// Whether a set of the engine's kernels means that the processor has AVX2.
+[[maybe_unused]] bool has_avx2(const std::string &kernels) {
+    return kernels == "avx2" || kernels == "avx512" || kernels == "amx";
+}
+
+}  // namespace
+
+std::unique_ptr<TokenCoder> make_coder(std::shared_ptr<const Vocabulary> vocabulary, const Fixed &fixed, int bits,
+                                       size_t lanes, const std::string &kernels) {
+    if (bits < learner::kLeastBits || bits > learner::kMostBits || lanes < 1 || lanes > kMostLanes)
+        throw std::invalid_argument("bits or lanes of a group are out of range");
+    MakeCoder make_one = make_coder_portable;
+#ifdef NACRITH_AVX2
+    if (has_avx2(kernels)) make_one = make_coder_avx2;
+#endif
+    return make_one(std::move(vocabulary), fixed, bits, lanes);
+}
+
+namespace learner {
 
 std::unique_ptr<Predictor> make(int shape, int bits, int64_t length, const std::string &kernels) {
     if (shape < 0 || shape >= kShapes || bits < kLeastBits || bits > kMostBits || length < 0 || length > kMostLength)
         throw std::invalid_argument("shape, bits or length of a learner is out of range");
     Make make_one = make_portable;
 #ifdef NACRITH_AVX2
-    if (kernels == "avx2" || kernels == "avx512" || kernels == "amx") make_one = make_avx2;
-#else
-    (void)kernels;
+    if (has_avx2(kernels)) make_one = make_avx2;
 #endif
     return make_one(shape, bits, static_cast<size_t>(length));
 }
 
-}  // namespace nacrith::learner
+}  // namespace learner
+}  // namespace nacrith

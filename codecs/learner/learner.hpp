@@ -23,7 +23,7 @@ public:
 // shape: 0 Text, 1 Data, 2 Fast. bits: log2 of the bytes of histories, kLeastBits..kMostBits. length: of the
 // text. Throws std::invalid_argument for other values.
 constexpr int kShapes = 3, kLeastBits = 16, kMostBits = 28;
-constexpr int64_t kMostLength = int64_t{1} << 30;
+constexpr int64_t kMostLength = (int64_t{1} << 26) - 64;  // a place of a byte has 26 bits
 using Make = std::unique_ptr<Predictor> (*)(int shape, int bits, size_t length);
 
 std::unique_ptr<Predictor> make_portable(int shape, int bits, size_t length);

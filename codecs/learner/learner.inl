@@ -2,6 +2,8 @@
 //
 // Compiled once for each set of instructions, with NACRITH_LEARNER_SET as the name of its namespace; all sets give
 // the same integers. formats/learner-v1.md specifies it, nacrith/learner is the reference in Python.
+#pragma once
+
 #include <array>
 
 #include "learner/history.hpp"
@@ -10,28 +12,31 @@
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
 
-constexpr int kRateEnd = 10;     // of the mixers, in 1 / 1,024: the rate that is left when the text is long,
-constexpr int kRateStart = 80;   // and what is added at its start,
-constexpr int kRateHalf = 11;    // half of which is gone after 2^11 bytes
-constexpr int kFinalRate = 16;   // of the mixers of the second layer
+constexpr int kRateHalf = 11;    // what is added to the mixers' rate at the start halves within 2^11 bytes
 constexpr int kMapMost = 1023;   // uses of a map's entry after which its rate falls no more
-constexpr int kFirstWeight = 450;  // of the histories' and matches' stretched predictions, in 1 / 4,096
 constexpr int kShift = 5;        // of the corrections: 2^-5 of the error
 constexpr int kLinear = 4;       // a probability of 16 bits becomes an input of 12
 
+// One learner for the texts of all lanes. `begin` chooses the lane whose bytes follow; each of their bits takes one
+// call of `predict` or `skip`, then one of `learn` or `record`.
 template <class Shape>
 class Learner {
 public:
     static constexpr int kContexts = Shape::kContexts, kMatches = Shape::kMatches, kSets = Shape::kSets;
     static constexpr int kDirect = 6;  // fast and slow probabilities of orders 0, 1 and 2
-    static constexpr int kInputs = (2 * kContexts + kDirect + 2 * kMatches + 1 + 7) / 8 * 8;
+    static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 1;
+    static constexpr int kInputs = (kModelAt + 2 * Shape::kModel + 7) / 8 * 8;
+    static constexpr int kMixed = Shape::kModel ? 16 : 8;  // the sets', a constant, the model's
+    static_assert(kSets + 1 + Shape::kModel <= kMixed);
 
     // 2^bits bytes of histories.
-    explicit Learner(int bits)
+    Learner(int bits, size_t lanes)
         : t_(tables()),
           histories_(bits),
           final_{{256, first_final()}, {512, first_final()}},
-          corrections_{{t_, 512}, {t_, 1 << kHashBits}, {t_, 1 << kHashBits}, {t_, 512}} {
+          corrections_{{t_, 512}, {t_, 1 << kHashBits}, {t_, 1 << kHashBits}, {t_, 512}},
+          texts_(lanes),
+          lanes_(lanes) {
         for (int i = 0; i < kSets; i++) mixers_[i] = {Shape::kRows[i], first_row()};
         for (int i = 0; i < kMatches; i++) matches_[i] = {Shape::kLeast[i], kPlaceBits};
         for (auto &map : maps_)
@@ -44,30 +49,41 @@ public:
         std::fill_n(order2_.get(), 2 << kOrder2Bits, kHalf);
     }
 
-    // text: Match::kMargin zero bytes and then the text, of which only what has been learnt is read.
-    void start(const uint8_t *text) {
-        cursor_.text = text;
+    // Where the text of a lane lies: kMargin zero bytes and then the text, of which only what has been learnt is
+    // read. May be called again when the text has moved.
+    void place(size_t lane, const uint8_t *text) { lanes_[lane].cursor.text = texts_[lane].bytes = text; }
+
+    // The following bytes are the next ones of `lane`.
+    void begin(size_t lane) {
+        lane_ = lane;
+        at_ = &lanes_[lane];
         look_ahead();
-        take_buckets();
     }
 
-    // The probability of a 1 as the next bit, of 16 bits, 1..65535.
-    int32_t predict() {
-        const uint32_t c1 = cursor_.last4 & 0xff;
+    const Cursor &cursor() const { return at_->cursor; }
+    const Pointer (&pointers() const)[kMatches] { return at_->pointers; }
+    uint32_t taught() const { return taught_; }
+
+    // The probability of a 1 as the next bit, of 16 bits, 1..65535. model: the stretch of the language model's.
+    int32_t predict(int32_t model = 0) {
+        const Cursor &c = at_->cursor;
+        const uint32_t c1 = c.last4 & 0xff;
         const uint32_t near = hash(c1, partial_) >> (32 - kHashBits);
-        const uint32_t far = hash(cursor_.last4 & 0xffffff, partial_) >> (32 - kHashBits);
+        const uint32_t far = hash(c.last4 & 0xffffff, partial_) >> (32 - kHashBits);
         corrections_[1].prefetch(near);
         corrections_[2].prefetch(far);
-        Selectors s{partial_, 7u - static_cast<uint32_t>(left_), 0, 0, 0};
-        int16_t *x = predict_histories(inputs_, s);
-        x = predict_direct(x, c1);
-        uint32_t step = 0;
-        x = predict_matches(x, s, step);
-        *x = 256;
+        Selectors s{partial_, 7u - static_cast<uint32_t>(left_), 0, 0, 0, model};
+        const uint32_t step = consider(s);
+        inputs_[kModelAt - 1] = 256;
+        if (Shape::kModel) {
+            inputs_[kModelAt] = static_cast<int16_t>(model);
+            inputs_[kModelAt + 1] = linear(squash(t_, model));
+        }
         uint32_t rows[kSets];
-        Shape::sets(cursor_, s, rows);
+        Shape::sets(c, s, rows);
         for (int i = 0; i < kSets; i++) mixed_[i] = static_cast<int16_t>(mixers_[i].mix(t_, inputs_, rows[i]));
         mixed_[kSets] = 256;
+        if (Shape::kModel) mixed_[kSets + 1] = static_cast<int16_t>(model);
         const int32_t joined = (final_[0].mix(t_, mixed_, partial_) +
                                 final_[1].mix(t_, mixed_, (s.expected * 5 + s.match) * 8 + s.hits)) >> 1;
         const int32_t p = squash(t_, joined);
@@ -75,34 +91,28 @@ public:
         const int32_t r1 = corrections_[1].refine(joined, near);
         const int32_t r2 = corrections_[2].refine(joined, far);
         const int32_t r3 = corrections_[3].refine(joined, step * 8 + s.gone);
-        return std::clamp((2 * p + r0 + 2 * r1 + 2 * r2 + r3) >> 3, 1, kOne - 1);
+        const int32_t q = std::clamp((2 * p + r0 + 2 * r1 + 2 * r2 + r3) >> 3, 1, kOne - 1);
+        return Shape::kModel ? gate_.join(q, squash(t_, model)) : q;
     }
 
-    void learn(int bit) {
-        const uint32_t node = node_;
-        const auto at = cursor_.at;
-        for (auto &m : matches_) m.learn(t_, bit);
-        partial_ = partial_ << 1 | static_cast<uint32_t>(bit);
-        left_--;
-        // The buckets of what follows are fetched while this bit is learnt.
-        if (left_ == 3) look_up(partial_);
-        if (left_ < 0) end_byte(partial_ & 0xff);
-        const int rate = kRateEnd + kRateStart / static_cast<int>(1 + (at >> kRateHalf));
-        for (auto &m : mixers_) m.learn(inputs_, bit, rate);
-        for (auto &m : final_) m.learn(mixed_, bit, kFinalRate);
-        for (auto &c : corrections_) c.learn(bit, kShift);
-        for (int i = 0; i < kContexts; i++) {
-            adapt(t_, *entries_[i], bit, kMapMost);
-            uint8_t &state = buckets_[i][node];
-            state = t_.next[state][static_cast<size_t>(bit)];
-        }
-        static constexpr int kShifts[kDirect] = {4, 6, 3, 5, 2, 4};
-        for (int i = 0; i < kDirect; i++) {
-            uint16_t &p = direct_[i / 2][i % 2];
-            p = static_cast<uint16_t>(p + (((bit ? kOne - 1 : 0) - p) >> kShifts[i]));
-        }
-        if (left_ == 3 || left_ == 7) take_buckets();
+    // Before a bit that is certain, and not predicted.
+    void skip() {
+        Selectors s{};
+        consider(s);
     }
+
+    // Learns a bit that was predicted.
+    void learn(int bit) {
+        const int rate = Shape::kRates.end + Shape::kRates.start / static_cast<int>(1 + (taught_ >> kRateHalf));
+        advance(bit);
+        for (auto &m : mixers_) m.learn(inputs_, bit, rate);
+        for (auto &m : final_) m.learn(mixed_, bit, Shape::kRates.last);
+        for (auto &c : corrections_) c.learn(bit, kShift);
+        if (Shape::kModel) gate_.learn(bit);
+    }
+
+    // Learns a bit that was certain: what it says of the text, not of the predictions.
+    void record(int bit) { advance(bit); }
 
 private:
     static constexpr int kOrder2Bits = 18, kHashBits = 14, kPlaceBits = 18;
@@ -111,15 +121,16 @@ private:
     static const int16_t *first_row() {
         static const auto row = [] {
             std::array<int16_t, kInputs> made{};
-            for (int i = 0; i < kContexts; i++) made[2 * i] = kFirstWeight;
-            for (int i = 0; i < kMatches; i++) made[2 * kContexts + kDirect + 2 * i] = kFirstWeight;
+            for (int i = 0; i < kContexts; i++) made[2 * i] = Shape::kFirst.seen;
+            for (int i = 0; i < kMatches; i++) made[2 * kContexts + kDirect + 2 * i] = Shape::kFirst.seen;
+            if (Shape::kModel) made[kModelAt] = Shape::kFirst.model;
             return made;
         }();
         return row.data();
     }
     static const int16_t *first_final() {
         static const auto row = [] {
-            std::array<int16_t, 8> made{};
+            std::array<int16_t, kMixed> made{};
             for (int i = 0; i < kSets; i++) made[i] = kWeightOne / kSets >> 16;
             return made;
         }();
@@ -128,7 +139,19 @@ private:
 
     int16_t linear(int32_t p) const { return static_cast<int16_t>((p - kHalf) >> kLinear); }
 
-    int16_t *predict_histories(int16_t *x, Selectors &s) {
+    // What histories, direct probabilities and matches say of the next bit, as inputs and selectors. Returns the
+    // longest match's step plus 1, or 0.
+    uint32_t consider(Selectors &s) {
+        if (left_ == 7)
+            for (auto &p : at_->pointers) Match::begin(texts_, p);
+        if (left_ == 7 || left_ == 3)
+            for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);
+        int16_t *x = consider_histories(inputs_, s);
+        x = consider_direct(x);
+        return consider_matches(x, s);
+    }
+
+    int16_t *consider_histories(int16_t *x, Selectors &s) {
         node_ = left_ > 3 ? partial_ - 1 : (partial_ & ((1u << (3 - left_)) - 1)) + (1u << (3 - left_)) - 1;
         for (int i = 0; i < kContexts; i++) {
             const uint8_t state = buckets_[i][node_];
@@ -142,48 +165,75 @@ private:
         return x;
     }
 
-    int16_t *predict_direct(int16_t *x, uint32_t c1) {
-        const uint32_t pair = hash(cursor_.last4 & 0xffff, 0) + partial_ * 0x9e3779b1u;
+    int16_t *consider_direct(int16_t *x) {
+        const uint32_t last4 = at_->cursor.last4;
+        const uint32_t pair = hash(last4 & 0xffff, 0) + partial_ * 0x9e3779b1u;
         direct_[0] = order0_ + 2 * partial_;
-        direct_[1] = order1_.get() + 2 * (c1 << 8 | partial_);
+        direct_[1] = order1_.get() + 2 * ((last4 & 0xff) << 8 | partial_);
         direct_[2] = order2_.get() + 2 * (pair >> (32 - kOrder2Bits));
         for (const uint16_t *d : direct_) *x++ = stretch(t_, d[0]), *x++ = stretch(t_, d[1]);
         return x;
     }
 
-    int16_t *predict_matches(int16_t *x, Selectors &s, uint32_t &step) {
-        for (auto &m : matches_) {
+    uint32_t consider_matches(int16_t *x, Selectors &s) {
+        uint32_t step = 0;
+        for (int i = 0; i < kMatches; i++) {
+            Pointer &m = at_->pointers[i];
             int32_t p = kHalf;
-            if (m.predict(partial_, left_)) {
-                p = m.bit() ? m.trust() : std::min(kOne - m.trust(), kOne - 1);
+            if (matches_[i].predict(m, partial_, left_)) {
+                const int32_t trust = probability(*m.entry);
+                p = m.bit ? trust : std::min(kOne - trust, kOne - 1);
                 step = std::max(step, m.step() + 1);
-                s.expected = static_cast<uint32_t>(m.bit()) + 1;
+                s.expected = static_cast<uint32_t>(m.bit) + 1;
             }
             *x++ = stretch(t_, p);
             *x++ = linear(p);
         }
         s.match = step == 0 ? 0 : step < 8 ? 1 : step < 16 ? 2 : step < 24 ? 3 : 4;
-        return x;
+        return step;
+    }
+
+    // What the text has shown is learnt, and the position moves on by a bit.
+    void advance(int bit) {
+        const uint32_t node = node_;
+        for (auto &p : at_->pointers) Match::learn(t_, p, bit);
+        partial_ = partial_ << 1 | static_cast<uint32_t>(bit);
+        left_--;
+        // The buckets of what follows are fetched while this bit is learnt.
+        if (left_ == 3) look_up(partial_);
+        if (left_ < 0) end_byte(partial_ & 0xff);
+        for (int i = 0; i < kContexts; i++) {
+            adapt(t_, *entries_[i], bit, kMapMost);
+            uint8_t &state = buckets_[i][node];
+            state = t_.next[state][static_cast<size_t>(bit)];
+        }
+        static constexpr int kShifts[kDirect] = {4, 6, 3, 5, 2, 4};
+        for (int i = 0; i < kDirect; i++) {
+            uint16_t &p = direct_[i / 2][i % 2];
+            p = static_cast<uint16_t>(p + (((bit ? kOne - 1 : 0) - p) >> kShifts[i]));
+        }
     }
 
     void end_byte(uint32_t c) {
-        followers_.push(cursor_.last4, c);
-        cursor_.push(c);
-        for (auto &m : matches_) m.end(cursor_.text, cursor_.at);
-        partial_ = 1;
-        left_ = 7;
+        Cursor &cursor = at_->cursor;
+        followers_.push(cursor.last4, c);
+        cursor.push(c);
+        taught_++;
+        texts_[lane_].at = cursor.at;
+        for (int i = 0; i < kMatches; i++) matches_[i].end(texts_, static_cast<uint32_t>(lane_), at_->pointers[i]);
         look_ahead();
     }
 
-    // Before a byte: hashes of all contexts, and what the matches expect.
+    // Before a byte: hashes of all contexts.
     void look_ahead() {
+        partial_ = 1;
+        left_ = 7;
         uint32_t n = 0;
-        Shape::contexts(cursor_, followers_, [&](uint32_t a, uint32_t b) {
+        Shape::contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
             hashes_[n] = hash(a + n * 0x9e3779b1u, b ^ n << 24);
             n++;
         });
         look_up(0);
-        for (auto &m : matches_) m.begin(cursor_.text, cursor_.at);
     }
 
     // Where the buckets of a half byte lie. half: 0, or the first four bits under a leading 1.
@@ -198,17 +248,23 @@ private:
         }
     }
 
-    void take_buckets() {
-        for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);
-    }
+    struct Lane {
+        Cursor cursor;
+        Pointer pointers[kMatches];
+    };
 
     const Tables &t_;
     Histories histories_;
     Match matches_[kMatches];
     Mixer<kInputs> mixers_[kSets];
-    Mixer<8> final_[2];
+    Mixer<kMixed> final_[2];
     Correction corrections_[4];
-    Cursor cursor_;
+    Gate gate_;
+    Texts texts_;
+    std::vector<Lane> lanes_;
+    size_t lane_ = 0;
+    Lane *at_ = nullptr;      // the present one
+    uint32_t taught_ = kMargin;  // bytes of all lanes, and a margin
     Followers followers_;
     uint32_t maps_[kContexts][256];  // from a history to a probability, for each context
     uint16_t order0_[2 << 8];        // at 2 * context: a fast and a slow probability
@@ -218,7 +274,7 @@ private:
     uint32_t *entries_[kContexts];
     uint16_t *direct_[3];
     alignas(32) int16_t inputs_[kInputs] = {};
-    alignas(16) int16_t mixed_[8] = {};
+    alignas(32) int16_t mixed_[kMixed] = {};
     uint32_t partial_ = 1, node_ = 0;
     int left_ = 7;  // bits of the byte after the next one
 };

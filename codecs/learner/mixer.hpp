@@ -82,6 +82,32 @@ private:
     uint16_t *nearest_ = nullptr;
 };
 
+// A choice between what was mixed and the model alone: the average of both, weighted by how well each has done
+// (a Bayesian mixture with a fixed share that forgets; Herbster and Warmuth 1998).
+class Gate {
+public:
+    // Probabilities of 16 bits; the result too, 1..65535.
+    int32_t join(int32_t mixed, int32_t model) {
+        mixed_ = mixed;
+        model_ = std::clamp(model, 1, kOne - 1);
+        const int64_t sum = weight_ * mixed_ + (kWhole - weight_) * model_;
+        return std::clamp(static_cast<int32_t>(sum >> kBits), 1, kOne - 1);
+    }
+
+    void learn(int bit) {
+        const int64_t a = bit ? mixed_ : kOne - mixed_, b = bit ? model_ : kOne - model_;
+        weight_ = ((weight_ * a) << kBits) / (weight_ * a + (kWhole - weight_) * b);  // products below 2^61
+        weight_ += (kWhole / 2 - weight_) >> kShare;
+    }
+
+private:
+    static constexpr int kBits = 22, kShare = 9;
+    static constexpr int64_t kWhole = int64_t{1} << kBits;
+
+    int64_t weight_ = kWhole / 2;  // of what was mixed
+    int32_t mixed_ = 0, model_ = 0;
+};
+
 // An adaptive probability: 22 bits of it above a count of 10, which sets the rate. Products are below 2^39.
 inline void adapt(const Tables &t, uint32_t &entry, int bit, uint32_t most) {
     const uint32_t seen = entry & 1023;

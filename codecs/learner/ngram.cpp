@@ -139,15 +139,46 @@ Successor *Generation::successors(const Node &node) {
     return const_cast<Successor *>(std::as_const(*this).successors(node));
 }
 
-NGram::NGram(int64_t vocab, int64_t capacity) : capacity_(capacity), floor_((int64_t{1} << 22) / vocab) {
+NGram::NGram(int64_t vocab, int64_t capacity, const std::vector<int64_t> &lengths)
+    : capacity_(capacity), floor_((int64_t{1} << 22) / vocab) {
+    size_t begin = 0;
+    for (const int64_t length : lengths) {
+        const auto most = static_cast<size_t>(length);
+        if (length < 0 || most > kMostTokens - begin)
+            throw std::invalid_argument("a group has more tokens than the n-grams can count");
+        lanes_.push_back({begin, 0, most});
+        begin += most;
+    }
+    history_.assign(begin, -1);
     for (uint32_t order = 1; order <= kOrders; order++)
         orders_.push_back({Generation(order), Generation(order), {}, 0, Generation::kNone});
 }
 
+void NGram::look(size_t lane) {
+    lane_ = lane;
+    const size_t n = size();
+    uint64_t hash = 0;
+    for (size_t i = 0; i < orders_.size(); i++) {
+        Order &o = orders_[i];
+        o.context.total = o.context.position = o.context.size = 0;
+        o.node = Generation::kNone;
+        if (i >= n) continue;
+        o.hash = hash = mix(hash, history_[end() - 1 - i]);
+        o.node = o.young.find(history_.data(), end(), hash);
+        if (o.node != Generation::kNone) {
+            o.young.read(o.node, history_.data(), o.context);
+            continue;
+        }
+        const uint32_t before = o.old.find(history_.data(), end(), hash);
+        if (before != Generation::kNone) o.old.read(before, history_.data(), o.context);
+    }
+}
+
 void NGram::update(int32_t token) {
-    const size_t n = history_.size();
-    if (n == kMostTokens) throw std::invalid_argument("a block has more tokens than the n-grams can count");
-    for (size_t i = 0; i < orders_.size() && i < n; i++) {
+    Lane &lane = lanes_[lane_];
+    if (lane.size == lane.most) throw std::invalid_argument("a lane has more tokens than it was made for");
+    history_[end()] = token;
+    for (size_t i = 0; i < orders_.size() && i < lane.size; i++) {
         Order &o = orders_[i];
         if (o.node == Generation::kNone) {
             if (o.young.size() == capacity_) {
@@ -157,24 +188,9 @@ void NGram::update(int32_t token) {
             // `context` is a copy: what moves to the young generation may just have been dropped
             o.node = o.young.insert(history_.data(), o.hash, o.context);
         }
-        o.young.add(o.node, history_.data(), token, static_cast<uint32_t>(n));
+        o.young.add(o.node, history_.data(), token, static_cast<uint32_t>(end()));
     }
-    history_.push_back(token);
-    uint64_t hash = 0;
-    for (size_t i = 0; i < orders_.size() && i <= n; i++) {
-        Order &o = orders_[i];
-        o.hash = hash = mix(hash, history_[n - i]);
-        o.node = o.young.find(history_.data(), n + 1, hash);
-        if (o.node != Generation::kNone) {
-            o.young.read(o.node, history_.data(), o.context);
-            continue;
-        }
-        const uint32_t before = o.old.find(history_.data(), n + 1, hash);
-        if (before != Generation::kNone)
-            o.old.read(before, history_.data(), o.context);
-        else
-            o.context.total = o.context.position = o.context.size = 0;
-    }
+    lane.size++;
 }
 
 int64_t NGram::probability(int32_t token) const {

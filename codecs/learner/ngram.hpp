@@ -68,11 +68,18 @@ private:
     std::vector<uint32_t> free_quads_;
 };
 
+// The n-grams of several texts, the lanes, which share all tables. History is one array, in which each lane has a
+// stretch of its own; an index into it is a position. A token that has not come yet is -1.
 class NGram {
 public:
-    NGram(int64_t vocab, int64_t capacity);
+    // lengths: tokens of each lane.
+    NGram(int64_t vocab, int64_t capacity, const std::vector<int64_t> &lengths);
 
     const std::vector<int32_t> &history() const { return history_; }
+    // Makes the contexts at the end of a lane the present ones, which `update` adds to.
+    void look(size_t lane);
+    size_t end() const { return lanes_[lane_].begin + lanes_[lane_].size; }  // of the present lane, so far
+    size_t size() const { return lanes_[lane_].size; }
     // The present context of an order, 1 .. kOrders.
     const Context &context(int order) const { return orders_[static_cast<size_t>(order - 1)].context; }
     void update(int32_t token);
@@ -86,9 +93,14 @@ private:
         uint64_t hash;
         uint32_t node;  // in `young`, or kNone
     };
+    struct Lane {
+        size_t begin, size, most;
+    };
 
     int64_t capacity_, floor_;
     std::vector<int32_t> history_;
+    std::vector<Lane> lanes_;
+    size_t lane_ = 0;
     std::vector<Order> orders_;
 };
 

@@ -10,15 +10,16 @@ inline namespace NACRITH_LEARNER_SET {
 template <class Shape>
 class TextPredictor : public Predictor {
 public:
-    TextPredictor(int bits, size_t length) : learner_(bits), text_(new uint8_t[Match::kMargin + length]) {
-        std::memset(text_.get(), 0, Match::kMargin);
-        learner_.start(text_.get());
+    TextPredictor(int bits, size_t length) : learner_(bits, 1), text_(new uint8_t[kMargin + length]) {
+        std::memset(text_.get(), 0, kMargin);
+        learner_.place(0, text_.get());
+        learner_.begin(0);
     }
 
     void encode(const uint8_t *data, size_t size, RangeEncoder &out) override {
         for (size_t i = 0; i < size; i++) {
             // A learner reads a byte of the text when its last bit has been learnt.
-            text_[Match::kMargin + done_++] = data[i];
+            text_[kMargin + done_++] = data[i];
             for (int left = 7; left >= 0; left--) {
                 const uint32_t ones = static_cast<uint32_t>(learner_.predict()) << kFine;
                 const int bit = data[i] >> left & 1;
@@ -38,7 +39,7 @@ public:
                 if (bit) in.skip(0, ones);
                 else in.skip(ones, kTotal - ones);
                 byte = byte << 1 | static_cast<uint32_t>(bit);
-                if (left == 0) data[i] = text_[Match::kMargin + done_++] = static_cast<uint8_t>(byte);
+                if (left == 0) data[i] = text_[kMargin + done_++] = static_cast<uint8_t>(byte);
                 learner_.learn(bit);
             }
         }

@@ -1,7 +1,8 @@
 // The shapes of a learner: which contexts it has, and what chooses the rows of its mixers.
 //
-// Text is for any text, Data for executables, tables of records and other binaries, Fast for speed. A shape's
-// `contexts` calls put(a, b) once for each context, `sets` fills in the row of each mixer. formats/learner-v1.md.
+// Text is for any text, Data for executables, tables of records and other binaries, Fast for speed; Beside is for
+// text that a language model predicts too. A shape's `contexts` calls put(a, b) once for each context, `sets` fills
+// in the row of each mixer. formats/learner-v1.md.
 #pragma once
 
 #include <algorithm>
@@ -18,9 +19,27 @@ struct Selectors {
     uint32_t hits;      // of kFirstHit..kLastHit, contexts that have been seen before, 0..6
     uint32_t expected;  // by the match models: 0 nothing, 1 a 0, 2 a 1
     uint32_t match;     // length of the longest match, in 5 steps
+    int32_t model;      // the stretch of the language model's probability of a 1
 };
 
-struct Text {
+// How fast the mixers learn, in 1 / 1,024: the rate that is left when the text is long, what is added at its start,
+// half of which is gone after 2^11 bytes, and the rate of the second layer.
+struct Rates {
+    int end, start, last;
+};
+
+// The weights that all rows begin with, in 1 / 4,096: of stretched histories and matches, and of the model.
+struct FirstWeights {
+    int16_t seen, model;
+};
+
+struct Alone {
+    static constexpr bool kModel = false;
+    static constexpr Rates kRates = {10, 80, 16};
+    static constexpr FirstWeights kFirst = {450, 0};
+};
+
+struct Text : Alone {
     static constexpr int kContexts = 20, kMatches = 3, kSets = 7;
     static constexpr int kFirstHit = 0, kLastHit = 5;  // contexts counted as `hits`
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 1024, 256, 1536};
@@ -63,7 +82,21 @@ struct Text {
     }
 };
 
-struct Data {
+struct Beside : Text {
+    static constexpr bool kModel = true;
+    static constexpr Rates kRates = {8, 60, 12};
+    static constexpr FirstWeights kFirst = {100, 3000};
+    static constexpr int kSets = 8;
+    static constexpr int kRows[kSets] = {1024, 256, 256, 576, 1024, 256, 1536, 540};
+
+    static void sets(const Cursor &c, const Selectors &s, uint32_t *rows) {
+        Text::sets(c, s, rows);
+        const auto sure = static_cast<uint32_t>(std::clamp((s.model + 2304) >> 7, 0, 35));
+        rows[7] = sure * 15 + s.match * 3 + s.expected;
+    }
+};
+
+struct Data : Alone {
     static constexpr int kContexts = 25, kMatches = 3, kSets = 6;
     static constexpr int kFirstHit = 1, kLastHit = 6;
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 2048, 1024};
@@ -110,7 +143,7 @@ struct Data {
     }
 };
 
-struct Fast {
+struct Fast : Alone {
     static constexpr int kContexts = 6, kMatches = 1, kSets = 2;
     static constexpr int kFirstHit = 0, kLastHit = 5;
     static constexpr int kRows[kSets] = {1024, 576};

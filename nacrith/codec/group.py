@@ -11,7 +11,7 @@ reference in Python. The bytes are the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ import numpy.typing as npt
 from nacrith.codec.params import CodingParams
 from nacrith.models.protocol import Logits
 from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
+from nacrith.native import Library, choice
+
+if TYPE_CHECKING:
+    from nacrith.codec.group_native import NativeGroup
 
 Numbers = npt.NDArray[np.integer]
 """int32 or int64 (n,)."""
@@ -45,6 +49,8 @@ class GroupDecoder(Protocol):
 
 def encoder(vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int]) -> GroupEncoder:
     """lengths: number of tokens of each lane."""
+    if (chosen := choice.library()) is not None:
+        return _native(chosen, vocabulary, params, lengths, None)
     from nacrith.codec.group_reference import ReferenceEncoder
 
     return ReferenceEncoder(vocabulary, params, lengths)
@@ -54,9 +60,23 @@ def decoder(
     vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int], payload: bytes
 ) -> GroupDecoder:
     """payload: the coded bytes, from a stranger."""
+    if (chosen := choice.library()) is not None:
+        return _native(chosen, vocabulary, params, lengths, payload)
     from nacrith.codec.group_reference import ReferenceDecoder
 
     return ReferenceDecoder(vocabulary, params, lengths, payload)
+
+
+def _native(
+    chosen: tuple[Library, str | None],
+    vocabulary: SortedVocabulary,
+    params: CodingParams,
+    lengths: Sequence[int],
+    payload: bytes | None,
+) -> NativeGroup:
+    from nacrith.codec.group_native import NativeGroup
+
+    return NativeGroup(*chosen, vocabulary, params, lengths, payload)
 
 
 def memory(params: CodingParams) -> int:

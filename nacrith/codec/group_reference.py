@@ -188,7 +188,7 @@ class ReferenceCoder:
 
     def __init__(self, vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int]) -> None:
         self._vocabulary = vocabulary
-        self._ensemble = registry.reference(params.predictors, vocabulary.size, 1 << params.capacity, lengths)
+        self._ensemble = registry.make(params.predictors, vocabulary.size, 1 << params.capacity, lengths)
         self._tree = Tree(vocabulary, params.bits, len(lengths))
 
     def _code(self, row: Logits, lane: int, port: Port) -> int:

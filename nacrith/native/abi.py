@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 
-VERSION = 6
+VERSION = 7
 
-ARGUMENT, MODEL, MEMORY = 1, 2, 3
+ARGUMENT, MODEL, MEMORY, DATA = 1, 2, 3, 5
 """Error codes. 0 means success, and any other code an internal error."""
 
 SIZES = ("layers", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "tied_head")
@@ -46,9 +46,14 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_session_extend": (_I32, [_P, _P, _P, _P, _P]),
     "nacrith_session_keep": (_I32, [_P, _I64, _P, _I64]),
     "nacrith_session_rollback": (_I32, [_P, _I64, _I64]),
-    "nacrith_ensemble_create": (_I32, [_I32, _I64, _I64, _P, _P, _P, _I64, _TEXT, _OUT]),
-    "nacrith_ensemble_counts": (_I32, [_P, _I32, _P, _P]),
-    "nacrith_ensemble_encode": (_I32, [_P, _I64, _P, _P, _P, _P]),
+    "nacrith_vocabulary_create": (_I32, [_I64, _I64, _P, _P, _P, _OUT]),
+    "nacrith_group_create": (
+        _I32,
+        [_P, _I32, _I64, _P, _P, _P, _I64, _I32, _P, _I64, _TEXT, _P, _I64, _OUT],
+    ),
+    "nacrith_group_encode": (_I32, [_P, _I64, _P, _P, _P, _P]),
+    "nacrith_group_decode": (_I32, [_P, _I64, _P, _P, _P, _P]),
+    "nacrith_group_finish": (_I32, [_P, _P, _I64, _P]),
     "nacrith_learner_encoder": (_I32, [_I32, _I32, _I64, _TEXT, _OUT]),
     "nacrith_learner_decoder": (_I32, [_I32, _I32, _I64, _TEXT, _P, _I64, _OUT]),
     "nacrith_learner_encode": (_I32, [_P, _P, _I64, _P]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from nacrith.native import abi
-from nacrith.native.library import Library, value
+from nacrith.native.library import Library, payload_of, value
 
 
 def encoder(library: Library, shape: int, bits: int, length: int, kernels: str | None) -> int:
@@ -38,11 +38,7 @@ def decode(library: Library, learner: int, size: int) -> bytes:
 
 def finish(library: Library, learner: int) -> bytes:
     """The payload of a text that has been taken whole."""
-    size = ctypes.c_int64()
-    library.check(library.c.nacrith_learner_finish(learner, None, 0, ctypes.byref(size)))
-    payload = ctypes.create_string_buffer(size.value)
-    library.check(library.c.nacrith_learner_finish(learner, payload, size.value, ctypes.byref(size)))
-    return payload.raw[: size.value]
+    return payload_of(library, library.c.nacrith_learner_finish, learner)
 
 
 def _name(kernels: str | None) -> bytes | None:

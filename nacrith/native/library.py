@@ -9,11 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from nacrith.errors import ModelError
+from nacrith.errors import CorruptError, ModelError
 from nacrith.native import abi
 
 
@@ -54,7 +55,7 @@ class Library:
         return names
 
     def destroy(self, handle: int) -> None:
-        """Free an engine, a session or an ensemble."""
+        """Free an object."""
         self.c.nacrith_destroy(handle)
 
     def check(self, code: int) -> None:
@@ -66,9 +67,20 @@ class Library:
             raise ValueError(why)
         if code == abi.MEMORY:
             raise MemoryError(f"native engine: {why}")
+        if code == abi.DATA:
+            raise CorruptError(f"the coded data is damaged: {why}")
         if code == abi.MODEL:
             raise ModelError(f"{why}; convert or fetch the model again")
         raise RuntimeError(f"native engine: {why}")
+
+
+def payload_of(library: Library, finish: Callable[..., int], handle: int) -> bytes:
+    """What a `finish` function of the library gives, which is asked for its length first."""
+    size = ctypes.c_int64()
+    library.check(finish(handle, None, 0, ctypes.byref(size)))
+    payload = ctypes.create_string_buffer(size.value)
+    library.check(finish(handle, payload, size.value, ctypes.byref(size)))
+    return payload.raw[: size.value]
 
 
 def expect(*arrays: tuple[np.ndarray, type]) -> None:

@@ -1,8 +1,8 @@
 """The predictor sets that an archive can name, and the ensembles that they stand for.
 
 A set's number is part of an archive's coding parameters, so an entry never changes once archives name it. A
-new set is one entry of `SETS` and the module of its ensemble. Ensembles run in native code where the engine
-of exact models is native, with the same results as the Python classes.
+new set is one entry of `SETS` and the module of its ensemble. codec.group_native runs the same
+ensembles in native code, with the same results as the Python classes.
 """
 
 from __future__ import annotations
@@ -59,40 +59,14 @@ SETS = {
 }
 
 
-def make(number: int, vocab_size: int, capacity: int) -> Ensemble:
-    """A new ensemble for one lane. number: the set's. capacity: contexts of each order that one generation
-    of the n-grams holds."""
-    if not _runs_native():
-        return reference(number, vocab_size, capacity, (0,))
-    from nacrith.models.exact import engines
-    from nacrith.predictors.native import NativeEnsemble
-
+def make(number: int, vocab_size: int, capacity: int, lengths: Sequence[int]) -> Ensemble:
+    """A new ensemble, in Python, for a group of lanes. number: the set's. capacity: contexts of each order
+    that one generation of the n-grams holds. lengths: tokens of each lane."""
     chosen = SETS[number]
-    return NativeEnsemble(chosen.native, vocab_size, capacity, _prior(chosen), engines.kernels())
+    return chosen.reference(vocab_size, capacity, prior_of(chosen), lengths)
 
 
-def reference(number: int, vocab_size: int, capacity: int, lengths: Sequence[int]) -> Ensemble:
-    """A new ensemble in Python for a group of lanes. lengths: tokens of each lane."""
-    chosen = SETS[number]
-    return chosen.reference(vocab_size, capacity, _prior(chosen), lengths)
-
-
-def _prior(chosen: PredictorSet) -> Prior | None:
+def prior_of(chosen: PredictorSet) -> Prior | None:
     from nacrith.predictors.prior import load
 
     return load(chosen.prior) if chosen.prior else None
-
-
-def _runs_native() -> bool:
-    """Whether ensembles run in native code: with the native engine, and with torch if the library loads."""
-    from nacrith import native
-    from nacrith.errors import ModelError
-    from nacrith.models.exact import engines
-
-    name = engines.engine()
-    if name == "torch":
-        try:
-            native.load()
-        except ModelError:
-            return False
-    return name != "numpy"

@@ -233,7 +233,8 @@ _C_TYPES = {
     "const nacrith_tensor *": ctypes.POINTER(abi.Tensor),
     "nacrith_engine **": ctypes.POINTER(ctypes.c_void_p),
     "nacrith_session **": ctypes.POINTER(ctypes.c_void_p),
-    "nacrith_ensemble **": ctypes.POINTER(ctypes.c_void_p),
+    "nacrith_vocabulary **": ctypes.POINTER(ctypes.c_void_p),
+    "nacrith_group **": ctypes.POINTER(ctypes.c_void_p),
     "nacrith_learner **": ctypes.POINTER(ctypes.c_void_p),
 }
 

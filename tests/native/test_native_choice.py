@@ -22,7 +22,7 @@ from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.native import abi
 from nacrith.native import engine as calls
-from nacrith.native import ensemble as ensemble_calls
+from nacrith.native import group as group_calls
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_another_engine_is_an_error(fresh_engine, asked):
 def test_the_environment_chooses_kernels(fresh_engine, kernels):
     fresh_engine.setenv("NACRITH_ENGINE", f"native:{kernels}")
     used = []
-    for part, place in ((calls, 5), (ensemble_calls, 6)):
+    for part, place in ((calls, 5), (group_calls, 8)):
         create = part.create
         noted = lambda *a, place=place, create=create: used.append(a[place]) or create(*a)  # noqa: E731
         fresh_engine.setattr(part, "create", noted)
