@@ -24,14 +24,13 @@ import numpy as np
 
 from bench.coding.nacrith_ensemble import NacrithEnsemble
 from bench.common import RESULTS, machine, markdown_table, write_atomic, write_json
-from nacrith.arith import F32
 from nacrith.codec import predictor_set
 from nacrith.codec.text import strip_crlf
 from nacrith.coder.cdf import TOTAL
 from nacrith.models import load_model
 from nacrith.predictors import registry
 from nacrith.predictors.cascade import Cascade, Switches
-from nacrith.predictors.prior import Prior, load
+from nacrith.predictors.prior import load
 from nacrith.predictors.protocol import Ensemble, Logits
 from nacrith.predictors.registry import SETS
 

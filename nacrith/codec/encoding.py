@@ -40,7 +40,8 @@ class EncodeJob:
         return [len(tokens) for tokens in self.tokens]
 
     def start(self, new_encoder: NewEncoder, progress: Progress | None) -> None:
-        self._encoder = new_encoder(self.lengths)
+        """Make the coder, unless the block is empty."""
+        self._encoder = new_encoder(self.lengths) if self.tokens else None
         self._tally = Tally(len(self.block), sum(self.lengths), progress)
 
     def code(self, begin: int, rows: Sequence[Logits]) -> None:
@@ -51,13 +52,14 @@ class EncodeJob:
         steps = begin + at - np.repeat(np.cumsum(counts) - counts, counts)
         tokens = np.concatenate([ids[begin : begin + n] for ids, n in zip(self.tokens, counts, strict=True)])
         order = np.lexsort((lanes, steps))
+        assert self._encoder is not None
         self._encoder.encode(np.concatenate(rows), lanes[order], at[order], tokens[order])
         self._tally.advance(len(order))
 
     def payload(self) -> bytes:
         """Of a block whose tokens have all been coded."""
         head = payload.head(self.lengths, self._crlf)
-        return head + self._encoder.finish() if self.tokens else head
+        return head if self._encoder is None else head + self._encoder.finish()
 
 
 def encode_batch(

@@ -159,6 +159,6 @@ def test_cuts_prefer_lines_then_words() -> None:
     lines = b"".join(b"line %d has some words\n" % i for i in range(500))
     assert all(block.endswith(b"\n") for block in cut(lines, 1000))
     words = lines.replace(b"\n", b" ")
-    assert all(block.endswith(b" ") for block in cut(words, 1000))
+    assert all(block.startswith(b" ") for block in cut(words, 1000)[1:])
     sizes = [len(block) for block in cut(lines, 1000)]
     assert max(sizes) - min(sizes) < 60

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import plain_group
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,34 +97,49 @@ class PlainDecoder:
         return symbol
 
 
-def plain_decode(payload: bytes, window: int) -> tuple[list[int], bool]:
-    """Tokens and the line end flag."""
+def plain_varint(data: bytes) -> tuple[int, bytes]:
+    """A number, and what follows it."""
     number = at = 0
     while True:
-        number |= (payload[at] & 127) << 7 * at
+        number |= (data[at] & 127) << 7 * at
         at += 1
-        if payload[at - 1] < 128:
-            break
-    lane, decoder = SlowModel(tiny(), window), PlainDecoder(payload[at:])
-    ids: list[int] = []
+        if data[at - 1] < 128:
+            return number, data[at:]
+
+
+def plain_decode(payload: bytes, window: int) -> tuple[list[list[int]], bool]:
+    """Tokens of each lane, and the line end flag. With the coders of `plain_group`."""
+    number, payload = plain_varint(payload)
+    lengths = []
     for _ in range(number // 2):
-        row = lane.step(ids[-1] if ids else tiny().config.bos_id)
-        ids.append(decoder.decode(plain_counts(row)))
+        length, payload = plain_varint(payload)
+        lengths.append(length)
+    decoder = PlainDecoder(payload)
+    models = [SlowModel(tiny(), window) for _ in lengths]
+    ids: list[list[int]] = [[] for _ in lengths]
+    for step in range(max(lengths)):
+        for lane, length in enumerate(lengths):
+            if step < length:
+                row = models[lane].step(ids[lane][-1] if step else tiny().config.bos_id)
+                ids[lane].append(decoder.decode(plain_counts(row)))
     return ids, bool(number % 2)
 
 
 @pytest.mark.parametrize("window", [16, 512])
-def test_a_plain_decoder_reads_what_the_codec_wrote(window):
+def test_a_plain_decoder_reads_what_the_codec_wrote(window, monkeypatch):
+    plain_group.use(monkeypatch)
     model = ExactModel(TINY, threads=1)
-    (payload,) = ModelCodec(model, CodingParams(window)).encode([TEXT])
+    (payload,) = ModelCodec(model, CodingParams(window), lane_size=15).encode([TEXT])
     ids, crlf = plain_decode(payload, window)
     assert crlf
-    assert model.tokenizer.escape_id in ids, "the text was to need an escape"
-    assert model.tokenizer.decode(ids).replace(b"\n", b"\r\n") == TEXT
+    assert len(ids) == 3
+    assert any(model.tokenizer.escape_id in lane for lane in ids), "the text was to need an escape"
+    assert b"".join(map(model.tokenizer.decode, ids)).replace(b"\n", b"\r\n") == TEXT
 
 
-def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path):
+def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path, monkeypatch):
     """A model with tables for 256 positions, and a block of some 600 tokens."""
+    plain_group.use(monkeypatch)
     convert(read_safetensors(TINY_HF), tmp_path / "short.nacm", positions=256)
     model = ExactModel(tmp_path / "short.nacm", threads=1)
     assert model.max_length == 256
@@ -135,7 +151,7 @@ def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path):
     ids = list(model.tokenizer.encode(text))
     assert len(ids) > 512
     session = model.session(1, 64)
-    decoder = PlainDecoder(payloads[0][2:])
+    decoder = PlainDecoder(payloads[0][3:])
     for i, token in enumerate(ids):
         if i % 256 == 0:
             session.rollback(0, 0)
@@ -143,12 +159,15 @@ def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path):
         assert decoder.decode(plain_counts(row.tolist())) == token
 
 
-def test_golden_payload():
-    """The coding example of formats/arithmetic-v1.md."""
+def test_golden_payload(monkeypatch):
+    """The coding example of formats/arithmetic-v1.md: a stream of intervals, behind the head of its block."""
+    plain_group.use(monkeypatch)
     (payload,) = ModelCodec(ExactModel(TINY, threads=1), CodingParams(512)).encode([TEXT])
     text = (FORMATS / "arithmetic-v1.md").read_text()
     assert f"`{TEXT.hex()}`" in text
-    assert f"`{payload.hex()}`" in text
+    number, rest = plain_varint(payload)
+    assert number == 3, "one lane, CR LF"
+    assert f"{plain_varint(rest)[1].hex()}`" in text
 
 
 @given(st.lists(st.integers(-(1 << 30), 1 << 30), min_size=2, max_size=40))

@@ -1,27 +1,35 @@
-"""What a level makes of a text: how long its blocks are."""
+"""What the levels are: how long their blocks are, and that the codec is made by them."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
+from paths import TINY
 
-from nacrith.codec.levels import LEVELS, block_bytes
-
-GERMAN = "Für die Überprüfung genügt es, das Verzeichnis anzugeben.\n".encode()
-
-
-@pytest.mark.parametrize("size", [1, 10_000, 100_000, 1_000_000, 16 << 20])
-def test_higher_levels_have_longer_blocks(size: int) -> None:
-    for text in (b"e" * size, (GERMAN * (size // len(GERMAN) + 1))[:size]):
-        lengths = [block_bytes(level)(text) for level in LEVELS]
-        assert all(a <= b for a, b in pairwise(lengths))
-        for level, length in zip(LEVELS.values(), lengths, strict=True):
-            assert level.smallest <= length <= level.largest
+from nacrith import codec
+from nacrith.archive.wire import SUPER_BLOCK
+from nacrith.codec.levels import LEVELS, MAX_LEVEL, MIN_LEVEL
+from nacrith.codec.params import CodingParams
+from nacrith.codec.text import MAX_LANES
+from nacrith.models import load_model
 
 
-def test_blocks_grow_with_the_text_and_are_long_where_models_know_little() -> None:
-    target = block_bytes(6)
-    assert [target(b"e" * n) for n in (50_000, 1_000_000, 5_000_000)] == [65_536, 125_000, 131_072]
-    assert target(GERMAN * 900) == 131_072
-    assert target(b"naive caf\xc3\xa9 " + b"e" * 1000) == 65_536
+def test_higher_levels_spend_more() -> None:
+    assert list(LEVELS) == list(range(MIN_LEVEL, MAX_LEVEL + 1))
+    for one, next_one in pairwise(LEVELS.values()):
+        assert one.window <= next_one.window
+        assert one.group <= next_one.group
+        assert one.capacity <= next_one.capacity
+        assert one.bits <= next_one.bits
+        assert one.large <= next_one.large
+    for level in LEVELS.values():
+        assert 1 << 18 <= level.group <= SUPER_BLOCK
+        assert level.lanes <= MAX_LANES
+
+
+def test_a_codec_has_its_level() -> None:
+    model = load_model(str(TINY), threads=1)
+    for number, level in LEVELS.items():
+        params = codec.for_encoding(number, model, 1).params
+        window = min(level.window, model.max_context)
+        assert params == CodingParams(window, codec.predictor_set(model), level.capacity, level.bits)

@@ -72,7 +72,7 @@ def as_good_as_exact(model: LanguageModel) -> None:
 
 def blocks_come_back(model: BoundModel, blocks: list[bytes]) -> None:
     for predictors in (0, 1):
-        params = CodingParams(16, predictors, 8 * predictors, binding_of(model))
+        params = CodingParams(16, predictors, 8 * predictors, binding=binding_of(model))
         payloads = ModelCodec(model, params).encode(blocks)
         coded = list(zip(payloads, map(len, blocks), strict=True))
         assert ModelCodec(model, params).decode(coded[::-1]) == blocks[::-1]
