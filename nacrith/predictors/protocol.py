@@ -11,6 +11,7 @@ from nacrith.arith import F32
 
 Logits = npt.NDArray[np.int32]
 
+
 class Ensemble(Protocol):
     """The predictors of one group of lanes, and what mixes them with the model. The lanes share what is
     learnt; a group of one lane needs no number."""

@@ -327,7 +327,7 @@ def test_every_part_can_be_switched_off():
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_priors_are_those_of_the_format(number):
     data = resources.files("nacrith.predictors").joinpath(SETS[number].prior).read_bytes()
-    text = (FORMATS / "coding-v1.md").read_text(encoding="utf-8")
+    text = (FORMATS / "coding-v2.md").read_text(encoding="utf-8")
     assert hashlib.sha256(data).hexdigest() in text
     assert prior.load(SETS[number].prior).to_bytes() == data
     assert len(data) == 3 * (5 * ngram.STATES + 64 + 33 * 128) + 4 * 8 * 50
