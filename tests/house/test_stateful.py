@@ -42,7 +42,7 @@ def test_no_copy_shares_state(make: Callable[[], Any], copied: Callable[[Any], A
 def test_no_copy_shares_a_native_handle(copied: Callable[[Any], Any]) -> None:
     """The original would free it."""
     model: Any = nacrith.load_model(str(MODEL))
-    coder = group.encoder(model.tokenizer.vocabulary(model.vocab_size), CodingParams(64, 2, 8), [1])
+    coder = group.encoder(model.tokenizer.vocabulary(model.vocab_size), CodingParams(64), [1])
     for made in (model.engine, model.session(1, 64), coder):
         with pytest.raises(TypeError, match="cannot copy or pickle a Native"):
             copied(made)
