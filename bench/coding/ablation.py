@@ -113,8 +113,8 @@ def variants(vocab: int, number: int) -> dict[str, Callable[[], Variant]]:
         return lambda: Coded(Cascade(vocab, CAPACITY, prior, Switches(**off)))
 
     return {
-        "alone": lambda: Coded(registry.make(0, vocab, CAPACITY)),
-        "full": lambda: Coded(registry.make(number, vocab, CAPACITY)),
+        "alone": lambda: Coded(registry.make(0, vocab, CAPACITY, (0,))),
+        "full": lambda: Coded(registry.make(number, vocab, CAPACITY, (0,))),
         "no bias": cascade(bias=False),
         "no n-grams": cascade(ngram=False),
         "no match": cascade(match=False),

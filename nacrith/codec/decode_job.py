@@ -25,10 +25,11 @@ class Tally:
         self._progress = progress
         self._done = 0
 
-    def advance(self, tokens: int) -> None:
-        if self._progress and tokens:
+    def update(self, tokens: int) -> None:
+        """tokens: those done so far."""
+        if self._progress and tokens > self._done:
             before = self._size * self._done // self._tokens
-            self._done += tokens
+            self._done = tokens
             self._progress(self._size * self._done // self._tokens - before)
 
 
@@ -48,7 +49,7 @@ class DecodeJob:
         self._model = model
         self._vocabulary = model.tokenizer.vocabulary(model.vocab_size)
         self._tokens: list[list[int]] = [[] for _ in self.lengths]
-        self._step = 0
+        self._step = self._decoded = 0
         self._spelled = 0
         self._tally = Tally(size, sum(self.lengths), progress)
         self._error: CorruptError | None = None
@@ -87,9 +88,13 @@ class DecodeJob:
                 self._tokens[lane].append(token)
             self._step += 1
             self.active = [lane for lane in lanes if self.lengths[lane] > self._step]
-            self._tally.advance(len(came))
+            self._decoded += len(came)
         if not self.active:
             del self._decoder
+
+    def tell(self) -> None:
+        """Report progress."""
+        self._tally.update(self._decoded)
 
     def content(self) -> bytes:
         """The decoded bytes, once no lane is active. CorruptError if the payload was damaged."""

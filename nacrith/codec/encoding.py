@@ -1,6 +1,7 @@
 """Encodes a batch of blocks: all tokens are known, so a pass of the model computes many steps of every lane.
 
-The rows of a pass go to the coders of the groups in the order of the schedule (`group`).
+The rows of a pass go to the coders of the groups in the order of the schedule (`group`). They run beside the
+next pass and beside each other.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.workers import Workers
 
 ROWS = 256
-"""Rows of logits held at a time: 50 MB for 49,152 symbols."""
+"""Rows of a pass, 50 MB for 49,152 symbols; those of two passes are held."""
+
+_Pass = tuple[int, list[Logits]]
+"""The first step of a pass of the model, and for each lane the rows of its tokens from that step on."""
 
 NewEncoder = Callable[[Sequence[int]], GroupEncoder]
 """Makes the coder of a group from the number of tokens of each lane."""
@@ -43,10 +47,13 @@ class EncodeJob:
         """Make the coder, unless the block is empty."""
         self._encoder = new_encoder(self.lengths) if self.tokens else None
         self._tally = Tally(len(self.block), sum(self.lengths), progress)
+        self._coded = 0
 
     def code(self, begin: int, rows: Sequence[Logits]) -> None:
         """Code the steps from `begin` on. rows: for each lane (n, V), n = 0 where the lane has ended."""
-        counts = np.array([len(r) for r in rows])
+        counts = np.array([len(r) for r in rows], np.int64)
+        if not counts.any():
+            return
         lanes = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
         at = np.arange(len(lanes))
         steps = begin + at - np.repeat(np.cumsum(counts) - counts, counts)
@@ -54,7 +61,11 @@ class EncodeJob:
         order = np.lexsort((lanes, steps))
         assert self._encoder is not None
         self._encoder.encode(np.concatenate(rows), lanes[order], at[order], tokens[order])
-        self._tally.advance(len(order))
+        self._coded += len(order)
+
+    def tell(self) -> None:
+        """Report progress."""
+        self._tally.update(self._coded)
 
     def payload(self) -> bytes:
         """Of a block whose tokens have all been coded."""
@@ -74,28 +85,26 @@ def encode_batch(
     """The payloads of jobs that share passes of the model.
 
     places: of the session, at least as many as lanes; None for just as many. The lanes take the last places
-    first. workers: for the coders of several groups.
+    first. workers: run the coders and the model.
     """
     for job in jobs:
         job.start(new_encoder, progress)
     lanes = [tokens for job in jobs for tokens in job.tokens]
     ends = np.cumsum([len(job.tokens) for job in jobs]).tolist()
-    for begin, rows in _passes(lanes, model, window, places or len(lanes)):
+    passes = _passes(lanes, model, window, places or len(lanes))
+    coding: list[Callable[[], _Pass | None]] = []
+    while (found := workers.run([lambda: next(passes, None), *coding])[0]) is not None:
+        begin, rows = found
+        for job in jobs:
+            job.tell()
         parts = [rows[end - len(job.tokens) : end] for job, end in zip(jobs, ends, strict=True)]
-        workers.run(
-            [
-                partial(job.code, begin, part)
-                for job, part in zip(jobs, parts, strict=True)
-                if any(map(len, part))
-            ]
-        )
+        coding = [partial(job.code, begin, part) for job, part in zip(jobs, parts, strict=True)]
+    for job in jobs:
+        job.tell()
     return [job.payload() for job in jobs]
 
 
-def _passes(
-    lanes: Sequence[np.ndarray], model: LanguageModel, window: int, places: int
-) -> Iterator[tuple[int, list[Logits]]]:
-    """For each pass its first step, and for each lane the rows of the tokens from that step on."""
+def _passes(lanes: Sequence[np.ndarray], model: LanguageModel, window: int, places: int) -> Iterator[_Pass]:
     if not lanes:
         return
     session = model.session(places, window)

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nacrith.codec.group import Numbers
 from nacrith.codec.params import CodingParams
 from nacrith.coder.cdf import PRECISION, TOTAL
 from nacrith.coder.range_coder import Decoder, Encoder
@@ -27,9 +28,6 @@ from nacrith.models.protocol import Logits
 from nacrith.models.tokenizer.sorted_vocabulary import Node, SortedVocabulary
 from nacrith.predictors import registry
 from nacrith.predictors.fixed import stretch
-
-Numbers = npt.NDArray[np.integer]
-"""int32 or int64 (n,)."""
 
 _NATS = 11357
 """2^16 times 256 nats in 1,024 bits: from the ensemble's units to the learner's."""
@@ -74,9 +72,7 @@ class Lane:
 
     def __init__(self) -> None:
         self.token = self.before = 0  # hashes of the bytes of the token so far, and of the one before
-        self.ended = bytearray(
-            MARGIN
-        )  # for each byte of the text, after a margin: whether a token ended with it
+        self.ended = bytearray(MARGIN)  # for each byte, and a margin before: whether a token ended with it
 
     def end_token(self) -> None:
         self.before, self.token = self.token, 0

@@ -36,9 +36,6 @@ from nacrith.workers import Workers
 _BATCH = 1 << 21
 """Bytes of content worth decoding at a time: enough for the lanes of a pool twice over."""
 
-_ENOUGH = 4 * encoding.ROWS
-"""Bytes of content that have enough rows to be encoded at a time."""
-
 _MEMORY = 1 << 29
 """Bytes of the coders of the groups that are decoded at a time, unless one alone needs more."""
 
@@ -87,7 +84,7 @@ class ModelCodec:
         payloads: list[bytes] = []
         if not blocks:
             return payloads
-        with self._running:  # a batch has enough rows for a pass of its own
+        with self._running:  # a call has enough rows for passes of its own
             self.model.prepare()
             for jobs in self._batches(blocks):
                 verified = self._places is not None
@@ -95,18 +92,17 @@ class ModelCodec:
         return payloads
 
     def _batches(self, blocks: Sequence[bytes]) -> Iterator[list[EncodeJob]]:
-        """Short blocks share a batch, so that the model always gets enough rows at a time; with a
-        floating-point model as many as its lanes are enough for."""
+        """Blocks share a batch as long as there are lanes, so that the model gets enough rows at a time, and
+        several coders have work."""
         waiting: list[EncodeJob] = []
-        lanes = size = 0
+        lanes = 0
         for block in blocks:
             job = EncodeJob(block, self.model, self._lanes, self._lane_size)
-            if waiting and (size >= _ENOUGH or lanes + len(job.tokens) > (self._places or LANES)):
+            if waiting and lanes + len(job.tokens) > (self._places or LANES):
                 yield waiting
-                waiting, lanes, size = [], 0, 0
+                waiting, lanes = [], 0
             waiting.append(job)
             lanes += len(job.tokens)
-            size += 0 if self._places else len(block)
         yield waiting
 
     def _encode(

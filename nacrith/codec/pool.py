@@ -70,6 +70,7 @@ class Pool:
             [partial(job.read, [rows[self._places[job][lane]] for lane in job.active]) for job in jobs]
         )
         for job in jobs:
+            job.tell()
             self._release(job)
 
     def _start_waiting(self) -> None:

@@ -17,7 +17,8 @@ from nacrith.native import choice, learner, release_with
 from nacrith.native.library import Library
 
 LEAST_BITS, MOST_BITS = 16, 28
-MOST_SIZE = 1 << 30
+MOST_SIZE = (1 << 26) - 64
+"""Bytes of a text: native code keeps positions in 26 bits."""
 
 Progress = Callable[[int], None]
 """Told of bytes of the text that are done."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nacrith.arith import F32
 from nacrith.coder.cdf import counts
-from nacrith.predictors.protocol import Logits, StepByStep
+from nacrith.predictors.protocol import Logits
 
 
-class ModelAlone(StepByStep):
+class ModelAlone:
     """Passes the model's distribution on. It has no state."""
 
     def counts(self, logits: Logits, lane: int = 0) -> F32:

@@ -27,7 +27,7 @@ from nacrith.predictors.match import Match
 from nacrith.predictors.mixer import Correction, Mixer
 from nacrith.predictors.ngram import ORDERS, NGram
 from nacrith.predictors.prior import Prior
-from nacrith.predictors.protocol import Logits, StepByStep
+from nacrith.predictors.protocol import Logits
 from nacrith.predictors.statemap import StateMap
 
 QUESTIONS = 4
@@ -64,7 +64,7 @@ class _Question:
     mixed: int
 
 
-class Cascade(StepByStep):
+class Cascade:
     """Set 1 or 2 for one group of lanes, by its prior. capacity: of the n-grams' generations. lengths: as of
     NGram."""
 

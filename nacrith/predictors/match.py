@@ -73,11 +73,3 @@ class Match:
     def state(self, token: int, first: bool) -> int | None:
         """As NGram.state."""
         return self.length * 2 + (not first) if token == self.token else None
-
-    def draft(self, length: int) -> list[int]:
-        """The tokens after the pointer, as far as they are known."""
-        pointer = self._pointers[self._lane]
-        if pointer is None:
-            return []
-        tokens = self._ngram.history[pointer : pointer + length]
-        return tokens[: tokens.index(UNFILLED)] if UNFILLED in tokens else tokens

@@ -107,11 +107,6 @@ class NGram:
         order = len(context)
         return self._young[order].get(context) or self._old[order].get(context)
 
-    def last(self, order: int) -> int | None:
-        """The token that followed the context last time."""
-        node = self.nodes[order]
-        return None if node is None else self.history[node.position]
-
     def probability(self, token: int) -> int:
         """Of 2^22: discounted counts, the lower orders as the backing."""
         p = self._floor
@@ -130,24 +125,6 @@ class NGram:
         count = node.count(token)
         recent = self.history[node.position] == token
         return ((_few(count) * 6 + _many(node.total - count)) * 2 + recent) * 2 + (not first)
-
-    def longest(self, context: Sequence[int] = (), lane: int = 0) -> tuple[int, Node] | None:
-        """The highest order that knows its context, and the node; `context` follows the lane's tokens."""
-        start, end = self.span(lane)
-        tokens = [*self.history[max(start, end - ORDERS) : end], *context][-ORDERS:]
-        for order in range(len(tokens), 0, -1):
-            node = self._find(tuple(tokens[-order:]))
-            if node is not None:
-                return order, node
-        return None
-
-    def draft(self, length: int, context: Sequence[int] = (), lane: int = 0) -> list[int]:
-        """The likeliest continuation by the longest known contexts; may be shorter than `length`.
-        context: tokens assumed to follow the lane's."""
-        tokens: list[int] = []
-        while len(tokens) < length and (found := self.longest([*context, *tokens], lane)) is not None:
-            tokens += found[1].likeliest(1)
-        return tokens
 
 
 def _few(n: int) -> int:

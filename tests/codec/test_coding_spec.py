@@ -1,7 +1,8 @@
-"""Coding by the book: payloads made and read by formats/coding-v1.md alone, against the codec.
+"""Coding by the book: payloads read by formats/coding-v2.md alone, against the codec.
 
-Rows come from `slow_reference`; counts and range coder are written here in plain Python integers. So an
-archive's payload is checked down to the last bit by a second implementation.
+`coding_plain` is a second decoder, made from the document; rows come from `slow_reference`. So an archive's
+payload is checked down to the last bit by a second implementation. The range coder's encoder is here, in
+plain integers.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import coding_vectors
 import numpy as np
 import plain_group
 import pytest
+from coding_plain import counts_alone, decode_lanes, head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import FORMATS, TINY_HF
-from slow_reference import SlowModel, exp2, f32, f64, rint
+from slow_reference import SlowModel, exp2, f32
+from small_groups import PARAMS, encode, groups
 from small_models import TINY, tiny
 
 from nacrith import arith
+from nacrith.codec.group_reference import ReferenceEncoder
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.coder.cdf import counts
@@ -31,15 +36,6 @@ TOTAL = 1 << 24
 WORD, STATE = 1 << 32, 1 << 64
 
 TEXT = b"Exact inference: the caf\xe9's na\xefve sum.\r\n\x06\xff\r\n"
-
-
-def plain_counts(x: Sequence[int]) -> list[int]:
-    top = max(x)
-    w = [rint(exp2(f32(v - top) * f32(2.0**-16)) * f32(2.0**23)) for v in x]
-    r = f32(f64(TOTAL - len(x)) / f64(sum(w)) * f64(1 - 2.0**-22))
-    c = [int(np.floor(f32(n) * r)) + 1 for n in w]
-    c[x.index(top)] += TOTAL - sum(c)
-    return c
 
 
 class PlainEncoder:
@@ -97,44 +93,63 @@ class PlainDecoder:
         return symbol
 
 
-def plain_varint(data: bytes) -> tuple[int, bytes]:
-    """A number, and what follows it."""
-    number = at = 0
-    while True:
-        number |= (data[at] & 127) << 7 * at
-        at += 1
-        if data[at - 1] < 128:
-            return number, data[at:]
+def plain_read(payload: bytes, params: CodingParams, words: Sequence[bytes]) -> tuple[list[list[int]], bool]:
+    """Tokens of each lane of the tiny model, and the line end flag."""
+    lengths, crlf, stream = head(payload)
+    models = [SlowModel(tiny(), params.window) for _ in lengths]
+
+    def row(lane: int, tokens: Sequence[int]) -> list[int]:
+        return models[lane].step(tokens[-1] if tokens else tiny().config.bos_id)
+
+    return decode_lanes(lengths, stream, words, params.to_bytes()[1], params.bits, row), crlf
 
 
-def plain_decode(payload: bytes, window: int) -> tuple[list[list[int]], bool]:
-    """Tokens of each lane, and the line end flag. With the coders of `plain_group`."""
-    number, payload = plain_varint(payload)
-    lengths = []
-    for _ in range(number // 2):
-        length, payload = plain_varint(payload)
-        lengths.append(length)
-    decoder = PlainDecoder(payload)
-    models = [SlowModel(tiny(), window) for _ in lengths]
-    ids: list[list[int]] = [[] for _ in lengths]
-    for step in range(max(lengths)):
-        for lane, length in enumerate(lengths):
-            if step < length:
-                row = models[lane].step(ids[lane][-1] if step else tiny().config.bos_id)
-                ids[lane].append(decoder.decode(plain_counts(row)))
-    return ids, bool(number % 2)
-
-
-@pytest.mark.parametrize("window", [16, 512])
-def test_a_plain_decoder_reads_what_the_codec_wrote(window, monkeypatch):
-    plain_group.use(monkeypatch)
+@pytest.mark.parametrize("params", [CodingParams(16, bits=16), CodingParams(512, 2, 8, 17)])
+def test_a_plain_decoder_reads_what_the_codec_wrote(params):
     model = ExactModel(TINY, threads=1)
-    (payload,) = ModelCodec(model, CodingParams(window), lane_size=15).encode([TEXT])
-    ids, crlf = plain_decode(payload, window)
+    (payload,) = ModelCodec(model, params, lane_size=15).encode([TEXT])
+    vocabulary = model.tokenizer.vocabulary(model.vocab_size)
+    words = [vocabulary.token_bytes(rank) for rank in vocabulary.rank]
+    ids, crlf = plain_read(payload, params, words)
     assert crlf
     assert len(ids) == 3
     assert any(model.tokenizer.escape_id in lane for lane in ids), "the text was to need an escape"
     assert b"".join(map(model.tokenizer.decode, ids)).replace(b"\n", b"\r\n") == TEXT
+
+
+@given(groups(), st.sampled_from(PARAMS))
+@settings(max_examples=12, deadline=None)
+def test_a_plain_decoder_reads_any_group(group, params):
+    stream = encode(ReferenceEncoder(group.vocabulary, params, group.lengths), group)
+    place = {}
+    for i, (lane, _) in enumerate(group.steps):
+        place[lane, sum(lane == other for other, _ in group.steps[:i])] = i
+
+    def row(lane, tokens):
+        return group.rows[place[lane, len(tokens)]].tolist()
+
+    predictors = params.to_bytes()[1]
+    found = decode_lanes(group.lengths, stream, group.words, predictors, params.bits, row)
+    assert found == [list(lane) for lane in group.tokens]
+
+
+def test_the_examples_are_those_of_the_toy_model():
+    text = (FORMATS / "coding-v2.md").read_text(encoding="utf-8")
+    assert coding_vectors.table() in text
+    for word in coding_vectors.WORDS:
+        assert f"`{word.hex() or 'none'}`" in text
+    for params, lanes in coding_vectors.examples():
+        lengths, crlf, stream = head(coding_vectors.payload(params, lanes))
+        assert not crlf
+        found = decode_lanes(
+            lengths,
+            stream,
+            coding_vectors.WORDS,
+            params.to_bytes()[1],
+            params.bits,
+            lambda _, tokens: coding_vectors.row(tokens[-1] if tokens else None),
+        )
+        assert found == lanes
 
 
 def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path, monkeypatch):
@@ -156,18 +171,18 @@ def test_a_block_longer_than_a_lane_starts_the_lane_again(tmp_path, monkeypatch)
         if i % 256 == 0:
             session.rollback(0, 0)
         row = session.extend([[ids[i - 1] if i % 256 else model.bos_id]])[0][0]
-        assert decoder.decode(plain_counts(row.tolist())) == token
+        assert decoder.decode(counts_alone(row.tolist())) == token
 
 
-def test_golden_payload(monkeypatch):
-    """The coding example of formats/arithmetic-v1.md: a stream of intervals, behind the head of its block."""
+def test_golden_stream(monkeypatch):
+    """The coding example of formats/arithmetic-v1.md: tokens as intervals of their counts."""
     plain_group.use(monkeypatch)
     (payload,) = ModelCodec(ExactModel(TINY, threads=1), CodingParams(512)).encode([TEXT])
     text = (FORMATS / "arithmetic-v1.md").read_text()
     assert f"`{TEXT.hex()}`" in text
-    number, rest = plain_varint(payload)
-    assert number == 3, "one lane, CR LF"
-    assert f"{plain_varint(rest)[1].hex()}`" in text
+    lengths, crlf, stream = head(payload)
+    assert (len(lengths), crlf) == (1, True)
+    assert f"`{stream.hex()}`" in text
 
 
 @given(st.lists(st.integers(-(1 << 30), 1 << 30), min_size=2, max_size=40))
@@ -175,7 +190,7 @@ def test_golden_payload(monkeypatch):
 def test_plain_counts_are_the_counts(row):
     spread = [v >> 10 for v in row]
     for x in (row, spread, [0] * len(row)):
-        assert counts(np.array(x, np.int32)).tolist() == plain_counts(x)
+        assert counts(np.array(x, np.int32)).tolist() == counts_alone(x)
 
 
 intervals = st.integers(0, TOTAL - 1).flatmap(

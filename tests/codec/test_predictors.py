@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from paths import FORMATS
 
 from nacrith.coder.cdf import TOTAL
-from nacrith.predictors import fixed, ngram, prior
+from nacrith.predictors import fixed, ngram, prior, registry
 from nacrith.predictors.bias import BiasHead
 from nacrith.predictors.cascade import Cascade, Switches
 from nacrith.predictors.match import LONGEST, Match
@@ -139,33 +139,120 @@ def test_a_match_is_a_true_one(history):
         if predicted == token:
             assert match.token is not None  # a right pointer walks on
         if match.token is not None:
-            draft = match.draft(8)
-            assert draft[0] == match.token
             ends = [
                 i
                 for i in range(match.length, n)
                 if history[i - match.length : i] == history[n - match.length : n]
-                and history[i : min(n, i + 8)] == draft
+                and history[i] == match.token
             ]
             assert ends
             assert ORDERS <= match.length < LONGEST
 
 
-def test_drafts_continue_a_repetition():
+def test_a_match_follows_a_repetition():
     grams = NGram(V, 1 << 10)
     match = Match(grams)
-    phrase = [7, 3, 9, 4, 1, 8, 2, 6, 5]
-    for token in phrase * 2 + phrase[:6]:
+    phrase, expected = [7, 3, 9, 4, 1, 8, 2, 6, 5], []
+    for token in phrase * 2:
         grams.begin()
         match.begin()
+        expected.append(match.token)
         grams.update(token)
         match.update(token)
-    grams.begin()
-    match.begin()
-    assert match.draft(5) == [2, 6, 5, 7, 3]
-    assert grams.draft(5) == [2, 6, 5, 7, 3]
-    assert grams.draft(2, context=[2, 6]) == [5, 7]
-    assert NGram(V, 16).draft(3) == []
+    assert expected == [None] * 14 + phrase[5:], "found by the context of order 5"
+
+
+# ----------------------------------------------------------------------- lanes
+
+turns = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=120)
+
+
+@given(turns)
+def test_lanes_share_counts_and_keep_their_contexts(steps):
+    """Contexts are of one lane's tokens; what followed them counts from all lanes, in order of coming."""
+    lengths = [sum(lane == i for lane, _ in steps) for i in range(3)]
+    starts = [0, lengths[0], lengths[0] + lengths[1]]
+    grams, lanes, came = NGram(V, 1 << 10, lengths), [[], [], []], []
+    for lane, token in steps:
+        grams.begin(lane)
+        for order in range(1, ORDERS + 1):
+            context = lanes[lane][-order:]
+            seen = [(t, at) for before, t, at in came if len(context) == order and before[-order:] == context]
+            node = grams.nodes[order]
+            assert (node is None) == (not seen)
+            if node is not None:
+                assert node.total == len(seen)
+                assert {t: node.count(t) for t in range(4)} == {
+                    t: [s for s, _ in seen].count(t) for t in range(4)
+                }
+                assert node.position == seen[-1][1]
+        came.append((list(lanes[lane]), token, starts[lane] + len(lanes[lane])))
+        lanes[lane].append(token)
+        grams.update(token, lane)
+    assert grams.history == [t for lane in lanes for t in lane]
+
+
+@given(turns, st.randoms())
+def test_a_match_may_lead_into_another_lane(steps, random):
+    phrase = [7, 3, 9, 4, 1, 8, 2]
+    lanes = [[token for lane, token in steps if lane == i] for i in range(3)]
+    for lane in lanes:
+        lane[len(lane) // 2 : len(lane) // 2] = phrase * random.randint(0, 2)
+    grams = NGram(V, 1 << 10, [len(lane) for lane in lanes])
+    match = Match(grams)
+    for t in range(max(map(len, lanes))):
+        for i, lane in enumerate(lanes):
+            if t >= len(lane):
+                continue
+            grams.begin(i)
+            match.begin(i)
+            if match.token is not None:
+                pointer, (start, end) = match._pointers[i], grams.span(i)
+                assert match.token == grams.history[pointer] >= 0
+                n = match.length
+                assert n < LONGEST
+                assert n <= min(pointer, end - start) or n == LONGEST - 1
+                assert grams.history[pointer - n : pointer] == grams.history[end - n : end]
+            grams.update(lane[t], i)
+            match.update(lane[t], i)
+
+
+def test_a_match_is_lost_where_the_other_lane_has_not_come_that_far():
+    phrase = [7, 3, 9, 4, 1, 8]
+    grams = NGram(V, 1 << 10, [8, 8])
+    match = Match(grams)
+
+    def step(token, lane):
+        grams.begin(lane)
+        match.begin(lane)
+        grams.update(token, lane)
+        match.update(token, lane)
+
+    for token in phrase:
+        step(token, 0)
+    for token in phrase[:5]:
+        step(token, 1)
+    grams.begin(1)
+    match.begin(1)
+    assert (match.token, match.length) == (8, 5)
+    step(8, 1)
+    grams.begin(1)
+    match.begin(1)
+    assert (match.token, match.length) == (None, 0)
+    step(2, 0)
+    grams.begin(1)
+    match.begin(1)
+    assert (match.token, match.length) == (2, 6), "found again by the n-grams, as long as it agrees"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_ensemble_of_a_lane_and_an_empty_one_is_that_of_one(number):
+    ids = [1, 2, 3, 4, 5, 6, 7] * 6
+    one, two = registry.make(number, V, 64, [42]), registry.make(number, V, 64, [0, 42])
+    for row, token in zip(rows(3, 42), ids, strict=True):
+        assert np.array_equal(one.counts(row).copy(), two.counts(row, 1))
+        one.update(token)
+        two.update(token, 1)
 
 
 # --------------------------------------------------------------------- cascade
@@ -240,7 +327,7 @@ def test_every_part_can_be_switched_off():
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_priors_are_those_of_the_format(number):
     data = resources.files("nacrith.predictors").joinpath(SETS[number].prior).read_bytes()
-    text = (FORMATS / "coding-v1.md").read_text(encoding="utf-8")
+    text = (FORMATS / "coding-v2.md").read_text(encoding="utf-8")
     assert hashlib.sha256(data).hexdigest() in text
     assert prior.load(SETS[number].prior).to_bytes() == data
     assert len(data) == 3 * (5 * ngram.STATES + 64 + 33 * 128) + 4 * 8 * 50

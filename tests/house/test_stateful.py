@@ -14,8 +14,9 @@ from clirunner import MODEL, TEXT
 
 import nacrith
 from nacrith.archive import ArchiveReader, ArchiveWriter
+from nacrith.codec import group
+from nacrith.codec.params import CodingParams
 from nacrith.fallback import CODECS
-from nacrith.predictors import registry
 
 LEVEL = {"level": 2, "model": str(MODEL)}
 MAKERS: dict[str, Callable[[], Any]] = {
@@ -41,7 +42,8 @@ def test_no_copy_shares_state(make: Callable[[], Any], copied: Callable[[Any], A
 def test_no_copy_shares_a_native_handle(copied: Callable[[Any], Any]) -> None:
     """The original would free it."""
     model: Any = nacrith.load_model(str(MODEL))
-    for made in (model.engine, model.session(1, 64), registry.make(2, model.vocab_size, 256)):
+    coder = group.encoder(model.tokenizer.vocabulary(model.vocab_size), CodingParams(64), [1])
+    for made in (model.engine, model.session(1, 64), coder):
         with pytest.raises(TypeError, match="cannot copy or pickle a Native"):
             copied(made)
 

@@ -165,6 +165,7 @@ def test_the_library_checks_its_arguments_itself() -> None:
             calls.encoder(library, shape, bits, length, None)
     with pytest.raises(ValueError, match="kernels"):
         calls.encoder(library, 0, 16, 9, "none")
+    library.destroy(calls.encoder(library, 0, 16, MOST_SIZE, None))
     handle = calls.encoder(library, 0, 16, 9, None)
     try:
         for wrong in (

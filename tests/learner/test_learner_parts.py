@@ -16,7 +16,7 @@ from nacrith.learner.cursor import Cursor, Followers
 from nacrith.learner.histories import Histories
 from nacrith.learner.match import MARGIN, Match, Pointer
 from nacrith.learner.mixer import Correction
-from nacrith.learner.shapes import FORMS
+from nacrith.learner.shapes import BESIDE, FORMS, Form
 from nacrith.learner.tables import (
     HISTORIES,
     MOST_STRETCH,
@@ -196,9 +196,8 @@ def test_a_match_follows_and_is_given_up() -> None:
     assert not expects(0), "nine misses in a row"
 
 
-@pytest.mark.parametrize("shape", Shape)
-def test_a_form_fits_its_tables(shape: Shape) -> None:
-    form = FORMS[shape]
+@pytest.mark.parametrize("form", [*FORMS, BESIDE])
+def test_a_form_fits_its_tables(form: Form) -> None:
     assert form.inputs <= 64
     assert form.inputs * MOST_STRETCH << 13 < 1 << 31
     cursor = Cursor()

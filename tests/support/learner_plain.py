@@ -1,7 +1,7 @@
 """A second decoder of the learner: plain, slow, made from formats/learner-v1.md and nothing else.
 
-It imports nothing of nacrith, so that an error in the package cannot hide in it. `decode` is its face. The
-sections named below are those of the document.
+It imports nothing of nacrith, so that an error in the package cannot hide in it. `decode` is its face; the
+learner beside a model serves `coding_plain`. The sections named below are those of the document.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from learner_plain_parts import (
+    BESIDE,
     FAST,
     FIRST_HIT,
     GOLD,
@@ -66,60 +67,81 @@ def step_of(length: int) -> int:
     return 43 + length // 256 if length < 4096 else 59
 
 
-class Match:
-    def __init__(self, least: int) -> None:
-        self.least = least
-        self.pointer = self.length = self.misses = 0
-        self.places: dict[int, int] = {}
-        self.trust = {(s, m): 65536 - 65536 // (s // 2 + 2) << 16 for s in range(60) for m in range(8)}
+class Pointer:
+    """Of one lane, by one match model."""
+
+    def __init__(self) -> None:
+        self.place: tuple[int, int] | None = None  # lane and position
+        self.length = self.misses = 0
         self.expected: int | None = None  # the byte
         self.bit: int | None = None
         self.key = (0, 0)
 
-    def begin(self, c: Cursor) -> None:
-        self.expected = c.text[self.pointer] if self.pointer else None
+
+class Match:
+    def __init__(self, least: int, cursors: list[Cursor]) -> None:
+        self.least = least
+        self.cursors = cursors
+        self.pointers = [Pointer() for _ in cursors]
+        self.places: dict[int, tuple[int, int]] = {}
+        self.trust = {(s, m): 65536 - 65536 // (s // 2 + 2) << 16 for s in range(60) for m in range(8)}
+
+    def begin(self, lane: int) -> None:
+        self.now = self.pointers[lane]
+        self.now.expected = None
+        if self.now.place is None:
+            return
+        other, position = self.now.place
+        if position < self.cursors[other].at:
+            self.now.expected = self.cursors[other].text[position]
+        else:
+            self.now.place, self.now.length = None, 0
 
     def predict(self, partial: int, gone: int) -> None:
-        self.bit = None
-        if self.expected is not None and (self.expected | 256) >> (8 - gone) == partial:
-            self.bit = self.expected >> (7 - gone) & 1
-            self.key = step_of(self.length), min(self.misses, 7)
+        p = self.now
+        p.bit = None
+        if p.expected is not None and (p.expected | 256) >> (8 - gone) == partial:
+            p.bit = p.expected >> (7 - gone) & 1
+            p.key = step_of(p.length), min(p.misses, 7)
 
     def probability(self) -> int:
-        trust = self.trust[self.key] >> 16
-        return 32768 if self.bit is None else trust if self.bit else min(65536 - trust, 65535)
+        trust = self.trust[self.now.key] >> 16
+        return 32768 if self.now.bit is None else trust if self.now.bit else min(65536 - trust, 65535)
 
     def learn(self, bit: int) -> None:
-        if self.bit is None:
+        p = self.now
+        if p.bit is None:
             return
-        self.trust[self.key] = adapted(self.trust[self.key], int(self.bit == bit))
-        if self.bit != bit:
-            self.length = 0
-            self.misses += 1
+        self.trust[p.key] = adapted(self.trust[p.key], int(p.bit == bit))
+        if p.bit != bit:
+            p.length = 0
+            p.misses += 1
 
-    def end(self, c: Cursor) -> None:
-        if self.pointer:
-            self.length = min(self.length + 1, 65535) if self.expected == c.c1 else 0
-            self.pointer += 1
-            if self.length > 16:
-                self.misses = 0
-            if self.misses > 8:
-                self.pointer = 0
+    def end(self, lane: int) -> None:
+        c, p = self.cursors[lane], self.now
+        if p.place is not None:
+            p.length = min(p.length + 1, 65535) if p.expected == c.c1 else 0
+            p.place = p.place[0], p.place[1] + 1
+            if p.length > 16:
+                p.misses = 0
+            if p.misses > 8:
+                p.place = None
         h = 0
         for i in range(1, self.least + 1):
             h = (h + c.text[c.at - i] + 1) * 0x2F0B4C47 & WORD
         slot = ((h ^ h >> 13) * GOLD & WORD) >> 14
-        place = self.places.get(slot, 0)
-        if place and self.length < self.least:
+        place = self.places.get(slot)
+        if place is not None and p.length < self.least:
             agreed = 0
-            while agreed < 400 and place - agreed > START and self.same(c, place, agreed + 1):
+            while agreed < 400 and self.same(c, place, agreed + 1):
                 agreed += 1
             if agreed >= self.least:
-                self.pointer, self.length, self.misses = place, agreed, 0
-        self.places[slot] = c.at
+                p.place, p.length, p.misses = place, agreed, 0
+        self.places[slot] = lane, c.at
 
-    def same(self, c: Cursor, place: int, back: int) -> bool:
-        return c.text[place - back] == c.text[c.at - back]
+    def same(self, c: Cursor, place: tuple[int, int], back: int) -> bool:
+        there, here = place[1] - back, c.at - back
+        return min(there, here) >= START and self.cursors[place[0]].text[there] == c.text[here]
 
 
 # Section 7
@@ -163,45 +185,77 @@ class Correction:
         self.row[self.nearer] += 65535 * bit - self.row[self.nearer] >> 5
 
 
+class Gate:
+    """Section 9."""
+
+    def __init__(self) -> None:
+        self.w = 1 << 21
+        self.q = self.g = 0
+
+    def join(self, q: int, g: int) -> int:
+        self.q, self.g = q, g
+        return min(max(self.w * q + (4194304 - self.w) * g >> 22, 1), 65535)
+
+    def learn(self, y: int) -> None:
+        a, b = (self.q, self.g) if y else (65536 - self.q, 65536 - self.g)
+        self.w = 4194304 * self.w * a // (self.w * a + (4194304 - self.w) * b)
+        self.w += (1 << 21) - self.w >> 9
+
+
+def model_step(m: int) -> int:
+    return min(max(m + 2304 >> 7, 0), 35)
+
+
 def mixer_rows(
-    shape: int, c: Cursor, partial: int, gone: int, hits: int, match: int, expected: int
+    shape: int, c: Cursor, partial: int, gone: int, hits: int, match: int, expected: int, m: int
 ) -> list[int]:
     by_match = partial + 256 * (0, 1, 1, 2, 3)[match]
     by_hits = (8 * hits + gone) * 9 + (2 * match - 2 + expected if match else 0)
     if shape == FAST:
         return [by_match, by_hits]
-    if shape == TEXT:
+    if shape in (TEXT, BESIDE):
         marks = int(c.punctuation != 0) + 2 * int(c.first != 0)
         return [
             by_match, c.c1, c.c2, by_hits,
             (8 * min(c.column, 63) + gone) * 2 + int(c.above != 0),
             c.classes & 255,
             (8 * min(c.at - c.word_start, 15) + gone) * 12 + marks * 3 + expected,
-        ]  # fmt: skip
+            15 * model_step(m) + 3 * match + expected,
+        ][: 8 if shape == BESIDE else 7]  # fmt: skip
     in_record = c.phase() % 127 + 1 if c.width else 0
     return [by_match, c.c1, c.c2, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
 
 
 class Learner:
-    def __init__(self, shape: int, bits: int) -> None:
-        self.shape = shape
-        self.cursor = Cursor()
+    def __init__(self, shape: int, bits: int, lanes: int = 1) -> None:
+        self.shape, self.beside = shape, shape == BESIDE
+        self.cursors = [Cursor() for _ in range(lanes)]
+        for cursor in self.cursors:
+            cursor.f1, cursor.f2 = self.cursors[0].f1, self.cursors[0].f2
         self.histories = Histories(bits)
-        self.matches = [Match(least) for least in LEAST[shape]]
-        count = len(contexts(shape, self.cursor))
+        self.matches = [Match(least, self.cursors) for least in LEAST[shape]]
+        count = len(contexts(shape, self.cursors[0]))
         fresh = [65535 * (2 * o + 1) // (2 * (z + o + 1)) << 16 for z, o, _ in HISTORIES]
         self.maps = [list(fresh) for _ in range(count)]
         self.direct: dict[tuple[int, int], list[int]] = defaultdict(lambda: [32768, 32768])
-        size = 2 * count + 6 + 2 * len(self.matches) + 1
-        self.padding = -size % 8
-        weights = [450 << 16, 0] * count + [0] * 6 + [450 << 16, 0] * len(self.matches) + [0]
-        mixers = len(mixer_rows(shape, self.cursor, 1, 0, 0, 0, 0))
+        stretched = (100 if self.beside else 450) << 16
+        weights = [stretched, 0] * count + [0] * 6 + [stretched, 0] * len(self.matches) + [0]
+        weights += [3000 << 16, 0] * self.beside
+        self.padding = -len(weights) % 8
+        mixers = len(mixer_rows(shape, self.cursors[0], 1, 0, 0, 0, 0, 0))
         self.mixers = [Mixer(weights + [0] * self.padding) for _ in range(mixers)]
-        joined = [(1 << 28) // mixers >> 16 << 16] * mixers + [0] * (8 - mixers)
+        self.joined = 16 if self.beside else 8
+        joined = [(1 << 28) // mixers >> 16 << 16] * mixers + [0] * (self.joined - mixers)
         self.final = [Mixer(joined) for _ in range(2)]
         self.corrections = [Correction() for _ in range(4)]
+        self.gate = Gate()
         self.partial, self.gone = 1, 0
-        self.begin_byte()
+        self.known = START  # 32, and the bytes of all lanes
+        self.start(0)
+
+    def start(self, lane: int) -> None:
+        """The bits that follow are of this lane."""
+        self.lane, self.cursor = lane, self.cursors[lane]
 
     def begin_byte(self) -> None:
         self.hashes = [
@@ -210,7 +264,7 @@ class Learner:
         ]
         self.buckets = [self.histories.take(h) for h in self.hashes]
         for match in self.matches:
-            match.begin(self.cursor)
+            match.begin(self.lane)
 
     def second_half(self) -> None:
         self.buckets = []
@@ -218,9 +272,13 @@ class Learner:
             q = (h * 0x2F0B4C47 + self.partial * 0x6F4F2A35) & WORD
             self.buckets.append(self.histories.take(q ^ q >> 15))
 
-    def predict(self) -> int:
-        c, partial, gone = self.cursor, self.partial, self.gone
-        known = gone % 4
+    def look_up(self) -> list[int]:
+        """All inputs but those of a model."""
+        if self.gone == 0:
+            self.begin_byte()
+        if self.gone == 4:
+            self.second_half()
+        c, partial, known = self.cursor, self.partial, self.gone % 4
         self.node = 2**known - 1 + (partial & 2**known - 1)
         self.used = [bucket[1 + self.node] for bucket in self.buckets]
         x: list[int] = []
@@ -231,21 +289,29 @@ class Learner:
         places = (partial, 256 * c.c1 + partial, pair)
         self.now = [self.direct[order, place] for order, place in enumerate(places)]
         x += [stretch(p) for both in self.now for p in both]
-        step = expected = 0
         for match in self.matches:
-            match.predict(partial, gone)
+            match.predict(partial, self.gone)
             p = match.probability()
             x += [stretch(p), linear(p)]
-            if match.bit is not None:
-                step, expected = max(step, match.key[0] + 1), match.bit + 1
-        x += [256, *[0] * self.padding]
+        return [*x, 256]
+
+    def predict(self, m: int = 0) -> int:
+        """m: the model's stretched probability, beside a model."""
+        x = self.look_up()
+        c, partial, gone = self.cursor, self.partial, self.gone
+        x += [m, linear(squash(m))] * self.beside + [0] * self.padding
+        step = expected = 0
+        for match in self.matches:
+            if match.now.bit is not None:
+                step, expected = max(step, match.now.key[0] + 1), match.now.bit + 1
         match_size = 0 if not step else 1 if step < 8 else 2 if step < 16 else 3 if step < 24 else 4
         first = FIRST_HIT[self.shape]
         hits = sum(state != 0 for state in self.used[first : first + 6])
-        rows = mixer_rows(self.shape, c, partial, gone, hits, match_size, expected)
+        rows = mixer_rows(self.shape, c, partial, gone, hits, match_size, expected, m)
         inputs = np.array(x, np.int64)
         outs = [mixer.mix(inputs, row) for mixer, row in zip(self.mixers, rows, strict=True)]
-        joined = np.array([*outs, 256, *[0] * (7 - len(outs))], np.int64)
+        second = [*outs, 256, *[m] * self.beside]
+        joined = np.array(second + [0] * (self.joined - len(second)), np.int64)
         z1 = self.final[0].mix(joined, partial)
         z2 = self.final[1].mix(joined, (5 * expected + match_size) * 8 + hits)
         z = (z1 + z2) >> 1
@@ -253,15 +319,28 @@ class Learner:
         chosen = (partial + 256 * (expected != 0), near, far, 8 * step + gone)
         r = [correction.refine(z, at) for correction, at in zip(self.corrections, chosen, strict=True)]
         total = 2 * squash(z) + r[0] + 2 * r[1] + 2 * r[2] + r[3]
-        return min(max(total >> 3, 1), 65535)
+        p = min(max(total >> 3, 1), 65535)
+        return self.gate.join(p, squash(m)) if self.beside else p
 
     def learn(self, bit: int) -> None:
+        """A bit that was predicted."""
+        first, final = (8 + 60 // (1 + (self.known >> 11)), 12) if self.beside else (0, 16)
         for mixer in self.mixers:
-            mixer.learn(bit, 10 + 80 // (1 + (self.cursor.at >> 11)))
+            mixer.learn(bit, first or 10 + 80 // (1 + (self.cursor.at >> 11)))
         for mixer in self.final:
-            mixer.learn(bit, 16)
+            mixer.learn(bit, final)
         for correction in self.corrections:
             correction.learn(bit)
+        if self.beside:
+            self.gate.learn(bit)
+        self.learn_text(bit)
+
+    def certain(self, bit: int) -> None:
+        """A bit that was not predicted."""
+        self.look_up()
+        self.learn_text(bit)
+
+    def learn_text(self, bit: int) -> None:
         for number, state in zip(self.maps, self.used, strict=True):
             number[state] = adapted(number[state], bit)
         for bucket in self.buckets:
@@ -272,17 +351,15 @@ class Learner:
         for match in self.matches:
             match.learn(bit)
         self.partial, self.gone = self.partial * 2 + bit, self.gone + 1
-        if self.gone == 4:
-            self.second_half()
         if self.gone == 8:
             self.cursor.push(self.partial & 255)
             self.partial, self.gone = 1, 0
+            self.known += 1
             for match in self.matches:
-                match.end(self.cursor)
-            self.begin_byte()
+                match.end(self.lane)
 
 
-# Section 2, with section 5 of coding-v1.md
+# Section 2, with section 5 of coding-v2.md
 
 
 def words(payload: bytes) -> Iterator[int]:

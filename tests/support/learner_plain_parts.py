@@ -11,9 +11,9 @@ from functools import cache
 WORD = 0xFFFFFFFF
 START = 32  # the position of the first byte
 GOLD = 0x9E3779B1
-TEXT, DATA, FAST = range(3)
-LEAST = ((4, 7, 20), (4, 8, 20), (6,))
-FIRST_HIT = (0, 1, 0)
+TEXT, DATA, FAST, BESIDE = range(4)
+LEAST = ((4, 7, 20), (4, 8, 20), (6,), (4, 7, 20))
+FIRST_HIT = (0, 1, 0, 0)
 MOST_LARGER = (40, 22, 12, 8, 6, 5)  # for the smaller number of a history
 DISCOUNTS = ((25, 8), (12, 6), (6, 5), (3, 3), (2, 2))
 SHIFTS = ((4, 6), (3, 5), (2, 4))  # of the direct probabilities
@@ -71,10 +71,10 @@ def mix(a: int, b: int) -> int:
     return h ^ h >> 16
 
 
-def adapted(word: int, bit: int) -> int:
+def adapted(word: int, bit: int, most: int = 1023) -> int:
     p, n = word >> 10, word & 1023
     p += (4194303 * bit - p) * (131072 // (2 * n + 3)) >> 16
-    return p << 10 | min(n + 1, 1023)
+    return p << 10 | min(n + 1, most)
 
 
 def is_allowed(zeros: int, ones: int) -> bool:
@@ -221,7 +221,7 @@ def contexts(shape: int, c: Cursor) -> list[tuple[int, int]]:
             (pair, 0), (c4 & 0xFFFFFF, 0), (c4, 0), (c4, (older & 0xFFFF) + 1), (w, c1),
             (c.above | c1 << 8, c.back1),
         ]  # fmt: skip
-    if shape == TEXT:
+    if shape in (TEXT, BESIDE):
         return [
             (c1, 0), (pair, 0), (c4 & 0xFFFFFF, 0), (c4, 0), (c4, (older & 0xFFFF) + 1), (c4, older * 3 + 7),
             (w, 0), (w, c.word1), (w, c1 | c.punctuation << 8), (w, c.word2),

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from paths import FORMATS
 
-TEXTS = [(FORMATS / name).read_bytes() for name in ("archive-v1.md", "coding-v1.md", "model-v1.md")]
+TEXTS = [(FORMATS / name).read_bytes() for name in ("archive-v1.md", "coding-v2.md", "model-v1.md")]

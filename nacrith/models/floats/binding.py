@@ -45,7 +45,7 @@ class BoundModel(LanguageModel, Protocol):
     @property
     def binding(self) -> Mapping[str, str]:
         """Everything besides model and tokens that logits depend on, in printable ASCII (see
-        formats/coding-v1.md)."""
+        formats/coding-v2.md)."""
         ...
 
 
