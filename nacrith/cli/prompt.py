@@ -1,4 +1,7 @@
-"""`nacrith prompt`, also installed as `prompt-compress`: shortens prompts, as a filter or for files."""
+"""`nacrith prompt`, also installed as `prompt-compress`: shortens prompts, as a filter or for files.
+
+Two commands below it, each in a module of its own, do so where prompts pass by: `proxy` and `mcp`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nacrith.cli.console import OK, PASSED_ON, CommandError, shown
+from nacrith.cli.groups import FILTER, FilterCommand, FilterGroup
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import Settings, message_options, settings, threads_option
 from nacrith.cli.outputs import explained, open_output
@@ -20,7 +24,14 @@ from nacrith.prompt.scorers import AUTO, NAMES
 if TYPE_CHECKING:
     from nacrith.prompt import Compressed
 
+LATER = {
+    "mcp": "Shorten what the tools of an MCP server return.",
+    "proxy": "Shorten tool results on their way to a model's API.",
+}
+"""Commands below this one, and their short help."""
+
 _OWN_MODEL = (AUTO, "classifier")  # these scorers use no language model
+_SUMMARY = "Shorten prompts for language models (lossy)."
 _KINDS = ("text", "markdown", "json", "chat")
 
 
@@ -42,7 +53,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
         return name, rate
 
 
-@click.command("prompt", short_help="Shorten prompts for language models (lossy).")
+@click.command(FILTER, cls=FilterCommand, short_help=_SUMMARY)
 @click.argument("files", metavar="[FILE|-]...", nargs=-1)
 @click.option("--rate", type=click.FloatRange(0, 1), help="Fraction of the tokens to keep (default: 0.5).")
 @click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
@@ -89,7 +100,11 @@ class _Rate(click.ParamType[tuple[str, float]]):
     default="always",
     help="Protect numbers, negations, quotations always, or in kept sentences.",
 )
-@click.option("--prefix-stable", is_flag=True, help="Appending text never changes earlier output.")
+@click.option(
+    "--prefix-stable/--no-prefix-stable",
+    default=None,
+    help="Appending text never changes earlier output (default: for chats with a rate).",
+)
 @click.option(
     "--min-tokens", metavar="N", type=click.IntRange(0), default=0, help="Leave shorter ones alone."
 )
@@ -111,7 +126,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE.")
 @threads_option
 @message_options
-def command(files: Sequence[str], **options: Any) -> int:
+def shorten(files: Sequence[str], **options: Any) -> int:
     """Drop what a prompt's reader can do without, within a budget of tokens.
 
     The output consists of spans of the input. Several text files are contexts that share the budget.
@@ -214,6 +229,11 @@ def _write(target: str | None, text: str, force: bool) -> None:
     with open_output(target, os.stat(os.curdir), force=force, archive=False) as output:
         output.write(text.encode())
         output.commit()
+
+
+command = FilterGroup(
+    "prompt", filter_command=shorten, later=LATER, prefix="prompt_", help=shorten.help, short_help=_SUMMARY
+)
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ has more tokens than allowed, counted by the reader's tokenizer over the whole o
 
 In prefix-stable mode, the choice in each paragraph depends only on the text up to it, and may use the
 budget that earlier paragraphs left. So for a text P that ends in a blank line, the output for P + Q
-begins with the output for P, and a prompt cache remains valid.
+begins with the output for P, and a prompt cache remains valid. It is the default for chats, whose earlier
+messages are sent again with every turn.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class PromptCompressor:
         threshold: float | None = None,
         kind: str = "text",
         rates: Rates | None = None,
-        prefix_stable: bool = False,
+        prefix_stable: bool | None = None,
         min_tokens: int = 0,
         on_error: Literal["raise", "pass"] = "raise",
     ) -> Compressed:
@@ -99,10 +100,13 @@ class PromptCompressor:
         them (0.5 by default if there is no other limit). target_tokens: the most tokens of the whole
         output; takes precedence over rate. threshold: the least score, in the scorer's unit. rates: see
         `structured.build`. min_tokens: a shorter prompt is returned unchanged, unless target_tokens is
-        given. on_error: "pass" returns the prompt unchanged, with the error as its note.
+        given. prefix_stable: by default for chats without target_tokens. on_error: "pass" returns the prompt
+        unchanged, with the error as its note.
 
         An output of this object is not compressed again.
         """
+        if prefix_stable is None:
+            prefix_stable = kind == "chat" and target_tokens is None
         try:
             return self._compress(
                 source, query, rate, target_tokens, threshold, kind, rates, prefix_stable, min_tokens

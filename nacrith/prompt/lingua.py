@@ -133,15 +133,16 @@ def compress_messages(
     rate: float | None = None,
     target_tokens: int | None = None,
     rates: Rates | None = None,
-    prefix_stable: bool = False,
+    prefix_stable: bool | None = None,
     min_tokens: int = 0,
     on_error: Literal["raise", "pass"] = "raise",
 ) -> Value:
     """Chat messages (OpenAI or Anthropic: a list, or an object with `messages`) with shorter texts.
 
     rates: by role, such as {"tool": 0.3, "assistant": 0.5}. Without a rate of their own, system and
-    developer messages and the last user message stay unchanged. In prefix-stable mode this does not apply
-    to the last user message, since messages may follow. The budget counts the messages as JSON.
+    developer messages and the last user message stay unchanged. prefix_stable: by default without
+    target_tokens; every user message then stays unchanged, since each was once the last, and messages that
+    are appended do not change the result for the earlier ones. The budget counts the messages as JSON.
     """
     if not isinstance(messages, list | Mapping):
         raise PromptError(f"messages are a list or an object, not {type(messages).__name__}")

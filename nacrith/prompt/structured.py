@@ -26,7 +26,7 @@ INPUTS = ("text", "markdown", "json", "chat")
 
 Rates = Mapping[str, float]
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL
 )
@@ -112,7 +112,7 @@ def label(path: Sequence[str | int]) -> str:
 
 def _strings(source: str) -> list[JsonString]:
     _value(source)
-    return list(_scan(source))
+    return list(string_spans(source))
 
 
 def _value(source: str) -> Any:
@@ -124,7 +124,7 @@ def _value(source: str) -> Any:
         raise PromptError(f"the input is not JSON ({error}); choose another kind of input") from None
 
 
-def _scan(source: str) -> Iterator[JsonString]:
+def string_spans(source: str) -> Iterator[JsonString]:
     """The string values of valid JSON, in order."""
     path: list[str | int] = []
     key_next: list[bool] = []  # for each open object whether a key is next; False for arrays
@@ -144,7 +144,7 @@ def _scan(source: str) -> Iterator[JsonString]:
                 key_next[-1] = True
         elif token[0] == '"':
             if key_next and key_next[-1]:
-                path[-1] = jsontext.parse(token)
+                path[-1] = jsontext.parse(token) if "\\" in token else token[1:-1]
                 key_next[-1] = False
             else:
                 yield JsonString(tuple(path), match.start(1), match.end(1))
@@ -179,6 +179,7 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> Iterat
             ' a list under "messages"'
         )
     roles = [str(m["role"]) for m in value]
+    marked = last_marker(value)
     last_user = max((i for i, r in enumerate(roles) if r == "user"), default=-1)
     for found in strings:
         if found.path[: len(root)] != root or len(found.path) < len(root) + 2:
@@ -186,9 +187,37 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> Iterat
         index, *inner = found.path[len(root) :]
         assert isinstance(index, int)
         role = roles[index]
-        fixed = role.casefold() in _FIXED_ROLES or (index == last_user and not stable)
+        if _in_tool_result(inner, value[index]):
+            role = "tool"
+        fixed = role.casefold() in _FIXED_ROLES or (role == "user" and (stable or index == last_user))
+        if not stable and (index, *inner) < marked:
+            continue
         if _is_text(inner, value[index]) and (_rate(role, rates) is not None or not fixed):
             yield _string_part(source, found, role, contract)
+
+
+def _in_tool_result(path: Sequence[str | int], message: Any) -> bool:
+    """Whether a string in a message is in an Anthropic tool_result, whose message is the user's."""
+    if len(path) < 2 or path[0] != "content" or not isinstance(path[1], int):
+        return False
+    block = message["content"][path[1]]
+    return isinstance(block, dict) and block.get("type") == "tool_result"
+
+
+def last_marker(messages: Sequence[Any]) -> tuple[str | int, ...]:
+    """A path that is above those of all strings up to the last `cache_control` marker, () without one.
+
+    The provider has in its cache what lies before the marker. A choice that may depend on later messages
+    leaves that text alone.
+    """
+    for index in range(len(messages) - 1, -1, -1):
+        if "cache_control" in messages[index]:
+            return (index + 1,)
+        content = messages[index].get("content")
+        for block in range(len(content) - 1, -1, -1) if isinstance(content, list) else ():
+            if isinstance(content[block], dict) and "cache_control" in content[block]:
+                return (index, "content", block + 1)
+    return ()
 
 
 def _is_text(path: Sequence[str | int], message: Any) -> bool:

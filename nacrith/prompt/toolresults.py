@@ -1,0 +1,157 @@
+"""Shortens what tools return, for programs that stand between a model and its tools.
+
+`PromptCompressor` compresses one prompt. Here each text is compressed alone and once, so the result depends
+on nothing but the text, the query and the settings, and the same text always becomes the same bytes. A text
+is left alone if it is short, if little would be saved, or if it cannot be compressed: nothing here raises an
+error because of a text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nacrith import jsontext
+from nacrith.prompt.compress import PromptCompressor
+from nacrith.prompt.result import Compressed
+
+DEFAULT_RATE = 0.4
+DEFAULT_MINIMUM = 1000
+"""Fraction of a text to keep, and characters of the shortest text that is compressed."""
+
+_WORTH = 0.9  # of the length, with the notice; what stays longer is left alone
+_REMEMBERED = 64 << 20  # characters
+_QUERIES = ("query", "question", "q", "search")
+_UNIT = 100  # what an entry without a text counts
+
+
+class Shortened(NamedTuple):
+    """A shorter text, and the spans of the original that it lacks, ascending and disjoint."""
+
+    text: str
+    cuts: tuple[tuple[int, int], ...]
+
+
+class Memory:
+    """Texts by the digest of a key; the least recently used ones are forgotten. None is a value."""
+
+    def __init__(self, size: int = _REMEMBERED) -> None:
+        self._left, self._found = size, OrderedDict[bytes, tuple[Any, int]]()
+
+    @staticmethod
+    def key(*parts: str) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "big") + data)
+        return digest.digest()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._found
+
+    def __getitem__(self, key: bytes) -> Any:
+        self._found.move_to_end(key)
+        return self._found[key][0]
+
+    def add(self, key: bytes, value: Any, size: int = 0) -> None:
+        """Remember a value of about `size` characters; whatever is older makes room for it."""
+        if key in self._found:
+            self._left += self._found.pop(key)[1]
+        self._found[key] = value, size + _UNIT
+        self._left -= size + _UNIT
+        while self._left < 0 and len(self._found) > 1:
+            self._left += self._found.popitem(last=False)[1][1]
+
+
+class ToolResults:
+    """Shortens texts of tools; may be used from several threads.
+
+    compressor: by default sentences are ranked with `lexrank`, and only whole ones are kept. rate: the
+    fraction to keep of each text. minimum: characters; a shorter text is left alone.
+    """
+
+    def __init__(
+        self,
+        compressor: PromptCompressor | None = None,
+        *,
+        rate: float = DEFAULT_RATE,
+        minimum: int = DEFAULT_MINIMUM,
+    ) -> None:
+        self.compressor = compressor or PromptCompressor("lexrank", retain="with_sentence")
+        self.rate, self.minimum = rate, minimum
+        self._memory = Memory()
+        self._lock = threading.Lock()  # a compressor is for one thread at a time
+
+    def shorten(self, text: str, query: str = "", notice: int = 0) -> Shortened | None:
+        """The shorter text; None if the text is to be left alone.
+
+        notice: characters of what the caller adds to a shorter text.
+        """
+        if len(text) < self.minimum:
+            return None
+        key = Memory.key(text, query)
+        with self._lock:
+            if key not in self._memory:
+                found = self._shorten(text, query)
+                self._memory.add(key, found, len(found.text) if found else 0)
+            made: Shortened | None = self._memory[key]
+        if made is None or len(made.text) + notice > _WORTH * len(text):
+            return None
+        return made
+
+    def warm_up(self) -> None:
+        """Import what shortens texts, so that the first one need not wait for it."""
+        with self._lock:
+            self._shorten("The first sentence. The second sentence.", "")
+
+    def _shorten(self, text: str, query: str) -> Shortened | None:
+        try:
+            result = self.compressor.compress(
+                text, query=query, rate=self.rate, kind=_kind(text), prefix_stable=False
+            )
+        except Exception:  # whatever it is, the text stays as it is
+            return None
+        if not result.text.strip():
+            return None
+        return Shortened(result.text, tuple(_cuts(result)))
+
+
+def query_of(arguments: Any) -> str:
+    """What a call asks for in words, by the names of its arguments; "" if it does not.
+
+    arguments: an object, or JSON.
+    """
+    if isinstance(arguments, str):
+        try:
+            arguments = jsontext.parse(arguments)
+        except jsontext.JsonError:
+            return ""
+    if not isinstance(arguments, Mapping):
+        return ""
+    found = (arguments.get(name) for name in _QUERIES)
+    return next((value for value in found if isinstance(value, str)), "")
+
+
+def _kind(text: str) -> str:
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            jsontext.parse(text, finite=False, unique=True)
+        except jsontext.JsonError:
+            return "text"
+        return "json"
+    return "text"
+
+
+def _cuts(result: Compressed) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for span in result.units:
+        if span.kept:
+            continue
+        if out and out[-1][1] == span.start:
+            out[-1] = out[-1][0], span.end
+        else:
+            out.append((span.start, span.end))
+    return out
