@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             made = anthropic_answer("It works.") if anthropic else openai_answer("It works.")
             self._reply(200, {"content-type": "application/json"}, json.dumps(made).encode())
 
-    do_GET = do_PUT = do_DELETE = do_POST
+    do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815
 
     def _reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)
@@ -196,7 +196,7 @@ class Running:
 def running_proxy(api: str, *options: str) -> Iterator[Running]:
     process = subprocess.Popen(
         [*COMMAND, "prompt", "proxy", "--port", "0", "--openai", api, "--anthropic", api, "-v", *options],
-        stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(no_proxy="*", http_proxy="", HTTP_PROXY=""),
+        stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(no_proxy="*"),
     )  # fmt: skip
     lines: list[str] = []
 
