@@ -126,6 +126,15 @@ def _value(source: str) -> Any:
 
 def string_spans(source: str) -> Iterator[JsonString]:
     """The string values of valid JSON, in order."""
+    return (JsonString(path, start, end) for kind, path, start, end in walk(source) if kind == '"')
+
+
+def walk(source: str) -> Iterator[tuple[str, tuple[str | int, ...], int, int]]:
+    """The string values, and the ends of objects and arrays, of valid JSON, in order.
+
+    Each has the kind '"', "}" or "]", its path, and its offsets: of a string without the quotes, of an end
+    those of the bracket.
+    """
     path: list[str | int] = []
     key_next: list[bool] = []  # for each open object whether a key is next; False for arrays
     for match in _TOKEN.finditer(source):
@@ -136,6 +145,7 @@ def string_spans(source: str) -> Iterator[JsonString]:
         elif token in "}]":
             path.pop()
             key_next.pop()
+            yield token, tuple(path), match.start(), match.end()
         elif token == ",":
             top = path[-1]
             if isinstance(top, int):
@@ -147,7 +157,7 @@ def string_spans(source: str) -> Iterator[JsonString]:
                 path[-1] = jsontext.parse(token) if "\\" in token else token[1:-1]
                 key_next[-1] = False
             else:
-                yield JsonString(tuple(path), match.start(1), match.end(1))
+                yield '"', tuple(path), match.start(1), match.end(1)
 
 
 def _string_part(source: str, found: JsonString, name: str, contract: Contract) -> Part:

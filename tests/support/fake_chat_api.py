@@ -38,8 +38,8 @@ class Seen:
 
 @dataclass
 class Api:
-    """The API. answer: status, headers and body of every answer, if not the usual one. pause: seconds between the
-    events of a stream. cut: whether a stream ends without its end. gone: set when a reader has left."""
+    """The API. answer: status, headers and body of every answer, if not the usual one. pause: seconds
+    between events of a stream. cut: whether a stream lacks its end. gone: set when a reader has left."""
 
     address: str = ""
     seen: list[Seen] = field(default_factory=list)

@@ -15,13 +15,13 @@ import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from nacrith.prompt.proxy.plan import ANTHROPIC, OPENAI, Plan, Planner, Totals
+from nacrith.prompt.toolresults import Patient
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -41,7 +41,7 @@ class Proxy:
 
     client: sends requests, and does not follow redirects. upstreams: base address of each
     API. audit: nothing changes, and what would be saved is logged. max_body: bytes; a longer request is
-    passed on as it comes. patience: seconds that a request may wait for our part. say: gets lines for the
+    passed on as it comes. patient: how long a request may wait for our part. say: gets lines for the
     log.
     """
 
@@ -50,11 +50,9 @@ class Proxy:
     upstreams: dict[str, str]
     audit: bool = False
     max_body: int = 16 << 20
-    patience: float = 10.0
+    patient: Patient = field(default_factory=Patient)
     say: Callable[[str], None] = lambda line: None
     totals: Totals = field(default_factory=Totals)
-    _worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-    _late: Future[Plan] | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -63,14 +61,13 @@ class Proxy:
             await receive()
             await send({"type": "websocket.close"})
 
-    def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
-
     async def body_to_send(self, api: str, about: str, body: bytes, encoding: bytes) -> bytes:
         """The body with shorter tool results, not encoded; the very same object if it is to stay."""
         try:
             plain = _decoded(body, encoding, self.max_body)
-            plan = None if plain is None else await self._planned(api, plain)
+            plan = None
+            if plain is not None:
+                plan = await asyncio.to_thread(self.patient.run, self.planner.plan, plain, api)
         except Exception as error:
             self.totals.failed_open += 1
             self.say(f"{about}: passed on as it is ({type(error).__name__})")
@@ -82,18 +79,6 @@ class Proxy:
         self.totals.after += plan.after
         self.say(f"{about}: {_report(plan, self.audit)}")
         return body if self.audit or plan.body is plain else plan.body
-
-    async def _planned(self, api: str, body: bytes) -> Plan:
-        if self._late is not None and not self._late.done():
-            raise TimeoutError  # one that took too long is still running
-        self._late = None
-        future = self._worker.submit(self.planner.plan, body, api)
-        waiting = asyncio.wrap_future(future)
-        done, _ = await asyncio.wait({waiting}, timeout=self.patience)
-        if not done:
-            self._late = future
-            raise TimeoutError
-        return waiting.result()
 
 
 class _Exchange:

@@ -107,7 +107,7 @@ def serve(
             try:
                 await uvicorn.Server(uvicorn.Config(proxy, **_SERVER)).serve(sockets=[bound])
             finally:
-                proxy.close()
+                proxy.patient.close()
 
     planner.warm_up()
     asyncio.run(run())
