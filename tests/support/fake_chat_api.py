@@ -38,12 +38,14 @@ class Seen:
 
 @dataclass
 class Api:
-    """The API. answer: status, headers and body of every answer, if not the usual one. pause: seconds
-    between events of a stream. cut: whether a stream lacks its end. gone: set when a reader has left."""
+    """The API. answer: status, headers and body of every answer, if not the usual one. wait: seconds
+    before an answer. pause: seconds between events of a stream. cut: whether a stream lacks its end.
+    gone: set when a reader has left."""
 
     address: str = ""
     seen: list[Seen] = field(default_factory=list)
     answer: tuple[int, dict[str, str], bytes] | None = None
+    wait: float = 0.0
     pause: float = 0.0
     cut: bool = False
     gone: threading.Event = field(default_factory=threading.Event)
@@ -114,6 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.api.seen.append(seen)
         seen.body = self._body()
         anthropic = "/messages" in self.path
+        time.sleep(self.api.wait)
         if self.api.answer is not None:
             self._reply(*self.api.answer)
         elif b'"stream":true' in seen.body.replace(b" ", b""):

@@ -116,10 +116,10 @@ class _Exchange:
             await self._refuse(400, "the address of a request begins with /")
             return
         api = _api(self.path, self.headers)
-        body, complete = await self._body()
+        body, whole = await self._body()
         content: Any = body
         headers = _passed_on(self.headers, b"host", b"expect")
-        if not complete:
+        if not whole:
             content = self._rest(body)
         elif self.scope["method"] == "POST" and _has_tools(self.path, api):
             about = f"POST {self.path}"
@@ -162,15 +162,15 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": data})
 
     async def _body(self) -> tuple[bytes, bool]:
-        """The body, and whether it is complete; if it exceeds the limit, what was received up to there."""
+        """The body, and True; if it exceeds the limit, what was received up to there, and False."""
         chunks: list[bytes] = []
         size = 0
         async for chunk in self._chunks():
             chunks.append(chunk)
             size += len(chunk)
             if size > self.proxy.max_body:
-                break
-        return b"".join(chunks), self.read.is_set()
+                return b"".join(chunks), False
+        return b"".join(chunks), True
 
     async def _rest(self, first: bytes) -> AsyncIterator[bytes]:
         yield first

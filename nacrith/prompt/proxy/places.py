@@ -90,7 +90,8 @@ def _content(block: Mapping[str, Any], key: str, above: Path, call: Any) -> Iter
 
 def _calls(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Identifier and query of the calls in what the model said."""
-    for call in item.get("tool_calls") or ():
+    calls = item.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
         if isinstance(call, Mapping) and isinstance(function := call.get("function"), Mapping):
             yield str(call.get("id")), query_of(function.get("arguments"))
     if item.get("type") == "function_call":
