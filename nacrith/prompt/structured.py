@@ -20,6 +20,7 @@ import numpy as np
 from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt.document import Contract, Document, Part
+from nacrith.prompt.turns import last_marker
 
 INPUTS = ("text", "markdown", "json", "chat")
 """Kinds of input. "text" is one part, or in prefix-stable mode one for each paragraph."""
@@ -200,7 +201,7 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> Iterat
         if _in_tool_result(inner, value[index]):
             role = "tool"
         fixed = role.casefold() in _FIXED_ROLES or (role == "user" and (stable or index == last_user))
-        if not stable and (index, *inner) < marked:
+        if not stable and (index, *inner) < marked:  # the provider has it in its cache
             continue
         if _is_text(inner, value[index]) and (_rate(role, rates) is not None or not fixed):
             yield _string_part(source, found, role, contract)
@@ -212,22 +213,6 @@ def _in_tool_result(path: Sequence[str | int], message: Any) -> bool:
         return False
     block = message["content"][path[1]]
     return isinstance(block, dict) and block.get("type") == "tool_result"
-
-
-def last_marker(messages: Sequence[Any]) -> tuple[str | int, ...]:
-    """A path that is above those of all strings up to the last `cache_control` marker, () without one.
-
-    The provider has in its cache what lies before the marker. A choice that may depend on later messages
-    leaves that text alone.
-    """
-    for index in range(len(messages) - 1, -1, -1):
-        if "cache_control" in messages[index]:
-            return (index + 1,)
-        content = messages[index].get("content")
-        for block in range(len(content) - 1, -1, -1) if isinstance(content, list) else ():
-            if isinstance(content[block], dict) and "cache_control" in content[block]:
-                return (index, "content", block + 1)
-    return ()
 
 
 def _is_text(path: Sequence[str | int], message: Any) -> bool:

@@ -11,15 +11,14 @@ https://docs.anthropic.com/en/api/messages
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from nacrith.errors import PromptError
 from nacrith.prompt.toolresults import query_of
+from nacrith.prompt.turns import is_output, items
 
 Path = tuple[str | int, ...]
-
-_LISTS = ("messages", "input")
-_OUTPUT = ("function_call", "reasoning")  # items of a response that have no role
 
 
 class Place(NamedTuple):
@@ -34,25 +33,13 @@ class Place(NamedTuple):
     query: str
 
 
-def items(body: Any) -> tuple[str, Sequence[Any]]:
-    """The name and the list of a request's messages or items; ("", ()) if it has none."""
-    for name in _LISTS:
-        found = body.get(name) if isinstance(body, Mapping) else None
-        if isinstance(found, list):
-            return name, found
-    return "", ()
-
-
-def is_output(item: Any) -> bool:
-    """Whether a message or item is what the model said."""
-    if not isinstance(item, Mapping):
-        return False
-    return item.get("role") in ("assistant", "model") or item.get("type") in _OUTPUT
-
-
 def tool_texts(body: Any) -> list[Place]:
     """The texts of tools in a request, in order. A text of an error is not among them."""
-    name, found = items(body)
+    try:
+        name, found = items(body)
+    except PromptError:
+        return []
+    root: Path = () if name is None else (name,)
     last = max((i for i, item in enumerate(found) if is_output(item)), default=-1)
     queries: dict[str, str] = {}
     out = []
@@ -61,7 +48,7 @@ def tool_texts(body: Any) -> list[Place]:
             continue
         queries.update(_calls(item))
         for path, call, text in _texts(item):
-            out.append(Place((name, i, *path), call, text, i < last, queries.get(call, "")))
+            out.append(Place((*root, i, *path), call, text, i < last, queries.get(call, "")))
     return out
 
 
