@@ -2,13 +2,14 @@
 
 `PromptCompressor` compresses one prompt. Here each text is compressed alone and once, so the result depends
 on nothing but the text, the query and the settings, and the same text always becomes the same bytes. A text
-is left alone if it is short, if little would be saved, or if it cannot be compressed: nothing here raises an
-error because of a text.
+is left alone if it is short, if little would be saved, if it cannot be compressed, or if it is a program or a
+diff, which an agent reads in order to change it. Nothing here raises an error because of a text.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -25,6 +26,14 @@ DEFAULT_RATE = 0.4
 DEFAULT_MINIMUM = 1000
 """Fraction of a text to keep, and characters of the shortest text that is compressed."""
 
+_PROGRAM = re.compile(
+    r"[;{]\s*$|^\s*[})\]]+[;,]?\s*$"
+    r"|^(\s*\d+\s*[:|→\t])?\s*(def|class|return|import|from|if|elif|else|for|while|try|except|with|func|fn|let|const"
+    r"|var|public|private|static|package|use|export|case|end|#include|@\w+)\b.*[:({;,=)\w\"']\s*$"
+    r"|^(\s*\d+\s*[:|→\t])?(    |\t)\s*\S"
+)
+_DIFF = re.compile(r"^(diff --git |@@ -\d|--- \S+.*\n\+\+\+ )", re.MULTILINE)
+_LINES = 400  # that tell whether a text is a program
 _WORTH = 0.9  # of the length, with the notice; what stays longer is left alone
 _REMEMBERED = 64 << 20  # characters
 _QUERIES = ("query", "question", "q", "search")
@@ -135,9 +144,12 @@ class ToolResults:
             self._shorten("The first sentence. The second sentence.", "")
 
     def _shorten(self, text: str, query: str) -> Shortened | None:
+        kind = _kind(text)
+        if kind != "json" and is_program(text):
+            return None
         try:
             result = self.compressor.compress(
-                text, query=query, rate=self.rate, kind=_kind(text), prefix_stable=False
+                text, query=query, rate=self.rate, kind=kind, prefix_stable=False
             )
         except Exception:  # whatever it is, the text stays as it is
             return None
@@ -160,6 +172,14 @@ def query_of(arguments: Any) -> str:
         return ""
     found = (arguments.get(name) for name in _QUERIES)
     return next((value for value in found if isinstance(value, str)), "")
+
+
+def is_program(text: str) -> bool:
+    """Whether most lines of a text are those of a program, or it is a diff."""
+    if _DIFF.search(text):
+        return True
+    lines = [line for line in text.split("\n", _LINES)[:_LINES] if line.strip()]
+    return len(lines) > 4 and 2 * sum(1 for line in lines if _PROGRAM.search(line)) > len(lines)
 
 
 def _kind(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from tool_chats import LONG, completions, messages, responses, result
 from nacrith import jsontext
 from nacrith.prompt.proxy.places import tool_texts
 from nacrith.prompt.proxy.plan import ANTHROPIC, CACHE_MINIMUM, CHARS_PER_TOKEN, OPENAI, Planner
-from nacrith.prompt.toolresults import Memory, Patient, ToolResults
+from nacrith.prompt.toolresults import Memory, Patient, ToolResults, is_program
 
 RESULTS = ToolResults()  # remembers what it shortened, so that the tests are fast
 
@@ -83,6 +85,38 @@ def test_results_of_parallel_calls_are_all_new() -> None:
     assert all(len(t) < 0.5 * len(LONG) for t in texts(sent(planner(), body)))
 
 
+def test_the_same_call_again_gets_all() -> None:
+    plans = planner()
+    first = sent(plans, completions(1))
+    assert re.search(r"\n\[Shortened: \d+ of 2859 characters left out.*\]$", texts(first)[0])
+    body = completions(2)
+    body["messages"][5]["content"] = body["messages"][3]["content"]
+    assert texts(sent(plans, body)) == [texts(first)[0], result(0)]
+    body["messages"] += completions(3)["messages"][6:]
+    assert texts(sent(plans, body))[:2] == [texts(first)[0], result(0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (Path(__file__).read_text(), True),
+        ("\n".join(f"{i:6}\u2192    if x{i}:" for i in range(9)), True),
+        ("int f(int x)\n{\n    if (x)\n    {\n        g();\n    }\n}\n" * 3, True),
+        ("diff --git a/x b/x\n" + LONG, True),
+        ("@@ -1,3 +1,4 @@\n" + LONG, True),
+        (LONG, False),
+        (LONG.replace(". ", ".\n"), False),
+        ("\n".join(f"2026-11-28 INFO request {i} took 5 ms" for i in range(9)), False),
+        ("\n".join(json.dumps({"a": i}) for i in range(9)), False),
+        ("", False),
+    ],
+)
+def test_programs_are_recognised_and_stay(text: str, expected: bool) -> None:
+    assert is_program(text) == expected
+    if expected:
+        assert ToolResults(minimum=1).shorten(text * 9) is None
+
+
 def test_a_plan_counts_only_if_it_was_kept() -> None:
     plans = planner()
     data = json.dumps(completions(1)).encode()
@@ -90,7 +124,7 @@ def test_a_plan_counts_only_if_it_was_kept() -> None:
     assert texts(sent(plans, completions(2)))[0] == result(0)
 
 
-def test_a_second_call_with_the_same_text_is_a_case_of_its_own() -> None:
+def test_the_form_belongs_to_the_call() -> None:
     plans = planner(minimum=10**9)
     sent(plans, completions(1))
     plans._minimum = 0
@@ -134,10 +168,10 @@ def test_nothing_is_shortened_below_what_is_cached(api: str, marked: bool, neede
         body = messages(turns, marked)
         made = sent(plans, body, api)
         size = len(json.dumps(made))
-        if len(json.dumps(body)) < CHARS_PER_TOKEN * needed:
+        if len(json.dumps(body)) < CHARS_PER_TOKEN[api] * needed:
             assert made == body
         else:
-            assert size >= CHARS_PER_TOKEN * needed
+            assert size >= CHARS_PER_TOKEN[api] * needed
     assert len(json.dumps(made)) < len(json.dumps(body)) - 0.4 * len(LONG)
 
 

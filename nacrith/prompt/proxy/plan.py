@@ -11,6 +11,9 @@ at a tenth of the price. So what was sent before is sent again byte for byte. Th
    below it, it is sent as it is, and it is never shortened to below it; so it is cached from the same message
    on.
 
+A shortened result ends with a notice. If the model needs all of it, it calls the tool again: a text that was
+shortened earlier in the same request is left as it is.
+
 Hence a request has no more characters than the original, and its cached part ends at the same message.
 Everything besides tool results, white space of the JSON included, is passed on as it is.
 """
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nacrith import jsontext
-from nacrith.prompt.proxy.places import tool_texts
+from nacrith.prompt.proxy.places import Place, tool_texts
 from nacrith.prompt.structured import string_spans
 from nacrith.prompt.toolresults import Memory, ToolResults
 
@@ -32,9 +35,11 @@ OPENAI, ANTHROPIC = "openai", "anthropic"
 CACHE_MINIMUM = {OPENAI: 1024, ANTHROPIC: 4096}
 """Tokens of the smallest prompt that each API caches; of Anthropic's models the largest such number."""
 
-CHARS_PER_TOKEN = 5
-"""More than any usual text has, so that a number of characters divided by it is not too high."""
+CHARS_PER_TOKEN = {OPENAI: 5, ANTHROPIC: 4}
+"""More than usual text has, so that the estimated number of tokens is not too high; Anthropic's vocabularies
+are finer."""
 
+_NOTICE = 100  # characters of the notice
 _BLOB = 1000  # a longer string without a space is no text: an image, say
 
 
@@ -93,9 +98,10 @@ class Planner:
         places = {place.path: place for place in tool_texts(value)}
         if not places:
             return Plan(body)
-        minimum = CHARS_PER_TOKEN * self._smallest(api, source)
+        minimum = CHARS_PER_TOKEN[api] * self._smallest(api, source)
         decisions: dict[bytes, str | None] = {}
         edits: list[tuple[int, int, str]] = []
+        shortened: set[str] = set()
         sent = before = after = new = 0
         for found in string_spans(source):
             place = places.get(found.path)
@@ -107,13 +113,13 @@ class Planner:
             key = Memory.key(place.call, place.text)
             if key not in decisions:
                 known, form = self._known(key)
-                if not known and not place.answered:
-                    made = self._results.shorten(place.text, place.query)
-                    if made is not None and sent + len(made.text) >= minimum:
-                        form, new = made.text, new + 1
+                if not known and not place.answered and place.text not in shortened:
+                    form = self._shorter(place, minimum - sent)
+                    new += form is not None
                 decisions[key] = form
             form = decisions[key]
             if form is not None:
+                shortened.add(place.text)
                 edits.append((found.start, found.end, _literal(form, source[found.start : found.end])))
             before += len(place.text)
             after += len(place.text if form is None else form)
@@ -124,6 +130,16 @@ class Planner:
     def warm_up(self) -> None:
         """Import what shortens texts, so that the first request need not wait for it."""
         self._results.warm_up()
+
+    def _shorter(self, place: Place, least: int) -> str | None:
+        """A shorter form of a text, of at least so many characters; None to leave it alone."""
+        made = self._results.shorten(place.text, place.query, _NOTICE)
+        if made is None:
+            return None
+        cut = len(place.text) - len(made.text)
+        notice = f"[Shortened: {cut} of {len(place.text)} characters left out. The same call again gets all.]"
+        text = f"{made.text}\n{notice}"
+        return text if len(text) >= least else None
 
     def keep(self, plan: Plan) -> None:
         """Remember the forms of a plan, since it is being sent."""
