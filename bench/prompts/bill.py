@@ -118,8 +118,8 @@ def table(rows: list[Row]) -> list[str]:
         *out,
         "",
         f"{len(rows)} loops: {100 * (after / before - 1):+.1f} % in all;"
-        f" median {statistics.median(changes):+.1f} %, best {min(changes):+.1f} %, worst {max(changes):+.1f} %;"
-        f" {sum(c > 0 for c in changes)} dearer.",
+        f" median {statistics.median(changes):+.1f} %, best {min(changes):+.1f} %,"
+        f" worst {max(changes):+.1f} %; {sum(c > 0 for c in changes)} dearer.",
         f"Planner: median {statistics.median(times):.1f} ms a request, 95 % within"
         f" {times[int(0.95 * (len(times) - 1))]:.1f} ms, compression of new results included.",
     ]

@@ -12,21 +12,22 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-WORDS = (
-    "account bridge branch budget cache client committee config contract council customer database"
-    " delivery department deployment device document engine error event failure feature file finding"
-    " handler house index invoice item journal kernel label lawyer ledger letter library license market matter member"
-    " memory message meeting method migration minister model module network number object office order package"
-    " parser payment pipeline planet policy process product project query queue record region release report"
-    " request response"
-    " result river schedule server service session signal source station storage street student system table"
-    " target teacher thread ticket token town train transfer user valley value vendor version village worker"
-).split()  # noqa: SIM905
-VERBS = (
-    "accepts affects builds changes checks closes contains covers creates describes discards explains follows"
-    " handles includes keeps leaves loads marks needs opens parses prevents produces reads refuses replaces"
-    " reports requires returns sends shows starts stores supports takes updates uses validates wants writes"
-).split()  # noqa: SIM905
+_WORDS = """
+account bridge branch budget cache client committee config contract council customer database delivery
+department deployment device document engine error event failure feature file finding handler house index
+invoice item journal kernel label lawyer ledger letter library license market matter member memory
+message meeting method migration minister model module network number object office order package parser
+payment pipeline planet policy process product project query queue record region release report request
+response result river schedule server service session signal source station storage street student system
+table target teacher thread ticket token town train transfer user valley value vendor version village
+worker
+"""
+_VERBS = """
+accepts affects builds changes checks closes contains covers creates describes discards explains follows
+handles includes keeps leaves loads marks needs opens parses prevents produces reads refuses replaces
+reports requires returns sends shows starts stores supports takes updates uses validates wants writes
+"""
+WORDS, VERBS = _WORDS.split(), _VERBS.split()
 JOINS = ("because", "although", "while", "so that", "when", "if", "unless", "before", "after")
 
 Pages = Sequence[str]
