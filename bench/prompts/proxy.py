@@ -3,8 +3,8 @@
     python -m bench.prompts.proxy [--rounds N] [--sizes KB...]
 
 Starts an API on the loopback that answers at once, and `nacrith prompt proxy` before it. Each request is an
-agent loop that the proxy has seen grow, so that nothing is left to compress: what is measured is the delay that
-remains at every turn. Requests go directly and through the proxy by turns. Prints a table and saves nothing.
+agent loop that the proxy has seen grow, so that nothing is left to compress: what is measured is the delay
+that remains at every turn. Requests go directly and through the proxy by turns. Prints a table and saves nothing.
 Needs `pip install ".[proxy]"`.
 """
 
@@ -101,11 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
         for size in chosen.sizes:
             total, plain, through = measure(direct, found[1], 1000 * size, chosen.rounds)
             added = sorted(b - a for a, b in zip(plain, through, strict=True))
-            print(
-                f"| {total / 1000:.0f} KB | {statistics.median(plain):.1f} ms |"
-                f" {statistics.median(through):.1f} ms | {statistics.median(added):.1f} ms | {added[int(0.95 * (len(added) - 1))]:.1f} ms |",
-                flush=True,
-            )
+            middle, high = statistics.median(added), added[int(0.95 * (len(added) - 1))]
+            ways = f"{statistics.median(plain):.1f} ms | {statistics.median(through):.1f} ms"
+            print(f"| {total / 1000:.0f} KB | {ways} | {middle:.1f} ms | {high:.1f} ms |", flush=True)
     finally:
         process.terminate()
         process.wait()
