@@ -77,10 +77,10 @@ def test_lexrank_finds_the_centre_and_the_answer() -> None:
 
 def test_lexrank_is_the_walk_that_it_says() -> None:
     """Against the dense matrix of cosines."""
-    from nacrith.prompt.scorers import lexrank
+    from nacrith.prompt.scorers.terms import terms as terms_of
 
     p = passage(FACTS)
-    terms = lexrank._terms(p)
+    terms = terms_of(p)
     names = sorted({t for _, t in terms})
     tf = np.zeros((len(p.sentences), len(names)))
     for row, term in terms:
