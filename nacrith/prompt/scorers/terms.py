@@ -72,9 +72,7 @@ class Counts:
 
     def __init__(self, rows: I64, columns: I64, weight: F64, shape: tuple[int, int]) -> None:
         self.shape = shape
-        cells, self.place, cell = np.unique(
-            rows * shape[1] + columns, return_index=True, return_inverse=True
-        )
+        cells, self.place, cell = np.unique(rows * shape[1] + columns, return_index=True, return_inverse=True)
         self.tf = sums(cell, weight, len(cells))
         self.rows, self.columns = cells // shape[1], cells % shape[1]
         self.starts: I64 = np.searchsorted(self.rows, np.arange(shape[0] + 1))
