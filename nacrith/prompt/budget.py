@@ -151,12 +151,12 @@ class _Ranking:
 
     def whole_sentences(self, fitting: int, partial: bool) -> tuple[I64, list[I64]]:
         """Of the first `fitting` units, those of whole sentences, and the sentences after them. If they
-        include no whole sentence, but some units, and `partial` is set: the units, and nothing after them."""
+        include no whole sentence and `partial` is set: the units themselves, and nothing after them."""
         group = self.groups[self.order]
         first = np.flatnonzero(np.diff(group, prepend=-1))
         ends = [*first[1:].tolist(), len(group)]
         done = sum(end <= fitting for end in ends)
-        if not done and partial and fitting:
+        if not done and partial:
             return self.order[:fitting], []
         rest = [self.order[a:b] for a, b in zip(first.tolist()[done:], ends[done:], strict=True)]
         return self.order[: ends[done - 1] if done else 0], rest

@@ -170,7 +170,6 @@ class PromptCompressor:
             work.limit,
             scorer.name,
             explain(document, kept, scores, cuts, scorer.by_sentence),
-            document.pieces(kept),
             [(0, len(document.source))],
             float(np.nanmin(cuts)) if not np.isnan(cuts).all() else _NONE,
         )
@@ -220,15 +219,10 @@ class _Work:
         if target is None and (rate is not None or any(r is not None for r in self.rates)):
             self.limit = self.tokens - _ceil(sum(self.due))
 
-    def _scores(self, parts: Sequence[Part]) -> list[F64]:
-        found = self.scorer.score([p.passage for p in parts], self.query)
-        by_sentence = self.scorer.by_sentence
-        return [p.weighed(s, self.query, by_sentence) for p, s in zip(parts, found, strict=True)]
-
     def together(self) -> tuple[list[Mask], list[F64], list[float]]:
         """Choose among all parts together, after choosing separately in each part that has its own rate."""
         parts = self.document.parts
-        scores = self._scores(parts)
+        scores = self.scorer.score([p.passage for p in parts], self.query)
         kept = [p.close(np.zeros(len(p.passage), bool)) for p in parts]
         cuts = [_NONE] * len(parts)
         free = []
@@ -239,7 +233,8 @@ class _Work:
             allowed = self.count(part.text) - _ceil(self.due[k])
 
             def room_of_part(masks: Sequence[Mask], part: Part = part, allowed: int = allowed) -> int:
-                return allowed - self.count(part.output(masks[0]))
+                pieces = part.spans(masks[0])
+                return allowed - self.count("".join(part.text[a:b] for a, b in pieces))
 
             choice = self._choose([part], [scores[k]], room_of_part)
             if choice is None:
@@ -264,7 +259,8 @@ class _Work:
     def stable(self) -> tuple[list[Mask], list[F64], list[float]]:
         """Choose part by part, each depending only on the text up to it."""
         parts, source, count = self.document.parts, self.document.source, self.count
-        known = self._scores(parts) if self.scorer.causal else None
+        passages = [p.passage for p in parts]
+        known = self.scorer.score(passages, self.query) if self.scorer.causal else None
         kept: list[Mask] = []
         scores: list[F64] = []
         cuts: list[float] = []
@@ -272,15 +268,15 @@ class _Work:
         position = 0
         due = 0.0
         for k, part in enumerate(parts):
-            score = known[k] if known is not None else self._scores([part])[0]
+            score = known[k] if known is not None else self.scorer.score([passages[k]], self.query)[0]
             done += source[position : part.start]
             position = part.end
             due += self.due[k]
             allowed = count(source[:position]) - _ceil(due) - count(done)
 
             def text(mask: Mask, part: Part = part) -> str:
-                pieces = ((*part.to_source(a, b), part.escaped(new)) for a, b, new in part.pieces(mask))
-                return "".join(new or source[a:b] for a, b, new in pieces)
+                spans = (part.to_source(*span) for span in part.spans(mask))
+                return "".join(source[a:b] for a, b in spans)
 
             def room(masks: Sequence[Mask], allowed: int = allowed, text: Any = text) -> int:
                 return 0 if self.limit is None else allowed - count(text(masks[0]))
@@ -324,7 +320,7 @@ def _words(part: Part) -> int:
 
 def _shortest(part: Part) -> str:
     """A part without everything that may be dropped."""
-    return part.output(part.close(np.zeros(len(part.passage), bool)))
+    return "".join(part.text[a:b] for a, b in part.spans(part.close(np.zeros(len(part.passage), bool))))
 
 
 def _filled(kept: Sequence[Mask], places: Sequence[int], masks: Sequence[Mask]) -> list[Mask]:

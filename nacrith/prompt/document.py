@@ -13,11 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from nacrith.arith import F64
 from nacrith.lazy import lazy
 from nacrith.prompt.protect import HARD, RULES, Protected, protected
 from nacrith.prompt.segment import CLOSE, I64, INFIX, OPEN, WORD, Mask, Passage, passage
@@ -25,15 +23,6 @@ from nacrith.prompt.segment import CLOSE, I64, INFIX, OPEN, WORD, Mask, Passage,
 _ENDS = ".!?…؟۔।॥。！？．"
 _COMMAS = set(",;:،؛、，；：")
 _MANDATORY = _ENDS + "\"'”’)]}」』"
-
-
-class Piece(NamedTuple):
-    """A piece of an output: a span of its source or, if `inserted` is not empty, that text at the place
-    `start` = `end`."""
-
-    start: int
-    end: int
-    inserted: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,23 +190,6 @@ class Part:
         best = next((k for k, g in enumerate(gaps) if g), 0)
         return [(begins[best], begins[best] + len(gaps[best]))]
 
-    def pieces(self, kept: Mask) -> list[Piece]:
-        """The output for a closed choice of units, as pieces of `text`. Only content that is no prose has
-        pieces that are inserted (`content.part`)."""
-        return [Piece(a, b) for a, b in self.spans(kept)]
-
-    def output(self, kept: Mask) -> str:
-        """The same as text, not escaped."""
-        return rendered(self.text, self.pieces(kept))
-
-    def escaped(self, text: str) -> str:
-        """A text as it is written in the source."""
-        return text
-
-    def weighed(self, score: F64, query: str, by_sentence: bool) -> F64:
-        """The scores of a scorer, for each sentence or unit, with what the part knows about importance."""
-        return score
-
     def to_source(self, start: int, end: int) -> tuple[int, int]:
         """The source offsets of a span of `text`."""
         if self.origin is None:
@@ -233,30 +205,25 @@ class Document:
     parts: Sequence[Part]
     outside: str = "syntax"
 
-    def pieces(self, kept: Sequence[Mask]) -> list[Piece]:
-        """The output for closed choices of the parts' units, as pieces of the source, merged."""
-        out: list[Piece] = []
+    def spans(self, kept: Sequence[Mask]) -> list[tuple[int, int]]:
+        """The spans of the source that are output for closed choices of the parts' units, merged."""
+        out: list[tuple[int, int]] = []
         position = 0
 
-        def add(start: int, end: int, inserted: str = "") -> None:
-            if not inserted and out and not out[-1].inserted and out[-1].end == start:
-                out[-1] = Piece(out[-1].start, end)
-            elif inserted or start < end:
-                out.append(Piece(start, end, inserted))
+        def add(start: int, end: int) -> None:
+            if out and out[-1][1] == start:
+                out[-1] = out[-1][0], end
+            elif start < end:
+                out.append((start, end))
 
         for part, mask in zip(self.parts, kept, strict=True):
             add(position, part.start)
-            for start, end, inserted in part.pieces(mask):
-                add(*part.to_source(start, end), part.escaped(inserted))
+            for span in part.spans(mask):
+                add(*part.to_source(*span))
             position = part.end
         add(position, len(self.source))
         return out
 
     def render(self, kept: Sequence[Mask]) -> str:
         """The output for closed choices of the parts' units."""
-        return rendered(self.source, self.pieces(kept))
-
-
-def rendered(source: str, pieces: Sequence[Piece]) -> str:
-    """The text of pieces of a source."""
-    return "".join(inserted or source[a:b] for a, b, inserted in pieces)
+        return "".join(self.source[a:b] for a, b in self.spans(kept))

@@ -11,7 +11,7 @@ import numpy as np
 
 from nacrith.arith import F64
 from nacrith.lazy import lazy
-from nacrith.prompt.document import Document, Piece
+from nacrith.prompt.document import Document
 from nacrith.prompt.segment import WORD, Mask
 
 SPACE, PUNCTUATION, SCORE, APART = "space", "punctuation", "score", "keeps words apart"
@@ -33,10 +33,9 @@ class Span(NamedTuple):
 class Compressed:
     """A compressed prompt.
 
-    units: the whole original, unit by unit. pieces: the output, as the spans of the kept units and, between
-    them, text that stands for what was left out of content that is no prose. limit: the allowed tokens,
-    None if there was no budget. cut: the lowest score of a chosen unit. note: why the text was left
-    unchanged, or "".
+    units: the whole original, unit by unit; the kept ones make up `text`. limit: the allowed tokens, None
+    if there was no budget. cut: the lowest score of a chosen unit. note: why the text was left unchanged,
+    or "".
     """
 
     origin: str
@@ -46,7 +45,6 @@ class Compressed:
     limit: int | None
     scorer: str
     units: Sequence[Span]
-    pieces: Sequence[Piece] = ()
     contexts: Sequence[tuple[int, int]] = ()
     cut: float = float("nan")
     note: str = ""
@@ -74,11 +72,13 @@ class Compressed:
         an answer."""
         out: list[tuple[int, int]] = []
         position = 0
-        for first, last, inserted in self.pieces:
-            size = len(inserted) or last - first
+        for span in self.spans:
+            if not span.kept:
+                continue
+            size = span.end - span.start
             a, b = max(start, position), min(end, position + size)
-            if a < b and not inserted:
-                out.append((first + a - position, first + b - position))
+            if a < b:
+                out.append((span.start + a - position, span.start + b - position))
             position += size
         return out
 
@@ -102,22 +102,14 @@ class Compressed:
 
     def within(self, start: int, end: int) -> str:
         """The text that remains of a span of the original."""
-        out = []
-        for a, b, inserted in self.pieces:
-            if inserted and start < a < end:
-                out.append(inserted)
-            elif a < end and start < b:
-                out.append(self.origin[max(a, start) : min(b, end)])
-        return "".join(out).strip()
+        pieces = (self.origin[max(s.start, start) : min(s.end, end)] for s in self.spans if s.kept)
+        return "".join(pieces).strip()
 
 
 def unchanged(origin: str, tokens: int, limit: int | None, scorer: str, note: str) -> Compressed:
     """The result for an unchanged prompt."""
     whole = [Span(0, len(origin), True, note, float("nan"))] if origin else []
-    everything = [Piece(0, len(origin))]
-    return Compressed(
-        origin, origin, tokens, tokens, limit, scorer, whole, everything, [(0, len(origin))], note=note
-    )
+    return Compressed(origin, origin, tokens, tokens, limit, scorer, whole, [(0, len(origin))], note=note)
 
 
 def explain(
@@ -133,7 +125,7 @@ def explain(
     """
     size = len(document.source)
     alive = np.zeros(size + 1, bool)
-    for a, b, _ in document.pieces(kept):
+    for a, b in document.spans(kept):
         alive[a:b] = True
     owner = np.full(size + 1, -1, np.int64)  # of each character; -1 is outside of all parts
     reasons: list[tuple[str, float]] = []

@@ -19,7 +19,6 @@ import numpy as np
 
 from nacrith import jsontext
 from nacrith.errors import PromptError
-from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Contract, Document, Part
 
 INPUTS = ("text", "markdown", "json", "chat")
@@ -68,7 +67,6 @@ def build(
         parts = list(_chat(source, contract, rates, stable))
     else:
         raise PromptError(f"no kind of input is called {kind!r}; there are {', '.join(INPUTS)}")
-    parts = [piece for part in parts for piece in routed(part, kind, stable)]
     if stable:
         parts = [piece for part in parts for piece in paragraphs(part)]
     rated = [replace(p, rate=_rate(p.label, rates)) for p in parts]
@@ -77,9 +75,6 @@ def build(
 
 def paragraphs(part: Part) -> Iterator[Part]:
     """The paragraphs of a part, each with the blank line after it; code fences are not divided."""
-    if isinstance(part, ContentPart):
-        yield part
-        return
     fences = [m.span() for m in _FENCE.finditer(part.text)]
     cuts = [0]
     for match in _PARAGRAPH_END.finditer(part.text):
