@@ -21,14 +21,16 @@ import numpy as np
 
 from nacrith.arith import F64
 from nacrith.errors import BudgetError
+from nacrith.lazy import lazy
 from nacrith.prompt.document import WITH_SENTENCE, Part
 from nacrith.prompt.segment import I64, WORD, Mask
 
 _TRIES = 24
 """Number of counts for filling the budget after the prefix of the ranking; fewer for long texts."""
 _LONG = 30_000  # units
-_BEST, _CLAUSE, _LEAST = range(3)
-"""What is chosen of a block first: its best sentence or word, the first clause of it, its smallest piece."""
+BEST, CLAUSE, SHORTEST, LEAST = range(4)
+"""What is chosen of a block first: its best sentence or word, the first clause of that sentence, the shortest
+clause that begins a sentence, the shortest piece of all."""
 
 Room = Callable[[Sequence[Mask]], int]
 
@@ -52,33 +54,36 @@ def choose(
     threshold: float | None = None,
     partial: bool = True,
     blocks: Collection[int] | None = None,
+    floor: int = LEAST,
 ) -> Choice | None:
     """The best choice that fits the budget; None if not even the least one fits (`least`).
 
     room: tokens of the budget that remain with a closed choice, negative if it exceeds the budget.
     scores: of each part, (units,) or, `by_sentence`, (sentences,); higher ones are kept first. threshold:
     units with a lower score are dropped, whatever the budget. partial: clauses, or if no sentence fits
-    words, may be kept without their sentence. blocks: of these something is kept; None: of all.
+    words, may be kept without their sentence. blocks: of these something is kept; None: of all. floor: how little of a block may be kept (LEAST, SHORTEST).
     """
     modes = parts[0].contract.modes(by_sentence) if parts else (WITH_SENTENCE,)
     for mode in modes:
         ranking = _Ranking([p.in_mode(mode) for p in parts], scores, by_sentence, threshold, blocks)
         budget = _Budget(ranking, room)
-        for level in (_BEST, _CLAUSE, _LEAST):
+        for level in range(floor + 1):
             seeds = ranking.seeds(level)
             if budget.try_add(seeds):
                 budget.fill(by_sentence, partial)
-                if level == _LEAST:
+                if level >= SHORTEST:
                     budget.drop_stubs(seeds)
                 return Choice(budget.best, ranking.lowest(budget.chosen), mode)
     return None
 
 
-def least(parts: Sequence[Part], blocks: Collection[int] | None = None) -> list[Mask]:
+def least(
+    parts: Sequence[Part], by_sentence: bool, floor: int = LEAST, blocks: Collection[int] | None = None
+) -> list[Mask]:
     """The smallest closed choices that the contract allows and that leave something of each block."""
-    scores = [np.zeros(len(p.passage)) for p in parts]
-    ranking = _Ranking([p.in_mode(WITH_SENTENCE) for p in parts], scores, False, None, blocks)
-    return ranking.masks(ranking.seeds(_LEAST))
+    scores = [np.zeros(len(p.passage.sentences) if by_sentence else len(p.passage)) for p in parts]
+    ranking = _Ranking([p.in_mode(WITH_SENTENCE) for p in parts], scores, by_sentence, None, blocks)
+    return ranking.masks(ranking.seeds(floor))
 
 
 class _Budget:
@@ -202,29 +207,33 @@ class _Ranking:
 
     def seeds(self, level: int) -> I64:
         """Of each block that would be empty: the units to choose first."""
-        if not self._blocks:
-            return np.empty(0, np.int64)
-        if level == _LEAST:
-            return np.array([self._smallest(b) for b in self._blocks], np.int64)
-        return np.concatenate([self._best(b, level) for b in self._blocks])
+        return np.concatenate([np.empty(0, np.int64), *(self._seed(b, level) for b in self._blocks)])
 
-    def _best(self, block: int, level: int) -> I64:
+    def _seed(self, block: int, level: int) -> I64:
         mine = self._every[self.block[self._every] == block]
-        if not self.by_sentence:
+        if not self.by_sentence and level < LEAST:
             return mine[:1]
-        sentence = mine[self.groups[mine] == self.groups[mine[0]]]
-        return sentence if level == _BEST else self.clauses(sentence)[0]
+        if level <= CLAUSE:
+            sentence = mine[self.groups[mine] == self.groups[mine[0]]]
+            return sentence if level == BEST else self.clauses(sentence)[0]
+        sizes, soft = self._sizes
+        groups = self.groups[mine] - self.groups[mine].min()
+        bound = np.bincount(groups, (sizes * soft)[mine])
+        if level == LEAST:
+            return mine[[np.argmin(bound[groups] + np.where(soft, 0, sizes)[mine])]]
+        pieces = [self.clauses(s)[0] for s in self.sentences(np.sort(mine))]
+        costs = [
+            np.where(soft, 0, sizes)[c].sum() + bound[self.groups[c[0]] - self.groups[mine].min()]
+            for c in pieces
+        ]
+        return pieces[int(np.argmin(costs))]
 
-    def _smallest(self, block: int) -> int:
-        """The unit with which the output of the block has the fewest characters."""
-        mine = np.flatnonzero((self.block == block) & ~self._forced)
-        sizes = np.concatenate([p.passage.ends - p.passage.starts for p in self.parts])[mine]
-        soft = np.concatenate([p.soft for p in self.parts])[mine]
-        groups = self.groups[mine] - self.groups[mine[0]]
-        bound = np.bincount(groups, sizes * soft)
-        free = self._free[mine]
-        cost = bound[groups] + np.where(soft, 0, sizes)
-        return int(mine[free][np.argmin(cost[free])])
+    @lazy
+    def _sizes(self) -> tuple[I64, Mask]:
+        """Characters of each unit, and whether it is kept with its sentence."""
+        parts = self.parts
+        sizes = np.concatenate([np.empty(0, np.int64), *(p.passage.ends - p.passage.starts for p in parts)])
+        return sizes, np.concatenate([np.empty(0, bool), *(p.soft for p in parts)])
 
     def masks(self, chosen: I64) -> list[Mask]:
         flat = np.zeros(self.edges[-1], bool)

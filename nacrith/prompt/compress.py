@@ -46,8 +46,8 @@ class PromptCompressor:
     scorer: a name of `scorers.NAMES`, "auto" (whole sentences), or an object (`scorers.protocol.Scorer`).
     model, threads, seed, download: for a scorer given by name, see `scorers.make`. tokenizer: see
     `counters.counter`; needed for budgets in tokens. protect: names of rules (`protect.RULES`), "all",
-    "none", or names to leave out of all ("-number"). patterns: regular expressions of text that is also kept. forced: strings that are also
-    kept. retain: "with_sentence": numbers, restrictions, quotations and the like are kept, whole, only in
+    "none", or names to leave out of all ("-number"). patterns: regular expressions of text that is also
+    kept. forced: strings that are also kept. retain: "with_sentence": numbers, restrictions, quotations and the like are kept, whole, only in
     sentences of which something is kept; "always": in every sentence, if the budget suffices; "auto": with
     their sentence if the scorer ranks sentences, else always.
     """

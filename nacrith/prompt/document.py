@@ -81,7 +81,9 @@ class Part:
         if mode == self.mode:
             return self
         made = replace(self, mode=mode)
-        made.__dict__.update(passage=self.passage, reasons=self.reasons)
+        made.__dict__.update(
+            passage=self.passage, reasons=self.reasons, _protected=self._protected, _affixes=self._affixes
+        )
         return made
 
     def cut(self, a: int, b: int) -> Part:
@@ -175,8 +177,18 @@ class Part:
         return alive
 
     @lazy
-    def _affixes(self) -> list[int]:
-        return np.flatnonzero(self.passage.kinds != WORD).tolist()
+    def _affixes(self) -> list[tuple[int, int, bool, bool, bool]]:
+        """(unit, kind, whether the unit before is of its sentence, the one after, whether it must end its
+        sentence) of the units that are no words."""
+        p = self.passage
+        sentence = p.sentence.tolist()
+        last = len(p) - 1
+        out = []
+        for i in np.flatnonzero(p.kinds != WORD).tolist():
+            left = i > 0 and sentence[i - 1] == sentence[i]
+            right = i < last and sentence[i + 1] == sentence[i]
+            out.append((i, int(p.kinds[i]), left, right, not right and self._ends_sentence(i)))
+        return out
 
     def close(self, kept: Mask) -> Mask:
         """`kept` and the units that it requires: protected units, punctuation, and units that separate
@@ -185,26 +197,22 @@ class Part:
         words = (kept | self.forced) & ((p.kinds == WORD) | self.forced)
         if self.soft.any():
             words |= self.soft & self._alive(words & (kept | ~self._hard))[p.sentence]
-        out = self._apart(words)
-        live = set(np.unique(p.sentence[out]).tolist())
-        sentence = p.sentence.tolist()
-        kinds = p.kinds.tolist()
-        last = len(p) - 1
-        for i in self._affixes:
-            left = i > 0 and sentence[i - 1] == sentence[i] and bool(out[i - 1])
-            if kinds[i] == CLOSE:
-                final = i == last or sentence[i + 1] != sentence[i]
-                out[i] |= left or (final and sentence[i] in live and self._ends_sentence(i))
+        apart = self._apart(words)
+        live = np.zeros(len(p.sentences), bool)
+        live[p.sentence[apart]] = True
+        out = apart.tolist()
+        for i, kind, left, _, final in self._affixes:
+            if kind == CLOSE and not out[i]:
+                out[i] = (left and out[i - 1]) or (final and bool(live[p.sentence[i]]))
         self._drop_commas(out)
-        for i in reversed(self._affixes):
-            right = i < last and sentence[i + 1] == sentence[i] and bool(out[i + 1])
-            if kinds[i] == OPEN:
-                out[i] |= right
-            elif kinds[i] == INFIX:
-                out[i] |= right and i > 0 and bool(out[i - 1])
-        return out
+        for i, kind, _, right, _ in reversed(self._affixes):
+            if kind == OPEN:
+                out[i] = out[i] or (right and out[i + 1])
+            elif kind == INFIX:
+                out[i] = out[i] or (right and out[i + 1] and i > 0 and out[i - 1])
+        return np.array(out, bool)
 
-    def _drop_commas(self, out: Mask) -> None:
+    def _drop_commas(self, out: list[bool]) -> None:
         """Drop a comma that is now directly before the end of its sentence."""
         chosen = np.flatnonzero(out)
         p = self.passage

@@ -15,7 +15,7 @@ import numpy as np
 
 from nacrith.arith import F64
 from nacrith.errors import BudgetError
-from nacrith.prompt.budget import Choice, choose, least, too_much
+from nacrith.prompt.budget import LEAST, SHORTEST, Choice, choose, least, too_much
 from nacrith.prompt.document import Document, Part
 from nacrith.prompt.scorers.protocol import Scorer
 from nacrith.prompt.segment import Mask
@@ -57,6 +57,7 @@ class Work:
         self.fixed = target is not None or not (several or any(p.rate is not None for p in document.parts))
         """Whether the limit must be met. A rate of several texts, such as messages, rises for what is kept of
         each."""
+        self.floor = LEAST if self.fixed else SHORTEST
 
     def together(self) -> tuple[list[Mask], list[F64], list[float]]:
         """Choose among all parts together, after choosing separately in each part that has its own rate."""
@@ -79,7 +80,7 @@ class Work:
 
         choice = self._choose([parts[k] for k in free], [scores[k] for k in free], room)
         if choice is None:
-            kept = _filled(kept, free, least([parts[k] for k in free]))
+            kept = _filled(kept, free, self._least([parts[k] for k in free]))
             self._check_whole(kept)
             return kept, scores, cuts
         kept = _filled(kept, free, choice.kept)
@@ -98,7 +99,7 @@ class Work:
         choice = self._choose([part], [score], room)
         if choice is not None:
             return choice.kept[0], choice.cut
-        (mask,) = least([part])
+        (mask,) = self._least([part])
         self.raised += self.count(_text(part, mask)) - allowed
         return mask, _NONE
 
@@ -137,7 +138,7 @@ class Work:
             else:
                 # Protected text stays even if it exceeds the budget; later paragraphs get less, unless each
                 # is of a text of its own.
-                (mask,), cut = least([part], [empty]), _NONE
+                (mask,), cut = self._least([part], [empty]), _NONE
                 if not self.fixed and self.limit is not None:
                     self.raised += max(0, count(text(mask)) - max(0, allowed))
             kept.append(mask)
@@ -165,10 +166,14 @@ class Work:
             threshold=self.threshold,
             partial=partial and self.threshold is None,
             blocks=blocks,
+            floor=self.floor,
         )
         if choice is not None:
             self.modes.add(choice.mode)
         return choice
+
+    def _least(self, parts: Sequence[Part], blocks: Sequence[int] | None = None) -> list[Mask]:
+        return least(parts, self.scorer.by_sentence, self.floor, blocks)
 
     def _check_whole(self, kept: Sequence[Mask]) -> None:
         """Compare the whole with its limit: an error, or the limit rises. Tokens of parts do not add up."""
