@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,6 +18,11 @@ from nacrith.prompt.segment import WORD, Mask
 SPACE, PUNCTUATION, SCORE, APART = "space", "punctuation", "score", "keeps words apart"
 """Reasons besides the rules of `protect`: white space; punctuation follows its neighbours; the score; the
 unit separates two words."""
+
+
+BYTE_ORDER_MARK = "\ufeff"
+_MARK = re.compile(rf"\A{BYTE_ORDER_MARK}")
+_LEFT_OUT = re.compile(rf"\A{BYTE_ORDER_MARK}|\r(?=\n)")
 
 
 class Span(NamedTuple):
@@ -35,7 +41,7 @@ class Compressed:
 
     units: the whole original, unit by unit; the kept ones make up `text`. limit: the allowed tokens, None
     if there was no budget. cut: the lowest score of a chosen unit. note: why the text was left unchanged,
-    or "".
+    or "". retain: whether numbers, restrictions and the like were kept "always" or "with_sentence".
     """
 
     origin: str
@@ -48,6 +54,7 @@ class Compressed:
     contexts: Sequence[tuple[int, int]] = ()
     cut: float = float("nan")
     note: str = ""
+    retain: str = ""
 
     @lazy
     def spans(self) -> list[Span]:
@@ -110,6 +117,29 @@ def unchanged(origin: str, tokens: int, limit: int | None, scorer: str, note: st
     """The result for an unchanged prompt."""
     whole = [Span(0, len(origin), True, note, float("nan"))] if origin else []
     return Compressed(origin, origin, tokens, tokens, limit, scorer, whole, [(0, len(origin))], note=note)
+
+
+def of_source(result: Compressed, source: str) -> Compressed:
+    """The result for a source of which the byte order mark and the carriage returns at ends of lines had been
+    left out. If nothing else was dropped, the carriage returns stay."""
+    whole = result.text == result.origin
+    pattern = _MARK if whole else _LEFT_OUT
+    there = np.ones(len(source), bool)
+    there[[m.start() for m in pattern.finditer(source)]] = False
+    if whole:
+        text = source.removeprefix(BYTE_ORDER_MARK)
+        units: Sequence[Span] = [Span(0, len(text), True, result.note, float("nan"))]
+    else:
+        text, units = result.text, result.units
+    owner = np.full(len(source), -1, np.int64)  # the unit of each character; -1 is left out
+    owner[there] = np.repeat(np.arange(len(units)), [u.end - u.start for u in units])
+    edges = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(source)]
+    placed = [
+        units[owner[a]]._replace(start=a, end=b) if owner[a] >= 0 else Span(a, b, False, SPACE, float("nan"))
+        for a, b in pairwise(edges)
+        if a < b
+    ]
+    return replace(result, origin=source, text=text, units=placed, contexts=[(0, len(source))])
 
 
 def explain(
