@@ -202,7 +202,7 @@ class _Ranking:
     def _empty(self, blocks: Collection[int] | None) -> list[int]:
         """The blocks of which nothing would be kept, though something must be."""
         there = np.unique(self.block[self._free])
-        kept = set(np.unique(self.block[self._forced]).tolist())
+        kept = set(np.unique(self.block[self._forced]).tolist()) | {p.block for p in self.parts if p.noted}
         return [b for b in there.tolist() if b not in kept and (blocks is None or b in blocks)]
 
     def seeds(self, level: int) -> I64:

@@ -21,7 +21,7 @@ import numpy as np
 
 from nacrith.errors import BudgetError, PromptError
 from nacrith.prompt.counters import counter
-from nacrith.prompt.document import ALWAYS, WITH_SENTENCE, Contract, Document
+from nacrith.prompt.document import ALWAYS, WITH_SENTENCE, Contract, Document, rendered
 from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, explain, of_source, unchanged
 from nacrith.prompt.scorers import AUTO, make
@@ -168,7 +168,8 @@ class PromptCompressor:
         if work.limit is not None and work.tokens <= work.limit and threshold is None:
             return unchanged(document.source, work.tokens, work.limit, scorer.name, "within the budget")
         kept, scores, cuts = work.stable() if stable else work.together()
-        text = document.render(kept)
+        pieces = document.pieces(kept)
+        text = rendered(document.source, pieces)
         self._remember(text)
         return Compressed(
             document.source,
@@ -180,6 +181,7 @@ class PromptCompressor:
             explain(document, kept, scores, cuts, scorer.by_sentence),
             [(0, len(document.source))],
             float(np.nanmin(cuts)) if not np.isnan(cuts).all() else float("nan"),
+            inserted=[(p.start, p.inserted) for p in pieces if p.inserted],
             retain=ALWAYS if work.modes and WITH_SENTENCE not in work.modes else WITH_SENTENCE,
         )
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from nacrith.arith import F64
 from nacrith.lazy import lazy
 from nacrith.prompt.meaning import RESTRICTIONS
 from nacrith.prompt.protect import BOUND, HARD, INSTRUCTION, RULES, Protected, protected
@@ -29,6 +31,15 @@ _MANDATORY = _ENDS + "\"'”’)]}」』"
 ALWAYS, WHOLE, WITH_SENTENCE = "always", "whole sentences", "with_sentence"
 """Modes of a part: rules other than `protect.HARD` keep their spans, or the sentences of their spans, or
 only those spans of whose sentence something is kept. In every mode a span is kept whole or not at all."""
+
+
+class Piece(NamedTuple):
+    """A piece of an output: a span of its source or, if `inserted` is not empty, that text at the place
+    `start` = `end`."""
+
+    start: int
+    end: int
+    inserted: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,11 @@ class Part:
     kept: tuple[tuple[int, int], ...] = ()
     block: int = 0
     mode: str = ALWAYS
+
+    @property
+    def noted(self) -> bool:
+        """Whether a note stands for what is dropped, so that the output is never empty."""
+        return False
 
     def in_mode(self, mode: str) -> Part:
         """The part in another mode; what does not depend on the mode is not computed again."""
@@ -283,6 +299,23 @@ class Part:
         best = next((k for k, g in enumerate(gaps) if g), 0)
         return [(begins[best], begins[best] + len(gaps[best]))]
 
+    def pieces(self, kept: Mask) -> list[Piece]:
+        """The output for a closed choice of units, as pieces of `text`, ascending. Only content that is no
+        prose has pieces that are inserted (`content.part`)."""
+        return [Piece(a, b) for a, b in self.spans(kept)]
+
+    def output(self, kept: Mask) -> str:
+        """The same as text, not escaped."""
+        return rendered(self.text, self.pieces(kept))
+
+    def escaped(self, text: str) -> str:
+        """A text as it is written in the source."""
+        return text
+
+    def weighed(self, score: F64, query: str, by_sentence: bool) -> F64:
+        """The scores of a scorer, for each sentence or unit, with what the part knows about importance."""
+        return score
+
     def to_source(self, start: int, end: int) -> tuple[int, int]:
         """The source offsets of a span of `text`."""
         if self.origin is None:
@@ -298,25 +331,30 @@ class Document:
     parts: Sequence[Part]
     outside: str = "syntax"
 
-    def spans(self, kept: Sequence[Mask]) -> list[tuple[int, int]]:
-        """The spans of the source that are output for closed choices of the parts' units, merged."""
-        out: list[tuple[int, int]] = []
+    def pieces(self, kept: Sequence[Mask]) -> list[Piece]:
+        """The output for closed choices of the parts' units, as pieces of the source, merged."""
+        out: list[Piece] = []
         position = 0
 
-        def add(start: int, end: int) -> None:
-            if out and out[-1][1] == start:
-                out[-1] = out[-1][0], end
-            elif start < end:
-                out.append((start, end))
+        def add(start: int, end: int, inserted: str = "") -> None:
+            if not inserted and out and not out[-1].inserted and out[-1].end == start:
+                out[-1] = Piece(out[-1].start, end)
+            elif inserted or start < end:
+                out.append(Piece(start, end, inserted))
 
         for part, mask in zip(self.parts, kept, strict=True):
             add(position, part.start)
-            for span in part.spans(mask):
-                add(*part.to_source(*span))
+            for start, end, inserted in part.pieces(mask):
+                add(*part.to_source(start, end), part.escaped(inserted))
             position = part.end
         add(position, len(self.source))
         return out
 
     def render(self, kept: Sequence[Mask]) -> str:
         """The output for closed choices of the parts' units."""
-        return "".join(self.source[a:b] for a, b in self.spans(kept))
+        return rendered(self.source, self.pieces(kept))
+
+
+def rendered(source: str, pieces: Sequence[Piece]) -> str:
+    """The text of pieces of a source."""
+    return "".join(inserted or source[a:b] for a, b, inserted in pieces)

@@ -20,6 +20,7 @@ import numpy as np
 from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt import chat
+from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Contract, Document, Part
 from nacrith.prompt.instruction import instructions
 from nacrith.prompt.markup import fences, headings
@@ -82,6 +83,7 @@ def build(
     parts = [replace(p, block=block) for block, p in enumerate(parts) if p.rate != 1.0]
     if kind in ("text", "markdown"):  # only the whole of it must not become empty
         parts = [replace(p, block=0) for p in parts]
+    parts = [piece for part in parts for piece in routed(part, kind, stable)]
     if stable:
         parts = [piece for part in parts for piece in paragraphs(part)]
     return Document(source, parts)
@@ -89,6 +91,9 @@ def build(
 
 def paragraphs(part: Part) -> Iterator[Part]:
     """The paragraphs of a part, each with the blank line after it; code fences are not divided."""
+    if isinstance(part, ContentPart):
+        yield part
+        return
     inside = fences(part.text)
     cuts = [0]
     for match in _PARAGRAPH_END.finditer(part.text):

@@ -59,10 +59,15 @@ class Work:
         each."""
         self.floor = LEAST if self.fixed else SHORTEST
 
+    def _scores(self, parts: Sequence[Part]) -> list[F64]:
+        found = self.scorer.score([p.passage for p in parts], self.query)
+        by_sentence = self.scorer.by_sentence
+        return [p.weighed(s, self.query, by_sentence) for p, s in zip(parts, found, strict=True)]
+
     def together(self) -> tuple[list[Mask], list[F64], list[float]]:
         """Choose among all parts together, after choosing separately in each part that has its own rate."""
         parts = self.document.parts
-        scores = self.scorer.score([p.passage for p in parts], self.query)
+        scores = self._scores(parts)
         kept = [np.ones(len(p.passage), bool) for p in parts]
         cuts = [_NONE] * len(parts)
         rated = [k for k, p in enumerate(parts) if p.rate is not None]
@@ -94,20 +99,19 @@ class Work:
         allowed = self.count(part.text) - _ceil(due)
 
         def room(masks: Sequence[Mask]) -> int:
-            return allowed - self.count(_text(part, masks[0]))
+            return allowed - self.count(part.output(masks[0]))
 
         choice = self._choose([part], [score], room)
         if choice is not None:
             return choice.kept[0], choice.cut
         (mask,) = self._least([part])
-        self.raised += self.count(_text(part, mask)) - allowed
+        self.raised += self.count(part.output(mask)) - allowed
         return mask, _NONE
 
     def stable(self) -> tuple[list[Mask], list[F64], list[float]]:
         """Choose part by part, each depending only on the text up to it."""
         parts, source, count = self.document.parts, self.document.source, self.count
-        passages = [p.passage for p in parts]
-        known = self.scorer.score(passages, self.query) if self.scorer.causal else None
+        known = self._scores(parts) if self.scorer.causal else None
         kept: list[Mask] = []
         scores: list[F64] = []
         cuts: list[float] = []
@@ -116,7 +120,7 @@ class Work:
         due = 0.0
         empty = -1  # the block of which nothing is kept yet
         for k, part in enumerate(parts):
-            score = known[k] if known is not None else self.scorer.score([passages[k]], self.query)[0]
+            score = known[k] if known is not None else self._scores([part])[0]
             done += source[position : part.start]
             position = part.end
             due += self.due[k]
@@ -125,8 +129,8 @@ class Work:
                 empty = part.block
 
             def text(mask: Mask, part: Part = part) -> str:
-                spans = (part.to_source(*span) for span in part.spans(mask))
-                return "".join(source[a:b] for a, b in spans)
+                pieces = ((*part.to_source(a, b), part.escaped(new)) for a, b, new in part.pieces(mask))
+                return "".join(new or source[a:b] for a, b, new in pieces)
 
             def room(masks: Sequence[Mask], allowed: int = allowed, text: Any = text) -> int:
                 return 0 if self.limit is None else allowed - count(text(masks[0]))
@@ -194,11 +198,6 @@ class Work:
         outside = self.document.render([np.zeros(len(m), bool) for m in kept])
         needed = self.count(self.document.render(kept))
         return too_much(parts, kept, needed, self.limit, self.count(outside))
-
-
-def _text(part: Part, mask: Mask) -> str:
-    """What remains of a part's text."""
-    return "".join(part.text[a:b] for a, b in part.spans(mask))
 
 
 def _filled(kept: Sequence[Mask], places: Sequence[int], masks: Sequence[Mask]) -> list[Mask]:

@@ -40,6 +40,10 @@ class ContentPart(Part):
         assert self.content is not None
         return self.content
 
+    @property
+    def noted(self) -> bool:
+        return True
+
     @lazy
     def passage(self) -> Passage:
         """The words of the text; a sentence is a segment that has words."""
@@ -110,12 +114,8 @@ def routed(part: Part, kind: str, stable: bool) -> Iterator[Part]:
     prompts unless text may follow. kind: one of `structured.INPUTS`. Without any rule about what is kept all
     is prose."""
     quoted = kind in ("chat", "json")
-    if (
-        not part.contract.rules
-        or kind == "markdown"
-        or (kind == "chat" and part.label not in _TOOLS)
-        or (kind == "text" and stable)
-    ):
+    prose = (kind == "chat" and part.label not in _TOOLS) or (kind == "text" and stable)
+    if prose or kind == "markdown" or not part.contract.rules:
         yield part
         return
     content = route(part.text)
@@ -125,20 +125,13 @@ def routed(part: Part, kind: str, stable: bool) -> Iterator[Part]:
     position = 0
     for start, end, found in regions(part.text):
         if position < start:
-            yield _cut(part, position, start)
-        yield _made(_cut(part, start, end), found, quoted)
+            yield part.cut(position, start)
+        yield _made(part.cut(start, end), found, quoted)
         position = end
     if position < len(part.text):
-        yield _cut(part, position, len(part.text)) if position else part
+        yield part.cut(position, len(part.text)) if position else part
 
 
 def _made(part: Part, content: Content, quoted: bool) -> ContentPart:
     same = {f.name: getattr(part, f.name) for f in fields(part)}
     return ContentPart(**same, content=content, quoted=quoted)
-
-
-def _cut(part: Part, a: int, b: int) -> Part:
-    """The part for a stretch of `text`."""
-    start, end = part.to_source(a, b)
-    origin = None if part.origin is None else part.origin[a : b + 1]
-    return replace(part, start=start, end=end, text=part.text[a:b], origin=origin)

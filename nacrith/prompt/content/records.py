@@ -74,9 +74,7 @@ class Json(Content):
         at = self.values[0].start
         table = len(chosen) >= _FEW and _alike(self.source, self.values)
         if table:
-            add(out, Piece(at, at, '{"columns":['))
-            self._put_keys(out, chosen[0])
-            add(out, Piece(at, at, "]}\n"))
+            add(out, Piece(at, at, f'{{"columns":[{self._keys(chosen[0])}]}}\n'))
         for i, value in enumerate(chosen):
             if i:
                 add(out, Piece(value.start, value.start, "\n"))
@@ -121,9 +119,8 @@ class Json(Content):
         total = len(value.items)
         table = len(chosen) >= _FEW and _alike(self.source, value.items)
         if table:
-            add(out, Piece(value.start, value.start, '{"columns":['))
-            self._put_keys(out, chosen[0])
-            add(out, Piece(value.start, value.start, '],"rows":'))
+            columns = f'{{"columns":[{self._keys(chosen[0])}],"rows":'
+            add(out, Piece(value.start, value.start, columns))
         add(out, Piece(value.start, value.start + 1))
         for i, item in enumerate(chosen):
             if i:
@@ -157,11 +154,8 @@ class Json(Content):
             add(out, Piece(value.end - 1, value.end - 1, f",{note}" if count else note))
         add(out, Piece(value.end - 1, value.end))
 
-    def _put_keys(self, out: list[Piece], record: Value) -> None:
-        for i, key in enumerate(record.keys):
-            if i:
-                add(out, Piece(key[0], key[0], ","))
-            add(out, Piece(*key))
+    def _keys(self, record: Value) -> str:
+        return ",".join(self.source[a:b] for a, b in record.keys)
 
     def _put_row(self, out: list[Piece], record: Value, kept: Mask) -> None:
         for i, item in enumerate(record.items):
