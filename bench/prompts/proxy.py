@@ -4,7 +4,8 @@
 
 Starts an API on the loopback that answers at once, and `nacrith prompt proxy` before it. Each request is an
 agent loop that the proxy has seen grow, so that nothing is left to compress: what is measured is the delay
-that remains at every turn. Requests go directly and through the proxy by turns. Prints a table and saves nothing.
+that remains at every turn. Requests go directly and through the proxy by turns. Prints a table and saves
+nothing.
 Needs `pip install ".[proxy]"`.
 """
 

@@ -64,7 +64,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
     "--scorer",
     type=click.Choice((AUTO, *NAMES)),
     default=AUTO,
-    help="How to rank words or sentences (default: auto: lexrank with a query, else classifier).",
+    help="How to rank words or sentences (default: auto: lexrank, whole sentences).",
 )
 @click.option(
     "-m",
@@ -97,9 +97,9 @@ class _Rate(click.ParamType[tuple[str, float]]):
 @click.option("--keep-pattern", "patterns", metavar="REGEX", multiple=True, help="Keep what matches.")
 @click.option(
     "--retain",
-    type=click.Choice(("always", "with_sentence")),
-    default="always",
-    help="Protect numbers, negations, quotations always, or in kept sentences.",
+    type=click.Choice(("auto", "always", "with_sentence")),
+    default="auto",
+    help="Protect numbers, negations, quotations always, or in kept sentences (auto: as the scorer ranks).",
 )
 @click.option(
     "--prefix-stable/--no-prefix-stable",
@@ -186,7 +186,7 @@ def _read(name: str) -> str:
     with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
         data = source.file.read()
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise CommandError(f"byte {error.start} of {shown(name)} is not UTF-8: convert the text") from None
 

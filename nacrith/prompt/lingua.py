@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from nacrith import jsontext
 from nacrith.errors import PromptError
-from nacrith.prompt.compress import SEPARATOR, PromptCompressor
+from nacrith.prompt.compress import SEPARATOR, PromptCompressor, Retain
 from nacrith.prompt.document import Contract, Document, Part
 from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import Compressed, unchanged
@@ -36,7 +36,7 @@ def compress_prompt(
     threads: int | None = None,
     protect: str | Iterable[str] = "all",
     patterns: Sequence[str] = (),
-    retain: Literal["always", "with_sentence"] = "always",
+    retain: Retain = "auto",
     min_tokens: int = 0,
     on_error: Literal["raise", "pass"] = "raise",
 ) -> dict[str, Any]:
@@ -96,8 +96,8 @@ def join(
     places: list[tuple[int, int]] = []
     for i, text in enumerate(contexts):
         start = len(source)
-        places.append((start, start + len(text)))
-        source += text
+        source += text.replace("\r\n", "\n")
+        places.append((start, len(source)))
         if question or i < len(contexts) - 1:
             source += SEPARATOR
         if i not in fixed:
@@ -139,10 +139,11 @@ def compress_messages(
 ) -> Value:
     """Chat messages (OpenAI or Anthropic: a list, or an object with `messages`) with shorter texts.
 
-    rates: by role, such as {"tool": 0.3, "assistant": 0.5}. Without a rate of their own, system and
-    developer messages and the last user message stay unchanged. prefix_stable: by default without
-    target_tokens; every user message then stays unchanged, since each was once the last, and messages that
-    are appended do not change the result for the earlier ones. The budget counts the messages as JSON.
+    rates: by role, such as {"tool": 0.3, "assistant": 0.5}; the result of a tool is "tool" in every format.
+    Messages of people (user, system, developer) stay unchanged unless a rate names their role. Of the last
+    request of a person the instruction stays even then, except in prefix-stable mode, since messages may
+    follow. prefix_stable: by default without target_tokens; messages that are appended do not change the
+    result for the earlier ones. The budget counts the messages as JSON.
     """
     if not isinstance(messages, list | Mapping):
         raise PromptError(f"messages are a list or an object, not {type(messages).__name__}")

@@ -18,7 +18,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from nacrith import jsontext
 from nacrith.prompt.compress import PromptCompressor
-from nacrith.prompt.result import Compressed
+from nacrith.prompt.content import regions, route
+from nacrith.prompt.content.part import routed
+from nacrith.prompt.document import Document, Part
+from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, of_source
 
 Value = TypeVar("Value")
 
@@ -26,14 +29,9 @@ DEFAULT_RATE = 0.4
 DEFAULT_MINIMUM = 1000
 """Fraction of a text to keep, and characters of the shortest text that is compressed."""
 
-_PROGRAM = re.compile(
-    r"[;{]\s*$|^\s*[})\]]+[;,]?\s*$"
-    r"|^(\s*\d+\s*[:|→\t])?\s*(def|class|return|import|from|if|elif|else|for|while|try|except|with|func|fn|let|const"
-    r"|var|public|private|static|package|use|export|case|end|#include|@\w+)\b.*[:({;,=)\w\"']\s*$"
-    r"|^(\s*\d+\s*[:|→\t])?(    |\t)\s*\S"
-)
-_DIFF = re.compile(r"^(diff --git |@@ -\d|--- \S+.*\n\+\+\+ )", re.MULTILINE)
-_LINES = 400  # that tell whether a text is a program
+_WHOLE = ("code", "diff")  # kinds of content that are of use only as they are
+_MUCH = 0.25
+_NUMBERS = re.compile(r"^[ \t]*\d+[ \t]*[:|\u2192\t]", re.MULTILINE)  # that tools put before lines
 _WORTH = 0.9  # of the length, with the notice; what stays longer is left alone
 _REMEMBERED = 64 << 20  # characters
 _QUERIES = ("query", "question", "q", "search")
@@ -144,18 +142,24 @@ class ToolResults:
             self._shorten("The first sentence. The second sentence.", "")
 
     def _shorten(self, text: str, query: str) -> Shortened | None:
-        kind = _kind(text)
-        if kind != "json" and is_program(text):
-            return None
         try:
-            result = self.compressor.compress(
-                text, query=query, rate=self.rate, kind=kind, prefix_stable=False
-            )
+            if is_program(text):
+                return None
+            result = self._compress(text, query)
         except Exception:  # whatever it is, the text stays as it is
             return None
         if not result.text.strip():
             return None
         return Shortened(result.text, tuple(_cuts(result)))
+
+    def _compress(self, text: str, query: str) -> Compressed:
+        """The text as the output of a tool; `compress` takes prompts, which have an instruction."""
+        plain = text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n")
+        plain.encode()  # not with lone surrogates, which tokenizers reject
+        part = Part(0, len(plain), plain, label="tool", contract=self.compressor.contract)
+        document = Document(plain, list(routed(part, "text", stable=False)))
+        result = self.compressor.run_document(document, query, self.rate, None, None)
+        return result if plain == text else of_source(result, text)
 
 
 def query_of(arguments: Any) -> str:
@@ -175,21 +179,12 @@ def query_of(arguments: Any) -> str:
 
 
 def is_program(text: str) -> bool:
-    """Whether most lines of a text are those of a program, or it is a diff."""
-    if _DIFF.search(text):
-        return True
-    lines = [line for line in text.split("\n", _LINES)[:_LINES] if line.strip()]
-    return len(lines) > 4 and 2 * sum(1 for line in lines if _PROGRAM.search(line)) > len(lines)
-
-
-def _kind(text: str) -> str:
-    if text.lstrip()[:1] in ("{", "["):
-        try:
-            jsontext.parse(text, finite=False, unique=True)
-        except jsontext.JsonError:
-            return "text"
-        return "json"
-    return "text"
+    """Whether a text is a program or a diff, or has much of one; lines may be numbered."""
+    plain = _NUMBERS.sub("", text) if len(_NUMBERS.findall(text)) > text.count("\n") / 2 else text
+    found = route(plain)
+    if found is not None:
+        return found.kind in _WHOLE
+    return sum(b - a for a, b, inner in regions(plain) if inner.kind in _WHOLE) > _MUCH * len(plain)
 
 
 def _cuts(result: Compressed) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import ROOT
 from tool_chats import LONG, completions, messages, responses, result
 
 from nacrith import jsontext
@@ -18,6 +19,8 @@ from nacrith.prompt.proxy.places import tool_texts
 from nacrith.prompt.proxy.plan import ANTHROPIC, CACHE_MINIMUM, CHARS_PER_TOKEN, OPENAI, Planner
 from nacrith.prompt.toolresults import Memory, Patient, ToolResults, is_program
 
+SOURCE = Path(__file__).read_text()
+SPLIT = SOURCE.splitlines(keepends=True)
 RESULTS = ToolResults()  # remembers what it shortened, so that the tests are fast
 
 
@@ -99,11 +102,13 @@ def test_the_same_call_again_gets_all() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (Path(__file__).read_text(), True),
-        ("\n".join(f"{i:6}\u2192    if x{i}:" for i in range(9)), True),
-        ("int f(int x)\n{\n    if (x)\n    {\n        g();\n    }\n}\n" * 3, True),
-        ("diff --git a/x b/x\n" + LONG, True),
-        ("@@ -1,3 +1,4 @@\n" + LONG, True),
+        (SOURCE, True),
+        ("\n".join(f"{i:6}\u2192{line}" for i, line in enumerate(SOURCE.split("\n"))), True),
+        ((ROOT / "codecs" / "api.cpp").read_text(), True),
+        (
+            f"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,20 +1,21 @@\n+new\n{' '.join(['', *SPLIT[:20]])}",
+            True,
+        ),
         (LONG, False),
         (LONG.replace(". ", ".\n"), False),
         ("\n".join(f"2026-11-28 INFO request {i} took 5 ms" for i in range(9)), False),
