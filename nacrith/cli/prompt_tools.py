@@ -16,7 +16,7 @@ tool_options = together(
     click.option(
         "--rate",
         type=click.FloatRange(0, 1),
-        default=0.4,
+        default=0.3,
         show_default=True,
         help="Fraction of each tool result to keep.",
     ),

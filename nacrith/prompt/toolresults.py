@@ -25,7 +25,7 @@ from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, of_source
 
 Value = TypeVar("Value")
 
-DEFAULT_RATE = 0.4
+DEFAULT_RATE = 0.3
 DEFAULT_MINIMUM = 1000
 """Fraction of a text to keep, and characters of the shortest text that is compressed."""
 

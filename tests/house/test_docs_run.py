@@ -45,6 +45,7 @@ NOT_RUN = {
     "getting-started.md": 3,
     "many-files.md": 3,
     "models.md": 3,
+    "prompt-proxy.md": 3,
     "prompts.md": 1,
     "python.md": 1,
     "training.md": 2,
