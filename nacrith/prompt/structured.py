@@ -19,7 +19,7 @@ import numpy as np
 
 from nacrith import jsontext
 from nacrith.errors import PromptError
-from nacrith.prompt import chat
+from nacrith.prompt import chat, formats
 from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Contract, Document, Part
 from nacrith.prompt.instruction import instructions
@@ -217,7 +217,9 @@ def _string_part(source: str, found: JsonString, name: str, contract: Contract) 
 def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> tuple[list[Part], set[str]]:
     """The parts of a chat, and the roles that it has."""
     strings = _strings(source)
-    texts = {t.path: t for t in chat.texts(_value(source))}
+    value = _value(source)
+    found_texts = formats.texts(value)
+    texts = {t.path: t for t in (chat.texts(value) if found_texts is None else found_texts)}
     parts = []
     for found in strings:
         text = texts.get(found.path)
