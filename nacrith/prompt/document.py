@@ -308,6 +308,14 @@ class Part:
         """The same as text, not escaped."""
         return rendered(self.text, self.pieces(kept))
 
+    def written(self, kept: Mask, source: str) -> str:
+        """The same as it is written in the source."""
+        if self.origin is None:
+            text = self.text  # a stretch of the source
+            return "".join(self.escaped(new) if new else text[a:b] for a, b, new in self.pieces(kept))
+        spans = ((*self.to_source(a, b), new) for a, b, new in self.pieces(kept))
+        return "".join(self.escaped(new) if new else source[a:b] for a, b, new in spans)
+
     def escaped(self, text: str) -> str:
         """A text as it is written in the source."""
         return text
@@ -352,7 +360,12 @@ class Document:
 
     def render(self, kept: Sequence[Mask]) -> str:
         """The output for closed choices of the parts' units."""
-        return rendered(self.source, self.pieces(kept))
+        out: list[str] = []
+        position = 0
+        for part, mask in zip(self.parts, kept, strict=True):
+            out += (self.source[position : part.start], part.written(mask, self.source))
+            position = part.end
+        return "".join([*out, self.source[position:]])
 
 
 def rendered(source: str, pieces: Sequence[Piece]) -> str:

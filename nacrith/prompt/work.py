@@ -129,8 +129,7 @@ class Work:
                 empty = part.block
 
             def text(mask: Mask, part: Part = part) -> str:
-                pieces = ((*part.to_source(a, b), part.escaped(new)) for a, b, new in part.pieces(mask))
-                return "".join(new or source[a:b] for a, b, new in pieces)
+                return part.written(mask, source)
 
             def room(masks: Sequence[Mask], allowed: int = allowed, text: Any = text) -> int:
                 return 0 if self.limit is None else allowed - count(text(masks[0]))
