@@ -58,10 +58,11 @@ def choose(
 ) -> Choice | None:
     """The best choice that fits the budget; None if not even the least one fits (`least`).
 
-    room: tokens of the budget that remain with a closed choice, negative if it exceeds the budget.
-    scores: of each part, (units,) or, `by_sentence`, (sentences,); higher ones are kept first. threshold:
-    units with a lower score are dropped, whatever the budget. partial: clauses, or if no sentence fits
-    words, may be kept without their sentence. blocks: of these something is kept; None: of all. floor: how little of a block may be kept (LEAST, SHORTEST).
+    room: tokens of the budget that remain with a closed choice, negative if it exceeds the budget. scores:
+    of each part, (units,) or, `by_sentence`, (sentences,); higher ones are kept first. threshold: units
+    with a lower score are dropped, whatever the budget. partial: clauses, or if no sentence fits words, may
+    be kept without their sentence. blocks: of these something is kept; None: of all. floor: how little of a
+    block may be kept (LEAST, SHORTEST).
     """
     modes = parts[0].contract.modes(by_sentence) if parts else (WITH_SENTENCE,)
     for mode in modes:
