@@ -30,28 +30,30 @@ RETAIN = ("always", "with_sentence")
 
 
 class Case(NamedTuple):
-    """A text with one sentence of the set, and the spans that must stay whole."""
+    """A text with sentences of the set, and the spans that must stay whole."""
 
     language: str
-    sentence: str
     text: str
     spans: list[tuple[int, int]]
 
 
-def cases(file: Path) -> list[Case]:
-    """The sentences of the set, each among ordinary ones of its language."""
+def cases(file: Path, together: int = 1) -> list[Case]:
+    """The sentences of the set, so many in a text, among ordinary ones of their language."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     out = []
-    for row in rows:
-        if not row["together"]:
-            continue
-        plain = [r["text"] for r in rows if r["language"] == row["language"] and not r["together"]]
-        space = "" if row["language"] in ("zh", "ja") else " "
-        begin = space.join(plain[:2]) + space
-        text = begin + row["text"] + space + space.join(plain[2:4])
-        found = [len(begin) + row["text"].index(piece) for piece in row["together"]]
-        spans = [(a, a + len(piece)) for a, piece in zip(found, row["together"], strict=True)]
-        out.append(Case(row["language"], row["text"], text, spans))
+    for language in dict.fromkeys(row["language"] for row in rows):
+        space = "" if language in ("zh", "ja") else " "
+        plain = [r["text"] for r in rows if r["language"] == language and not r["together"]]
+        mine = [r for r in rows if r["language"] == language and r["together"]]
+        for k in range(0, len(mine), together):
+            text = space.join(plain[:2])
+            spans = []
+            for row in mine[k : k + together]:
+                text += space
+                found = [len(text) + row["text"].index(piece) for piece in row["together"]]
+                spans += [(a, a + len(piece)) for a, piece in zip(found, row["together"], strict=True)]
+                text += row["text"]
+            out.append(Case(language, text + space + space.join(plain[2:4]), spans))
     return out
 
 

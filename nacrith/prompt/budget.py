@@ -217,9 +217,9 @@ class _Ranking:
         if level <= CLAUSE:
             sentence = mine[self.groups[mine] == self.groups[mine[0]]]
             return sentence if level == BEST else self.clauses(sentence)[0]
-        sizes, soft = self._sizes
+        sizes, soft, linked = self._sizes
         groups = self.groups[mine] - self.groups[mine].min()
-        bound = np.bincount(groups, (sizes * soft)[mine])
+        bound = np.bincount(groups, (sizes * soft + linked)[mine])
         if level == LEAST:
             return mine[[np.argmin(bound[groups] + np.where(soft, 0, sizes)[mine])]]
         pieces = [self.clauses(s)[0] for s in self.sentences(np.sort(mine))]
@@ -230,11 +230,14 @@ class _Ranking:
         return pieces[int(np.argmin(costs))]
 
     @lazy
-    def _sizes(self) -> tuple[I64, Mask]:
-        """Characters of each unit, and whether it is kept with its sentence."""
+    def _sizes(self) -> tuple[I64, Mask, I64]:
+        """Characters of each unit, whether it is kept with its sentence, and a penalty if other sentences are
+        kept with it too."""
         parts = self.parts
         sizes = np.concatenate([np.empty(0, np.int64), *(p.passage.ends - p.passage.starts for p in parts)])
-        return sizes, np.concatenate([np.empty(0, bool), *(p.soft for p in parts)])
+        soft = np.concatenate([np.empty(0, bool), *(p.soft for p in parts)])
+        linked = np.concatenate([np.empty(0, bool), *(p.linked[p.passage.sentence] for p in parts)])
+        return sizes, soft, linked * int(sizes.sum())
 
     def masks(self, chosen: I64) -> list[Mask]:
         flat = np.zeros(self.edges[-1], bool)

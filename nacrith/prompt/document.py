@@ -163,6 +163,13 @@ class Part:
                 out += [(lead, lead + 1, k) for k in range(lead + 1, end)]
         return out
 
+    @lazy
+    def linked(self) -> Mask:
+        """(sentences,) whether others are kept with it."""
+        out = np.zeros(len(self.passage.sentences), bool)
+        out[[other for first, end, other in self._links if (first, end) != (other, other + 1)]] = True
+        return out
+
     def _alive(self, words: Mask) -> Mask:
         """The sentences of which something is kept, given the words that are kept."""
         p = self.passage
