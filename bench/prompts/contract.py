@@ -72,13 +72,14 @@ def cut(result: Compressed, spans: Sequence[tuple[int, int]]) -> list[str]:
 
 
 def broken(case: Case, compressors: Sequence[PromptCompressor], rates: Sequence[float] = RATES) -> list[str]:
-    """What is cut of a case at any rate by any of the compressors, with the output."""
+    """What is cut of a case, or refused, at any rate by any of the compressors."""
     out = []
     for compressor in compressors:
         for rate in rates:
             try:
                 result = compressor.compress(case.text, rate=rate)
-            except BudgetError:
+            except BudgetError as error:
+                out.append(f"{case.text} | {rate} | {error}")
                 continue
             out += (f"{piece} | {rate} | {result.text}" for piece in cut(result, case.spans))
     return out

@@ -18,7 +18,7 @@ import numpy as np
 
 from nacrith.lazy import lazy
 from nacrith.prompt.meaning import RESTRICTIONS
-from nacrith.prompt.protect import BOUND, HARD, INSTRUCTION, RULES, Protected, protected
+from nacrith.prompt.protect import BOUND, HARD, INSTRUCTION, RULES, STRUCTURE, Protected, protected
 from nacrith.prompt.segment import CLOSE, I64, INFIX, OPEN, WORD, Mask, Passage, passage
 
 _ENDS = ".!?…؟۔।॥。！？．"
@@ -129,6 +129,17 @@ class Part:
         return np.array([r in HARD for r in self.reasons], bool)
 
     @lazy
+    def _structure(self) -> Mask:
+        """Units that consist of structure only."""
+        p = self.passage
+        out = np.zeros(len(p), bool)
+        for start, end, reason in self._protected:
+            if reason in STRUCTURE:
+                a, b = self._range(start, end)
+                out[a:b] |= (p.starts[a:b] >= start) & (p.ends[a:b] <= end)
+        return out
+
+    @lazy
     def forced(self) -> Mask:
         """Units that are always kept."""
         if self.mode == WITH_SENTENCE:
@@ -203,7 +214,7 @@ class Part:
         p = self.passage
         words = (kept | self.forced) & ((p.kinds == WORD) | self.forced)
         if self.soft.any():
-            words |= self.soft & self._alive(words & (kept | ~self._hard))[p.sentence]
+            words |= self.soft & self._alive(words & (kept | ~self._structure))[p.sentence]
         apart = self._apart(words)
         live = np.zeros(len(p.sentences), bool)
         live[p.sentence[apart]] = True

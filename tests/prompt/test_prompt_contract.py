@@ -112,7 +112,9 @@ def test_of_a_very_long_sentence_the_surroundings_stay() -> None:
 
 
 def test_a_list_stays_with_the_restriction_that_leads_it() -> None:
-    text = "People clean here.\n\nNever use these on the floor:\n- bleach from the shop\n- acid\n\nSo they do."
+    text = (
+        "People clean here.\n\nNever use these on the floor:\n- bleach from the shop\n- acid\n\nSo they do."
+    )
     for seed in range(20):
         for rate in (0.3, 0.5, 0.7):
             short = (
