@@ -310,11 +310,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Document:
-    """A source text and its parts, ascending and disjoint. outside: the reason why the rest stays."""
+    """A source text and its parts, ascending and disjoint. outside: the reason why the rest stays. texts:
+    whether it consists of several texts, such as messages."""
 
     source: str
     parts: Sequence[Part]
     outside: str = "syntax"
+    texts: bool = False
 
     def spans(self, kept: Sequence[Mask]) -> list[tuple[int, int]]:
         """The spans of the source that are output for closed choices of the parts' units, merged."""

@@ -79,10 +79,10 @@ RULES = (
 )
 """Names of all rules. If several rules protect a span, the first of them is reported."""
 
-STRUCTURE = frozenset({"json", "code fence", "xml", "role", TABLE})
+STRUCTURE = frozenset({"code fence", "xml", "role", TABLE})
 """Rules whose spans say nothing by themselves, so that they do not require what belongs to their sentence."""
 
-HARD = STRUCTURE | {"placeholder", INSTRUCTION, "pattern", "forced"}
+HARD = STRUCTURE | {"json", "placeholder", INSTRUCTION, "pattern", "forced"}
 
 BOUND = frozenset({ROW})
 """Reasons for which a span stays together, but is not kept if nothing of its sentence is."""

@@ -53,10 +53,9 @@ class Work:
         self.limit = target
         if target is None and (rate is not None or any(r is not None for r in rates)):
             self.limit = self.tokens - _ceil(sum(self.due))
-        several = len({p.block for p in document.parts}) > 1
-        self.fixed = target is not None or not (several or any(p.rate is not None for p in document.parts))
-        """Whether the limit must be met. A rate of several texts, such as messages, rises for what is kept of
-        each."""
+        relative = document.texts or any(p.rate is not None for p in document.parts)
+        self.fixed = target is not None or not relative
+        """Whether the limit must be met. Otherwise it rises for what has to be kept of each text."""
         self.floor = LEAST if self.fixed else SHORTEST
 
     def together(self) -> tuple[list[Mask], list[F64], list[float]]:
