@@ -185,8 +185,10 @@ def _json(text: str) -> Iterator[Protected]:
         position = match.start() + 1
         try:
             _, end = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
+        except RecursionError:  # it would be one again at each of the next brackets
+            return
         yield Protected(match.start(), end, "json")
         position = end
 

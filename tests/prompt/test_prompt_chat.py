@@ -17,9 +17,9 @@ from nacrith.prompt.chat import FIXED, texts
 from nacrith.prompt.instruction import instructions
 
 LONG = """\
-The test of the invoice total failed because the rounding is done before the discount is applied. The run took a \
-while because the database had to be started first. Most of the tests in the suite passed. There were some \
-warnings from the library of requests. The report was written to the folder of the build."""
+The test of the invoice total failed because the rounding is done before the discount is applied. The run \
+took a while because the database had to be started first. Most of the tests in the suite passed. There were \
+some warnings from the library of requests. The report was written to the folder of the build."""
 ORDER = "Please fix the failing test in the billing module, but never touch the migrations, unless I say so."
 OPENAI = [
     {"role": "system", "content": "Be brief, and do not say more than is asked for by the people here."},
@@ -228,7 +228,7 @@ def check_chat(chat: list[dict[str, Any]], result: Compressed, named: set[str]) 
     assert result.limit is None or result.compressed_tokens <= result.limit
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=10 * settings().max_examples, deadline=None)  # 1,000 by default
 @example([{"role": "tool", "content": "ok"}], {"tool": 0.1}, None, "auto", True)
 @given(
     chat=chats,
