@@ -47,9 +47,9 @@ class PromptCompressor:
     model, threads, seed, download: for a scorer given by name, see `scorers.make`. tokenizer: see
     `counters.counter`; needed for budgets in tokens. protect: names of rules (`protect.RULES`), "all",
     "none", or names to leave out of all ("-number"). patterns: regular expressions of text that is also
-    kept. forced: strings that are also kept. retain: "with_sentence": numbers, restrictions, quotations and the like are kept, whole, only in
-    sentences of which something is kept; "always": in every sentence, if the budget suffices; "auto": with
-    their sentence if the scorer ranks sentences, else always.
+    kept. forced: strings that are also kept. retain: "with_sentence": numbers, restrictions, quotations and
+    the like are kept, whole, only in sentences of which something is kept; "always": in every sentence, if
+    the budget suffices; "auto": with their sentence if the scorer ranks sentences, else always.
     """
 
     def __init__(
