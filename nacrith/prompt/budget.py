@@ -58,10 +58,11 @@ def choose(
 ) -> Choice | None:
     """The best choice that fits the budget; None if not even the least one fits (`least`).
 
-    room: tokens of the budget that remain with a closed choice, negative if it exceeds the budget.
-    scores: of each part, (units,) or, `by_sentence`, (sentences,); higher ones are kept first. threshold:
-    units with a lower score are dropped, whatever the budget. partial: clauses, or if no sentence fits
-    words, may be kept without their sentence. blocks: of these something is kept; None: of all. floor: how little of a block may be kept (LEAST, SHORTEST).
+    room: tokens of the budget that remain with a closed choice, negative if it exceeds the budget. scores:
+    of each part, (units,) or, `by_sentence`, (sentences,); higher ones are kept first. threshold: units
+    with a lower score are dropped, whatever the budget. partial: clauses, or if no sentence fits words, may
+    be kept without their sentence. blocks: of these something is kept; None: of all. floor: how little of a
+    block may be kept (LEAST, SHORTEST).
     """
     modes = parts[0].contract.modes(by_sentence) if parts else (WITH_SENTENCE,)
     for mode in modes:
@@ -88,18 +89,19 @@ def least(
 
 class _Budget:
     """Adds to a choice as long as the output fits. chosen, best: units of the choice, and it closed. left:
-    tokens that it leaves."""
+    tokens that it leaves. over: tokens by which the last rejected one exceeded the budget."""
 
     def __init__(self, ranking: _Ranking, room: Room) -> None:
         self._ranking, self._room = ranking, room
         self.chosen: I64 = np.empty(0, np.int64)
         self.best: list[Mask] = []
-        self.left = 0
+        self.left = self.over = 0
 
     def _accept(self, chosen: I64) -> bool:
         kept = self._ranking.masks(chosen)
         found = self._room(kept)
         if found < 0:
+            self.over = -found
             return False
         self.chosen, self.best, self.left = chosen, kept, found
         return True
@@ -125,12 +127,20 @@ class _Budget:
         """Add as many of the first groups as fit, and return their number. All together must not fit."""
         base = self.chosen
         low, high = 0, len(groups)  # `low` groups fit
+        before = self._ranking.characters(groups)  # of each group, and of all
+        over = self.over
+        step = 0
         while high - low > 1:
-            middle = (low + high) // 2
+            # Tokens are nearly proportional to characters; every third step bisects, in case they are not.
+            share = self.left / (self.left + over) if self.left + over else 0.5
+            goal = before[low] + share * (before[high] - before[low])
+            guess = int(np.searchsorted(before, goal, "right")) - 1
+            middle = (low + high) // 2 if step % 3 == 2 else min(max(guess, low + 1), high - 1)
             if self._accept(np.concatenate([base, *groups[:middle]])):
                 low = middle
             else:
-                high = middle
+                high, over = middle, self.over
+            step += 1
         return low
 
     def _parts_of(self, sentences: Sequence[I64]) -> None:
@@ -216,9 +226,9 @@ class _Ranking:
         if level <= CLAUSE:
             sentence = mine[self.groups[mine] == self.groups[mine[0]]]
             return sentence if level == BEST else self.clauses(sentence)[0]
-        sizes, soft = self._sizes
+        sizes, soft, linked = self._sizes
         groups = self.groups[mine] - self.groups[mine].min()
-        bound = np.bincount(groups, (sizes * soft)[mine])
+        bound = np.bincount(groups, (sizes * soft + linked)[mine])
         if level == LEAST:
             return mine[[np.argmin(bound[groups] + np.where(soft, 0, sizes)[mine])]]
         pieces = [self.clauses(s)[0] for s in self.sentences(np.sort(mine))]
@@ -229,11 +239,19 @@ class _Ranking:
         return pieces[int(np.argmin(costs))]
 
     @lazy
-    def _sizes(self) -> tuple[I64, Mask]:
-        """Characters of each unit, and whether it is kept with its sentence."""
+    def _sizes(self) -> tuple[I64, Mask, I64]:
+        """Characters of each unit, whether it is kept with its sentence, and a penalty if other sentences are
+        kept with it too."""
         parts = self.parts
         sizes = np.concatenate([np.empty(0, np.int64), *(p.passage.ends - p.passage.starts for p in parts)])
-        return sizes, np.concatenate([np.empty(0, bool), *(p.soft for p in parts)])
+        soft = np.concatenate([np.empty(0, bool), *(p.soft for p in parts)])
+        linked = np.concatenate([np.empty(0, bool), *(p.linked[p.passage.sentence] for p in parts)])
+        return sizes, soft, linked * int(sizes.sum())
+
+    def characters(self, groups: Sequence[I64]) -> F64:
+        """(groups + 1,) characters of all groups before each, and of all."""
+        sizes = self._sizes[0]
+        return np.cumsum([0.0, *(sizes[g].sum() + len(g) for g in groups)])
 
     def masks(self, chosen: I64) -> list[Mask]:
         flat = np.zeros(self.edges[-1], bool)

@@ -24,7 +24,7 @@ from nacrith.errors import BudgetError, PromptError
 from nacrith.prompt.counters import counter
 from nacrith.prompt.document import ALWAYS, WITH_SENTENCE, Contract, Document, rendered
 from nacrith.prompt.protect import chosen_rules
-from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, explain, of_source, unchanged
+from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, Later, explain, of_source, unchanged
 from nacrith.prompt.scorers import AUTO, make
 from nacrith.prompt.scorers.auto import AutoScorer
 from nacrith.prompt.scorers.protocol import Scorer
@@ -48,9 +48,9 @@ class PromptCompressor:
     model, threads, seed, download: for a scorer given by name, see `scorers.make`. tokenizer: see
     `counters.counter`; needed for budgets in tokens. protect: names of rules (`protect.RULES`), "all",
     "none", or names to leave out of all ("-number"). patterns: regular expressions of text that is also
-    kept. forced: strings that are also kept. retain: "with_sentence": numbers, restrictions, quotations and the like are kept, whole, only in
-    sentences of which something is kept; "always": in every sentence, if the budget suffices; "auto": with
-    their sentence if the scorer ranks sentences, else always.
+    kept. forced: strings that are also kept. retain: "with_sentence": numbers, restrictions, quotations and
+    the like are kept, whole, only in sentences of which something is kept; "always": in every sentence, if
+    the budget suffices; "auto": with their sentence if the scorer ranks sentences, else always.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class PromptCompressor:
             self.count(text),
             None if work.limit is None else work.limit + work.raised,
             scorer.name,
-            explain(document, kept, scores, cuts, scorer.by_sentence),
+            Later(lambda: explain(document, kept, scores, cuts, scorer.by_sentence)),
             [(0, len(document.source))],
             float(np.nanmin(cuts)) if not np.isnan(cuts).all() else float("nan"),
             inserted=[(p.start, p.inserted) for p in pieces if p.inserted],

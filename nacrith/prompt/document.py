@@ -20,7 +20,7 @@ import numpy as np
 from nacrith.arith import F64
 from nacrith.lazy import lazy
 from nacrith.prompt.meaning import RESTRICTIONS
-from nacrith.prompt.protect import BOUND, HARD, INSTRUCTION, RULES, Protected, protected
+from nacrith.prompt.protect import BOUND, HARD, INSTRUCTION, RULES, STRUCTURE, Protected, protected
 from nacrith.prompt.segment import CLOSE, I64, INFIX, OPEN, WORD, Mask, Passage, passage
 
 _ENDS = ".!?…؟۔।॥。！？．"
@@ -145,6 +145,17 @@ class Part:
         return np.array([r in HARD for r in self.reasons], bool)
 
     @lazy
+    def _structure(self) -> Mask:
+        """Units that consist of structure only."""
+        p = self.passage
+        out = np.zeros(len(p), bool)
+        for start, end, reason in self._protected:
+            if reason in STRUCTURE:
+                a, b = self._range(start, end)
+                out[a:b] |= (p.starts[a:b] >= start) & (p.ends[a:b] <= end)
+        return out
+
+    @lazy
     def forced(self) -> Mask:
         """Units that are always kept."""
         if self.mode == WITH_SENTENCE:
@@ -177,6 +188,13 @@ class Part:
             first, last = p.sentences[lead]
             if any(self.reasons[i] in RESTRICTIONS for i in range(first, last)):
                 out += [(lead, lead + 1, k) for k in range(lead + 1, end)]
+        return out
+
+    @lazy
+    def linked(self) -> Mask:
+        """(sentences,) whether others are kept with it."""
+        out = np.zeros(len(self.passage.sentences), bool)
+        out[[other for first, end, other in self._links if (first, end) != (other, other + 1)]] = True
         return out
 
     def _alive(self, words: Mask) -> Mask:
@@ -212,7 +230,7 @@ class Part:
         p = self.passage
         words = (kept | self.forced) & ((p.kinds == WORD) | self.forced)
         if self.soft.any():
-            words |= self.soft & self._alive(words & (kept | ~self._hard))[p.sentence]
+            words |= self.soft & self._alive(words & (kept | ~self._structure))[p.sentence]
         apart = self._apart(words)
         live = np.zeros(len(p.sentences), bool)
         live[p.sentence[apart]] = True
@@ -308,6 +326,14 @@ class Part:
         """The same as text, not escaped."""
         return rendered(self.text, self.pieces(kept))
 
+    def written(self, kept: Mask, source: str) -> str:
+        """The same as it is written in the source."""
+        if self.origin is None:
+            text = self.text  # a stretch of the source
+            return "".join(self.escaped(new) if new else text[a:b] for a, b, new in self.pieces(kept))
+        spans = ((*self.to_source(a, b), new) for a, b, new in self.pieces(kept))
+        return "".join(self.escaped(new) if new else source[a:b] for a, b, new in spans)
+
     def escaped(self, text: str) -> str:
         """A text as it is written in the source."""
         return text
@@ -325,11 +351,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Document:
-    """A source text and its parts, ascending and disjoint. outside: the reason why the rest stays."""
+    """A source text and its parts, ascending and disjoint. outside: the reason why the rest stays. texts:
+    whether it consists of several texts, such as messages."""
 
     source: str
     parts: Sequence[Part]
     outside: str = "syntax"
+    texts: bool = False
 
     def pieces(self, kept: Sequence[Mask]) -> list[Piece]:
         """The output for closed choices of the parts' units, as pieces of the source, merged."""
@@ -352,7 +380,12 @@ class Document:
 
     def render(self, kept: Sequence[Mask]) -> str:
         """The output for closed choices of the parts' units."""
-        return rendered(self.source, self.pieces(kept))
+        out: list[str] = []
+        position = 0
+        for part, mask in zip(self.parts, kept, strict=True):
+            out += (self.source[position : part.start], part.written(mask, self.source))
+            position = part.end
+        return "".join([*out, self.source[position:]])
 
 
 def rendered(source: str, pieces: Sequence[Piece]) -> str:

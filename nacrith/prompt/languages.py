@@ -40,8 +40,8 @@ class Language:
 
 
 def words(field: str) -> list[str]:
-    """The entries of a list, with the spaces of phrases."""
-    return [w.replace("_", " ") for w in field.split()]
+    """The entries of a list, with the spaces of phrases, in the form in which texts are looked up."""
+    return [w.replace("_", " ").casefold() for w in field.split()]
 
 
 _read = tomllib.loads(_TABLE.read_text(encoding="utf-8"))

@@ -11,11 +11,12 @@ from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt.compress import SEPARATOR, PromptCompressor, Retain
 from nacrith.prompt.document import Contract, Document, Part
-from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import Compressed, unchanged
 from nacrith.prompt.structured import Rates
 
 Value = TypeVar("Value")
+
+_DIGITS = r"\w*\d\w*"
 
 
 def compress_prompt(
@@ -46,19 +47,19 @@ def compress_prompt(
     most tokens of the whole output, counted by `tokenizer`; takes precedence over rate unless it is
     negative. question: the query for scorers of sentences; with concate_question it ends the prompt.
     force_context_ids: contexts that are kept completely. force_tokens: strings that are kept wherever
-    they occur. Other arguments are those of `PromptCompressor`.
+    they occur. force_reserve_digit: words with a digit are kept wherever they occur. Other arguments are
+    those of `PromptCompressor`.
 
     Returns compressed_prompt, compressed_prompt_list (one for each context), origin_tokens,
     compressed_tokens, ratio, rate, and spans of the joined original.
     """
-    rules = (*chosen_rules(protect), *(["number"] if force_reserve_digit else []))
     compressor = PromptCompressor(
         scorer,
         tokenizer,
         model=model,
         threads=threads,
-        protect=rules,
-        patterns=patterns,
+        protect=protect,
+        patterns=[*patterns, *([_DIGITS] if force_reserve_digit else [])],
         forced=force_tokens,
         retain=retain,
     )

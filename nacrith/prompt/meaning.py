@@ -172,18 +172,20 @@ def scopes(p: Passage, found: Iterable[Hit]) -> Iterator[Hit]:
     """The spans that stay together because of the restrictions found; kind is that of the restriction."""
     sizes = np.where(p.solid, 1.0, _HAN_WORD) * (p.kinds == WORD)
     total = np.concatenate([[0.0], np.cumsum(sizes)])
-    done: set[tuple[int, str]] = set()
+    done: dict[str, tuple[int, int]] = {}  # the last span of each kind
     for start, _, kind in found:
         if kind not in RESTRICTIONS:
             continue
         unit = min(int(np.searchsorted(p.ends, start, "right")), len(p) - 1)
-        sentence = int(p.sentence[unit])
-        first, end = p.sentences[sentence]
+        first, end = p.sentences[int(p.sentence[unit])]
         if total[end] - total[first] > _LONG:
+            begun, ended = done.get(kind, (0, 0))
+            if 2 * unit < begun + ended:
+                continue  # in the first half of the last span: its surroundings are there
             first, end = _clauses_around(p, unit, total)
-        elif (sentence, kind) in done:
+        elif done.get(kind) == (first, end):
             continue
-        done.add((sentence, kind))
+        done[kind] = first, end
         yield Hit(int(p.starts[first]), int(p.ends[end - 1]), kind)
 
 

@@ -26,6 +26,7 @@ _RANGE = re.compile(
     rf"(?:{_SPACE}?[-–—~〜～/×]{_SPACE}?|{_SPACE}(?:to|bis|or|oder|à|a|al|ou|o|et|and|und|y|e|и|до|или|in|on|إلى|و){_SPACE}"
     rf"|至|到|から){_CORE}"
 )
+_HAN_NUMERAL = re.compile(r"[〇一二三四五六七八九十百千万亿两億]+")
 _BEFORE = re.compile(r"[^\W\d_]+|[<>≤≥=≈~±$€£¥₹₽§№#]+")
 _WINDOW = 48  # characters before a number that may belong to it
 _REACH = 4  # words of a comparator
@@ -63,6 +64,7 @@ def atoms(text: str, numerals: Iterable[Span] = ()) -> list[Span]:
     """The spans of numbers with what belongs to them, ascending and disjoint. numerals: spans of numbers
     in words."""
     found = [m.span() for m in _NUMBER.finditer(text)]
+    found += (m.span() for m in _HAN_NUMERAL.finditer(text) if _after().match(text, m.end()))
     out: list[Span] = []
     for start, end in sorted([*found, *numerals]):
         if out and start < out[-1][1]:

@@ -79,9 +79,10 @@ RULES = (
 )
 """Names of all rules. If several rules protect a span, the first of them is reported."""
 
-HARD = frozenset(
-    {"json", "code fence", "placeholder", "xml", "role", TABLE, INSTRUCTION, "pattern", "forced"}
-)
+STRUCTURE = frozenset({"code fence", "xml", "role", TABLE})
+"""Rules whose spans say nothing by themselves, so that they do not require what belongs to their sentence."""
+
+HARD = STRUCTURE | {"json", "placeholder", INSTRUCTION, "pattern", "forced"}
 
 BOUND = frozenset({ROW})
 """Reasons for which a span stays together, but is not kept if nothing of its sentence is."""
@@ -184,8 +185,10 @@ def _json(text: str) -> Iterator[Protected]:
         position = match.start() + 1
         try:
             _, end = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
+        except RecursionError:  # it would be one again at each of the next brackets
+            return
         yield Protected(match.start(), end, "json")
         position = end
 

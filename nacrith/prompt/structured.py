@@ -9,6 +9,7 @@ headings and front matter stay unchanged. The instruction of a prompt stays (`in
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -19,12 +20,12 @@ import numpy as np
 
 from nacrith import jsontext
 from nacrith.errors import PromptError
-from nacrith.prompt import chat
+from nacrith.prompt import chat, formats
 from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Contract, Document, Part
 from nacrith.prompt.instruction import instructions
 from nacrith.prompt.markup import fences, headings
-from nacrith.prompt.turns import items, last_marker
+from nacrith.prompt.turns import last_marker
 
 INPUTS = ("text", "markdown", "json", "chat")
 """Kinds of input. "text" is one part, or in prefix-stable mode one for each paragraph."""
@@ -61,9 +62,10 @@ def build(
     paragraph depends on the text after it.
     """
     rates = rates or {}
+    names: Iterable[str] = ()
+    hollow: Sequence[str] = ()
     if kind == "text":
         parts = [Part(0, len(source), source, contract=contract)]
-        names: Iterable[str] = ()
     elif kind == "markdown":
         parts = list(_markdown(source, contract))
         names = [p.label for p in parts]
@@ -71,23 +73,23 @@ def build(
         found = _strings(source)
         parts = [_string_part(source, s, label(s.path), contract) for s in found]
         parts = [p for p in parts if len(p.passage) >= _SHORT or _rate(p.label, rates) is not None]
-        names = {label(s.path[:n]) for s in found for n in range(1, len(s.path) + 1)}
+        names = [label(s.path[:n]) for s in found for n in range(1, len(s.path) + 1)]
+        hollow = [label(path) for path in _hollow(_value(source))]
     elif kind == "chat":
         parts, roles = _chat(source, contract, rates, stable)
-        names = chat.ROLES | roles
+        names = sorted(chat.ROLES | roles)
     else:
         raise PromptError(f"no kind of input is called {kind!r}; there are {', '.join(INPUTS)}")
-    _check_names(rates, names, kind)
-    if kind in ("text", "markdown"):
+    _check_names(rates, names, hollow, kind)
+    plain = kind in ("text", "markdown")
+    if plain:
         parts = _instructed(source, parts, stable)
     parts = [replace(p, rate=_rate(p.label, rates)) for p in parts if p.text and not p.wordless]
-    parts = [replace(p, block=block) for block, p in enumerate(parts) if p.rate != 1.0]
-    if kind in ("text", "markdown"):  # only the whole of it must not become empty
-        parts = [replace(p, block=0) for p in parts]
+    parts = [replace(p, block=0 if plain else n) for n, p in enumerate(parts) if p.rate != 1.0]
     parts = [piece for part in parts for piece in routed(part, kind, stable)]
     if stable:
         parts = [piece for part in parts for piece in paragraphs(part)]
-    return Document(source, parts)
+    return Document(source, parts, texts=not plain)
 
 
 def paragraphs(part: Part) -> Iterator[Part]:
@@ -96,9 +98,11 @@ def paragraphs(part: Part) -> Iterator[Part]:
         yield part
         return
     inside = fences(part.text)
+    starts = [a for a, _ in inside]
     cuts = [0]
     for match in _PARAGRAPH_END.finditer(part.text):
-        if not any(a < match.start() < b for a, b in inside) and match.end() < len(part.text):
+        k = bisect_left(starts, match.start())
+        if (not k or inside[k - 1][1] <= match.start()) and match.end() < len(part.text):
             cuts.append(match.end())
     for a, b in pairwise([*cuts, len(part.text)]):
         yield part.cut(a, b)
@@ -123,16 +127,27 @@ def _match(name: str, pattern: str) -> bool:
     return fnmatchcase(name.casefold(), pattern.casefold())
 
 
-def _check_names(rates: Rates, names: Iterable[str], kind: str) -> None:
-    """Refuse a rate that matches no name: it is misspelt. A pattern may match nothing inside of a part
-    that is there."""
-    names = set(names)
+def _check_names(rates: Rates, names: Iterable[str], hollow: Sequence[str], kind: str) -> None:
+    """Refuse a rate that matches no name: it is misspelt. hollow: names of what is empty, within which
+    everything may have a rate."""
+    names = dict.fromkeys(names)
     for pattern in rates:
         before = _WILD.split(pattern)[0].rstrip(".")
-        if any(_match(n, pattern) or (before != pattern and _match(n, before)) for n in names):
-            continue
-        there = ", ".join(sorted(filter(None, names))[:12]) or "no part with a name"
-        raise PromptError(f"no part of the input ({kind}) is called {pattern!r}; there is {there}")
+        if not any(_match(n, pattern) for n in names) and not any(_match(n, before) for n in hollow):
+            there = ", ".join([n for n in names if n][:12]) or "no part with a name"
+            raise PromptError(f"no part of the input ({kind}) is called {pattern!r}; there is {there}")
+
+
+def _hollow(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """Paths of the empty lists and objects of a JSON value."""
+    left: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while left:
+        path, node = left.pop()
+        if isinstance(node, list | dict):
+            if not node:
+                yield path
+            pairs = enumerate(node) if isinstance(node, list) else node.items()
+            left += (((*path, key), inner) for key, inner in pairs)
 
 
 def _markdown(source: str, contract: Contract) -> Iterator[Part]:
@@ -229,16 +244,15 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> tuple[
     """The parts of a chat, and the roles that it has."""
     strings = _strings(source)
     value = _value(source)
-    texts = {t.path: t for t in chat.texts(value)}
-    root, messages = items(value)
-    marked = last_marker(messages)
+    found_texts = formats.texts(value)
+    texts = {t.path: t for t in (chat.texts(value) if found_texts is None else found_texts)}
+    marked = last_marker(value)
     parts = []
     for found in strings:
         text = texts.get(found.path)
         if text is None or (text.role.casefold() in chat.FIXED and not _named(text.role, rates)):
             continue
-        within = text.path if root is None else text.path[1:]
-        if not stable and marked and (text.message < 0 or within < marked):
+        if not stable and marked and (text.message < 0 or text.path < marked):
             continue  # the provider has it in its cache
         part = _string_part(source, found, text.role, contract)
         if text.request and not stable:

@@ -7,7 +7,7 @@ Gemini.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nacrith.errors import PromptError
@@ -66,19 +66,24 @@ def _without_markers(value: Any) -> Any:
     return [_without_markers(inner) for inner in value] if isinstance(value, list) else value
 
 
-def last_marker(messages: Sequence[Any]) -> tuple[str | int, ...]:
-    """A path that is above those of all strings up to the last cache marker, () without one."""
-    for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
+def last_marker(body: Any) -> tuple[str | int, ...]:
+    """A path that is above those of all texts of messages up to the last cache marker, () without one."""
+    try:
+        name, found = items(body)
+    except PromptError:
+        return ()
+    root: tuple[str | int, ...] = () if name is None else (name,)
+    for index in range(len(found) - 1, -1, -1):
+        message = found[index]
         if not isinstance(message, Mapping):
             continue
         if MARKER in message:
-            return (index + 1,)
+            return (*root, index + 1)
         content = message.get("content")
         blocks = content if isinstance(content, list) else []
         for number in range(len(blocks) - 1, -1, -1):
             if isinstance(blocks[number], Mapping) and MARKER in blocks[number]:
-                return (index, "content", number + 1)
+                return (*root, index, "content", number + 1)
     return ()
 
 

@@ -51,12 +51,11 @@ class Work:
         self.free = rate is not None or target is not None or threshold is not None
         """Whether parts without a rate of their own may be shortened."""
         self.limit = target
-        if target is None and any(r is not None for r in rates):
+        if target is None and (rate is not None or any(r is not None for r in rates)):
             self.limit = self.tokens - _ceil(sum(self.due))
-        several = len({p.block for p in document.parts}) > 1
-        self.fixed = target is not None or not (several or any(p.rate is not None for p in document.parts))
-        """Whether the limit must be met. A rate of several texts, such as messages, rises for what is kept of
-        each."""
+        relative = document.texts or any(p.rate is not None for p in document.parts)
+        self.fixed = target is not None or not relative
+        """Whether the limit must be met. Otherwise it rises for what has to be kept of each text."""
         self.floor = LEAST if self.fixed else SHORTEST
 
     def _scores(self, parts: Sequence[Part]) -> list[F64]:
@@ -109,7 +108,9 @@ class Work:
         return mask, _NONE
 
     def stable(self) -> tuple[list[Mask], list[F64], list[float]]:
-        """Choose part by part, each depending only on the text up to it."""
+        """Choose part by part, each depending only on the text up to it. The first part of a block keeps at
+        least a clause: whether later ones keep anything is not known."""
+        self.floor = SHORTEST
         parts, source, count = self.document.parts, self.document.source, self.count
         known = self._scores(parts) if self.scorer.causal else None
         kept: list[Mask] = []
@@ -129,8 +130,7 @@ class Work:
                 empty = part.block
 
             def text(mask: Mask, part: Part = part) -> str:
-                pieces = ((*part.to_source(a, b), part.escaped(new)) for a, b, new in part.pieces(mask))
-                return "".join(new or source[a:b] for a, b, new in pieces)
+                return part.written(mask, source)
 
             def room(masks: Sequence[Mask], allowed: int = allowed, text: Any = text) -> int:
                 return 0 if self.limit is None else allowed - count(text(masks[0]))

@@ -63,7 +63,8 @@ def test_markers_are_no_part_of_what_is_cached() -> None:
     assert turns.cached_pieces(plain) == turns.cached_pieces(marked)
     assert turns.cached_pieces(marked)[0] == LONG  # the system prompt
     assert turns.last_marker(marked["messages"]) == (2, "content", 1)
-    assert turns.last_marker(plain["messages"]) == ()
+    assert turns.last_marker(marked) == ("messages", 2, "content", 1)
+    assert turns.last_marker(plain) == turns.last_marker({"x": 1}) == ()
     assert turns.last_marker(["x", {"cache_control": {}}, {"content": None}]) == (2,)
 
 

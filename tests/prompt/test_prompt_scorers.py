@@ -20,6 +20,7 @@ from nacrith.models.protocol import LOGIT_BITS, LanguageModel
 from nacrith.prompt import PromptCompressor
 from nacrith.prompt.scorers import NAMES, make
 from nacrith.prompt.scorers.attribution import AttributionScorer
+from nacrith.prompt.scorers.auto import is_english
 from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
 from nacrith.prompt.scorers.lexrank import LexRankScorer
 from nacrith.prompt.segment import WORD, passage
@@ -365,15 +366,20 @@ def test_random_is_repeatable(text: str, seed: int) -> None:
     assert np.array_equal(a, b)
 
 
-def test_auto_is_lexrank_for_a_query_and_for_what_is_not_english() -> None:
+def test_auto_keeps_whole_sentences() -> None:
+    """With and without a query, in any language: words are dropped only if that is asked for."""
     compressor = PromptCompressor()
-    assert compressor.compress(FACTS, rate=0.5).scorer == "classifier"
-    assert compressor.compress(FACTS, rate=0.5, query="Who is the mayor?").scorer == "lexrank"
-    assert compressor.compress(SAMPLES["chinese"], rate=0.5).scorer == "lexrank"
     german = "Der Hafen wurde aus Granit gebaut. Jede Woche kommen Schiffe aus vielen Ländern in die Stadt."
-    assert compressor.compress(german, rate=0.5).scorer == "lexrank"
-    stable = compressor.compress(SAMPLES["chinese"], rate=0.5, prefix_stable=True)
-    assert stable.scorer == "classifier"  # what may come later must not count
+    for text in (FACTS, german, SAMPLES["chinese"]):
+        for options in ({}, {"query": "Who is the mayor?"}, {"prefix_stable": True}):
+            result = compressor.compress(text, rate=0.6, **options)
+            assert result.scorer == "lexrank"
+            p = passage(text)
+            whole = {p.sentence_text(k) for k in range(len(p.sentences))}
+            q = passage(result.text)
+            assert {q.sentence_text(k) for k in range(len(q.sentences))} <= whole
+    assert is_english(FACTS)
+    assert not is_english(german)
 
 
 def test_built_in_classifier_drops_what_a_person_drops() -> None:

@@ -11,6 +11,7 @@ either literally in the input or says what was left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -95,9 +96,13 @@ class Content:
         raise NotImplementedError
 
 
+_HEADER = 200  # characters before a note in which a colon is looked for
+_OPENED = re.compile(r":[ \t]*(?:#[^\n]*)?\n\s*\Z")
+
+
 class Lines(Content):
-    """Content of which whole lines are dropped. comment: what stands around a note, so that the output stays
-    code."""
+    """Content of which whole lines are dropped. comment: what stands before a note, so that the output stays
+    code; filler: before that after a colon, where Python needs a statement."""
 
     def __init__(
         self,
@@ -105,11 +110,11 @@ class Lines(Content):
         text: str,
         roots: Sequence[Node],
         *,
-        comment: tuple[str, str] = ("", ""),
-        what: str = "lines",
+        comment: str = "",
+        filler: str = "",
     ) -> None:
         super().__init__(kind, text, roots)
-        self.comment, self.what = comment, what
+        self.comment, self.filler = comment, filler
         self.total = text.count("\n") + (not text.endswith("\n"))
 
     def note(self, start: int, end: int) -> str:
@@ -117,9 +122,11 @@ class Lines(Content):
         lines = dropped.count("\n") + (not dropped.endswith("\n"))
         first = dropped.lstrip("\r\n")
         indent = first[: len(first) - len(first.lstrip(" \t"))]
-        left, right = self.comment
+        left = self.comment
+        if self.filler and _OPENED.search(self.text[max(0, start - _HEADER) : start]):
+            left = self.filler + left
         line_end = "\r\n" if dropped.endswith("\r\n") else "\n" if dropped.endswith("\n") else ""
-        return f"{indent}{left}[{lines} of {self.total} {self.what} left out]{right}{line_end}"
+        return f"{indent}{left}[{lines} of {self.total} lines left out]{line_end}"
 
 
 def noted(text: str, segments: Iterable[Segment], kept: Mask, note: Callable[[int, int], str]) -> list[Piece]:

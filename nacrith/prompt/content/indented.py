@@ -26,6 +26,7 @@ _CODE = re.compile(
     r"\s*(?:(?:def|class|import|return|elif|func|fn|let|const|var|package|using|namespace|struct|enum|impl|pub"
     r"|interface|export|async|await|switch|case|raise|throw|yield|assert|public|private|protected|static|local"
     r"|end|fi|done|esac|try|catch|finally|break|continue|pass)\b|from\s+[\w.]+\s+import\b|#include\b|@\w+"
+    r"|(?:if|elif|for|while|until|case)\b.*\b(?:do|then|in)\s*$|(?:echo|set|cd|rm|mkdir|exit|source|sudo) \S"
     r"|(?:if|for|while|with|else|except)\b.*[:{]\s*(?:[#/].*)?$|//|/\*|\*/|\* |#!|#\s|--\s"
     r"|[\w.\[\]\"']+\s*(?:[-+*/|]?=|:=)\s*\S"
     r"|[\w.]+\(.*\)\s*[;:{]?\s*$)|.*[;{}]\s*(?://.*)?$|\s*[\])}]+[,;]?\s*$|\s+\S.*[,(\[\\]\s*$"
@@ -37,6 +38,7 @@ _STRONG = re.compile(
     r"|(?:if|for|while)\b.*[:{]\s*$|return\b|#!/)"
 )
 _PROSE = re.compile(r"[A-Z][^(){};=]*\w{2,}[^(){};=]*[.!?]\s*$")
+_ANNOTATION = re.compile(r"\s+(?:\w+: [\w\[\], |.]+(?: = .*)?|\.\.\.)$")
 _SENTENCE = re.compile(r"[A-Z]\w*(?:[ ,]+[\w'-]+){5}")
 _QUOTED = re.compile(r"\s*[rbuf]*(?:\"\"\"|''')")
 _CLOSING = re.compile(r"\s*(?:[\])}]|end\b|else\b|elif\b|except\b|finally\b|catch\b|fi\b|done\b|esac\b|\*/)")
@@ -63,21 +65,37 @@ class _Line:
 def parse_code(text: str) -> Content | None:
     """The content of source code; None for other text."""
     spans = line_spans(text)
-    lines = [text[a:b].rstrip("\r\n") for a, b in spans if text[a:b].strip()]
+    lines = _outside(text, spans)
     if len(lines) < _LEAST or not any(map(_STRONG.match, lines)):
         return None
     if not (_CODE.match(lines[0]) or _QUOTED.match(lines[0])):
         return None
     prose = sum(_PROSE.match(line) is not None and _CODE.match(line) is None for line in lines)
     indented = sum(line[0].isspace() for line in lines)
-    if sum(_CODE.match(line) is not None for line in lines) < 0.6 * len(lines) or prose > 0.1 * len(lines):
+    if sum(_is_code_line(line) for line in lines) < 0.6 * len(lines) or prose > 0.1 * len(lines):
         return None
     if not indented and not any(line.rstrip().endswith((";", "{")) for line in lines):
         return None
     braces = sum(line.rstrip().endswith((";", "{", "}")) for line in lines)
-    comment = ("// ", "") if braces > 0.15 * len(lines) else ("# ", "")
+    comment, filler = ("// ", "") if braces > 0.15 * len(lines) else ("# ", "...  ")
     roots = _grouped(text, _outline(text, spans, _CLOSING), _code_node)
-    return Lines("code", text, roots, comment=comment)
+    return Lines("code", text, roots, comment=comment, filler=filler)
+
+
+def _is_code_line(line: str) -> bool:
+    return any(p.match(line) is not None for p in (_CODE, _QUOTED, _ANNOTATION))
+
+
+def _outside(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    """The lines that are not blank and do not begin in a string or comment of several lines."""
+    out = []
+    inside = ""
+    for a, b in spans:
+        line = text[a:b].rstrip("\r\n")
+        if not inside and line.strip():
+            out.append(line)
+        inside = _unclosed(line, inside)
+    return out
 
 
 def is_code(paragraph: str) -> bool:
@@ -106,7 +124,7 @@ def parse_yaml(text: str) -> Content | None:
     if not opened or any("\t" in s[: len(s) - len(s.lstrip())] for s in lines):
         return None
     roots = _grouped(text, _outline(text, spans, None), _yaml_node)
-    return Lines("yaml", text, roots, comment=("# ", ""))
+    return Lines("yaml", text, roots, comment="# ")
 
 
 def _outline(text: str, spans: Sequence[tuple[int, int]], closing: re.Pattern[str] | None) -> list[_Line]:
@@ -170,15 +188,17 @@ def _head(text: str, line: _Line) -> str:
     return text[line.start : min(line.end, line.start + 300)].partition("\n")[0]
 
 
-def _grouped(text: str, lines: Sequence[_Line], make: Callable[[str, _Line, int], Node]) -> list[Node]:
-    """The nodes of lines at the top; decorators go with what they decorate."""
+def _grouped(
+    text: str, lines: Sequence[_Line], make: Callable[[str, _Line, int], Node], depth: int = 0
+) -> list[Node]:
+    """The nodes of lines beside each other; decorators go with what they decorate."""
     out: list[Node] = []
     lead = -1
     for line in lines:
         if _LEADING.match(text, line.start, line.end) and not line.children:
             lead = line.start if lead < 0 else lead
             continue
-        node = make(text, line, 0)
+        node = make(text, line, depth)
         if lead >= 0:
             node.start, lead = lead, -1
         out.append(node)
@@ -197,9 +217,9 @@ def _code_node(text: str, line: _Line, depth: int) -> Node:
         if body and body[-1].end - body[0].start <= _SMALL_CODE and not inner:
             node.children = [Node(body[0].start, body[-1].end, 0.45)]
         else:
-            node.children = [_code_node(text, child, depth + 1) for child in body]
-    elif line.end - line.start > _SMALL_CODE:
-        node.children = [_code_node(text, child, depth + 1) for child in line.children]
+            node.children = _grouped(text, body, _code_node, depth + 1)
+    elif line.end - line.start > _SMALL_CODE and not head.lstrip().startswith("match "):
+        node.children = _grouped(text, line.children, _code_node, depth + 1)
     elif head.lstrip().startswith(("import ", "from ", "#include", "use ", "using ")):
         node.prior = 0.6
     return node

@@ -18,7 +18,7 @@ from nacrith.lazy import lazy
 from nacrith.prompt.content import regions, route
 from nacrith.prompt.content.blocks import Content
 from nacrith.prompt.document import Part, Piece
-from nacrith.prompt.protect import protected
+from nacrith.prompt.protect import Protected, protected
 from nacrith.prompt.segment import I64, WORD, Mask, Passage, passage
 
 _TOOLS = frozenset({"tool", "function"})
@@ -63,13 +63,17 @@ class ContentPart(Part):
         return blocks[np.searchsorted(starts, self.passage.starts, "right") - 1]
 
     @lazy
+    def _protected(self) -> list[Protected]:
+        """Only what the caller asks for: a block is whole, whatever is in it."""
+        return protected(self.text, (), self.contract.patterns, self.contract.forced)
+
+    @lazy
     def reasons(self) -> list[str]:
         """Blocks that are always kept, and what the caller's patterns and strings match."""
         always = np.append(self._content.closed(np.zeros(len(self._content.nodes), bool)), True)
         out = [self._content.kind if f else "" for f in always[self._block].tolist()]
-        for start, end, reason in protected(self.text, (), self.contract.patterns, self.contract.forced):
-            first = int(np.searchsorted(self.passage.ends, start, "right"))
-            for i in range(first, int(np.searchsorted(self.passage.starts, end, "left"))):
+        for start, end, reason in self._protected:
+            for i in range(*self._range(start, end)):
                 out[i] = reason
         return out
 

@@ -56,7 +56,9 @@ class Json(Content):
         roots = _elements(source, values) if lines else _nodes(source, values[0])
         super().__init__("json lines" if lines else "json", text, roots)
         self.number = {id(node): i for i, node in enumerate(self.nodes)}
-        self._known: dict[int, list[Piece]] = {}
+        self._known: dict[int, list[Piece]] = {}  # by the start of a value that is not open
+        self._rows: dict[int, list[Piece]] = {}
+        self._tables: dict[int, bool] = {}  # by the start of an array whether its values are alike
 
     def pieces(self, kept: Mask) -> list[Piece]:
         out: list[Piece] = []
@@ -72,7 +74,7 @@ class Json(Content):
     def _put_lines(self, out: list[Piece], kept: Mask) -> None:
         chosen = [v for v in self.values if self._kept(v, kept)]
         at = self.values[0].start
-        table = len(chosen) >= _FEW and _alike(self.source, self.values)
+        table = len(chosen) >= _FEW and self._are_alike(at, self.values)
         if table:
             add(out, Piece(at, at, f'{{"columns":[{self._keys(chosen[0])}]}}\n'))
         for i, value in enumerate(chosen):
@@ -100,6 +102,11 @@ class Json(Content):
         else:
             self._put_object(out, value, kept)
 
+    def _are_alike(self, start: int, values: Sequence[Value]) -> bool:
+        if start not in self._tables:
+            self._tables[start] = _alike(self.source, values)
+        return self._tables[start]
+
     def _compact(self, value: Value) -> list[Piece]:
         """The pieces of a value of which nothing is dropped but line breaks and indentation."""
         found = self._known.get(value.start)
@@ -117,7 +124,7 @@ class Json(Content):
     def _put_array(self, out: list[Piece], value: Value, kept: Mask) -> None:
         chosen = [v for v in value.items if self._kept(v, kept)]
         total = len(value.items)
-        table = len(chosen) >= _FEW and _alike(self.source, value.items)
+        table = len(chosen) >= _FEW and self._are_alike(value.start, value.items)
         if table:
             columns = f'{{"columns":[{self._keys(chosen[0])}],"rows":'
             add(out, Piece(value.start, value.start, columns))
@@ -158,6 +165,16 @@ class Json(Content):
         return ",".join(self.source[a:b] for a, b in record.keys)
 
     def _put_row(self, out: list[Piece], record: Value, kept: Mask) -> None:
+        if record.open:
+            self._cells(out, record, kept)
+            return
+        found = self._rows.get(record.start)
+        if found is None:
+            found = self._rows[record.start] = []
+            self._cells(found, record, kept)
+        out += found
+
+    def _cells(self, out: list[Piece], record: Value, kept: Mask) -> None:
         for i, item in enumerate(record.items):
             add(out, Piece(item.start, item.start, "," if i else "["))
             self._put(out, item, kept)

@@ -89,6 +89,8 @@ def parse(text: str) -> Content | None:
     """The content of a table; None for other text."""
     head = text.lstrip("\ufeff\r\n \t").partition("\n")[0]
     for delimiter in sorted(_FIELDS, key=head.count, reverse=True)[:2]:
+        if delimiter in ",;" and head.count(delimiter) == head.count(f"{delimiter} "):
+            continue  # a list in prose
         if head.count(delimiter) >= (2 if delimiter in ",;" else 1):
             found = _table(text, delimiter)
             if found is not None:
