@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nacrith.prompt import chat
 from nacrith.prompt.chat import HUMAN, TOOL, Path, Text
 
 _OUTPUTS = frozenset(
@@ -38,6 +39,12 @@ _ITEMS = _OUTPUTS | {
 _TEXTS = frozenset(("text", "input_text", "output_text", "summary_text"))
 _RESPONSES = ("functionResponse", "function_response")
 _INSTRUCTIONS = ("systemInstruction", "system_instruction")
+
+
+def texts_of_chat(value: Any) -> list[Text]:
+    """The texts of a chat in any format, of this module or of `chat`. Raises PromptError if it is no chat."""
+    found = texts(value)
+    return chat.texts(value) if found is None else found
 
 
 def texts(value: Any) -> list[Text] | None:

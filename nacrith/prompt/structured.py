@@ -244,8 +244,7 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> tuple[
     """The parts of a chat, and the roles that it has."""
     strings = _strings(source)
     value = _value(source)
-    found_texts = formats.texts(value)
-    texts = {t.path: t for t in (chat.texts(value) if found_texts is None else found_texts)}
+    texts = {t.path: t for t in formats.texts_of_chat(value)}
     marked = last_marker(value)
     parts = []
     for found in strings:

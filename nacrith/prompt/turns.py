@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nacrith.errors import PromptError
+from nacrith.prompt import chat, formats
 
 MARKER = "cache_control"
 """The key by which a request to Anthropic says up to where it is to be cached."""
@@ -18,7 +19,6 @@ MARKER = "cache_control"
 _LISTS = ("messages", "input", "contents")
 _HEAD = ("tools", "system", "systemInstruction", "instructions")  # in the order in which they are cached
 _OUTPUT = ("function_call", "reasoning")  # items of a response that have no role
-_HUMAN = ("user", "human")
 
 
 def items(body: Any) -> tuple[str | None, list[Any]]:
@@ -88,14 +88,11 @@ def last_marker(body: Any) -> tuple[str | int, ...]:
 
 
 def question(body: Any) -> str:
-    """The last text of a person in a request, or ""."""
-    for item in reversed(items(body)[1]):
-        if not isinstance(item, Mapping) or item.get("role") not in _HUMAN:
-            continue
-        content = item.get("content", item.get("parts"))
-        blocks = [content] if isinstance(content, str) else content if isinstance(content, list) else []
-        for block in reversed(blocks):
-            text = block.get("text") if isinstance(block, Mapping) else block
-            if isinstance(text, str):
-                return text
-    return ""
+    """The last text of a person in a request, or "". Raises PromptError if it is no chat."""
+    texts = [t for t in formats.texts_of_chat(body) if t.role.casefold() in chat.HUMAN]
+    if not texts:
+        return ""
+    value = body
+    for step in max(texts, key=lambda text: (text.message, text.path)).path:
+        value = value[step]
+    return str(value)
