@@ -21,6 +21,7 @@ from nacrith.prompt.scorers.protocol import Scorer
 from nacrith.prompt.segment import Mask
 
 _NONE = float("nan")
+_STRETCH = 4096  # characters
 
 
 class Work:
@@ -120,12 +121,18 @@ class Work:
         position = 0
         due = 0.0
         empty = -1  # the block of which nothing is kept yet
+        # Counting all of the text up to each part would be quadratic. Where the limit may rise, a stretch is
+        # counted for itself; its first part begins at `start` of the source and at `begun` of `done`.
+        start = begun = left = 0  # left: tokens that the stretches before it have lost
         for k, part in enumerate(parts):
             score = known[k] if known is not None else self._scores([part])[0]
             done += source[position : part.start]
+            if not self.fixed and (part.start - start > _STRETCH or (k and part.block != parts[k - 1].block)):
+                left += self._lost(source[start : part.start], done[begun:])
+                start, begun = part.start, len(done)
             position = part.end
             due += self.due[k]
-            allowed = count(source[:position]) + self.raised - _ceil(due) - count(done)
+            allowed = left + self._lost(source[start:position], done[begun:]) + self.raised - _ceil(due)
             if k == 0 or part.block != parts[k - 1].block:
                 empty = part.block
 
@@ -153,6 +160,10 @@ class Work:
             done += text(mask)
         self._check_whole(kept)
         return kept, scores, cuts
+
+    def _lost(self, text: str, output: str) -> int:
+        """By how many tokens an output is shorter than its text."""
+        return 0 if text == output else self.count(text) - self.count(output)
 
     def _choose(
         self,

@@ -117,6 +117,24 @@ def test_appended_messages_leave_the_output_for_earlier_ones() -> None:
         before = made
 
 
+def test_what_is_counted_grows_with_the_chat_and_not_faster() -> None:
+    counted: list[int] = []
+
+    def count(text: str) -> int:
+        counted.append(len(text))
+        return -(-len(text) // 4)  # tokens of parts do not add up
+
+    totals = []
+    for rounds in (8, 16):
+        counted.clear()
+        source = json.dumps(chat(rounds))
+        result = PromptCompressor("truncate", count).compress(source, kind="chat", rates={"tool": 0.4})
+        assert result.limit is not None
+        assert result.compressed_tokens <= result.limit <= 0.8 * result.origin_tokens
+        totals.append(sum(counted) / len(source))
+    assert totals[1] < 1.2 * totals[0]
+
+
 def test_what_lies_before_a_marker_stays_where_later_messages_count() -> None:
     body = messages(3)["messages"]
     body[4]["content"][0]["cache_control"] = {"type": "ephemeral"}
