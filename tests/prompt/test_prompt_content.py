@@ -279,7 +279,7 @@ def test_yaml_keeps_the_keys_above() -> None:
     places = [lines.index(line) for line in ("spec:", "  containers:", "    - name: side")]
     assert places == sorted(places)
     assert "  labels:" not in lines
-    assert "# [5 of 16 lines left out]" in lines
+    assert "# [6 of 15 lines left out]" in lines
 
 
 def test_xml_stays_xml() -> None:
