@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import ROOT
 
-from nacrith.prompt import PromptCompressor
-from nacrith.prompt.content import KINDS, regions, route
+from nacrith.prompt import PromptCompressor, compress_prompt
+from nacrith.prompt.content import KINDS, embedded, regions, route
 from nacrith.prompt.content.blocks import Content
 from nacrith.prompt.document import rendered
 
@@ -155,7 +155,7 @@ def test_kinds(kind: str) -> None:
 )
 def test_prose_is_no_content(text: str) -> None:
     assert route(text) is None
-    assert not list(regions(text))
+    assert not any(embedded(text[a:b]) for a, b in regions(text))
 
 
 def test_json_of_like_records_becomes_columns() -> None:
@@ -349,6 +349,15 @@ def test_code_beside_prose() -> None:
     ast.parse(text.partition("\n\n")[2])
 
 
+def test_contexts_are_routed_and_stay_apart() -> None:
+    found = compress_prompt([TEXTS["table"], TEXTS["json"], "A last one."], question="Where?", rate=0.4)
+    table, halls, last = found["compressed_prompt_list"]
+    assert table.startswith("region,units,remark\n")
+    assert table.endswith("in all rows: currency=EUR]")
+    assert "note" in json.loads(halls)["halls"]
+    assert found["compressed_prompt"] == "\n\n".join(filter(None, [table, halls, last, "Where?"]))
+
+
 def test_windows_line_ends_give_the_same() -> None:
     for kind in ("log", "table", "code", "yaml"):
         compressor = PromptCompressor(tokenizer=len)
@@ -387,7 +396,7 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     """These took minutes if anything were quadratic."""
     content = route(text)
     if content is None:
-        list(regions(text))
+        assert not any(embedded(text[a:b]) for a, b in regions(text))
 
 
 LONG = " ".join(f"The mayor said that point {i} is settled." for i in range(12))
