@@ -6,7 +6,7 @@ FILE (tests/prompt/contract.jsonl) has a sentence on each line, with its languag
 kept whole or not at all; a sentence without pieces is ordinary text. Each sentence stands between two
 ordinary ones on each side, so that there is something else to drop, and is compressed to nine rates with
 each way to retain. A sentence holds if every piece is whole or gone at every rate; "random" tries to cut it
-everywhere, with several seeds. "cut" is how many of the pieces would be cut without any rule: a test set
+everywhere, with several seeds. Rows of other scorers in contract.json stay. "cut" is how many of the pieces would be cut without any rule: a test set
 of which nothing is cut shows nothing.
 """
 
@@ -142,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     path = options.out / "contract.json"
     result = common.load_result(path)
-    result["rows"] = measure(cases(options.sentences), options.scorers, options.seeds)
+    others = [r for r in result["rows"] if r["scorer"] not in options.scorers]
+    result["rows"] = others + measure(cases(options.sentences), options.scorers, options.seeds)
     common.write_json(path, result)
     page = render(result)
     common.write_atomic(path.with_suffix(".md"), page)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from nacrith.prompt.structured import Rates, build
 from nacrith.prompt.work import Work
 
 _REMEMBERED = 4096
+_COUNTED = 4  # texts whose number of tokens is remembered: the source is counted more than once
 _RATE = 0.5
 """If the caller sets no limit."""
 
@@ -77,7 +79,7 @@ class PromptCompressor:
         else:
             self.scorer = scorer
         self.counted = tokenizer is not None
-        self.count = counter(tokenizer)
+        self.count = lru_cache(_COUNTED)(counter(tokenizer))
         self.contract = Contract(chosen_rules(protect), patterns, forced, _RETAIN[retain])
         self._made: OrderedDict[bytes, None] = OrderedDict()
 

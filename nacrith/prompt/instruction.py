@@ -17,7 +17,9 @@ Span = tuple[int, int]
 
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _SHORT = 60  # words of a paragraph that is an instruction as a whole
-_LONG = 150
+_LONG = 100
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]")
+_NOUN = frozenset({"of", "is", "was"})  # before them, "list" and "answer" are no verbs
 _READ = 4000  # characters of a paragraph that are examined
 _QUESTION = "?？؟"
 _CLOSERS = "\"'”’»」』)）*_ "
@@ -28,17 +30,17 @@ _OPENERS = "-*•>#\"'“„«¿¡([1234567890.) "
 def _phrases() -> tuple[frozenset[str], frozenset[tuple[str, ...]], tuple[str, ...]]:
     """First words, phrases anywhere, and beginnings."""
     first = set(every("imperatives", SPACED))
-    begun = {w for w in every("polite") if w.endswith((":", "："))} | {
-        w[:-1] for w in first if w.endswith("*")
-    }
-    phrases = {tuple(TOKEN.findall(w)) for w in every("polite", SPACED) if w not in begun}
+    polite = every("polite", SPACED)
+    begun = {w.removeprefix("^") for w in polite if w[0] == "^" or w[-1] in ":："}
+    phrases = {tuple(TOKEN.findall(w)) for w in polite if w[0] != "^" and w[-1] not in ":："}
+    begun |= {w[:-1] for w in first if w.endswith("*")}
     begun |= {*every("imperatives", UNSPACED), *every("polite", UNSPACED)}
     return frozenset(first), frozenset(phrases), tuple(begun)
 
 
 def is_instruction(sentence: str) -> bool:
     """Whether a sentence is an imperative or a question."""
-    plain = sentence.strip().casefold()
+    plain = _QUOTED.sub("", sentence.strip().casefold()) or sentence
     if plain.rstrip(_CLOSERS).endswith(tuple(_QUESTION)):
         return True
     first, phrases, begun = _phrases()
@@ -48,7 +50,7 @@ def is_instruction(sentence: str) -> bool:
     found = TOKEN.findall(plain[:400])
     if not found:
         return False
-    if found[0] in first:
+    if found[0] in first and _NOUN.isdisjoint(found[1:2]):
         return True
     return any(tuple(found[i : i + n]) in phrases for i in range(len(found)) for n in (1, 2, 3, 4))
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt.compress import SEPARATOR, PromptCompressor, Retain
+from nacrith.prompt.content.part import routed
 from nacrith.prompt.document import Contract, Document, Part
 from nacrith.prompt.result import Compressed, unchanged
 from nacrith.prompt.structured import Rates
@@ -102,7 +103,8 @@ def join(
         if question or i < len(contexts) - 1:
             source += SEPARATOR
         if i not in fixed:
-            parts.append(Part(start, len(source), source[start:], label=str(i), contract=contract))
+            part = Part(start, len(source), source[start:], label=str(i), contract=contract)
+            parts += routed(part, "text", stable=False)
     return Document(source + question, parts, "instruction, question or separator"), places
 
 

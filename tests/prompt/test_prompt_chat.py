@@ -164,6 +164,8 @@ def test_roles_of_texts() -> None:
         (f"次の文章を要約してください。\n\n{LONG}", ["次の文章を要約してください。"]),
         (f"لخص النص التالي.\n\n{LONG}", ["لخص النص التالي."]),
         (f"{LONG} Why did it fail?", ["Why did it fail?"]),
+        (f"You are an expert of tests.\n\n{LONG}", ["You are an expert of tests."]),
+        (f"List of tests in the suite. {LONG}\n\nHe sang \"Give me more\" again.", []),
         (f"{LONG}\n\n{LONG}", []),
         (LONG, []),
         ("", []),

@@ -49,21 +49,18 @@ def route(text: str, kind: str | None = None) -> Content | None:
     return None
 
 
-def regions(text: str) -> Iterator[tuple[int, int, Content]]:
-    """(start, end, content) of the stretches of paragraphs in a text that are content beside prose."""
+def regions(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of the stretches of paragraphs in a text that may be content beside prose."""
     cuts = [0, *(m.end() for m in _BLANK.finditer(text)), len(text)]
-    spans = [(a, b) for a, b in pairwise(cuts) if a < b]
-    done = 0
-    while done < len(spans):
-        last = done
-        while last < len(spans) and _may_be_content(text, *spans[last]):
-            last += 1
-        if last > done:
-            start, end = spans[done][0], spans[last - 1][1]
-            content = _embedded(text[start:end])
-            if content is not None:
-                yield start, end, content
-        done = max(last, done + 1)
+    begin = -1
+    for start, end in pairwise(cuts):
+        if start < end and _may_be_content(text, start, end):
+            begin = start if begin < 0 else begin
+        elif begin >= 0:
+            yield begin, start
+            begin = -1
+    if begin >= 0:
+        yield begin, len(text)
 
 
 def _may_be_content(text: str, start: int, end: int) -> bool:
@@ -71,7 +68,8 @@ def _may_be_content(text: str, start: int, end: int) -> bool:
     return _LIKE.match(text, start, end) is not None or indented.is_code(text[start:end])
 
 
-def _embedded(text: str) -> Content | None:
+def embedded(text: str) -> Content | None:
+    """The content of a stretch beside prose, of a kind that is certain there."""
     if len(text) < _SHORT:
         return None
     for name in _EMBEDDED:

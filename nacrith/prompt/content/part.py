@@ -15,7 +15,7 @@ import numpy as np
 
 from nacrith.arith import F64
 from nacrith.lazy import lazy
-from nacrith.prompt.content import regions, route
+from nacrith.prompt.content import embedded, regions, route
 from nacrith.prompt.content.blocks import Content
 from nacrith.prompt.document import Part, Piece
 from nacrith.prompt.protect import Protected, protected
@@ -122,18 +122,30 @@ def routed(part: Part, kind: str, stable: bool) -> Iterator[Part]:
     if prose or kind == "markdown" or not part.contract.rules:
         yield part
         return
-    content = route(part.text)
+    first, last = _inner(part.text, 0, len(part.text))
+    content = route(part.text[first:last])
     if content is not None:
-        yield _made(part, content, quoted)
+        yield _made(part.cut(first, last), content, quoted)
         return
     position = 0
-    for start, end, found in regions(part.text):
+    for start, end in regions(part.text):
+        first, last = _inner(part.text, start, end)
+        content = embedded(part.text[first:last])
+        if content is None:
+            continue
         if position < start:
             yield part.cut(position, start)
-        yield _made(part.cut(start, end), found, quoted)
+        yield _made(part.cut(first, last), content, quoted)
         position = end
     if position < len(part.text):
         yield part.cut(position, len(part.text)) if position else part
+
+
+def _inner(text: str, start: int, end: int) -> tuple[int, int]:
+    """A span without the blank lines at its ends, which stay where they are."""
+    piece = text[start:end]
+    first = start + len(piece) - len(piece.lstrip("\n"))
+    return first, max(first, start + len(piece.rstrip()))
 
 
 def _made(part: Part, content: Content, quoted: bool) -> ContentPart:
