@@ -18,8 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from nacrith import jsontext
 from nacrith.prompt.compress import PromptCompressor
-from nacrith.prompt.content import regions, route
-from nacrith.prompt.content.part import routed
+from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Document, Part
 from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, of_source
 
@@ -180,11 +179,11 @@ def query_of(arguments: Any) -> str:
 
 def is_program(text: str) -> bool:
     """Whether a text is a program or a diff, or has much of one; lines may be numbered."""
-    plain = _NUMBERS.sub("", text) if len(_NUMBERS.findall(text)) > text.count("\n") / 2 else text
-    found = route(plain)
-    if found is not None:
-        return found.kind in _WHOLE
-    return sum(b - a for a, b, inner in regions(plain) if inner.kind in _WHOLE) > _MUCH * len(plain)
+    numbered = len(_NUMBERS.findall(text)) > text.count("\n") / 2
+    plain = _NUMBERS.sub("", text) if numbered else text
+    parts = routed(Part(0, len(plain), plain, label="tool"), "text", stable=False)
+    kinds = [(p.content.kind, len(p.text)) for p in parts if isinstance(p, ContentPart) and p.content]
+    return sum(size for kind, size in kinds if kind in _WHOLE) > _MUCH * len(plain)
 
 
 def _cuts(result: Compressed) -> list[tuple[int, int]]:
