@@ -89,7 +89,6 @@ class _Exchange:
         self.headers: Headers = scope["headers"]
         self.path: str = scope["path"]
         self.read = asyncio.Event()  # whether all of the request was received
-        self.started = False
 
     async def run(self) -> None:
         """Answer the request; if the client goes away, the request to the API is given up."""
@@ -115,6 +114,7 @@ class _Exchange:
         if not raw.startswith(b"/"):
             await self._refuse(400, "the address of a request begins with /")
             return
+        shown = raw.decode("ascii", "replace")  # as it was sent: without ends of lines, and without the query
         api = _api(self.path, self.headers)
         body, whole = await self._body()
         content: Any = body
@@ -122,7 +122,7 @@ class _Exchange:
         if not whole:
             content = self._rest(body)
         elif self.scope["method"] == "POST" and _has_tools(self.path, api):
-            about = f"POST {self.path}"
+            about = f"POST {shown}"
             content = await self.proxy.body_to_send(api, about, body, _header(headers, b"content-encoding"))
             if content is not body:
                 headers = [h for h in headers if h[0] not in (b"content-encoding", b"content-length")]
@@ -136,7 +136,7 @@ class _Exchange:
         try:
             answer = await self.proxy.client.send(request, stream=True)
         except httpx.HTTPError as error:
-            self.proxy.say(f"{self.scope['method']} {self.path}: no answer ({type(error).__name__})")
+            self.proxy.say(f"{self.scope['method']} {shown}: no answer ({type(error).__name__})")
             await self._refuse(502, f"the API cannot be reached: {type(error).__name__}")
             return
         try:
@@ -147,7 +147,6 @@ class _Exchange:
     async def _pass_back(self, answer: httpx.Response) -> None:
         headers = _passed_on([(k.lower(), v) for k, v in answer.headers.raw])
         await self.send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-        self.started = True
         async for chunk in answer.aiter_raw():
             await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -158,7 +157,6 @@ class _Exchange:
         data = json.dumps(said).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        self.started = True
         await self.send({"type": "http.response.body", "body": data})
 
     async def _body(self) -> tuple[bytes, bool]:
