@@ -18,7 +18,7 @@ Span = tuple[int, int]
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _SHORT = 60  # words of a paragraph that is an instruction as a whole
 _LONG = 100
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]")
+_ASIDE = re.compile(r"<\|?[^<>\n]{1,80}>|\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]")
 _NOUN = frozenset({"of", "is", "was"})  # before them, "list" and "answer" are no verbs
 _READ = 4000  # characters of a paragraph that are examined
 _QUESTION = "?？؟"
@@ -40,7 +40,7 @@ def _phrases() -> tuple[frozenset[str], frozenset[tuple[str, ...]], tuple[str, .
 
 def is_instruction(sentence: str) -> bool:
     """Whether a sentence is an imperative or a question."""
-    plain = _QUOTED.sub("", sentence.strip().casefold()) or sentence
+    plain = _ASIDE.sub("", sentence.strip().casefold()) or sentence
     if plain.rstrip(_CLOSERS).endswith(tuple(_QUESTION)):
         return True
     first, phrases, begun = _phrases()

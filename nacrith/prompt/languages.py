@@ -22,7 +22,7 @@ class Language:
     number that belong to it. units, months: words directly after a number that belong to it. per: words
     between two units. numerals: numbers in words. imperatives: words that begin an instruction. polite:
     words anywhere in one; with a colon, labels that begin one. abbreviations: words that end in a full stop
-    which ends no sentence.
+    which ends no sentence. harmless: phrases in which a word of the other lists restricts nothing.
     """
 
     negations: str
@@ -37,6 +37,7 @@ class Language:
     per: str = ""
     numerals: str = ""
     abbreviations: str = ""
+    harmless: str = ""
 
 
 def words(field: str) -> list[str]:
@@ -57,6 +58,7 @@ SPACED = tuple(code for code in LANGUAGES if code not in UNSPACED)
 OTHER_NEGATIONS = words(_shared["other_negations"])
 SYMBOLS = words(_shared["symbols"])
 CURRENCIES = words(_shared["currencies"])
+CONJUNCTIONS = frozenset(words(_shared["conjunctions"]))
 ORDINAL_AFTER = frozenset(words(_shared["ordinal_after"]))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from nacrith.prompt.languages import LANGUAGES, LATIN, OTHER_NEGATIONS, SPACED, Language, words
 from nacrith.prompt.segment import WORD, Passage
 
-NEGATION, LIMIT, CONDITION, NUMERAL = "negation", "limit", "condition", "numeral"
+NEGATION, LIMIT, CONDITION, NUMERAL, HARMLESS = "negation", "limit", "condition", "numeral", "harmless"
 RESTRICTIONS = (NEGATION, LIMIT, CONDITION)
 
 _LONG = 80.0
@@ -56,6 +56,7 @@ def _fields(language: Language) -> Iterator[tuple[str, str]]:
         (LIMIT, language.limits),
         (CONDITION, language.conditions),
         (NUMERAL, language.numerals),
+        (HARMLESS, language.harmless),
     ):
         for entry in words(field):
             yield kind, entry
@@ -124,13 +125,24 @@ def hits(text: str) -> list[Hit]:
         while k < len(every) and every[k][0] < end:
             k += 1
         mine = every[first:k]
-        out += _words(text, mine, languages(mine, latin))
+        out += _harmful(_words(text, mine, languages(mine, latin)))
         if _HAN.search(text, start, end):
             name = "ja" if _KANA.search(text, start, end) else "zh"
             for kind, pattern in _unspaced(name):
                 out += (Hit(m.start(), m.end(), kind) for m in pattern.finditer(text, start, end))
         start = end
     return sorted(out)
+
+
+def _harmful(found: Iterable[Hit]) -> Iterator[Hit]:
+    """Without the words of harmless phrases, such as "a few"."""
+    every = list(found)
+    harmless = [h for h in every if h.kind == HARMLESS]
+    if not harmless:
+        yield from every
+        return
+    covered = {k for h in harmless for k in range(h.start, h.end)}
+    yield from (h for h in every if h.start not in covered)
 
 
 def _words(text: str, found: Sequence[Token], latin: frozenset[str]) -> Iterator[Hit]:

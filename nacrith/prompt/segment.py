@@ -7,20 +7,22 @@ spaces, only rules are used to divide it: "state-of-the-art", "a/b.py" and Thai 
 
 Sentences end as in UAX #29 (terminator, space, no lower-case letter), except after abbreviations and
 ordinals, and by layout: blank lines, list items, headings, and lines that are not wrapped prose. Sentences
-consist of clauses, which end at commas and the like.
+consist of clauses, which end at commas and the like, and before conjunctions.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from nacrith.lazy import lazy
-from nacrith.prompt.languages import ABBREVIATIONS, MONTHS, ORDINAL_AFTER
+from nacrith.prompt.languages import ABBREVIATIONS, CONJUNCTIONS, MONTHS, ORDINAL_AFTER
 
 I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -55,6 +57,9 @@ _OPENERS = set("([{<“„‘‚«‹¡¿")
 _LONE_CLOSERS = set(")]}>.,;:!?…”’»›،؛؟۔।॥")
 _END = set(".!?…؟۔।॥。！？．")
 _BULLET = re.compile(r"(?:[-*+•>|]+|#{1,6}|\(?(?:\d{1,3}|[A-Za-z])[.)])$")
+_TAG = re.compile(
+    r"</?[A-Za-z][\w:.-]{0,80}/?>|<\|[^|<>\s]{1,40}\|>|(?<=[\"'])/?>|<[A-Za-z][\w:.-]{0,80}(?:\Z|(?=\s))"
+)
 _CLAUSE_END = set(",;:،؛、，；：—–")
 _LEAD_END = set(":：")
 _CLAUSE = 3.0  # words on each side of the end of a clause
@@ -119,6 +124,8 @@ class Passage:
             left = float(sizes[first:end].sum())
             done = 0.0
             for i in range(first, end):
+                if done >= _CLAUSE <= left and self.words[i].casefold() in CONJUNCTIONS:
+                    number, done = number + 1, 0.0
                 out[i] = number
                 done += sizes[i]
                 left -= sizes[i]
@@ -160,7 +167,8 @@ def passage(text: str) -> Passage:
         kind = match.lastgroup
         start, end = match.span()
         if kind == "plain":
-            _plain(text, start, end, spans)
+            for a, b in _without_tags(text, start, end):
+                _plain(text, a, b, spans)
         else:
             code = {"open": OPEN, "close": CLOSE}.get(kind or "", WORD)
             spans.append((start, end, code, kind == "kana"))
@@ -174,6 +182,17 @@ def passage(text: str) -> Passage:
         np.array([s[3] for s in spans], bool),
         _sentences(text, starts.tolist(), ends.tolist(), table[:, 2].tolist()),
     )
+
+
+def _without_tags(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Divide a run of ordinary characters at the tags of XML in it."""
+    if text.find("<", start, end) < 0 and text.find(">", start, end) < 0:
+        yield start, end
+        return
+    edges = {start, end}
+    for tag in _TAG.finditer(text, start, end):
+        edges.update(tag.span())
+    yield from pairwise(sorted(edges))
 
 
 def _plain(text: str, start: int, end: int, spans: list[tuple[int, int, int, bool]]) -> None:

@@ -166,6 +166,7 @@ def test_roles_of_texts() -> None:
         (f"{LONG} Why did it fail?", ["Why did it fail?"]),
         (f"You are an expert of tests.\n\n{LONG}", ["You are an expert of tests."]),
         (f"List of tests in the suite. {LONG}\n\nHe sang \"Give me more\" again.", []),
+        (f"{LONG}\n\n<|user|>\nWhich test failed?<|end|>", ["<|user|>\nWhich test failed?<|end|>"]),
         (f"{LONG}\n\n{LONG}", []),
         (LONG, []),
         ("", []),

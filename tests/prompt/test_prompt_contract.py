@@ -78,6 +78,8 @@ def test_a_number_and_what_belongs_to_it(text: str, atom: str) -> None:
         ("Only two came by.", {"limit"}),
         ("If it rains they stay.", {"condition"}),
         ("The dog sat by the door.", set()),
+        ("He said a few things to a little dog.", set()),
+        ("He said few things to the dog.", {"negation"}),
         ("Das ist ausschließlich für Gäste.", {"limit"}),
         ("وليس هذا البيت كبيرا", {"negation"}),
         ("这个房间非常大。", set()),
