@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import click
 
 from nacrith.cli.entry import group, main_filter
-from nacrith.cli.prompt import command as prompt_command
+from nacrith.cli.groups import FilterGroup
+from nacrith.cli.prompt import shorten
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,15 @@ class Page:
 def pages() -> Iterator[Page]:
     """nacrith, its commands and theirs, then prompt-compress."""
     root = click.Context(group, info_name="nacrith", **group.context_settings)
-    usages = ("nacrith [OPTION]... [FILE|-]...", "nacrith COMMAND [OPTION]... [FILE|-]...")
-    yield _page(main_filter, root, "nacrith", usages, tuple(group.summaries().items()))
+    yield _filter_page(group, root)
     yield from _below(group, root)
-    yield _page(prompt_command, root, "prompt-compress")
+    yield _page(shorten, root, "prompt-compress", ("prompt-compress [OPTION]... [FILE|-]...",))
+
+
+def _filter_page(command: FilterGroup, context: click.Context) -> Page:
+    name = context.command_path
+    usages = (f"{name} [OPTION]... [FILE|-]...", f"{name} COMMAND [OPTION]... [FILE|-]...")
+    return _page(command.filter_command, context, name, usages, tuple(command.summaries().items()))
 
 
 def _below(parent: click.Group, context: click.Context) -> Iterator[Page]:
@@ -53,6 +59,10 @@ def _below(parent: click.Group, context: click.Context) -> Iterator[Page]:
         command = parent.get_command(context, name)
         assert command is not None
         own = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, FilterGroup):
+            yield _filter_page(command, own)
+            yield from _below(command, own)
+            continue
         nested = isinstance(command, click.Group)
         below = (
             [(n, command.commands[n].get_short_help_str(100)) for n in sorted(command.commands)]

@@ -50,7 +50,11 @@ class PromptError(NacrithError):
 
 
 class BudgetError(PromptError):
-    """The protected parts of a prompt exceed its budget."""
+    """What must be kept of a prompt exceeds its budget. smallest: the least number of tokens that works."""
+
+    def __init__(self, message: str, smallest: int | None = None) -> None:
+        super().__init__(message)
+        self.smallest = smallest
 
 
 def sendable(error: Exception, otherwise: type[NacrithError]) -> NacrithError:

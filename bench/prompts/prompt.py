@@ -2,10 +2,10 @@
 
     python -m bench.prompts.prompt --data DIR [--tables NAME...] [--scorers NAME...|all] [--sentences N]
                            [--questions N] [--answered N] [--distractors N] [--model MODEL]
-                           [--classifier PATH] [--tokenizer FILE] [--out DIR] [--fresh]
+                           [--classifier PATH] [--tokenizer FILE] [--sets NAME...] [--out DIR] [--fresh]
 
 DIR holds sentcomp.eval10k.jsonl.xz (Google's sentence compression set: words, and which a person kept) and
-xquad.en.json.xz (SQuAD paragraphs and questions). Four tables:
+xquad.en.json.xz (SQuAD paragraphs and questions). Five tables:
 
 - words: F1 of the words kept, each sentence cut to the number of words that the person kept. No rules apply,
   so that scorers are compared and not rules. Scorers of sentences have nothing to choose from here.
@@ -16,6 +16,9 @@ xquad.en.json.xz (SQuAD paragraphs and questions). Four tables:
 - answered: of the first `--answered` of those questions, without rules: whether the answer's words are
   still there, and F1 of what the language model answers (`bench.prompts.answers`) from the compressed text,
   from all of it, and from none.
+- asked: whether the answer, all facts that it follows from, or the relevant characters are still there, in
+  four sets of documents with a question (`bench.prompts.asked`, which says what files they need), with
+  default settings, and intervals of 95 %.
 - seconds: for 100 KB.
 
 The controls random and truncate are in every table. What has been measured is kept, a row at a time, in
@@ -42,6 +45,7 @@ import numpy as np
 
 import nacrith
 from bench import common
+from bench.prompts import asked
 from bench.prompts.answers import Reader, token_f1
 from nacrith.errors import BudgetError
 from nacrith.models import load_model
@@ -53,9 +57,17 @@ from nacrith.prompt.segment import Passage
 
 RATES = (1 / 2, 1 / 3, 1 / 5)
 SPEED_BYTES = 100_000
-TABLES = ("words", "retained", "answered", "seconds")
+TABLES = ("words", "retained", "answered", "asked", "seconds")
 DEFAULT = ("random", "truncate", "lexrank", "classifier")
 """Scorers that need no language model."""
+
+WHAT = {
+    "hotpotqa": ("answer", "facts"),
+    "nq": ("answer",),
+    "squad": ("answer",),
+    "qmsum": ("relevant",),
+}
+"""What is measured of each set of the table asked."""
 
 CEILING, EVERYTHING, NOTHING = "labels", "the whole text", "no text"
 
@@ -183,6 +195,12 @@ class Bench:
         if table == "answered":
             yield EVERYTHING, lambda: self.read(["\n\n".join(p) for p, _, _ in self.answered])
             yield NOTHING, lambda: self.read([""] * len(self.answered))
+        if table == "asked":
+            for chosen in self.options.sets:
+                for name in self.options.scorers:
+                    for what in WHAT[chosen]:
+                        yield f"{chosen} {what}, {name}", partial(self.asked_cells, chosen, name, what)
+            return
         for name in self.options.scorers:
             label = name
             if name == "classifier" and self.options.classifier:
@@ -207,8 +225,10 @@ class Bench:
         counted = {"tokenizer": Path(options.tokenizer).name if options.tokenizer else "words"}
         if table == "seconds":
             return {"bytes": len(self.speed_text.encode())} | counted | seed
-        asked = self.asked if table == "retained" else self.answered
-        shared = {"questions": len(asked), "distractors": options.distractors} | counted | seed
+        if table == "asked":
+            return {"questions": options.questions} | counted | seed
+        rows = self.asked if table == "retained" else self.answered
+        shared = {"questions": len(rows), "distractors": options.distractors} | counted | seed
         return shared | ({"reader": self.model().name} if table == "answered" else {})
 
     def words(self, name: str) -> Cells:
@@ -222,6 +242,24 @@ class Bench:
             texts = [compressed(compressor, row, rate) for row in self.asked]
             cells[times(rate)] = retained(texts, self.asked)
             failed += texts.count(None)
+        return cells | {"over budget": failed}
+
+    @cache  # noqa: B019 - the bench lives as long as the process
+    def measured(self, chosen: str, name: str) -> tuple[list[dict[str, list[float]]], int]:
+        """What is kept at each rate, and how many prompts could not be made so short."""
+        options = self.options
+        rows = asked.SETS[chosen](options.data, options.questions, options.seed)
+        compressor = PromptCompressor(self.scorer(name), self.count)
+        found = [asked.measure(compressor, rows, rate) for rate in RATES]
+        return [values for values, _ in found], sum(failed for _, failed in found)
+
+    def asked_cells(self, chosen: str, name: str, what: str) -> Cells:
+        found, failed = self.measured(chosen, name)
+        cells: Cells = {}
+        for rate, values in zip(RATES, found, strict=True):
+            low, high = asked.interval(values[what])
+            cells |= {times(rate): sum(values[what]) / len(values[what]), f"from {times(rate)}": low}
+            cells[f"to {times(rate)}"] = high
         return cells | {"over budget": failed}
 
     def answers(self, name: str) -> Cells:
@@ -288,6 +326,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get(common.DATA_VARIABLE))
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--scorers", nargs="+", choices=(*NAMES, "all"), default=DEFAULT, metavar="NAME")
+    parser.add_argument("--sets", nargs="+", choices=tuple(asked.SETS), default=tuple(asked.SETS))
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--answered", type=int, default=60, help="questions that the model answers")

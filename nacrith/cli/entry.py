@@ -7,21 +7,20 @@ the first argument is the name of a command, it selects that command; a file of 
 
 from __future__ import annotations
 
-import importlib
 import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 import nacrith
 from nacrith.archive.wire import FULL_VERSION
 from nacrith.cli import blas, compress, decompress, info, signals, verify
-from nacrith.cli.completion import completion_option, first_word
+from nacrith.cli.completion import completion_option
 from nacrith.cli.console import ERROR, OK, PASSED_ON, Console
+from nacrith.cli.groups import FILTER, FilterCommand, FilterGroup
 from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
     Function,
@@ -38,8 +37,6 @@ from nacrith.cli.options import (
 )
 from nacrith.cli.outputs import StandardOutput, print_line
 from nacrith.cli.streams import PatientFile
-
-_FILTER = ""  # name of the command that runs if none is given; it cannot be typed
 
 LATER = {
     "batch": "Many files, over many workers.",
@@ -68,52 +65,6 @@ _RUN = {
 }
 
 
-class FilterGroup(click.Group):
-    """A group whose command word may be omitted; the arguments then belong to the filter command.
-
-    Commands of `LATER` are imported when they are called, so that the others start faster.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if ctx.resilient_parsing and not args:  # a shell asks what may come first
-            return super().parse_args(ctx, args)
-        if not args or (args[0] not in self.commands and args[0] not in LATER):
-            args = [_FILTER, *args]
-        return super().parse_args(ctx, args)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == _FILTER:
-            return main_filter
-        if cmd_name in LATER:
-            module = importlib.import_module(f"nacrith.cli.{cmd_name.replace('-', '_')}")
-            return cast(click.Command, module.command)
-        return super().get_command(ctx, cmd_name)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self.summaries())
-
-    def summaries(self) -> dict[str, str]:
-        """The commands with their short help, in alphabetical order."""
-        known = {name: command.get_short_help_str() for name, command in self.commands.items()}
-        return dict(sorted((known | LATER).items()))
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        return first_word(main_filter, self.summaries(), incomplete)
-
-
-class FilterCommand(click.Command):
-    """The filter command; its help is that of the program."""
-
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage("nacrith", "[OPTION]... [FILE|-]...")
-        formatter.write_usage("nacrith", "COMMAND [OPTION]... [FILE|-]...", prefix="       ")
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(ctx, formatter)
-        with formatter.section("Commands (nacrith COMMAND --help)"):
-            formatter.write_dl(list(group.summaries().items()))
-
-
 def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
     return click.option(f"-{letter}", f"--{name}", "mode", flag_value=name, type=str, help=text)
 
@@ -125,7 +76,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
         ctx.exit()
 
 
-@click.command(_FILTER, cls=FilterCommand, epilog=_EPILOG)
+@click.command(FILTER, cls=FilterCommand, epilog=_EPILOG)
 @files_argument
 @_mode("z", "compress", "Compress (default).")
 @_mode("d", "decompress", "Decompress.")
@@ -165,6 +116,8 @@ def main_filter(files: Sequence[str], mode: str | None, **options: Any) -> int:
 
 @click.group(
     cls=FilterGroup,
+    filter_command=main_filter,
+    later=LATER,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     add_help_option=False,
 )

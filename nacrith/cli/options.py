@@ -126,7 +126,7 @@ def _from_environment(name: str, low: int, high: int, console: Console) -> int |
         return None
 
 
-def _together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+def together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
     """Several options as one, in this order in the help."""
 
     def add(function: Function) -> Function:
@@ -196,7 +196,7 @@ name_option = click.option(
 )
 files_argument = click.argument("files", metavar="[FILE|-]...", nargs=-1)
 
-output_options = _together(
+output_options = together(
     click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
     click.option("-o", "--output", metavar="FILE", help="Write to FILE (one input only)."),
     click.option("-f", "--force", is_flag=True, help="Overwrite; write to a terminal."),
@@ -210,14 +210,14 @@ output_options = _together(
 )
 """Where the result goes and what becomes of the source."""
 
-message_options = _together(
+message_options = together(
     click.option("-q", "--quiet", count=True, help="No warnings; twice: no errors."),
     click.option("-v", "--verbose", count=True, help="Say more."),
     click.option("--progress/--no-progress", default=None, help="Progress bar (default: terminal)."),
 )
 """How much is said on standard error."""
 
-decoding_options = _together(
+decoding_options = together(
     model_option, backend_option, force_backend_option, device_option, threads_option, message_options
 )
 """What decodes, and how much is said of it."""

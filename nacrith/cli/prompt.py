@@ -1,4 +1,7 @@
-"""`nacrith prompt`, also installed as `prompt-compress`: shortens prompts, as a filter or for files."""
+"""`nacrith prompt`, also installed as `prompt-compress`: shortens prompts, as a filter or for files.
+
+Two commands below it, each in a module of its own, do so where prompts pass by: `proxy` and `mcp`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nacrith.cli.console import OK, PASSED_ON, CommandError, shown
+from nacrith.cli.groups import FILTER, FilterCommand, FilterGroup
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import Settings, message_options, settings, threads_option
 from nacrith.cli.outputs import explained, open_output
@@ -18,9 +22,17 @@ from nacrith.prompt.counters import ANY, OURS
 from nacrith.prompt.scorers import AUTO, NAMES
 
 if TYPE_CHECKING:
-    from nacrith.prompt import Compressed
+    from nacrith.prompt import Compressed, PromptCompressor
+    from nacrith.prompt.pricing import Price
+
+LATER = {
+    "mcp": "Shorten what the tools of an MCP server return.",
+    "proxy": "Shorten tool results on their way to a model's API.",
+}
+"""Commands below this one, and their short help."""
 
 _OWN_MODEL = (AUTO, "classifier")  # these scorers use no language model
+_SUMMARY = "Shorten prompts for language models (lossy)."
 _KINDS = ("text", "markdown", "json", "chat")
 
 
@@ -42,7 +54,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
         return name, rate
 
 
-@click.command("prompt", short_help="Shorten prompts for language models (lossy).")
+@click.command(FILTER, cls=FilterCommand, short_help=_SUMMARY)
 @click.argument("files", metavar="[FILE|-]...", nargs=-1)
 @click.option("--rate", type=click.FloatRange(0, 1), help="Fraction of the tokens to keep (default: 0.5).")
 @click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
@@ -52,7 +64,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
     "--scorer",
     type=click.Choice((AUTO, *NAMES)),
     default=AUTO,
-    help="How to rank words or sentences (default: auto: lexrank with a query, else classifier).",
+    help="How to rank words or sentences (default: auto: lexrank, whole sentences).",
 )
 @click.option(
     "-m",
@@ -85,11 +97,15 @@ class _Rate(click.ParamType[tuple[str, float]]):
 @click.option("--keep-pattern", "patterns", metavar="REGEX", multiple=True, help="Keep what matches.")
 @click.option(
     "--retain",
-    type=click.Choice(("always", "with_sentence")),
-    default="always",
-    help="Protect numbers, negations, quotations always, or in kept sentences.",
+    type=click.Choice(("auto", "always", "with_sentence")),
+    default="auto",
+    help="Protect numbers, negations, quotations always, or in kept sentences (auto: as the scorer ranks).",
 )
-@click.option("--prefix-stable", is_flag=True, help="Appending text never changes earlier output.")
+@click.option(
+    "--prefix-stable/--no-prefix-stable",
+    default=None,
+    help="Appending text never changes earlier output (default: for chats with a rate).",
+)
 @click.option(
     "--min-tokens", metavar="N", type=click.IntRange(0), default=0, help="Leave shorter ones alone."
 )
@@ -105,13 +121,18 @@ class _Rate(click.ParamType[tuple[str, float]]):
 @click.option("--diff", is_flag=True, help="Output the original, with dropped text struck out.")
 @click.option("--explain", is_flag=True, help="Output a table: why each word was kept or dropped.")
 @click.option("--html", "html", metavar="FILE", help="Write a report as a web page.")
+@click.option(
+    "--price",
+    metavar="IN,OUT,READ,WRITE",
+    help="Prices of a million tokens of input, output, cache read and cache write: show the bill of a chat.",
+)
 @click.option("--stats", is_flag=True, help="Figures on standard error.")
 @click.option("--seed", type=int, default=0, help="Seed of the scorer random.")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite FILE.")
 @threads_option
 @message_options
-def command(files: Sequence[str], **options: Any) -> int:
+def shorten(files: Sequence[str], **options: Any) -> int:
     """Drop what a prompt's reader can do without, within a budget of tokens.
 
     The output consists of spans of the input. Several text files are contexts that share the budget.
@@ -133,14 +154,25 @@ def command(files: Sequence[str], **options: Any) -> int:
             f"the number of tokens is an upper bound, by the vocabulary of {OURS}; to use the whole budget,"
             " name the tokenizer (--tokenizer)"
         )
+    prices = _prices(options)
     about = ""
     try:
         texts = [_read(name) for name in files or (STDIN,)]
         about = files[0] if len(files) == 1 else ""
-        result = _compress(chosen, texts, options)
+        from nacrith.prompt.compress import SEPARATOR
+
+        compressor = _compressor(chosen, options)
+        result = _compress(compressor, SEPARATOR.join(texts), options["query"], options)
         if result.note.startswith("error: "):
             chosen.console.warning(f"left unchanged: {result.note.removeprefix('error: ')}")
         _report(chosen, result, options)
+        if prices is not None:
+            _show_bill(chosen, compressor, result.origin, prices, options)
+        elif options["kind"] == "chat" and options["query"] and _question_changes(result.origin):
+            chosen.console.warning(
+                "a query that changes with each question changes earlier messages too, so that prompt caches"
+                " are of no use; --price shows what it costs"
+            )
     except PASSED_ON:
         raise
     except BaseException as error:  # a panic in a tokenizer is a BaseException
@@ -154,17 +186,26 @@ def _read(name: str) -> str:
     with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
         data = source.file.read()
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise CommandError(f"byte {error.start} of {shown(name)} is not UTF-8: convert the text") from None
 
 
-def _compress(chosen: Settings, texts: list[str], options: dict[str, Any]) -> Compressed:
+def _prices(options: dict[str, Any]) -> Price | None:
+    if options["price"] is None:
+        return None
+    if options["kind"] != "chat":
+        raise click.UsageError("--price shows the bill of a conversation: it needs --input chat")
+    from nacrith.prompt.pricing import Price
+
+    return Price.parse(options["price"])
+
+
+def _compressor(chosen: Settings, options: dict[str, Any]) -> PromptCompressor:
     from nacrith.prompt import PromptCompressor
-    from nacrith.prompt.compress import SEPARATOR
 
     model = options["model"] or (None if options["scorer"] in _OWN_MODEL else chosen.model)
-    compressor = PromptCompressor(
+    return PromptCompressor(
         options["scorer"],
         options["tokenizer"],
         model=model,
@@ -175,9 +216,12 @@ def _compress(chosen: Settings, texts: list[str], options: dict[str, Any]) -> Co
         patterns=options["patterns"],
         retain=options["retain"],
     )
+
+
+def _compress(compressor: PromptCompressor, source: str, query: str, options: dict[str, Any]) -> Compressed:
     return compressor.compress(
-        SEPARATOR.join(texts),
-        query=options["query"],
+        source,
+        query=query,
         rate=options["rate"],
         target_tokens=options["target_tokens"],
         threshold=options["threshold"],
@@ -205,15 +249,52 @@ def _report(chosen: Settings, result: Compressed, options: dict[str, Any]) -> No
         _write(options["html"], report.page(result), chosen.force)
     _write(chosen.output, text, chosen.force)
     if options["stats"]:
-        width = max(len(name) for name, _ in report.stats(result))
-        lines = "".join(f"{name:{width}}  {value}\n" for name, value in report.stats(result))
-        click.echo(lines, err=True, nl=False)
+        _show(report.stats(result))
+
+
+def _show(rows: Sequence[tuple[str, str]]) -> None:
+    """A table of names and values on standard error."""
+    width = max(len(name) for name, _ in rows)
+    click.echo("".join(f"{name:{width}}  {value}\n" for name, value in rows), err=True, nl=False)
+
+
+def _question_changes(source: str) -> bool:
+    """Whether a chat has more than one question of a person."""
+    from nacrith import jsontext
+    from nacrith.prompt import turns
+
+    requests = turns.requests(jsontext.parse(source, finite=False))
+    return len({turns.question(request) for request in requests}) > 1
+
+
+def _show_bill(
+    chosen: Settings, compressor: PromptCompressor, source: str, prices: Price, options: dict[str, Any]
+) -> None:
+    from nacrith.prompt import pricing
+
+    def shorten(request: str, query: str) -> str:
+        return _compress(compressor, request, query, {**options, "on_error": "pass"}).text
+
+    count = compressor.count if compressor.counted else pricing.estimate
+    before, after = pricing.compare(source, shorten, options["query"], count, prices)
+    _show(pricing.lines(before, after))
+    if after.total > before.total:
+        chosen.console.warning(
+            f"compression costs more than it saves: {pricing.change(before, after):+.1f} %. Earlier messages"
+            " change from turn to turn, and the cache is of no use: leave out --query, --target-tokens and"
+            " --no-prefix-stable"
+        )
 
 
 def _write(target: str | None, text: str, force: bool) -> None:
     with open_output(target, os.stat(os.curdir), force=force, archive=False) as output:
         output.write(text.encode())
         output.commit()
+
+
+command = FilterGroup(
+    "prompt", filter_command=shorten, later=LATER, prefix="prompt_", help=shorten.help, short_help=_SUMMARY
+)
 
 
 def main() -> None:

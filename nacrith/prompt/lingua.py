@@ -9,13 +9,15 @@ from typing import Any, Literal, TypeVar
 
 from nacrith import jsontext
 from nacrith.errors import PromptError
-from nacrith.prompt.compress import SEPARATOR, PromptCompressor
+from nacrith.prompt.compress import SEPARATOR, PromptCompressor, Retain
+from nacrith.prompt.content.part import routed
 from nacrith.prompt.document import Contract, Document, Part
-from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import Compressed, unchanged
 from nacrith.prompt.structured import Rates
 
 Value = TypeVar("Value")
+
+_DIGITS = r"\w*\d\w*"
 
 
 def compress_prompt(
@@ -36,7 +38,7 @@ def compress_prompt(
     threads: int | None = None,
     protect: str | Iterable[str] = "all",
     patterns: Sequence[str] = (),
-    retain: Literal["always", "with_sentence"] = "always",
+    retain: Retain = "auto",
     min_tokens: int = 0,
     on_error: Literal["raise", "pass"] = "raise",
 ) -> dict[str, Any]:
@@ -46,19 +48,19 @@ def compress_prompt(
     most tokens of the whole output, counted by `tokenizer`; takes precedence over rate unless it is
     negative. question: the query for scorers of sentences; with concate_question it ends the prompt.
     force_context_ids: contexts that are kept completely. force_tokens: strings that are kept wherever
-    they occur. Other arguments are those of `PromptCompressor`.
+    they occur. force_reserve_digit: words with a digit are kept wherever they occur. Other arguments are
+    those of `PromptCompressor`.
 
     Returns compressed_prompt, compressed_prompt_list (one for each context), origin_tokens,
     compressed_tokens, ratio, rate, and spans of the joined original.
     """
-    rules = (*chosen_rules(protect), *(["number"] if force_reserve_digit else []))
     compressor = PromptCompressor(
         scorer,
         tokenizer,
         model=model,
         threads=threads,
-        protect=rules,
-        patterns=patterns,
+        protect=protect,
+        patterns=[*patterns, *([_DIGITS] if force_reserve_digit else [])],
         forced=force_tokens,
         retain=retain,
     )
@@ -96,12 +98,13 @@ def join(
     places: list[tuple[int, int]] = []
     for i, text in enumerate(contexts):
         start = len(source)
-        places.append((start, start + len(text)))
-        source += text
+        source += text.replace("\r\n", "\n")
+        places.append((start, len(source)))
         if question or i < len(contexts) - 1:
             source += SEPARATOR
         if i not in fixed:
-            parts.append(Part(start, len(source), source[start:], label=str(i), contract=contract))
+            part = Part(start, len(source), source[start:], label=str(i), contract=contract)
+            parts += routed(part, "text", stable=False)
     return Document(source + question, parts, "instruction, question or separator"), places
 
 
@@ -133,15 +136,17 @@ def compress_messages(
     rate: float | None = None,
     target_tokens: int | None = None,
     rates: Rates | None = None,
-    prefix_stable: bool = False,
+    prefix_stable: bool | None = None,
     min_tokens: int = 0,
     on_error: Literal["raise", "pass"] = "raise",
 ) -> Value:
     """Chat messages (OpenAI or Anthropic: a list, or an object with `messages`) with shorter texts.
 
-    rates: by role, such as {"tool": 0.3, "assistant": 0.5}. Without a rate of their own, system and
-    developer messages and the last user message stay unchanged. In prefix-stable mode this does not apply
-    to the last user message, since messages may follow. The budget counts the messages as JSON.
+    rates: by role, such as {"tool": 0.3, "assistant": 0.5}; the result of a tool is "tool" in every format.
+    Messages of people (user, system, developer) stay unchanged unless a rate names their role. Of the last
+    request of a person the instruction stays even then, except in prefix-stable mode, since messages may
+    follow. prefix_stable: by default without target_tokens; messages that are appended do not change the
+    result for the earlier ones. The budget counts the messages as JSON.
     """
     if not isinstance(messages, list | Mapping):
         raise PromptError(f"messages are a list or an object, not {type(messages).__name__}")

@@ -84,6 +84,8 @@ def stats(result: Compressed) -> list[tuple[str, str]]:
         ("kept", f"{100 * result.rate:.1f}%"),
         ("ratio", f"{ratio:.2f}x"),
     ]
+    if result.retain:
+        rows.append(("rules of prose", result.retain.replace("_", " ")))
     return [*rows, ("left unchanged", result.note)] if result.note else rows
 
 

@@ -5,20 +5,24 @@ one emoji with all characters joined to it. Units do not overlap and cover every
 any choice of them consists of spans of the text; text is never decoded from tokens. Within a run without
 spaces, only rules are used to divide it: "state-of-the-art", "a/b.py" and Thai remain whole.
 
-Sentences end as in UAX #29 (terminator, space, no lower-case letter), except after abbreviations, and by
-layout: blank lines, list items, headings, and lines that are not wrapped prose.
+Sentences end as in UAX #29 (terminator, space, no lower-case letter), except after abbreviations and
+ordinals, and by layout: blank lines, list items, headings, and lines that are not wrapped prose. Sentences
+consist of clauses, which end at commas and the like, and before conjunctions.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from nacrith.lazy import lazy
+from nacrith.prompt.languages import ABBREVIATIONS, CONJUNCTIONS, MONTHS, ORDINAL_AFTER
 
 I64 = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -53,11 +57,15 @@ _OPENERS = set("([{<“„‘‚«‹¡¿")
 _LONE_CLOSERS = set(")]}>.,;:!?…”’»›،؛؟۔।॥")
 _END = set(".!?…؟۔।॥。！？．")
 _BULLET = re.compile(r"(?:[-*+•>|]+|#{1,6}|\(?(?:\d{1,3}|[A-Za-z])[.)])$")
-_LABEL = re.compile(r"[^\W\d_][\w .-]{0,30}:$")
-_ABBREVIATIONS = re.compile(
-    r"(?i)mrs?|ms|[djs]r|prof|st|vs|etc|e\.g|i\.e|cf|fig|eq|no|vol|pp|al|inc|ltd|co|corp|dept|approx|est"
-    r"|u\.[sk]|bzw|z\.b|d\.h|usw|ca|nr|jan|feb|mar|apr|ju[nl]|aug|sept?|oct|nov|dec|gen|col|sen|rep|gov"
+_TAG = re.compile(
+    r"</?[A-Za-z][\w:.-]{0,80}/?>|<\|[^|<>\s]{1,40}\|>|(?<=[\"'])/?>|<[A-Za-z][\w:.-]{0,80}(?:\Z|(?=\s))"
 )
+_CLAUSE_END = set(",;:،؛、，；：—–")
+_LEAD_END = set(":：")
+_CLAUSE = 3.0  # words on each side of the end of a clause
+_HAN_WORD = 0.4  # words of a Han or Hiragana character
+_DAY = re.compile(r"\d{1,3}")
+_LABEL = re.compile(r"[^\W\d_][\w .-]{0,30}:$")
 _WRAPPED = 60  # characters; a sentence may continue after a line of at least this length
 
 
@@ -105,6 +113,42 @@ class Passage:
         return out
 
     @lazy
+    def clauses(self) -> I64:
+        """(n,) number of the clause of each unit, ascending from 0 without gaps. Each sentence begins a
+        clause; a clause has a few words at least."""
+        out = np.zeros(len(self), np.int64)
+        sizes = np.where(self.solid, 1.0, _HAN_WORD) * (self.kinds == WORD)
+        number = -1
+        for first, end in self.sentences:
+            number += 1
+            left = float(sizes[first:end].sum())
+            done = 0.0
+            for i in range(first, end):
+                if done >= _CLAUSE <= left and self.words[i].casefold() in CONJUNCTIONS:
+                    number, done = number + 1, 0.0
+                out[i] = number
+                done += sizes[i]
+                left -= sizes[i]
+                ends = self.kinds[i] in (CLOSE, INFIX) and not _CLAUSE_END.isdisjoint(self.words[i])
+                if ends and done >= _CLAUSE and left >= _CLAUSE:
+                    number, done = number + 1, 0.0
+        return out
+
+    @lazy
+    def lists(self) -> list[tuple[int, int]]:
+        """(sentence that leads a list in, one past the last sentence of its items)."""
+        out: list[tuple[int, int]] = []
+        for k, (first, _) in enumerate(self.sentences):
+            if k == 0:
+                continue
+            if self.gaps[first].count("\n") in (1, 2) and _BULLET.match(self.words[first]):
+                if out and out[-1][1] == k:
+                    out[-1] = out[-1][0], k + 1
+                elif not _LEAD_END.isdisjoint(self.words[first - 1]):
+                    out.append((k - 1, k + 1))
+        return out
+
+    @lazy
     def gaps(self) -> list[str]:
         """The white space, which may be empty, before each unit and after the last one."""
         starts, ends = self.starts.tolist(), self.ends.tolist()
@@ -123,7 +167,8 @@ def passage(text: str) -> Passage:
         kind = match.lastgroup
         start, end = match.span()
         if kind == "plain":
-            _plain(text, start, end, spans)
+            for a, b in _without_tags(text, start, end):
+                _plain(text, a, b, spans)
         else:
             code = {"open": OPEN, "close": CLOSE}.get(kind or "", WORD)
             spans.append((start, end, code, kind == "kana"))
@@ -137,6 +182,17 @@ def passage(text: str) -> Passage:
         np.array([s[3] for s in spans], bool),
         _sentences(text, starts.tolist(), ends.tolist(), table[:, 2].tolist()),
     )
+
+
+def _without_tags(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Divide a run of ordinary characters at the tags of XML in it."""
+    if text.find("<", start, end) < 0 and text.find(">", start, end) < 0:
+        yield start, end
+        return
+    edges = {start, end}
+    for tag in _TAG.finditer(text, start, end):
+        edges.update(tag.span())
+    yield from pairwise(sorted(edges))
 
 
 def _plain(text: str, start: int, end: int, spans: list[tuple[int, int, int, bool]]) -> None:
@@ -160,8 +216,10 @@ def _plain(text: str, start: int, end: int, spans: list[tuple[int, int, int, boo
 
 def _lone(text: str, start: int, end: int) -> int:
     """The kind of punctuation that is next to no word."""
-    line = text[text.rfind("\n", 0, start) + 1 : start]
-    if not line.strip() or text[start] in _OPENERS:
+    before = start - 1
+    while before >= 0 and text[before].isspace() and text[before] != "\n":
+        before -= 1
+    if before < 0 or text[before] == "\n" or text[start] in _OPENERS:
         return OPEN
     if text[start] in _LONE_CLOSERS or (start and not text[start - 1].isspace()):
         return CLOSE
@@ -184,8 +242,9 @@ def _is_break(text: str, starts: list[int], ends: list[int], i: int) -> bool:
     before = text[starts[i - 1] : ends[i - 1]]
     terminated = _END & set(before) if before and not before[0].isalnum() else set()
     after = text[starts[i] : ends[i]]
+    short = before[0] == "." and _continues(text, starts, ends, i)
     if "\n" in gap:
-        if gap.count("\n") > 1 or terminated or before.endswith(":"):
+        if gap.count("\n") > 1 or (terminated and not short) or before.endswith(":"):
             return True
         if _BULLET.match(after) or _LABEL.match(text[starts[i] : starts[i] + 32].partition("\n")[0]):
             return True
@@ -197,8 +256,17 @@ def _is_break(text: str, starts: list[int], ends: list[int], i: int) -> bool:
         return True
     if not gap or after[0].islower():
         return False
-    if before[0] == "." and i > 1:
-        word = text[starts[i - 2] : ends[i - 2]]
-        if _ABBREVIATIONS.fullmatch(word) or (len(word) == 1 and word.isupper()):
-            return False
-    return True
+    return not short
+
+
+def _continues(text: str, starts: list[int], ends: list[int], i: int) -> bool:
+    """Whether the full stop before unit i is that of an abbreviation or an ordinal."""
+    if i < 2:
+        return False
+    word = text[starts[i - 2] : ends[i - 2]]
+    if word.casefold() in ABBREVIATIONS or (len(word) == 1 and word.isupper()):
+        return True
+    if not _DAY.fullmatch(word):
+        return False
+    before = text[starts[i - 3] : ends[i - 3]] if i > 2 else ""
+    return text[starts[i] : ends[i]].casefold() in MONTHS or before.casefold() in ORDINAL_AFTER

@@ -1,15 +1,16 @@
 """Structured prompts: separates the text that may be shortened from syntax.
 
 JSON is shortened only inside its strings, between characters and never inside an escape sequence, so the
-output is valid JSON with the same keys, numbers and structure. Chat messages (OpenAI and Anthropic) are
-JSON in which only the text of messages may be shortened; system messages and the last user message stay
-unchanged. In Markdown, headings and front matter stay unchanged.
+output is valid JSON with the same keys, numbers and structure. A chat is JSON in which only the texts of
+messages may be shortened (`chat`), and those of people only if a rate names their role. In Markdown,
+headings and front matter stay unchanged. The instruction of a prompt stays (`instruction`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -19,23 +20,27 @@ import numpy as np
 
 from nacrith import jsontext
 from nacrith.errors import PromptError
+from nacrith.prompt import chat, formats
+from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Contract, Document, Part
+from nacrith.prompt.instruction import instructions
+from nacrith.prompt.markup import fences, headings
+from nacrith.prompt.turns import last_marker
 
 INPUTS = ("text", "markdown", "json", "chat")
 """Kinds of input. "text" is one part, or in prefix-stable mode one for each paragraph."""
 
 Rates = Mapping[str, float]
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL
 )
-_HEADING = re.compile(r"(?m)^#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$")
 _FRONT = re.compile(r"---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
-_FENCE = re.compile(r"(?ms)^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n")  # not all white space: more may follow
+_WILD = re.compile(r"[*?\[]")
 _SHORT = 8  # a JSON string of fewer units is a value, not prose
-_FIXED_ROLES = frozenset({"system", "developer"})
+_BRIEF = 120  # words; a request of at most this length stays whole
 
 
 class JsonString(NamedTuple):
@@ -53,50 +58,105 @@ def build(
     """The document of a source of one of INPUTS.
 
     rates: the fraction to keep for parts whose label matches (a role, a heading, a JSON path; with the
-    wildcards * and ?); 1 keeps a part unchanged. stable: no paragraph depends on the text after it.
+    wildcards * and ?); 1 keeps a part unchanged. A rate that can match nothing is an error. stable: no
+    paragraph depends on the text after it.
     """
     rates = rates or {}
+    names: Iterable[str] = ()
+    hollow: Sequence[str] = ()
     if kind == "text":
         parts = [Part(0, len(source), source, contract=contract)]
     elif kind == "markdown":
         parts = list(_markdown(source, contract))
+        names = [p.label for p in parts]
     elif kind == "json":
-        parts = [_string_part(source, s, label(s.path), contract) for s in _strings(source)]
+        found = _strings(source)
+        parts = [_string_part(source, s, label(s.path), contract) for s in found]
         parts = [p for p in parts if len(p.passage) >= _SHORT or _rate(p.label, rates) is not None]
+        names = [label(s.path[:n]) for s in found for n in range(1, len(s.path) + 1)]
+        hollow = [label(path) for path in _hollow(_value(source))]
     elif kind == "chat":
-        parts = list(_chat(source, contract, rates, stable))
+        parts, roles = _chat(source, contract, rates, stable)
+        names = sorted(chat.ROLES | roles)
     else:
         raise PromptError(f"no kind of input is called {kind!r}; there are {', '.join(INPUTS)}")
+    _check_names(rates, names, hollow, kind)
+    plain = kind in ("text", "markdown")
+    if plain:
+        parts = _instructed(source, parts, stable)
+    parts = [replace(p, rate=_rate(p.label, rates)) for p in parts if p.text and not p.wordless]
+    parts = [replace(p, block=0 if plain else n) for n, p in enumerate(parts) if p.rate != 1.0]
+    parts = [piece for part in parts for piece in routed(part, kind, stable)]
     if stable:
         parts = [piece for part in parts for piece in paragraphs(part)]
-    rated = [replace(p, rate=_rate(p.label, rates)) for p in parts]
-    return Document(source, [p for p in rated if p.rate != 1.0 and p.text])
+    return Document(source, parts, texts=not plain)
 
 
 def paragraphs(part: Part) -> Iterator[Part]:
     """The paragraphs of a part, each with the blank line after it; code fences are not divided."""
-    fences = [m.span() for m in _FENCE.finditer(part.text)]
+    if isinstance(part, ContentPart):
+        yield part
+        return
+    inside = fences(part.text)
+    starts = [a for a, _ in inside]
     cuts = [0]
     for match in _PARAGRAPH_END.finditer(part.text):
-        if not any(a < match.start() < b for a, b in fences) and match.end() < len(part.text):
+        k = bisect_left(starts, match.start())
+        if (not k or inside[k - 1][1] <= match.start()) and match.end() < len(part.text):
             cuts.append(match.end())
     for a, b in pairwise([*cuts, len(part.text)]):
-        start, end = part.to_source(a, b)
-        origin = None if part.origin is None else part.origin[a : b + 1]
-        yield replace(part, start=start, end=end, text=part.text[a:b], origin=origin)
+        yield part.cut(a, b)
+
+
+def _instructed(source: str, parts: Sequence[Part], stable: bool) -> list[Part]:
+    """The parts of a plain prompt, in which its instruction is kept. stable: only what the first paragraph
+    says can be known."""
+    spans = instructions(source, first_only=stable)
+    return [replace(p, kept=_within(spans, p.start, p.end)) for p in parts]
+
+
+def _within(spans: Iterable[tuple[int, int]], start: int, end: int) -> tuple[tuple[int, int], ...]:
+    return tuple((max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start)
 
 
 def _rate(name: str, rates: Rates) -> float | None:
-    return next((r for pattern, r in rates.items() if fnmatchcase(name.casefold(), pattern.casefold())), None)
+    return next((r for pattern, r in rates.items() if _match(name, pattern)), None)
+
+
+def _match(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.casefold(), pattern.casefold())
+
+
+def _check_names(rates: Rates, names: Iterable[str], hollow: Sequence[str], kind: str) -> None:
+    """Refuse a rate that matches no name: it is misspelt. hollow: names of what is empty, within which
+    everything may have a rate."""
+    names = dict.fromkeys(names)
+    for pattern in rates:
+        before = _WILD.split(pattern)[0].rstrip(".")
+        if not any(_match(n, pattern) for n in names) and not any(_match(n, before) for n in hollow):
+            there = ", ".join([n for n in names if n][:12]) or "no part with a name"
+            raise PromptError(f"no part of the input ({kind}) is called {pattern!r}; there is {there}")
+
+
+def _hollow(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """Paths of the empty lists and objects of a JSON value."""
+    left: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while left:
+        path, node = left.pop()
+        if isinstance(node, list | dict):
+            if not node:
+                yield path
+            pairs = enumerate(node) if isinstance(node, list) else node.items()
+            left += (((*path, key), inner) for key, inner in pairs)
 
 
 def _markdown(source: str, contract: Contract) -> Iterator[Part]:
-    fences = [m.span() for m in _FENCE.finditer(source)]
-    headings = [m for m in _HEADING.finditer(source) if not any(a <= m.start() < b for a, b in fences)]
     front = _FRONT.match(source)
-    starts = [front.end() if front else 0, *(m.end() for m in headings)]
-    ends = [*(m.start() for m in headings), len(source)]
-    names = ["", *(m.group(1) for m in headings)]
+    begin = front.end() if front else 0
+    found = [h for h in headings(source) if h.start >= begin]
+    starts = [begin, *(h.end for h in found)]
+    ends = [*(h.start for h in found), len(source)]
+    names = ["", *(h.title for h in found)]
     for a, b, name in zip(starts, ends, names, strict=True):
         body = source[a:b]
         first = a + len(body) - len(body.lstrip())  # the blank lines around a body stay
@@ -112,7 +172,7 @@ def label(path: Sequence[str | int]) -> str:
 
 def _strings(source: str) -> list[JsonString]:
     _value(source)
-    return list(_scan(source))
+    return list(string_spans(source))
 
 
 def _value(source: str) -> Any:
@@ -124,8 +184,17 @@ def _value(source: str) -> Any:
         raise PromptError(f"the input is not JSON ({error}); choose another kind of input") from None
 
 
-def _scan(source: str) -> Iterator[JsonString]:
+def string_spans(source: str) -> Iterator[JsonString]:
     """The string values of valid JSON, in order."""
+    return (JsonString(path, start, end) for kind, path, start, end in walk(source) if kind == '"')
+
+
+def walk(source: str) -> Iterator[tuple[str, tuple[str | int, ...], int, int]]:
+    """The string values, and the ends of objects and arrays, of valid JSON, in order.
+
+    Each has the kind '"', "}" or "]", its path, and its offsets: of a string without the quotes, of an end
+    those of the bracket.
+    """
     path: list[str | int] = []
     key_next: list[bool] = []  # for each open object whether a key is next; False for arrays
     for match in _TOKEN.finditer(source):
@@ -136,6 +205,7 @@ def _scan(source: str) -> Iterator[JsonString]:
         elif token in "}]":
             path.pop()
             key_next.pop()
+            yield token, tuple(path), match.start(), match.end()
         elif token == ",":
             top = path[-1]
             if isinstance(top, int):
@@ -144,14 +214,15 @@ def _scan(source: str) -> Iterator[JsonString]:
                 key_next[-1] = True
         elif token[0] == '"':
             if key_next and key_next[-1]:
-                path[-1] = jsontext.parse(token)
+                path[-1] = jsontext.parse(token) if "\\" in token else token[1:-1]
                 key_next[-1] = False
             else:
-                yield JsonString(tuple(path), match.start(1), match.end(1))
+                yield '"', tuple(path), match.start(1), match.end(1)
 
 
 def _string_part(source: str, found: JsonString, name: str, contract: Contract) -> Part:
-    """The part for a JSON string: its text and the source offset of each character."""
+    """The part for a JSON string: its text and the source offset of each character. A carriage return
+    before the end of a line belongs to it."""
     raw = source[found.start : found.end]
     if "\\" not in raw:
         return Part(found.start, found.end, raw, label=name, contract=contract)
@@ -160,46 +231,47 @@ def _string_part(source: str, found: JsonString, name: str, contract: Contract) 
     for match in _ESCAPE.finditer(raw):
         piece = match.group()
         char = piece if len(piece) == 1 else jsontext.parse(f'"{piece}"')
+        if char == "\n" and text and text[-1] == "\r":
+            text[-1] = char
+            continue
         text.append(char if not "\ud800" <= char <= "\udfff" else "\ufffd")
         origin.append(found.start + match.start())
-    return Part(
-        found.start, found.end, "".join(text), name, np.array([*origin, found.end], np.int64), None, contract
-    )
+    ends = np.array([*origin, found.end], np.int64)
+    return Part(found.start, found.end, "".join(text), name, ends, contract=contract)
 
 
-def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> Iterator[Part]:
+def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> tuple[list[Part], set[str]]:
+    """The parts of a chat, and the roles that it has."""
     strings = _strings(source)
     value = _value(source)
-    root: tuple[str | int, ...] = ()
-    if isinstance(value, dict):
-        value, root = value.get("messages"), ("messages",)
-    if not isinstance(value, list) or not all(isinstance(m, dict) and "role" in m for m in value):
-        raise PromptError(
-            'the input is no chat: a list of messages {"role": ..., "content": ...}, or an object with such'
-            ' a list under "messages"'
-        )
-    roles = [str(m["role"]) for m in value]
-    last_user = max((i for i, r in enumerate(roles) if r == "user"), default=-1)
+    texts = {t.path: t for t in formats.texts_of_chat(value)}
+    marked = last_marker(value)
+    parts = []
     for found in strings:
-        if found.path[: len(root)] != root or len(found.path) < len(root) + 2:
+        text = texts.get(found.path)
+        if text is None or (text.role.casefold() in chat.FIXED and not _named(text.role, rates)):
             continue
-        index, *inner = found.path[len(root) :]
-        assert isinstance(index, int)
-        role = roles[index]
-        fixed = role.casefold() in _FIXED_ROLES or (index == last_user and not stable)
-        if _is_text(inner, value[index]) and (_rate(role, rates) is not None or not fixed):
-            yield _string_part(source, found, role, contract)
+        if not stable and marked and (text.message < 0 or text.path < marked):
+            continue  # the provider has it in its cache
+        part = _string_part(source, found, text.role, contract)
+        if text.request and not stable:
+            part = _request(part)
+        parts.append(part)
+    return parts, {t.role for t in texts.values()}
 
 
-def _is_text(path: Sequence[str | int], message: Any) -> bool:
-    """Whether a string in a message is prose for the model: content, text blocks, tool results."""
-    if not path or path[0] != "content":
-        return False
-    node: Any = message["content"]
-    for step in path[1:]:
-        if isinstance(node, dict):
-            kind = node.get("type")
-            if (kind, step) not in {("text", "text"), ("tool_result", "content")}:
-                return False
-        node = node[step]
-    return isinstance(node, str)
+def _named(role: str, rates: Rates) -> bool:
+    """Whether a rate names a role of people: a wildcard does not."""
+    return any(_match(role, pattern) and not _WILD.search(pattern) for pattern in rates)
+
+
+def _request(part: Part) -> Part:
+    """The last request of a person, of which only what it is about may be shortened."""
+    text = part.text
+    if len(text.split()) <= _BRIEF:
+        return replace(part, kept=((0, len(text)),))
+    spans = instructions(text)
+    if not spans:  # in doubt the last paragraph is the request
+        end = len(text.rstrip())
+        spans = [(max(0, text.rfind("\n\n", 0, end)), end)]
+    return replace(part, kept=tuple(spans))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_models import TINY
 
-from bench.prompts import answers, lingua, prompt
+from bench.prompts import answers, asked, lingua, prompt
 from bench.prompts.answers import Reader, token_f1
 from nacrith.models import load_model
 from nacrith.prompt import Compressed, PromptCompressor
@@ -167,3 +167,62 @@ def test_causes_of_differences_with_llmlingua() -> None:
     causes = lingua.compare(text, Letters(), ours(0.5), found, 0.5, True)
     assert causes == {"same": 2, "word cut up": 1, "unknown dropped": 1, "last digits": 1, "other": 1}
     assert lingua.compare(text, Letters(), ours(0.5), found, 0.5, False)["window"] == 1
+
+
+def write_asked(folder: Path) -> None:
+    """Two questions of HotpotQA, of which the second is used; passages of NQ; a meeting."""
+    title, sentences = (
+        ["Town", "River"],
+        [["The town is old."], ["The river is long.", " Its mouth is wide."]],
+    )
+    hotpot = {
+        "question": "How is the river?",
+        "answer": "long",
+        "supporting_facts": {"title": ["River", "Town", "Town"], "sent_id": [0, 0, 9]},
+        "context": {"title": title, "sentences": sentences},
+    }
+    nq = [
+        {
+            "question": f"colour of thing{i} there",
+            "answers": [f"hue{i}"],
+            "ctxs": [{"title": f"T{i}", "text": f"The colour of thing{i} is hue{i}, not thing{i + 1}."}],
+        }
+        for i in range(320)
+    ]
+    turns = [{"speaker": "A", "content": f"Point {i} is said."} for i in range(4)]
+    query = {"query": "Which point?", "relevant_text_span": [["1", "2"]]}
+    rows = {
+        "hotpotqa.distractor.sample100": [hotpot, hotpot],
+        "nq-open-oracle": nq,
+        "qmsum.test": [{"meeting_transcripts": turns, "specific_query_list": [query]}],
+    }
+    for name, found in rows.items():
+        with lzma.open(folder / f"{name}.jsonl.xz", "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in found)
+
+
+def test_documents_with_a_question(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_asked(data)
+    (hotpot,) = asked.hotpotqa(data, 9, 0)
+    assert hotpot.text == "Town\nThe town is old.\n\nRiver\nThe river is long. Its mouth is wide."
+    assert hotpot.facts == ["The river is long.", "The town is old."]
+    for row in asked.nq(data, 5, 0):
+        passages = row.text.split("\n\n")
+        assert sum(row.answers[0] in p for p in passages) == 1
+        assert len(set(passages)) == len(passages) > 1
+    (meeting,) = asked.qmsum(data, 9, 0)
+    assert [meeting.text[a:b] for a, b in meeting.spans] == ["A: Point 1 is said.\nA: Point 2 is said.\n"]
+    whole = PromptCompressor("random", len).compress(hotpot.text, rate=1.0)
+    assert asked.kept(hotpot, whole) == {"answer": 1, "facts": 1}
+    arguments = ["--data", str(data), "--out", str(data / "out"), *ARGUMENTS, "--tables", "asked"]
+    prompt.main([*arguments, "--sets", "hotpotqa", "qmsum", "--scorers", "lexrank", "random"])
+    shown = capsys.readouterr().out
+    assert "| hotpotqa facts, random " in shown
+    assert "| qmsum relevant, lexrank " in shown
+
+
+def test_intervals_by_hand() -> None:
+    low, high = asked.interval([1.0] * 8 + [0.0] * 2)
+    assert (low, high) == pytest.approx((0.490, 0.943), abs=0.001)
+    low, high = asked.interval([0.5, 0.7])
+    assert (low, high) == pytest.approx((0.6 - 1.96 * 0.1, 0.6 + 1.96 * 0.1))

@@ -17,6 +17,7 @@ import nacrith
 import nacrith.prompt
 from nacrith import settings
 from nacrith.cli.entry import LATER, group, main_filter
+from nacrith.cli.groups import FilterGroup
 
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "pages").rglob("*.md"))
@@ -47,9 +48,11 @@ def command(name: str) -> click.Command:
 
 
 def test_every_command_has_a_section() -> None:
-    models = command("models")
-    assert isinstance(models, click.Group)
-    names = [*group.commands, *LATER, *(f"models {name}" for name in models.commands)]
+    names = [*group.commands, *LATER]
+    for parent in ("models", "prompt"):
+        above = command(parent)
+        assert isinstance(above, click.Group)
+        names += [f"{parent} {name}" for name in above.list_commands(click.Context(above))]
     assert {p.name for p in commands.pages()} == {
         "nacrith",
         "prompt-compress",
@@ -104,9 +107,13 @@ def test_only_known_texts_are_generated() -> None:
         hooks.on_page_markdown("<!-- generated: nonsense -->")
 
 
-@pytest.mark.parametrize("name", list(LATER))
-def test_short_help_of_commands_that_are_imported_later(name: str) -> None:
-    assert command(name).get_short_help_str() == LATER[name]
+@pytest.mark.parametrize("above", [group, command("prompt")], ids=["nacrith", "prompt"])
+def test_short_help_of_commands_that_are_imported_later(above: FilterGroup) -> None:
+    assert above.later
+    for name, text in above.later.items():
+        found = above.get_command(click.Context(above), name)
+        assert found is not None
+        assert found.get_short_help_str(100) == text
 
 
 # --- facts ---------------------------------------------------------------------------------------------

@@ -101,12 +101,43 @@ def test_fail_open() -> None:
     assert done.said("left unchanged", "number")
 
 
-@pytest.mark.parametrize("text", ["yes", "yes.", " yes\n", "12", "\u597d", "no way"])
+READINGS = "Readings: 1.5, 2.5, 3.5, 4.5, 5.5, 6.5 volts on the bench"
+
+
+@pytest.mark.parametrize("text", ["yes", "yes.", " yes\n", "12", "\u597d", "no way", READINGS])
 def test_short_prompts_are_not_lost(text: str) -> None:
     done = nacrith("prompt", stdin=text.encode())
     assert (done.code, done.err) == (0, "")
-    assert done.out.decode() == ("no" if text == "no way" else text)
-    assert nacrith("prompt", "--rate", "0.5", stdin=b"yes").out == b""  # that is a promise
+    assert done.out.decode() == text
+
+
+def test_nothing_is_silently_empty() -> None:
+    for arguments, text in (
+        (["--rate", "0.5"], "yes"),
+        (["--rate", "0.4", "--retain", "with_sentence"], READINGS),
+    ):
+        done = nacrith("prompt", *arguments, stdin=text.encode())
+        assert (done.code, done.out) == (1, b"")
+        assert done.said("raise the budget to")
+        passed = nacrith("prompt", *arguments, "--on-error", "pass", stdin=text.encode())
+        assert (passed.code, passed.out) == (0, text.encode())
+
+
+def test_ends_of_lines_and_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "lf").write_bytes(TEXT)
+    (tmp_path / "crlf").write_bytes(b"\xef\xbb\xbf" + TEXT.replace(b"\n", b"\r\n"))
+    one, two = (nacrith("prompt", name, "--rate", "0.5", cwd=tmp_path).out for name in ("lf", "crlf"))
+    assert one == two
+    both = nacrith("prompt", "crlf", "crlf", "--rate", "0.99", cwd=tmp_path).out
+    assert both
+    assert b"\xef\xbb\xbf" not in both
+
+
+def test_a_misspelt_part_rate(tmp_path: Path) -> None:
+    chat = json.dumps([{"role": "tool", "content": TEXT.decode()}])
+    done = nacrith("prompt", "--input", "chat", "--part-rate", "tol=0.3", stdin=chat.encode())
+    assert (done.code, done.out) == (1, b"")
+    assert done.said("is called 'tol'", "tool")
 
 
 def run_with_stdin(descriptor: int | None, *arguments: str) -> subprocess.Popen[bytes]:

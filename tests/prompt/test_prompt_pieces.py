@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -34,6 +33,8 @@ def sentences(text: str) -> list[str]:
         ("👨‍👩‍👧🎉👍🏽", "👨‍👩‍👧 🎉 👍🏽"),
         ("ab中c", "ab 中 c"),
         ("— “hi” …", "— “ hi ” …"),
+        ("<p>Hi.</p> <a b='c'>d</a> a->b 3<4", "< p > Hi . < /p > < a b='c ' > d < /a > a->b 3<4"),
+        ("why?<|end|>", "why ? < |end| >"),
         ("が\u3099e\u0301. ", "が\u3099 e\u0301 ."),
         ("", ""),
         (" \n\t", ""),
@@ -75,11 +76,13 @@ def test_wrapped_lines_are_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("rule", "text", "span"),
     [
-        ("number", "it cost $3,500.50 then", "$3,500.50"),
-        ("number", "roughly 12% more", "12%"),
-        ("negation", "you must NEVER go", "NEVER"),
-        ("negation", "it isn't so", "isn't"),
-        ("negation", "我不去", "不"),
+        ("number", "it cost $3,500.50 there", "$3,500.50"),
+        ("number", "roughly 12% more", "roughly 12%"),
+        ("negation", "They left. You must NEVER go. So it is.", "You must NEVER go."),
+        ("negation", "it isn't so", "it isn't so"),
+        ("negation", "我不去", "我不去"),
+        ("limit", "Stay. Only two may go.", "Only two may go."),
+        ("condition", "Stay. Go if it rains.", "Go if it rains."),
         ("identifier", "call get_name or getName", "get_name"),
         ("identifier", "pass --no-color=1 on", "--no-color=1"),
         ("url", "at https://a.org/x?y=1.", "https://a.org/x?y=1"),
@@ -118,18 +121,6 @@ def test_patterns_and_forced_words() -> None:
     ]
     with pytest.raises(PromptError, match="not a regular expression"):
         protected("x", (), ["("])
-
-
-@pytest.mark.parametrize(
-    "piece", ["[", "{", "a", "`", "` `` ", "a_", '"', "<a ", ".", "a.b@", "-", "/a", "no\n"]
-)
-def test_hostile_text_takes_linear_time(piece: str) -> None:
-    """Nothing quadratic: 40,000 characters take half a second, and would take minutes."""
-    text = piece * (40_000 // len(piece))
-    begin = time.process_time()
-    protected(text)
-    passage(text)
-    assert time.process_time() - begin < 60
 
 
 def test_choosing_rules() -> None:

@@ -20,6 +20,7 @@ from nacrith.models.protocol import LOGIT_BITS, LanguageModel
 from nacrith.prompt import PromptCompressor
 from nacrith.prompt.scorers import NAMES, make
 from nacrith.prompt.scorers.attribution import AttributionScorer
+from nacrith.prompt.scorers.auto import is_english
 from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
 from nacrith.prompt.scorers.lexrank import LexRankScorer
 from nacrith.prompt.segment import WORD, passage
@@ -75,12 +76,65 @@ def test_lexrank_finds_the_centre_and_the_answer() -> None:
     )
 
 
+PAGES = """\
+Norvik Harbour
+Norvik Harbour was designed by Anna Lindqvist. It took thirteen years to build. Coffee came in there.
+
+Oslo Fjord
+The fjord is long and deep. Many boats cross it in summer. Fish is sold at the quay.
+
+Anna Lindqvist
+Anna Lindqvist was an engineer. She was born in Uppsala. Her brothers were farmers.
+
+Designs of harbours
+Harbours are designed by engineers. A good design takes the tides into account. Storms are rare.
+"""
+
+
+def kept_of(text: str, query: str, rate: float) -> str:
+    return PromptCompressor("lexrank", protect="none").compress(text, rate=rate, query=query).text
+
+
+def test_a_paragraph_that_the_answer_to_half_of_the_question_names() -> None:
+    """The sentence about the birth has no word of the question but "born", as has the one that misleads;
+    only the title of its paragraph, which another sentence names, tells them apart."""
+    misled = PAGES.replace("Fish is sold", "Bjorn Dahl was born in Bergen")
+    kept = kept_of(misled, "Where was the person born who designed Norvik Harbour?", 0.45)
+    assert "Norvik Harbour was designed by Anna Lindqvist" in kept
+    assert "born in Uppsala" in kept
+    assert "Bergen" not in kept
+
+
+def test_a_sentence_counts_for_more_in_a_paragraph_that_fits() -> None:
+    arles = "The bridge of Arles is old. It was closed in 1921."
+    text = f"{arles}\n\nThe mill of Metz is old. It was closed in 1944."
+    assert "1921" in kept_of(text, "When was the bridge of Arles closed?", 0.6)
+    assert "1944" in kept_of(text, "When was the mill of Metz closed?", 0.6)
+
+
+def test_words_that_begin_alike_and_parts_of_compounds_match() -> None:
+    text = "Wool was traded early. Iranian statues show sheep. The best-selling coat was red. It rained."
+    assert "Iranian" in kept_of(text, "sheep in Iran", 0.4)
+    assert "best-selling" in kept_of(text, "Which coat was selling?", 0.4)
+
+
+def test_the_surroundings_count_in_a_long_paragraph() -> None:
+    """In a transcript, turns near those that fit are more relevant than like ones far away."""
+    idle = "A: We had no other points. "
+    text = idle * 20 + "B: The budget of the tower. A: It is short. C: The tower costs more. " + idle * 20
+    assert "It is short." in kept_of(text, "What about the budget of the tower?", 0.12)
+
+
+def test_a_query_without_a_known_word_ranks_by_centrality() -> None:
+    assert kept_of(FACTS, "xylophone", 0.25) == kept_of(FACTS, "", 0.25)
+
+
 def test_lexrank_is_the_walk_that_it_says() -> None:
     """Against the dense matrix of cosines."""
-    from nacrith.prompt.scorers import lexrank
+    from nacrith.prompt.scorers.terms import terms as terms_of
 
     p = passage(FACTS)
-    terms = lexrank._terms(p)
+    terms = terms_of(p)
     names = sorted({t for _, t in terms})
     tf = np.zeros((len(p.sentences), len(names)))
     for row, term in terms:
@@ -312,15 +366,20 @@ def test_random_is_repeatable(text: str, seed: int) -> None:
     assert np.array_equal(a, b)
 
 
-def test_auto_is_lexrank_for_a_query_and_for_what_is_not_english() -> None:
+def test_auto_keeps_whole_sentences() -> None:
+    """With and without a query, in any language: words are dropped only if that is asked for."""
     compressor = PromptCompressor()
-    assert compressor.compress(FACTS, rate=0.5).scorer == "classifier"
-    assert compressor.compress(FACTS, rate=0.5, query="Who is the mayor?").scorer == "lexrank"
-    assert compressor.compress(SAMPLES["chinese"], rate=0.5).scorer == "lexrank"
     german = "Der Hafen wurde aus Granit gebaut. Jede Woche kommen Schiffe aus vielen Ländern in die Stadt."
-    assert compressor.compress(german, rate=0.5).scorer == "lexrank"
-    stable = compressor.compress(SAMPLES["chinese"], rate=0.5, prefix_stable=True)
-    assert stable.scorer == "classifier"  # what may come later must not count
+    for text in (FACTS, german, SAMPLES["chinese"]):
+        for options in ({}, {"query": "Who is the mayor?"}, {"prefix_stable": True}):
+            result = compressor.compress(text, rate=0.6, **options)
+            assert result.scorer == "lexrank"
+            p = passage(text)
+            whole = {p.sentence_text(k) for k in range(len(p.sentences))}
+            q = passage(result.text)
+            assert {q.sentence_text(k) for k in range(len(q.sentences))} <= whole
+    assert is_english(FACTS)
+    assert not is_english(german)
 
 
 def test_built_in_classifier_drops_what_a_person_drops() -> None:

@@ -150,7 +150,7 @@ def test_json_paths_and_escapes() -> None:
 def test_budget_error_says_why() -> None:
     compressor = PromptCompressor("truncate", len)
     with pytest.raises(
-        BudgetError, match=r"needs \d+ tokens, and 3 are allowed .*number \(2\), negation \(1\)"
+        BudgetError, match=r"needs 39 tokens, and 3 are allowed .*negation \(10\)\): raise the budget to 39"
     ):
         compressor.compress("there were 12 and 13 but not more of it", target_tokens=3)
     passed = compressor.compress("there were 12 and 13 but not more", target_tokens=3, on_error="pass")
@@ -231,16 +231,29 @@ def test_lingua_interface() -> None:
     assert "13" in kept["compressed_prompt"]
 
 
-@pytest.mark.parametrize("text", ["", " \n", "word", "..."])
-def test_next_to_nothing(text: str) -> None:
+@pytest.mark.parametrize("text", ["", " \n", "..."])
+def test_nothing_to_choose_from(text: str) -> None:
     for rate in (0.0, 0.5, 1.0):
+        assert PromptCompressor("random").compress(text, rate=rate).text == text
         result = compress_prompt(text, rate=rate, protect="none")
-        assert result["compressed_tokens"] <= rate * len(text)
         assert result["origin_tokens"] == len(text)
-        assert PromptCompressor("random").compress(text, rate=1.0).text == text
+        assert result["compressed_tokens"] <= len(text)
+
+
+def test_nothing_is_silently_empty() -> None:
+    """An error, or without a limit the prompt itself."""
+    for scorer in ("auto", "random"):
+        with pytest.raises(BudgetError, match="raise the budget to 4 tokens"):
+            PromptCompressor(scorer).compress("word", rate=0.5)
+        passed = PromptCompressor(scorer).compress("word")
+        assert (passed.text, passed.note[:4]) == ("word", "what")
+        assert PromptCompressor(scorer).compress("word", rate=0.5, on_error="pass").text == "word"
+        result = PromptCompressor(scorer).compress(LONG, rate=0.01, on_error="pass")
+        assert result.text == LONG
     assert compress_prompt(LONG, question="the mayor?", threshold=0.99, concate_question=False)[
         "compressed_prompt"
     ].startswith("The mayor")
+    assert PromptCompressor("lexrank").compress(LONG, threshold=99.0).text.strip()
 
 
 def test_where_a_quotation_comes_from() -> None:

@@ -1,4 +1,4 @@
-"""Chooses a scorer if none is named: sentences if there is a query, else words."""
+"""Chooses a scorer if none is named."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SHARE = 0.12  # of the words of a text; English prose has 0.3, German 0.04
 
 
 class AutoScorer:
-    """lexrank if there is a query or the text is not English, since the built-in classifier knows only
-    English."""
+    """lexrank: whole sentences, with and without a query, in every language. A scorer of words has to be
+    named, since a sentence without some of its words may say something else."""
 
     name = "auto"
 
@@ -26,11 +26,10 @@ class AutoScorer:
         self._made: dict[str, Scorer] = {}
 
     def choose(self, query: str, text: str) -> Scorer:
-        """The scorer for a prompt. text: "" if not all of it is known yet; then only the query decides."""
-        name = "lexrank" if query.strip() or (text and not is_english(text)) else "classifier"
-        if name not in self._made:
-            self._made[name] = make(name, threads=self.threads)
-        return self._made[name]
+        """The scorer for a prompt. text: "" if not all of it is known yet."""
+        if "lexrank" not in self._made:
+            self._made["lexrank"] = make("lexrank", threads=self.threads)
+        return self._made["lexrank"]
 
 
 def is_english(text: str) -> bool:

@@ -1,0 +1,72 @@
+"""Diffs: changed lines before the context around them; a hunk keeps its header, a file its name.
+
+What is generated (lock files, minified code) comes last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nacrith.prompt.content.blocks import Content, Lines, Node, line_spans
+
+_FILE = re.compile(r"diff --git |Index: |diff -")
+_OLD = re.compile(r"--- \S")
+_HUNK = re.compile(r"@@+ [-+,\d ]+ @@")
+_GENERATED = re.compile(
+    r"(?:package-lock\.json|yarn\.lock|\.lock\b|go\.sum|\.min\.(?:js|css)|\.map\b|\.snap\b|_pb2\.py)"
+)
+_CHANGE, _CONTEXT, _HEADER, _ABOUT = 0.8, 0.2, 0.9, 0.8
+_MANY = 20  # changed lines of one block
+
+
+def parse(text: str) -> Content | None:
+    """The content of a unified diff, also with a message before it; None for other text."""
+    lines = line_spans(text)
+    files = [i for i, (a, b) in enumerate(lines) if _starts_file(text, lines, i)]
+    hunks = [i for i, (a, b) in enumerate(lines) if _HUNK.match(text, a, b)]
+    if not hunks or not files or files[0] > hunks[0]:
+        return None
+    changed = sum(text[a] in "+- @\n\r\\" for a, b in lines[files[0] :])
+    if changed < 0.7 * (len(lines) - files[0]):
+        return None
+    roots = [Node(lines[0][0], lines[files[0] - 1][1], _ABOUT)] if files[0] else []
+    for i, stop in zip(files, [*files[1:], len(lines)], strict=True):
+        roots.append(_file(text, lines[i:stop]))
+    return Lines("diff", text, roots)
+
+
+def _starts_file(text: str, lines: Sequence[tuple[int, int]], i: int) -> bool:
+    a, b = lines[i]
+    if _FILE.match(text, a, b):
+        return True
+    if not _OLD.match(text, a, b) or i + 1 == len(lines) or not text.startswith("+++ ", lines[i + 1][0]):
+        return False
+    # The header of a git diff begins a few lines before.
+    return not any(_FILE.match(text, *lines[k]) for k in range(max(0, i - 6), i))
+
+
+def _file(text: str, lines: Sequence[tuple[int, int]]) -> Node:
+    head = text[lines[0][0] : lines[0][1]]
+    scale = 0.1 if _GENERATED.search(head) else 1.0
+    node = Node(lines[0][0], lines[-1][1], _HEADER)
+    hunks = [i for i, (a, b) in enumerate(lines) if _HUNK.match(text, a, b)]
+    for a, b in lines[1 : hunks[0] if hunks else len(lines)]:
+        if text.startswith(("index ", "similarity ", "old mode", "new mode"), a):
+            node.children.append(Node(a, b, 0.1))
+    for i, stop in zip(hunks, [*hunks[1:], len(lines)], strict=True):
+        node.children.append(_hunk(text, lines[i:stop], scale))
+    return node
+
+
+def _hunk(text: str, lines: Sequence[tuple[int, int]], scale: float) -> Node:
+    """A hunk: its header, and nodes for runs of changed lines and of context."""
+    node = Node(lines[0][0], lines[-1][1], _HEADER * scale)
+    for a, b in lines[1:]:
+        prior = (_CHANGE if text[a] in "+-\\" else _CONTEXT) * scale
+        last = node.children[-1] if node.children else None
+        if last and last.prior == prior and text.count("\n", last.start, last.end) < _MANY:
+            last.end = b
+        else:
+            node.children.append(Node(a, b, prior))
+    return node
