@@ -2,12 +2,12 @@
 
     python -m bench.prompts.contract [--sentences FILE] [--scorers NAME...] [--seeds N] [--out DIR]
 
-FILE (tests/prompt/contract.jsonl) has a sentence on each line, with its language and the pieces that must be
-kept whole or not at all; a sentence without pieces is ordinary text. Each sentence stands between two
+FILE (tests/prompt/contract.jsonl) has a sentence on each line, with its language and the pieces that must
+be kept whole or not at all; a sentence without pieces is ordinary text. Each sentence stands between two
 ordinary ones on each side, so that there is something else to drop, and is compressed to nine rates with
 each way to retain. A sentence holds if every piece is whole or gone at every rate; "random" tries to cut it
-everywhere, with several seeds. Rows of other scorers in contract.json stay. "cut" is how many of the pieces would be cut without any rule: a test set
-of which nothing is cut shows nothing.
+everywhere, with several seeds. Rows of other scorers in contract.json stay. "cut" is how many of the pieces
+would be cut without any rule: a test set of which nothing is cut shows nothing.
 """
 
 from __future__ import annotations

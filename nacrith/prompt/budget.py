@@ -28,6 +28,9 @@ from nacrith.prompt.segment import I64, WORD, Mask
 _TRIES = 24
 """Number of counts for filling the budget after the prefix of the ranking; fewer for long texts."""
 _LONG = 30_000  # units
+_UNUSED = 0.4
+"""If more of the budget is left after whole sentences and clauses, words are added, so that a short passage
+is no worse than its beginning."""
 BEST, CLAUSE, SHORTEST, LEAST = range(4)
 """What is chosen of a block first: its best sentence or word, the first clause of that sentence, the shortest
 clause that begins a sentence, the shortest piece of all."""
@@ -72,7 +75,7 @@ def choose(
             seeds = ranking.seeds(level)
             if budget.try_add(seeds):
                 budget.fill(by_sentence, partial)
-                if level >= SHORTEST:
+                if level == LEAST:
                     budget.drop_stubs(seeds)
                 return Choice(budget.best, ranking.lowest(budget.chosen), mode)
     return None
@@ -144,19 +147,19 @@ class _Budget:
         return low
 
     def _parts_of(self, sentences: Sequence[I64]) -> None:
-        """Add the first clauses of sentences that do not fit; words from the beginning of the first one if
-        there is nothing else."""
-        before = len(self.chosen)
+        """Add the first clauses of sentences that do not fit; and if much of the budget is still left, words
+        from the beginning of the first one where that is possible."""
         for units in sentences:
             clauses = self._ranking.clauses(units)
             for k in range(len(clauses) - 1, max(0, len(clauses) - 4), -1):
                 if self.left and self.try_add(np.concatenate(clauses[:k])):
                     break
-        if len(self.chosen) == before and not self._ranking.whole(self.chosen):
-            for units in sentences:
-                words = np.split(units, len(units))
-                if self._longest_prefix(words):
-                    break
+        if self.left <= _UNUSED * self._room(self._ranking.masks(np.empty(0, np.int64))):
+            return
+        for units in sentences:
+            rest = units[~np.isin(units, self.chosen)]
+            if len(rest) and self._longest_prefix(np.split(rest, len(rest))):
+                break
 
     def drop_stubs(self, seeds: I64) -> None:
         """Leave out the pieces that were chosen so that a block is not empty, where it is not now."""
@@ -272,12 +275,6 @@ class _Ranking:
         """The units of each clause of a sentence."""
         part = int(np.searchsorted(self.edges, sentence[0], "right")) - 1
         return _runs(sentence, self.parts[part].passage.clauses[sentence - self.edges[part]])
-
-    def whole(self, chosen: I64) -> bool:
-        """Whether a sentence is among the units chosen."""
-        sizes = np.bincount(self.groups[self._free], minlength=1)
-        found = np.bincount(self.groups[chosen], minlength=len(sizes))
-        return bool((found[found > 0] == sizes[: len(found)][found > 0]).any())
 
 
 def _runs(units: I64, keys: I64) -> list[I64]:

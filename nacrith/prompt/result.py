@@ -150,6 +150,7 @@ class Compressed:
             "limit": self.limit,
             "scorer": self.scorer,
             "note": self.note,
+            "retain": self.retain,
             "spans": [
                 {"start": s.start, "end": s.end, "kept": s.kept, "reason": s.reason} for s in self.spans
             ],

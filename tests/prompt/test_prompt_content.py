@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import ROOT
 
-from nacrith.prompt import PromptCompressor, compress_prompt
+from nacrith.prompt import PromptCompressor, compress_messages, compress_prompt
 from nacrith.prompt.content import KINDS, embedded, regions, route
 from nacrith.prompt.content.blocks import Content
 from nacrith.prompt.document import rendered
@@ -294,18 +294,8 @@ def test_xml_stays_xml() -> None:
 def test_of_a_page_the_text() -> None:
     content = content_of("html")
     whole = shown(content, list(range(len(content.nodes))))
-    assert (
-        whole.split("\n")
-        == [
-            "Harbour",
-            "Home",
-            "The harbour",
-            "It was built of granite in 1871.",
-            "Imprint",
-            "",
-        ]
-        or "granite\nin 1871." in whole
-    )
+    assert " ".join(whole.split()) == "Harbour Home The harbour It was built of granite in 1871. Imprint"
+    assert "The harbour" in whole.splitlines()
     best = shown(content, np.argsort(-content.prior, kind="stable")[:3].tolist())
     assert "Imprint" not in best
     assert "Home" not in best
@@ -324,7 +314,8 @@ def test_outputs_of_tools_meet_the_budget(kind: str, rate: float, query: str) ->
         assert len(result.text) <= result.limit
         assert rendered(source, list(result.pieces())) == result.text
         text = json.loads(result.text)[0]["content"] if form == "chat" else result.text
-        assert rate > 0.4 or re.search(r"\d+ of \d+", text)
+        # What is done without loss is enough for a page, and for JSON at the higher rate.
+        assert rate > 0.4 or kind == "html" or re.search(r"\d+ of \d+", text)
         literal = "".join(source[a:b] for a, b, inserted in result.pieces() if not inserted)
         assert literal == "".join(source[a:b] for a, b in result.to_origin(0, len(result.text)))
 
@@ -347,6 +338,34 @@ def test_code_beside_prose() -> None:
     assert text.startswith("Fix the bug in this function, please, it does not work as it should:")
     assert "left out]" in text
     ast.parse(text.partition("\n\n")[2])
+
+
+def test_appended_messages_change_nothing_before() -> None:
+    """Content is chosen from alone in a prefix-stable chat."""
+    chat = [{"role": "tool", "content": text} for text in TEXTS.values()]
+    compressor = PromptCompressor(tokenizer=len)
+    rest = [{"role": "user", "content": "Which hall is closed?"}, {"role": "tool", "content": CSV}]
+    short = compress_messages(chat, compressor, rate=0.4, prefix_stable=True)
+    longer = compress_messages(chat + rest, compressor, rate=0.4, prefix_stable=True)
+    assert longer[: len(chat)] == short
+    assert all(m["content"] for m in longer)
+    assert sum(len(m["content"]) for m in short) < 0.6 * sum(map(len, TEXTS.values()))
+
+
+def test_few_counts_are_needed() -> None:
+    """The budget is spent with guesses by the number of characters, since counting tokens takes long."""
+    calls = 0
+
+    def count(text: str) -> int:
+        nonlocal calls
+        calls += 1
+        return len(text.split())
+
+    text = " ".join(f"Sentence {i} tells of {'many ' * (i % 7)}things." for i in range(3000))
+    result = PromptCompressor("lexrank", count).compress(text, rate=0.3)
+    assert result.limit is not None
+    assert result.limit - 8 <= result.compressed_tokens <= result.limit
+    assert calls <= 22
 
 
 def test_contexts_are_routed_and_stay_apart() -> None:

@@ -232,3 +232,28 @@ def test_the_least_budget_works(scorer: str) -> None:
         least = caught.value.smallest
         assert least is not None
         assert 0 < len(compressor.compress(text, target_tokens=least).text.strip()) <= least
+
+
+PASSAGES = [
+    "The harbour of the old town was built by people who had come from the north with their boats in spring.",
+    "The harbour of the old town was built by people from the north, who had come with boats and families,"
+    " and the people of the town gave them land near the river.",
+    "The harbour is old. It was built by people who had come from the north with boats and their families.",
+    "港口是从北方坐船来的人在春天和家人一起建造的,城里的人给了河边的土地和木头。",
+]
+
+
+@pytest.mark.parametrize("text", PASSAGES)
+def test_a_short_passage_is_no_worse_than_its_beginning(text: str) -> None:
+    """A scorer of sentences with none to choose spends the budget on clauses, or on the first words."""
+    for rate in (0.3, 0.5, 0.7, 0.9):
+        short = PromptCompressor("lexrank").compress(text, rate=rate).text
+        cut = PromptCompressor("truncate").compress(text, rate=rate).text
+        assert len(short) >= 0.6 * len(cut), (rate, short, cut)
+
+
+def test_of_a_sentence_that_does_not_fit_clauses_are_kept() -> None:
+    text = (
+        "The boats came from the north, people of the town gave them land, and the mill was sold in spring."
+    )
+    assert PromptCompressor("lexrank").compress(text, rate=0.4).text == "The boats came from the north."

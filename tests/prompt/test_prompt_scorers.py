@@ -68,7 +68,7 @@ def test_lexrank_finds_the_centre_and_the_answer() -> None:
 
     assert best("Who is the mayor of the town?").startswith("The mayor")
     assert best("Which weather do they have?").startswith("The weather")
-    assert best("").startswith("Ships bring")
+    assert "Ships bring" in best("")  # a clause of it: the whole sentence is longer than the budget
     assert (
         PromptCompressor("lexrank")
         .compress(SAMPLES["chinese"], query="港口", rate=0.4)

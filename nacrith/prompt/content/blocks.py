@@ -96,8 +96,8 @@ class Content:
         raise NotImplementedError
 
 
-_HEADER = 200  # characters before a note in which a colon is looked for
-_OPENED = re.compile(r":[ \t]*(?:#[^\n]*)?\n\s*\Z")
+_HEADER = 600  # characters before a note in which a colon is looked for, past comments
+_OPENED = re.compile(r":[ \t]*(?:#[^\n]*)?\n(?:\s*#[^\n]*\n)*\s*\Z")
 
 
 class Lines(Content):
