@@ -116,7 +116,7 @@ def _worth(content: bytes, codec: BlockCodec, encode: Encode) -> Worth:
     step = (len(content) - _SAMPLE // 4) // 3
     sample = b"".join(content[i * step : i * step + _SAMPLE // 4] for i in range(4))
     plain = len(encode(sample, text=True).payload)
-    if plain < len(sample) // 64:
+    if not len(sample) // 64 <= plain <= 0.8 * len(sample):
         return Worth.NOTHING
     (payload,) = codec.encode([sample])
     if len(payload) > 0.97 * plain:
@@ -135,18 +135,23 @@ def _with_model(
     payloads = iter(made)
     plan: list[Coded] = []
     for part, blocks in zip(parts, cuts, strict=True):
-        mixed = [_model_or_less(content, next(payloads), encode) for content in blocks]
-        if not mixed or (part.worth is not Worth.MUCH and _size([part.plain]) <= _size(mixed)):
+        in_doubt = part.worth is not Worth.MUCH
+        # A block that is the whole segment is coded once by the fallback codecs.
+        plain = part.plain if in_doubt and len(blocks) == 1 else None
+        mixed = [_model_or_less(content, next(payloads), encode, plain) for content in blocks]
+        if not mixed or (in_doubt and _size([part.plain]) <= _size(mixed)):
             mixed = [part.plain]
         plan += mixed
     return plan
 
 
-def _model_or_less(content: bytes, payload: bytes, encode: Encode) -> Coded:
-    """Return a block with the model's payload, or a fallback block if that is not larger."""
-    plain = encode(content, text=True, effort=Effort.BESIDE)
-    if len(plain.payload) <= len(payload) or len(payload) >= len(content):
-        return _block(plain.kind, content, plain.payload)
+def _model_or_less(content: bytes, payload: bytes, encode: Encode, plain: Coded | None) -> Coded:
+    """Return a block with the model's payload, or a fallback block, `plain` if given, that is not larger."""
+    if plain is None:
+        made = encode(content, text=True, effort=Effort.BESIDE)
+        plain = _block(made.kind, content, made.payload)
+    if len(plain[1]) <= len(payload) or len(payload) >= len(content):
+        return plain
     return _block(MODEL, content, payload)
 
 

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nacrith.archive import scan, wire
+from nacrith.archive.blockcodec import Effort
 from nacrith.errors import CorruptError
 from nacrith.fallback import CODECS, Registry
 from nacrith.fallback import lzma as lzma_codec
@@ -108,7 +109,7 @@ def test_every_kind_comes_back(data: bytes) -> None:
     for kind in FALLBACK_KINDS:
         if data or kind == wire.RAW:
             assert CODECS.decode(kind, coded(kind, data)[1], len(data)) == data
-    for options in ({}, {"text": True}, {"quick": True}):
+    for options in ({}, {"text": True}, {"effort": Effort.FAST}, {"effort": Effort.BESIDE}):
         made = CODECS.encode(data, **options)
         assert CODECS.decode(made.kind, made.payload, len(data)) == data
         assert len(made.payload) <= len(data)

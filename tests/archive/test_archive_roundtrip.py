@@ -214,8 +214,20 @@ def test_text_in_one_call() -> None:
     codec = FakeCodec()
     content = words(2000) + noise(3000) + words(2000, 2)
     pack(content, codec, block=2000)
-    assert len(codec.encoded) == 1
-    assert len(codec.encoded[0]) > 6
+    *samples, blocks = codec.encoded
+    assert [[len(sample) for sample in call] for call in samples] == [[4096], [4096]]
+    assert len(blocks) > 6
+
+
+@pytest.mark.parametrize(("waste", "kinds"), [(0, {"model"}), (4000, {"learner"})])
+def test_a_sample_decides_whether_the_model_codes_a_text(waste: int, kinds: set[str]) -> None:
+    content = words(20_000)
+    codec = FakeCodec(waste=waste)
+    archive = pack(content, codec, block=30_000, codecs=CODECS)
+    (info,) = scan(io.BytesIO(archive), CODECS.names)
+    assert {block.kind for block in info.blocks} == kinds
+    assert len(codec.encoded[0][0]) == 4096
+    assert len(codec.encoded) == (1 if kinds == {"learner"} else 2)
 
 
 def test_model_that_is_worse_is_not_used() -> None:

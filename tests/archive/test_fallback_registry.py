@@ -14,6 +14,7 @@ import pytest
 from archive_fakes import VARIANTS, FakeCodec, coded, finder, never
 
 from nacrith.archive import ArchiveReader, ArchiveWriter, scan
+from nacrith.archive.blockcodec import Effort
 from nacrith.archive.records import Block
 from nacrith.errors import CorruptError, UnsupportedFormatError
 from nacrith.fallback import CODECS, Registry
@@ -24,6 +25,8 @@ from nacrith.fallback.learner import FAST, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
 from nacrith.fallback.raw import Raw
 from nacrith.fallback.zstd import Zstd
+
+FASTER = (Effort.BESIDE, Effort.FAST, Effort.MEDIUM)
 
 
 class Toy(Codec):
@@ -39,7 +42,7 @@ class Toy(Codec):
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
         return ((),)
 
     def encode(self, data: bytes, variant: Variant) -> bytes:
@@ -187,7 +190,7 @@ class TwoWays(Slow):
         super().__init__(0.9)
         self.tries: list[tuple[Variant, int]] = []
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
         return ((3,), (2,), (1,))
 
     def encode(self, data: bytes, variant: Variant) -> bytes:
@@ -231,10 +234,25 @@ def test_nothing_that_was_coded_is_decoded_again(monkeypatch: pytest.MonkeyPatch
 def test_the_learner_has_a_shape_for_text_and_two_for_binaries() -> None:
     content = b"a table or a text, " * 20
     shapes = [
-        [shape for shape, _ in Learner().variants(content, text=text, quick=quick)]
-        for text, quick in ((True, False), (False, False), (True, True))
+        [shape for shape, _ in Learner().variants(content, text=text, effort=effort)]
+        for text, effort in ((True, Effort.FULL), (False, Effort.FULL), *((True, e) for e in FASTER))
     ]
-    assert shapes == [[0], [1, 0], [FAST]]
+    assert shapes == [[0], [1, 0], [FAST], [FAST], [FAST]]
+
+
+def test_with_little_effort_only_fast_codecs_are_candidates() -> None:
+    content = bytes(range(256)) * 400
+    found = {
+        effort: {
+            codec.name
+            for codec in CODECS.codecs.values()
+            if codec.variants(content, text=False, effort=effort)
+        }
+        for effort in Effort
+    }
+    assert found[Effort.FAST] == {"zstd", "learner"}
+    assert found[Effort.MEDIUM] == found[Effort.FULL] == set(CODECS.names.values()) - {"raw"}
+    assert found[Effort.BESIDE] == {"lzma", "learner"}
 
 
 def test_the_tables_of_the_learner_are_in_proportion_to_the_content() -> None:
