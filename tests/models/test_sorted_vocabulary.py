@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,9 +25,7 @@ def test_order_is_by_bytes_then_by_id_with_the_unspelled_last(tokens: list[bytes
     assert vocabulary.spelled == sum(t != b"" for t in tokens)
     assert [vocabulary.token_bytes(r) for r in range(len(tokens))] == [tokens[i] for i in expected]
     text, offsets = vocabulary.text.tobytes(), vocabulary.offsets
-    assert [text[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == [
-        tokens[i] for i in expected
-    ]
+    assert [text[a:b] for a, b in pairwise(offsets)] == [tokens[i] for i in expected]
 
 
 @given(VOCABULARIES, _BYTES)
