@@ -62,13 +62,13 @@ class Alphabet:
         return self._spelt.get(token, (token,))
 
     def weights(self, row: Logits) -> tuple[F64, float]:
-        """(weights (N,) in sorted order, weight of the end): the counts that the coder would use, integers
-        but for those of spelt bytes."""
+        """(weights (N,) in sorted order, weight of the end): the counts that the coder would use. Integers,
+        so that their sums are exact."""
         counts = cdf.counts(row)
         stop = float(counts[self._ends].astype(np.float64).cumsum()[-1]) if len(self._ends) else 0.0
         if not self._spelt:
             return counts[self._order].astype(np.float64), stop
-        share = float(counts[self._escape]) / len(self._spelt)
+        share = float(int(counts[self._escape]) // len(self._spelt))
         all_counts = np.concatenate([counts.astype(np.float64), np.full(len(self._spelt), share)])
         return all_counts[self._order], stop
 

@@ -17,21 +17,22 @@ that is certain, its `region`. So validity depends on the bytes and tokens of a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 import numpy.typing as npt
 
 from nacrith.bytelevel.alphabet import Alphabet
 from nacrith.bytelevel.pretokens import HARD, Cuts, Kinds, PreTokens, Shape
+from nacrith.bytelevel.rows import Row
 from nacrith.errors import ModelError
 from nacrith.models.protocol import Tokenizer
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 Mask = npt.NDArray[np.bool_]
-F64 = npt.NDArray[np.float64]
 
 _TABLES = 1 << 10
 _REGIONS = 1 << 16
@@ -49,30 +50,37 @@ class Region:
     sure: int
 
 
-@dataclass(eq=False)
 class Node:
     """A token sequence that begins the encoding of some text: a parent's, and one token.
 
     rank: of the token in the alphabet; -1 for the root. depth: how many tokens. end: how many bytes.
     open: the patterns of the region that agree with the tokens, each with whether the piece that it leaves
-    open at the end is a single token. sums: float64 (N + 1,), the allowed weights of next tokens, summed up
-    in sorted order; None until it is evaluated. stop: the weight of the end.
+    open at the end is a single token.
+    probability: m * 2^e of the sequence as (m, e), 0.5 <= m < 1; None until the parent is evaluated.
     """
 
-    parent: Node | None
-    rank: int
-    depth: int
-    end: int
-    region: Region
-    open: dict[Cuts, bool]
-    sums: F64 | None = None
-    stop: float = 0.0
-    children: dict[int, Node | None] = field(default_factory=dict)
+    __slots__ = (
+        "__weakref__",
+        "children",
+        "depth",
+        "end",
+        "open",
+        "parent",
+        "probability",
+        "rank",
+        "region",
+        "row",
+    )
 
-    @property
-    def total(self) -> float:
-        assert self.sums is not None
-        return float(self.sums[-1]) + self.stop
+    def __init__(
+        self, parent: Node | None, rank: int, end: int, region: Region, open: dict[Cuts, bool]
+    ) -> None:
+        self.parent, self.rank, self.end = parent, rank, end
+        self.region, self.open = region, open
+        self.depth = parent.depth + 1 if parent else 0
+        self.probability: tuple[float, int] | None = None if parent else (0.5, 1)
+        self.children: WeakValueDictionary[int, Node] = WeakValueDictionary()
+        self.row: ref[Row] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,13 +130,15 @@ class Covering:
 
     @property
     def root(self) -> Node:
-        return Node(None, -1, 0, 0, self.region(b""), {(): False})
+        return Node(None, -1, 0, self.region(b""), {(): False})
 
     def child(self, node: Node, rank: int) -> Node | None:
-        """The node of `node`'s tokens and one more; None if no text is encoded so. It is made once."""
-        if rank not in node.children:
-            node.children[rank] = self._follow(node, rank)
-        return node.children[rank]
+        """The node of `node`'s tokens and one more; None if no text is encoded so. As long as somebody holds
+        it, it is the same object."""
+        child = node.children.get(rank)
+        if child is None and (child := self._follow(node, rank)) is not None:
+            node.children[rank] = child
+        return child
 
     def _follow(self, node: Node, rank: int) -> Node | None:
         token = self.alphabet.token_bytes(rank)
@@ -148,7 +158,7 @@ class Covering:
         if not found:
             return None
         region, found = self._settled(region, found)
-        return Node(node, rank, node.depth + 1, node.end + len(token), region, found)
+        return Node(node, rank, node.end + len(token), region, found)
 
     def _settled(self, region: Region, found: dict[Cuts, bool]) -> tuple[Region, dict[Cuts, bool]]:
         """The same, from the last certain cut on."""
@@ -181,15 +191,32 @@ class Covering:
 
     def allowed(self, node: Node) -> Mask:
         """bool (N,): the tokens, by rank, that can follow."""
-        region = node.region
-        key = tuple((i, self._closes(node, p)) for i, p in enumerate(region.patterns) if p in node.open)
-        either, cut = self._union(region.shape.text, region.shape.tail, key)
-        if node.rank < 0 or not self._merged[node.rank]:
+        either, cut = self._followers(node)
+        if either is cut:
             return cut
         bad = self._invalid(node.rank)
         mask = either.copy()
         mask[bad] = cut[bad]
         return mask
+
+    def may_follow(self, node: Node, lo: int, hi: int) -> bool:
+        """Whether any of the tokens of ranks lo .. hi - 1 can follow."""
+        either, cut = self._followers(node)
+        if cut[lo:hi].any():
+            return True
+        count = int(np.count_nonzero(either[lo:hi]))
+        if not count or either is cut:
+            return False
+        bad = self._invalid(node.rank)
+        first, last = np.searchsorted(bad, (lo, hi))
+        return count > np.count_nonzero(either[bad[first:last]])
+
+    def _followers(self, node: Node) -> tuple[Mask, Mask]:
+        """(either, cut) of `_unite`; the same twice if nothing can follow within the piece."""
+        region = node.region
+        key = tuple((i, self._closes(node, p)) for i, p in enumerate(region.patterns) if p in node.open)
+        either, cut = self._union(region.shape.text, region.shape.tail, key)
+        return (either, cut) if node.rank >= 0 and self._merged[node.rank] else (cut, cut)
 
     def _unite(self, text: str, tail: bytes, key: tuple[tuple[int, bool], ...]) -> tuple[Mask, Mask]:
         """(either, cut): the tokens that may follow in some way, and those that may after a cut."""
@@ -218,9 +245,11 @@ class Covering:
     def _group(self) -> None:
         """Group the tokens by shape, all of which the pre-tokenizer treats alike."""
         groups: dict[_Kind, int] = {}
+        tokens = [self.alphabet.token_bytes(rank) for rank in range(self.alphabet.size)]
+        self.pre.learn("".join({c for token in tokens for c in token.decode(errors="ignore")}))
         self._group_of = np.empty(self.alphabet.size, np.int64)
-        for rank in range(self.alphabet.size):
-            shape = self.pre.shape(self.alphabet.token_bytes(rank), inside=True)
+        for rank, token in enumerate(tokens):
+            shape = self.pre.shape(token, inside=True)
             kind = _Kind(shape.text, len(shape.tail), self.pre.completions(shape.tail))
             self._group_of[rank] = groups.setdefault(kind, len(groups))
         self._groups = list(groups)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, groupby, product
@@ -34,6 +35,7 @@ _SAMPLE = "aAzZeé你ひا09²½ \t\n\r\u00a0\u3000\u2028.,-_/(\"'’\u0301\u090
 _ATOM = re.compile(r"\\[pP]\{[^}]*\}|\\[sSdDwWhH]|\[(?:\\.|[^\]\\])+\]")
 _SYNTAX = re.compile(r"\(\?[a-z]*[:=!>]|\{[0-9,]+\}|[\^$.*+?()|{}\[\]]")
 _CONTROL = {"r": "\r", "n": "\n", "t": "\t"}
+_OF_CATEGORIES = re.compile(r"\[?\^?(?:\\[pP]\{\^?[A-Z][a-z]?\}|\\[sSrnt]|\\?[!-/:-@_`|~])*\]?|\[[a-zA-Z]+\]")
 _LOOKS_BACK = re.compile(r"\(\?<[=!]|\\[bBAG]|(?<![\[\\])\^")
 _KEPT = 3  # of a run of equal characters: the first, and the last two
 
@@ -65,25 +67,6 @@ def _literals(source: str) -> str:
     return _SYNTAX.sub("\0", re.sub(r"\\.", "\0", source)) + "\0" + "\0".join(escaped)
 
 
-def units(data: bytes, hard: re.Pattern[str]) -> tuple[str, list[int], bytes]:
-    """(text, widths in bytes, tail) of bytes as the tokenizer sees them: characters, HARD for a byte that is
-    encoded on its own, and the beginning of a character that may still be completed."""
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    text = decoder.decode(data)
-    tail = decoder.getstate()[0]
-    out: list[str] = []
-    widths: list[int] = []
-    for character in text:
-        if hard.fullmatch(character):
-            width = len(character.encode("utf-8", "surrogateescape"))
-            out += [HARD] * width
-            widths += [1] * width
-        else:
-            out.append(character)
-            widths.append(len(character.encode()))
-    return "".join(out), widths, tail
-
-
 class PreTokens:
     """The pre-tokenizer of a tokenizer, asked about texts that go on.
 
@@ -109,9 +92,12 @@ class PreTokens:
         self._begun = {run[:i] for run in runs for i in range(1, len(run) + 1)}
         atoms = sorted(set(_ATOM.findall(source)))
         self._atoms = [Steps([Split(_SEPARATOR, "removed"), Split(Regex(a), "removed")]) for a in atoms]
+        # Whether the parts ask for nothing but what Unicode's categories say.
+        self._by_category = source.isascii() and all(map(_OF_CATEGORIES.fullmatch, atoms))
         self._class_of: dict[str, str] = {HARD: HARD}
         self._plain_of: dict[str, str] = {}
         self._representative: dict[tuple[object, ...], str] = {}
+        self._easy = not hard.search("".join(map(chr, range(128))))
         self._runs_of: dict[str, bool] = {}
         self.learn(_SAMPLE)
         self._far = {self._class_of[c] for c in _SAMPLE if c > "\x7f"}
@@ -144,7 +130,7 @@ class PreTokens:
     def shape(self, data: bytes, *, inside: bool = False) -> Shape:
         """The shape of `data`. inside: it may follow something, so that its first letters may end a
         contraction."""
-        text, widths, tail = units(data, self.hard)
+        text, widths, tail = self.units(data)
         if not self._class_of.keys() >= set(text):
             self.learn(text)
         kinds: list[str] = []
@@ -159,6 +145,22 @@ class PreTokens:
             kind = self._class_of[character]
             kinds.append(kind if known else self._plain_of.get(character, kind))
         return Shape(*self._shortened(kinds, ends), tail)
+
+    def units(self, data: bytes) -> tuple[str, list[int], bytes]:
+        """(text, widths in bytes, tail) of bytes as the tokenizer sees them: characters, HARD for a byte that
+        is encoded on its own, and the beginning of a character that may still be completed."""
+        if self._easy and data.isascii():
+            return data.decode("ascii"), [1] * len(data), b""
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        text = decoder.decode(data)
+        out: list[str] = []
+        widths: list[int] = []
+        for character in text:
+            width = len(character.encode("utf-8", "surrogateescape"))
+            is_hard = self.hard.fullmatch(character)
+            out += [HARD] * width if is_hard else [character]
+            widths += [1] * width if is_hard else [width]
+        return "".join(out), widths, decoder.getstate()[0]
 
     def _shortened(self, kinds: list[str], ends: list[int]) -> tuple[str, Cuts]:
         """The same with long runs cut down to their first and last two; the first takes the place of what
@@ -246,5 +248,9 @@ class PreTokens:
         ends = ["".join(map(chr, p)).encode("latin-1") for p in product(range(0x80, 0xC0), repeat=missing)]
         found = "".join((tail + end).decode("utf-8", "ignore") for end in ends)
         found = self.hard.sub("", found).replace(_SEPARATOR, "").replace(HARD, "")
+        if self._by_category:
+            found = "".join(
+                {(unicodedata.category(c), c.isspace(), c in self._literals and c): c for c in found}.values()
+            )
         self.learn(found)
         return tuple(sorted({self._class_of[c] for c in found}))

@@ -45,7 +45,9 @@ def texts(alphabet: Sequence[bytes], length: int) -> Iterator[bytes]:
 
 
 @cache
-def prefixes(tokenizer: ByteTokenizer, alphabet: tuple[bytes, ...], length: int) -> frozenset[tuple[int, ...]]:
+def prefixes(
+    tokenizer: ByteTokenizer, alphabet: tuple[bytes, ...], length: int
+) -> frozenset[tuple[int, ...]]:
     """All token sequences that begin the encoding of one of `texts`."""
     return frozenset(
         tuple(ids[:n])
@@ -63,6 +65,21 @@ def plain() -> ByteTokenizer:
 @cache
 def gpt2() -> ByteTokenizer:
     return toy(
-        ["_ a", "_a l", "l l", "' l", "' ll", "' s", "a l", "\n \n", "_ _", "_ \n", "s '", "1 1", "' '", "\n _"],
+        [
+            "_ a",
+            "_a l",
+            "l l",
+            "' l",
+            "' ll",
+            "' s",
+            "a l",
+            "\n \n",
+            "_ _",
+            "_ \n",
+            "s '",
+            "1 1",
+            "' '",
+            "\n _",
+        ],
         [GPT2],
     )

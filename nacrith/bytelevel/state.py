@@ -1,0 +1,279 @@
+"""The state after some bytes: the nodes of the covering tree that agree with them, and what comes next.
+
+A *head* is a node, and the bytes that came after it (its *pending* bytes), as a node of the sorted
+vocabulary: the next token begins with these. The head's mass is the node's probability times that of all
+tokens with more bytes than are pending; the masses of all heads sum to the probability of the bytes. A byte
+leads each head on or ends it, and where a token ends exactly, a new node begins. So which heads there are
+depends on the tokenizer alone. Rows are computed when a probability is asked for: those of a whole stretch
+in one call, if there was no question in between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nacrith.bytelevel.covering import Node
+from nacrith.bytelevel.evaluator import Evaluator, give_probability
+from nacrith.bytelevel.rows import Row
+from nacrith.coder.cdf import DOWN, TOTAL
+from nacrith.models.tokenizer import sorted_vocabulary
+
+F64 = npt.NDArray[np.float64]
+
+END = 256
+"""The index of the end of the text in a distribution of 257."""
+
+HISTORY = 4096
+"""How many bytes can be rolled back."""
+
+_STRETCH = 128  # bytes of a profile that are computed together
+_GUESSED = 8  # nodes computed ahead in one call
+_LIKELY = 0.25  # share of the mass of a continuation that is worth computing ahead
+
+
+class Head(NamedTuple):
+    node: Node
+    pending: sorted_vocabulary.Node
+
+
+Heads = tuple[Head, ...]
+
+
+class Fraction(NamedTuple):
+    """A probability mantissa * 2^exponent, which may be far below the least float."""
+
+    mantissa: float
+    exponent: int
+
+    @property
+    def bits(self) -> float:
+        return -math.log2(self.mantissa) - self.exponent if self.mantissa > 0 else math.inf
+
+
+class ByteState:
+    """Bytes read so far, and the exact distribution of the next one. Made by `ByteModel.start`."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self._vocabulary = evaluator.rules.alphabet.vocabulary
+        self._heads: Heads = (Head(evaluator.rules.root, self._vocabulary.root),)
+        self._rows: dict[Node, Row] = {}
+        self._ahead: list[Node] = []
+        self._past: deque[Heads] = deque(maxlen=HISTORY)
+        self._length = 0
+
+    def __len__(self) -> int:
+        """How many bytes have been read."""
+        return self._length
+
+    @property
+    def live_heads(self) -> int:
+        return len(self._heads)
+
+    def fork(self) -> ByteState:
+        """A state of its own after the same bytes. Both share the model's session."""
+        twin = ByteState.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._rows, twin._ahead, twin._past = dict(self._rows), list(self._ahead), self._past.copy()
+        return twin
+
+    def rollback(self, count: int = 1) -> None:
+        """Forget the last `count` bytes. ValueError for more than were read, or than HISTORY."""
+        if not 0 <= count <= len(self._past):
+            raise ValueError(f"{len(self._past)} bytes can be taken back, not {count}")
+        for _ in range(count):
+            self._heads = self._past.pop()
+        self._length -= count
+
+    def push(self, byte: int) -> None:
+        """Read one byte. ValueError if the model cannot produce it here, or for a number that is no byte."""
+        if not 0 <= byte < 256:
+            raise ValueError(f"{byte} is not a byte")
+        heads = self._step(self._heads, byte)
+        if not heads:
+            raise ValueError(f"no token sequence leads to byte {byte:#04x} after {self._length} bytes")
+        self._past.append(self._heads)
+        self._heads = heads
+        self._length += 1
+
+    def extend(self, data: bytes) -> None:
+        """Read bytes, without computing anything of the model."""
+        for byte in data:
+            self.push(byte)
+
+    def next_byte(self) -> F64:
+        """float64 (257,): the probabilities of each next byte and, at END, of the end of the text. They sum
+        to 1 but for rounding."""
+        masses = self._masses()
+        return masses / float(masses.cumsum()[-1])
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """The same as integers of at least 1 that sum to 2^24, for coding. Where the model is portable, they
+        are the same on every machine."""
+        p = self.next_byte()
+        counts = np.floor(p * ((TOTAL - len(p)) * DOWN)).astype(np.int64) + 1
+        counts[int(p.argmax())] += TOTAL - int(counts.sum())
+        return counts
+
+    def probability(self) -> Fraction:
+        """The probability of a text that begins with the bytes read."""
+        return self._sum(self._heads)
+
+    def probability_of_end(self) -> Fraction:
+        """The probability of the text that consists of the bytes read."""
+        nodes = [h.node for h in self._heads if not h.pending.depth]
+        self._prepare(nodes)
+        self._hold(nodes)
+        top = _top(nodes)
+        mass = 0.0
+        for node in nodes:
+            mass += self._rows[node].stop / self._rows[node].total * _scaled(node, top)
+        mantissa, shift = math.frexp(mass)
+        return Fraction(mantissa, top + shift)
+
+    def score(self, data: bytes, *, end: bool = False) -> float:
+        """The bits that `data` costs after the bytes read: -log2 of its probability. The state does not
+        change. end: with the end of the text after it."""
+        later = self.fork()
+        later.extend(data)
+        before = self.probability()
+        after = later.probability_of_end() if end else later.probability()
+        return after.bits - before.bits
+
+    def profile(self, data: bytes) -> F64:
+        """float64 (len(data),): the bits of each byte of `data`, which the state reads."""
+        bits = [self.probability().bits]
+        for begin in range(0, len(data), _STRETCH):
+            stages: list[Heads] = []
+            for byte in data[begin : begin + _STRETCH]:
+                self.push(byte)
+                stages.append(self._heads)
+            nodes = {h.node: None for heads in stages for h in heads if h.pending.depth}
+            nodes |= {p: None for heads in stages for h in heads for p in _unweighed(h.node)}
+            rows = self._rows | self._evaluator.rows(sorted(nodes, key=lambda node: node.depth))
+            bits += [_total(heads, rows, self._vocabulary).bits for heads in stages]
+            self._rows = {h.node: rows[h.node] for h in self._heads if h.node in rows}
+        return np.diff(bits)
+
+    def _step(self, heads: Heads, byte: int) -> Heads:
+        """The heads after one more byte."""
+        rules, vocabulary = self._evaluator.rules, self._vocabulary
+        after: list[Head] = []
+        new: list[Head] = []
+        for node, pending in heads:
+            pending = vocabulary.child(pending, byte)
+            if pending.is_empty:
+                continue
+            ending = vocabulary.ending(pending)
+            for rank in range(pending.lo, pending.lo + ending):
+                if (child := rules.child(node, rank)) is not None:
+                    if child.probability is None and (row := node.row and node.row()):
+                        give_probability(child, row)
+                    new.append(Head(child, vocabulary.root))
+            if rules.may_follow(node, pending.lo + ending, pending.hi):
+                after.append(Head(node, pending))
+        return (*after, *new)
+
+    def _masses(self) -> F64:
+        """float64 (257,): the probabilities of what comes next, times a common factor."""
+        heads = self._heads
+        nodes = [h.node for h in heads]
+        if any(node not in self._rows for node in nodes):
+            self._prepare(nodes)
+            self._ahead = self._guesses()
+            self._hold([*self._ahead, *nodes])
+        top = _top(nodes)
+        masses = np.zeros(257)
+        for node, pending in heads:
+            row, factor = self._rows[node], _scaled(node, top)
+            starts = row.sums[self._vocabulary.boundaries(pending)]
+            masses[:END] += factor / row.total * (starts[1:] - starts[:-1])
+            if not pending.depth:
+                masses[END] += factor / row.total * row.stop
+        return masses
+
+    def _sum(self, heads: Heads) -> Fraction:
+        """The sum of the masses of heads."""
+        self._prepare([h.node for h in heads])
+        self._hold([h.node for h in heads if h.pending.depth])
+        return _total(heads, self._rows, self._vocabulary)
+
+    def _prepare(self, nodes: Iterable[Node]) -> None:
+        """Find the probabilities of nodes: the rows of those before them, a few at a time."""
+        waiting = {p: None for node in nodes for p in _unweighed(node)}
+        chain = sorted(waiting, key=lambda node: node.depth)
+        for begin in range(0, len(chain), _STRETCH):
+            self._evaluator.rows(chain[begin : begin + _STRETCH])
+
+    def _hold(self, nodes: list[Node]) -> None:
+        """Have the rows of `nodes`, and let go of those of nodes that are neither heads nor guesses."""
+        rows = self._evaluator.rows(nodes)
+        keep = {*(h.node for h in self._heads), *self._ahead}
+        self._rows = {n: r for n, r in self._rows.items() if n in keep} | rows
+
+    def _guesses(self) -> list[Node]:
+        """Nodes that will be needed if the likeliest token comes; they are computed in the call that has to
+        be made anyway, which costs little more. What was guessed changes no result."""
+        known = [h for h in self._heads if h.node in self._rows]
+        if not known:
+            return []
+        whole = _total(self._heads, self._rows, self._vocabulary, unknown=True)
+        masses = [_total((h,), self._rows, self._vocabulary) for h in known]
+        node, pending = known[max(range(len(known)), key=lambda i: (masses[i].exponent, masses[i].mantissa))]
+        row = self._rows[node]
+        first = pending.lo + self._vocabulary.ending(pending)
+        rank = first + int(np.diff(row.sums[first : pending.hi + 1]).argmax())
+        mass = row.between(rank, rank + 1) / row.total * _scaled(node, whole.exponent)
+        if mass < _LIKELY * whole.mantissa:
+            return []
+        heads, new = self._heads, []
+        for byte in self._vocabulary.token_bytes(rank)[pending.depth :][:_GUESSED]:
+            heads = self._step(heads, byte)
+            new += [h.node for h in heads if not h.pending.depth]
+        return new
+
+
+def _unweighed(node: Node) -> Iterable[Node]:
+    """The ancestors whose rows are missing for the node's probability."""
+    while node.probability is None:
+        assert node.parent is not None
+        node = node.parent
+        yield node
+
+
+def _top(nodes: Iterable[Node]) -> int:
+    """The largest exponent of the nodes' probabilities."""
+    return max((node.probability[1] for node in nodes if node.probability), default=0)
+
+
+def _scaled(node: Node, exponent: int) -> float:
+    """The node's probability divided by 2^exponent."""
+    assert node.probability is not None
+    return math.ldexp(node.probability[0], node.probability[1] - exponent)
+
+
+def _total(
+    heads: Heads,
+    rows: dict[Node, Row],
+    vocabulary: sorted_vocabulary.SortedVocabulary,
+    *,
+    unknown: bool = False,
+) -> Fraction:
+    """The sum of the masses of heads. unknown: count the whole probability of a node without a row."""
+    top = _top(h.node for h in heads)
+    mass = 0.0
+    for node, pending in heads:
+        if not pending.depth or (unknown and node not in rows):
+            mass += _scaled(node, top)
+        else:
+            row = rows[node]
+            longer = row.between(pending.lo + vocabulary.ending(pending), pending.hi)
+            mass += longer / row.total * _scaled(node, top)
+    mantissa, shift = math.frexp(mass)
+    return Fraction(mantissa, top + shift)
