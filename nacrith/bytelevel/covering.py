@@ -10,8 +10,6 @@ A token t can follow a node if, with some pattern of cuts that the pre-tokenizer
 (`pretokens`), no cut falls inside t, and where there is no cut, BPE makes the two tokens of their bytes
 (`pairs`). A node keeps the patterns that agree with its tokens, `open`, for the bytes since the last cut
 that is certain, its `region`. So validity depends on the bytes and tokens of a few pieces only.
-
-`FreeCovering` is the other semantics: every token may follow every token.
 """
 
 from __future__ import annotations
@@ -35,6 +33,7 @@ from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 Mask = npt.NDArray[np.bool_]
 
 _TABLES = 1 << 10
+_LONG = 256  # bytes of a piece: more are forgotten where they make no difference
 _REGIONS = 1 << 16
 
 
@@ -163,11 +162,14 @@ class Covering:
     def _settled(self, region: Region, found: dict[Cuts, bool]) -> tuple[Region, dict[Cuts, bool]]:
         """The same, from the last certain cut on."""
         sure = region.sure
-        if not sure:
-            return region, found
-        rest = {tuple(c - sure for c in p if c > sure): single for p, single in found.items()}
-        region = self.region(region.data[sure:])
-        return region, {p: s for p, s in rest.items() if p in region.patterns}
+        if sure:
+            rest = {tuple(c - sure for c in p if c > sure): single for p, single in found.items()}
+            return self.region(region.data[sure:]), rest
+        if len(region.data) > _LONG and region.patterns == ((),):
+            data = region.data[: _LONG // 4] + region.data[-_LONG // 4 :]
+            if (shorter := self.region(data)).shape.text == region.shape.text and shorter.patterns == ((),):
+                return shorter, found
+        return region, found
 
     def _joins(self, node: Node, rank: int) -> bool:
         """Whether the token can follow the node's last one within a piece."""

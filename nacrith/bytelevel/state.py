@@ -56,16 +56,33 @@ class Fraction(NamedTuple):
         return -math.log2(self.mantissa) - self.exponent if self.mantissa > 0 else math.inf
 
 
-class ByteState:
-    """Bytes read so far, and the exact distribution of the next one. Made by `ByteModel.start`."""
+class _Stage(NamedTuple):
+    """What `rollback` restores."""
 
-    def __init__(self, evaluator: Evaluator) -> None:
+    heads: Heads
+    excess_bits: float
+
+
+class ByteState:
+    """Bytes read so far, and the distribution of the next one. Made by `ByteModel.start`.
+
+    epsilon: nodes that have less than this share of the mass are not computed as long as that is so. Until
+    then their share is spread evenly over all bytes. 0 for exact distributions.
+
+    excess_bits: at most how many bits the bytes read, coded with `next_byte` each time, cost more than with
+    epsilon 0.
+    """
+
+    def __init__(self, evaluator: Evaluator, epsilon: float = 0.0) -> None:
         self._evaluator = evaluator
+        self._epsilon = epsilon
+        self.excess_bits = 0.0
         self._vocabulary = evaluator.rules.alphabet.vocabulary
         self._heads: Heads = (Head(evaluator.rules.root, self._vocabulary.root),)
         self._rows: dict[Node, Row] = {}
         self._ahead: list[Node] = []
-        self._past: deque[Heads] = deque(maxlen=HISTORY)
+        self._past: deque[_Stage] = deque(maxlen=HISTORY)
+        self._told: tuple[F64, float] | None = None  # the masses of the next byte, and how much was spread
         self._length = 0
 
     def __len__(self) -> int:
@@ -88,7 +105,8 @@ class ByteState:
         if not 0 <= count <= len(self._past):
             raise ValueError(f"{len(self._past)} bytes can be taken back, not {count}")
         for _ in range(count):
-            self._heads = self._past.pop()
+            self._heads, self.excess_bits = self._past.pop()
+            self._told = None
         self._length -= count
 
     def push(self, byte: int) -> None:
@@ -98,8 +116,11 @@ class ByteState:
         heads = self._step(self._heads, byte)
         if not heads:
             raise ValueError(f"no token sequence leads to byte {byte:#04x} after {self._length} bytes")
-        self._past.append(self._heads)
-        self._heads = heads
+        self._past.append(_Stage(self._heads, self.excess_bits))
+        if self._told and self._told[1]:
+            masses, spread = self._told
+            self.excess_bits += math.log2(1 + spread * (1 - 1 / len(masses)) / float(masses[byte]))
+        self._heads, self._told = heads, None
         self._length += 1
 
     def extend(self, data: bytes) -> None:
@@ -157,7 +178,7 @@ class ByteState:
             nodes = {h.node: None for heads in stages for h in heads if h.pending.depth}
             nodes |= {p: None for heads in stages for h in heads for p in _unweighed(h.node)}
             rows = self._rows | self._evaluator.rows(sorted(nodes, key=lambda node: node.depth))
-            bits += [_total(heads, rows, self._vocabulary).bits for heads in stages]
+            bits += [total_mass(heads, rows, self._vocabulary).bits for heads in stages]
             self._rows = {h.node: rows[h.node] for h in self._heads if h.node in rows}
         return np.diff(bits)
 
@@ -182,27 +203,65 @@ class ByteState:
 
     def _masses(self) -> F64:
         """float64 (257,): the probabilities of what comes next, times a common factor."""
-        heads = self._heads
-        nodes = [h.node for h in heads]
-        if any(node not in self._rows for node in nodes):
-            self._prepare(nodes)
-            self._ahead = self._guesses()
-            self._hold([*self._ahead, *nodes])
-        top = _top(nodes)
-        masses = np.zeros(257)
-        for node, pending in heads:
-            row, factor = self._rows[node], _scaled(node, top)
-            starts = row.sums[self._vocabulary.boundaries(pending)]
-            masses[:END] += factor / row.total * (starts[1:] - starts[:-1])
-            if not pending.depth:
-                masses[END] += factor / row.total * row.stop
-        return masses
+        if self._told is None:
+            self._compute()
+            known = [h for h in self._heads if self._is_known(h.node)]
+            unknown = self._unknown() if len(known) < len(self._heads) else ()
+            top = _top([*(h.node for h in known), *unknown])
+            masses = np.zeros(257)
+            for node, pending in known:
+                row, factor = self._rows[node], _scaled(node, top)
+                starts = row.sums[self._vocabulary.boundaries(pending)]
+                masses[:END] += factor / row.total * (starts[1:] - starts[:-1])
+                if not pending.depth:
+                    masses[END] += factor / row.total * row.stop
+            spread = 0.0
+            for node in unknown:
+                spread += _scaled(node, top)
+            self._told = masses + spread / len(masses), spread
+        return self._told[0]
+
+    def _compute(self) -> None:
+        """Have the rows of the heads: of all, or of those that matter."""
+        nodes = [h.node for h in self._heads]
+        if not self._epsilon:
+            if any(node not in self._rows for node in nodes):
+                self._prepare(nodes)
+                self._ahead = self._guesses()
+                self._hold([*self._ahead, *nodes])
+            return
+        self._hold([n for n in nodes if n.row and n.row()])
+        while unknown := self._unknown():
+            whole = total_mass(self._heads, self._rows, self._vocabulary, unknown)
+            limit = self._epsilon * whole.mantissa
+            due = [n for n in unknown if _scaled(n, whole.exponent) > limit]
+            if not due:
+                return
+            if not self._ahead or any(n not in self._ahead for n in due):
+                self._ahead = self._guesses()
+            self._hold([*self._ahead, *due])
+
+    def _is_known(self, node: Node) -> bool:
+        return node in self._rows and node.probability is not None
+
+    def _unknown(self) -> list[Node]:
+        """The nodes that stand for the mass of heads without a row: each such head, or the last one before it
+        whose probability is known."""
+        found: dict[Node, None] = {}
+        for head in self._heads:
+            node = head.node
+            if not self._is_known(node):
+                while node.probability is None:
+                    assert node.parent is not None
+                    node = node.parent
+                found[node] = None
+        return list(found)
 
     def _sum(self, heads: Heads) -> Fraction:
         """The sum of the masses of heads."""
         self._prepare([h.node for h in heads])
         self._hold([h.node for h in heads if h.pending.depth])
-        return _total(heads, self._rows, self._vocabulary)
+        return total_mass(heads, self._rows, self._vocabulary)
 
     def _prepare(self, nodes: Iterable[Node]) -> None:
         """Find the probabilities of nodes: the rows of those before them, a few at a time."""
@@ -220,11 +279,11 @@ class ByteState:
     def _guesses(self) -> list[Node]:
         """Nodes that will be needed if the likeliest token comes; they are computed in the call that has to
         be made anyway, which costs little more. What was guessed changes no result."""
-        known = [h for h in self._heads if h.node in self._rows]
+        known = [h for h in self._heads if self._is_known(h.node)]
         if not known:
             return []
-        whole = _total(self._heads, self._rows, self._vocabulary, unknown=True)
-        masses = [_total((h,), self._rows, self._vocabulary) for h in known]
+        whole = total_mass(self._heads, self._rows, self._vocabulary, self._unknown())
+        masses = [total_mass((h,), self._rows, self._vocabulary) for h in known]
         node, pending = known[max(range(len(known)), key=lambda i: (masses[i].exponent, masses[i].mantissa))]
         row = self._rows[node]
         first = pending.lo + self._vocabulary.ending(pending)
@@ -233,9 +292,11 @@ class ByteState:
         if mass < _LIKELY * whole.mantissa:
             return []
         heads, new = self._heads, []
+        least = self._epsilon * whole.mantissa
         for byte in self._vocabulary.token_bytes(rank)[pending.depth :][:_GUESSED]:
             heads = self._step(heads, byte)
-            new += [h.node for h in heads if not h.pending.depth]
+            fresh = [h.node for h in heads if not h.pending.depth and h.node.probability]
+            new += [n for n in fresh if _scaled(n, whole.exponent) > least]
         return new
 
 
@@ -258,22 +319,24 @@ def _scaled(node: Node, exponent: int) -> float:
     return math.ldexp(node.probability[0], node.probability[1] - exponent)
 
 
-def _total(
+def total_mass(
     heads: Heads,
     rows: dict[Node, Row],
     vocabulary: sorted_vocabulary.SortedVocabulary,
-    *,
-    unknown: bool = False,
+    unknown: Iterable[Node] = (),
 ) -> Fraction:
-    """The sum of the masses of heads. unknown: count the whole probability of a node without a row."""
-    top = _top(h.node for h in heads)
+    """The sum of the masses of those heads whose mass is known, and of the whole probability of the nodes
+    `unknown`."""
+    unknown = list(unknown)
+    top = _top([*(h.node for h in heads), *unknown])
     mass = 0.0
     for node, pending in heads:
-        if not pending.depth or (unknown and node not in rows):
+        if node in rows and node.probability and pending.depth:
+            longer = rows[node].between(pending.lo + vocabulary.ending(pending), pending.hi)
+            mass += longer / rows[node].total * _scaled(node, top)
+        elif node.probability and not pending.depth and node not in unknown:
             mass += _scaled(node, top)
-        else:
-            row = rows[node]
-            longer = row.between(pending.lo + vocabulary.ending(pending), pending.hi)
-            mass += longer / row.total * _scaled(node, top)
+    for node in unknown:
+        mass += _scaled(node, top)
     mantissa, shift = math.frexp(mass)
     return Fraction(mantissa, top + shift)
