@@ -42,7 +42,7 @@ class Alphabet:
                 if len(ids) > 1:
                     self._spelt[len(tokens)] = ids
                     tokens.append(bytes((byte,)))
-        self._escape = tokenizer.escape_id if self._spelt else None
+        self._escape = next(iter(self._spelt.values()))[0] if self._spelt else -1
         self.vocabulary = SortedVocabulary(tokens)
         self.size = self.vocabulary.spelled
         self._order = self.vocabulary.order[: self.size]
@@ -62,15 +62,17 @@ class Alphabet:
         return self._spelt.get(token, (token,))
 
     def weights(self, row: Logits) -> tuple[F64, float]:
-        """(weights (N,) in sorted order, weight of the end): the counts that the coder would use. Integers,
-        so that their sums are exact."""
+        """(weights (N,) in sorted order, weight of the end): the counts that the coder would use, or a
+        multiple of them. Integers, so that their sums are exact."""
         counts = cdf.counts(row)
         stop = float(counts[self._ends].astype(np.float64).cumsum()[-1]) if len(self._ends) else 0.0
         if not self._spelt:
             return counts[self._order].astype(np.float64), stop
-        share = float(int(counts[self._escape]) // len(self._spelt))
-        all_counts = np.concatenate([counts.astype(np.float64), np.full(len(self._spelt), share)])
-        return all_counts[self._order], stop
+        # Each byte gets its share of the escape's count as an integer: all others are multiplied instead.
+        parts = len(self._spelt)
+        scaled = np.full(self._vocab_size + parts, float(counts[self._escape]))
+        np.multiply(counts, float(parts), out=scaled[: self._vocab_size])
+        return scaled[self._order], stop * parts
 
     def pairs(self, rules: Rules) -> Pairs:
         """Which tokens cannot be neighbours; finds `starts` and `merged` on the way."""

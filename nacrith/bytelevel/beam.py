@@ -1,9 +1,10 @@
 """The other semantics: all token sequences with the bytes, not only those that the tokenizer makes.
 
-A model gives some probability to every spelling of a text, and the probability of the bytes is the sum over
-all of them. These are too many to follow, so a beam keeps the likeliest (Vieira et al., "From Language Models
-over Tokens to Language Models over Characters", 2024). It needs no knowledge of the tokenizer, hence works with
-any that decodes tokens one by one; and as no token is ruled out, a text costs less than by `covering`.
+A model gives some probability to every spelling of a text, and the probability of the bytes is the sum
+over all of them. These are too many to follow, so a beam keeps the likeliest (Vieira et al., "From Language
+Models over Tokens to Language Models over Characters", 2024). It needs no knowledge of the tokenizer, hence
+works with any that decodes tokens one by one; and as no token is ruled out, a text costs less than by
+`covering`.
 """
 
 from __future__ import annotations

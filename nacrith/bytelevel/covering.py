@@ -76,10 +76,15 @@ class Node:
     ) -> None:
         self.parent, self.rank, self.end = parent, rank, end
         self.region, self.open = region, open
-        self.depth = parent.depth + 1 if parent else 0
+        self.depth: int = parent.depth + 1 if parent else 0
         self.probability: tuple[float, int] | None = None if parent else (0.5, 1)
         self.children: WeakValueDictionary[int, Node] = WeakValueDictionary()
         self.row: ref[Row] | None = None
+
+    @property
+    def held_row(self) -> Row | None:
+        """The row, if somebody holds it."""
+        return self.row() if self.row else None
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,7 @@ class Covering:
             return False
         bad = self._invalid(node.rank)
         first, last = np.searchsorted(bad, (lo, hi))
-        return count > np.count_nonzero(either[bad[first:last]])
+        return count > int(np.count_nonzero(either[bad[first:last]]))
 
     def _followers(self, node: Node) -> tuple[Mask, Mask]:
         """(either, cut) of `_unite`; the same twice if nothing can follow within the piece."""

@@ -1,8 +1,8 @@
 """Rows for nodes: which of them the model has to compute, and in one call.
 
-The nodes asked for, and their ancestors back to the end of the lane, are one token tree. Afterwards the lane is
-extended along the path to one of them, so that most nodes cost one position. The tree is cut where the lane
-already leads elsewhere: rolling back costs nothing. With a model that is exact none of this changes a row.
+The nodes asked for, and their ancestors back to the end of the lane, are one token tree. Afterwards the lane
+is extended along the path to one of them, so that most nodes cost one position. Where the lane already leads
+elsewhere it is rolled back, which costs nothing. With a model that is exact none of this changes a row.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ class Evaluator:
         found: dict[Node, Row] = {}
         missing: list[Node] = []
         for node in dict.fromkeys(nodes):
-            row = node.row and node.row()
-            if row is None:
+            if (row := node.held_row) is None:
                 missing.append(node)
             else:
                 found[node] = row
@@ -79,7 +78,7 @@ class Evaluator:
         parents: list[int] = []
         ends: dict[Node, int] = {}
         for node in tree:
-            above = ends[node.parent] if node.parent in ends else -1
+            above = ends.get(node.parent, -1) if node.parent else -1
             for token in self._ids(node):
                 tokens.append(token)
                 parents.append(above)
@@ -158,7 +157,8 @@ class Evaluator:
 def give_probability(child: Node, row: Row) -> None:
     """Set the probability of a child of the node that the row belongs to. Single IEEE operations only, so
     that it is the same on every machine."""
-    assert child.parent is not None and child.parent.probability is not None
+    assert child.parent is not None
+    assert child.parent.probability is not None
     mantissa, exponent = child.parent.probability
     weight = row.between(child.rank, child.rank + 1)
     scaled, shift = math.frexp(mantissa * (weight / row.total))

@@ -2,15 +2,15 @@
 
 A byte-level BPE first cuts text into pieces by regular expressions, and then merges within the pieces. Where
 the last cuts are can depend on bytes to come: two line ends are one piece if white space follows, and two
-pieces if a word does. `PreTokens.patterns` lists what is possible for a text, each time as the tuple of its cuts; in
-nearly all texts there is one possibility. `cover` keeps the tokenizations that agree with one of them.
+pieces if a word does. `PreTokens.patterns` lists what is possible for a text, each time as the tuple of its
+cuts; nearly always there is one possibility. `covering` keeps the tokenizations that agree with one of them.
 
 Nothing here knows a regular expression. The real pre-tokenizer is asked, with *witnesses* put behind the text
 that stand for its continuations. Questions are few because characters that no part of the expressions tells
-apart are asked about as one, and because the runs of such characters are shortened (`Shapes`).
+apart are asked about as one, and because the runs of such characters are shortened (`Shape`).
 
-Assumptions, checked where they can be: a piece depends on nothing before its start (`supported`), and
-characters further ahead than the witnesses reach decide nothing.
+Assumptions: a piece depends on nothing before its start (checked, `supported`), and characters further ahead
+than the witnesses reach decide nothing (tested, for the expressions in use).
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class ByteState:
             ending = vocabulary.ending(pending)
             for rank in range(pending.lo, pending.lo + ending):
                 if (child := rules.child(node, rank)) is not None:
-                    if child.probability is None and (row := node.row and node.row()):
+                    if child.probability is None and (row := node.held_row):
                         give_probability(child, row)
                     new.append(Head(child, vocabulary.root))
             if rules.may_follow(node, pending.lo + ending, pending.hi):
@@ -230,7 +230,7 @@ class ByteState:
                 self._ahead = self._guesses()
                 self._hold([*self._ahead, *nodes])
             return
-        self._hold([n for n in nodes if n.row and n.row()])
+        self._hold([n for n in nodes if n.held_row])
         while unknown := self._unknown():
             whole = total_mass(self._heads, self._rows, self._vocabulary, unknown)
             limit = self._epsilon * whole.mantissa
