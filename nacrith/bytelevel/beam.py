@@ -104,9 +104,12 @@ class BeamState(ByteState):
         after = later.probability_of_end() if end else later.probability()
         return after.bits - self.probability().bits - (later.excess_bits - self.excess_bits)
 
-    def profile(self, data: bytes) -> F64:
-        bits = [self.probability().bits - self.excess_bits]
-        for byte in data:
+    def distributions(self, data: bytes) -> F64:
+        out = np.empty((len(data), 257))
+        for i, byte in enumerate(data):
+            out[i] = self.next_byte()
             self.push(byte)
-            bits.append(self.probability().bits - self.excess_bits)
-        return np.diff(bits)
+        return out
+
+    def profile(self, data: bytes) -> F64:
+        return -np.log2(self.distributions(data)[np.arange(len(data)), list(data)])

@@ -10,7 +10,8 @@ F64 = npt.NDArray[np.float64]
 
 class Row:
     """sums: float64 (N + 1,), the weights of the allowed tokens, summed up in sorted order: the tokens of
-    ranks lo .. hi - 1 have sums[hi] - sums[lo]. stop: the weight of the end. All are integers below 2^53, so exact.
+    ranks lo .. hi - 1 have sums[hi] - sums[lo]. stop: the weight of the end. All are integers below 2^53, so
+    exact.
 
     A row takes hundreds of kilobytes. A node refers to its row weakly; the states that need it hold it.
     """

@@ -56,6 +56,13 @@ class Fraction(NamedTuple):
         return -math.log2(self.mantissa) - self.exponent if self.mantissa > 0 else math.inf
 
 
+def counts_of(p: F64) -> npt.NDArray[np.int64]:
+    """Probabilities as integers of at least 1 that sum to 2^24."""
+    counts = np.floor(p * ((TOTAL - len(p)) * DOWN)).astype(np.int64) + 1
+    counts[int(p.argmax())] += TOTAL - int(counts.sum())
+    return counts
+
+
 class _Stage(NamedTuple):
     """What `rollback` restores."""
 
@@ -137,10 +144,7 @@ class ByteState:
     def counts(self) -> npt.NDArray[np.int64]:
         """The same as integers of at least 1 that sum to 2^24, for coding. Where the model is portable, they
         are the same on every machine."""
-        p = self.next_byte()
-        counts = np.floor(p * ((TOTAL - len(p)) * DOWN)).astype(np.int64) + 1
-        counts[int(p.argmax())] += TOTAL - int(counts.sum())
-        return counts
+        return counts_of(self.next_byte())
 
     def probability(self) -> Fraction:
         """The probability of a text that begins with the bytes read."""
@@ -157,6 +161,13 @@ class ByteState:
             mass += self._rows[node].stop / self._rows[node].total * _scaled(node, top)
         mantissa, shift = math.frexp(mass)
         return Fraction(mantissa, top + shift)
+
+    def encoded(self) -> Node:
+        """The node of the tokenizer's encoding of the bytes read."""
+        for node, pending in self._heads:
+            if not pending.depth and self._evaluator.rules.can_end(node):
+                return node
+        raise ValueError(f"no token sequence is the encoding of the {self._length} bytes read")
 
     def score(self, data: bytes, *, end: bool = False) -> float:
         """The bits that `data` costs after the bytes read: -log2 of its probability. The state does not
@@ -175,12 +186,33 @@ class ByteState:
             for byte in data[begin : begin + _STRETCH]:
                 self.push(byte)
                 stages.append(self._heads)
-            nodes = {h.node: None for heads in stages for h in heads if h.pending.depth}
-            nodes |= {p: None for heads in stages for h in heads for p in _unweighed(h.node)}
-            rows = self._rows | self._evaluator.rows(sorted(nodes, key=lambda node: node.depth))
+            last = {h.node for h in self._heads if not h.pending.depth}
+            self._prepare(last)
+            rows = self._rows | self._rows_of({h.node for heads in stages for h in heads if h.pending.depth})
             bits += [total_mass(heads, rows, self._vocabulary).bits for heads in stages]
             self._rows = {h.node: rows[h.node] for h in self._heads if h.node in rows}
         return np.diff(bits)
+
+    def distributions(self, data: bytes) -> F64:
+        """float64 (len(data), 257): `next_byte` before each byte of `data`, which the state reads. Exact,
+        whatever epsilon; the rows of a stretch are computed together."""
+        out = np.empty((len(data), 257))
+        for begin in range(0, len(data), _STRETCH):
+            stages: list[Heads] = []
+            for byte in data[begin : begin + _STRETCH]:
+                stages.append(self._heads)
+                self.push(byte)
+            rows = self._rows | self._rows_of({h.node for heads in stages for h in heads})
+            for i, heads in enumerate(stages):
+                masses = self._spread(heads, rows, [])[0]
+                out[begin + i] = masses / float(masses.cumsum()[-1])
+            self._rows = {h.node: rows[h.node] for h in self._heads if h.node in rows}
+        return out
+
+    def _rows_of(self, nodes: set[Node]) -> dict[Node, Row]:
+        """The rows of `nodes`, and of those before them that their probabilities need."""
+        needed = nodes.union(p for node in nodes for p in _unweighed(node))
+        return self._evaluator.rows(sorted(needed, key=lambda node: node.depth))
 
     def _step(self, heads: Heads, byte: int) -> Heads:
         """The heads after one more byte."""
@@ -205,21 +237,26 @@ class ByteState:
         """float64 (257,): the probabilities of what comes next, times a common factor."""
         if self._told is None:
             self._compute()
-            known = [h for h in self._heads if self._is_known(h.node)]
-            unknown = self._unknown() if len(known) < len(self._heads) else ()
-            top = _top([*(h.node for h in known), *unknown])
-            masses = np.zeros(257)
-            for node, pending in known:
-                row, factor = self._rows[node], _scaled(node, top)
-                starts = row.sums[self._vocabulary.boundaries(pending)]
-                masses[:END] += factor / row.total * (starts[1:] - starts[:-1])
-                if not pending.depth:
-                    masses[END] += factor / row.total * row.stop
-            spread = 0.0
-            for node in unknown:
-                spread += _scaled(node, top)
-            self._told = masses + spread / len(masses), spread
+            unknown = [] if all(self._is_known(h.node) for h in self._heads) else self._unknown()
+            self._told = self._spread(self._heads, self._rows, unknown)
         return self._told[0]
+
+    def _spread(self, heads: Heads, rows: dict[Node, Row], unknown: list[Node]) -> tuple[F64, float]:
+        """The masses of what comes next after `heads`, where the probabilities of the nodes `unknown` are
+        spread evenly; and how much that is."""
+        known = [h for h in heads if h.node in rows and h.node.probability]
+        top = _top([*(h.node for h in known), *unknown])
+        masses = np.zeros(257)
+        for node, pending in known:
+            row, factor = rows[node], _scaled(node, top)
+            starts = row.sums[self._vocabulary.boundaries(pending)]
+            masses[:END] += factor / row.total * (starts[1:] - starts[:-1])
+            if not pending.depth:
+                masses[END] += factor / row.total * row.stop
+        spread = 0.0
+        for node in unknown:
+            spread += _scaled(node, top)
+        return masses + spread / len(masses), spread
 
     def _compute(self) -> None:
         """Have the rows of the heads: of all, or of those that matter."""
