@@ -62,7 +62,18 @@ def _file(name: str, lanes: Sequence[Scored]) -> str:
 
 
 def _text(scored: Scored) -> str:
-    return f"<pre>{''.join(_span(scored.data, token) for token in scored.tokens)}</pre>"
+    return f"<pre>{''.join(_span(scored.data, token) for token in _whole(scored))}</pre>"
+
+
+def _whole(scored: Scored) -> list[Token]:
+    """The tokens, those that share a character as one."""
+    out: list[Token] = []
+    for token in scored.tokens:
+        if out and scored.data[token.start] & 0xC0 == 0x80:
+            before = out.pop()
+            token = Token(before.start, token.end, before.bits + token.bits, before.others)
+        out.append(token)
+    return out
 
 
 def _span(data: bytes, token: Token) -> str:

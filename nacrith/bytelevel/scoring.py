@@ -1,7 +1,7 @@
 """Where a model's bits go: the cost of each token and each byte of a text, and what was expected instead.
 
-The cost of a text is that of its bytes: tokens are the tokenizer's, and by the chain rule their bits sum to
-the same as those of the bytes, so that models with different tokenizers are compared fairly. A long text is
+The cost of a text is that of its bytes, so that models with different tokenizers are compared fairly. The bits
+of its tokens sum to a little more, as they say where the last token ends and the bytes do not. A long text is
 cut into blocks, each of which begins anew.
 """
 
@@ -34,16 +34,14 @@ class Token:
 
 @dataclass(frozen=True)
 class Scored:
-    """The cost of `data` by one model. byte_bits: float64 (len(data),), or None if it was not asked for."""
+    """The cost of `data` by one model. bits: of its bytes; byte_bits: float64 (len(data),), of each of them, or
+    None if it was not asked for."""
 
     model: str
     data: bytes
+    bits: float
     tokens: Sequence[Token]
     byte_bits: F64 | None = None
-
-    @property
-    def bits(self) -> float:
-        return sum(token.bits for token in self.tokens)
 
     @property
     def bits_per_byte(self) -> float:
@@ -51,7 +49,7 @@ class Scored:
 
     @property
     def bits_per_token(self) -> float:
-        return self.bits / len(self.tokens) if self.tokens else 0.0
+        return sum(t.bits for t in self.tokens) / len(self.tokens) if self.tokens else 0.0
 
 
 def score(model: ByteModel, data: bytes, *, by_byte: bool = False, others: int = 0) -> Scored:
@@ -59,6 +57,7 @@ def score(model: ByteModel, data: bytes, *, by_byte: bool = False, others: int =
     how many of the likeliest tokens are told for each place. The model must not have a beam."""
     tokens: list[Token] = []
     profiles: list[F64] = []
+    bits = 0.0
     for begin in range(0, len(data), BLOCK):
         block = data[begin : begin + BLOCK]
         state = model.start()
@@ -66,9 +65,10 @@ def score(model: ByteModel, data: bytes, *, by_byte: bool = False, others: int =
             profiles.append(state.profile(block))
         else:
             state.extend(block)
+        bits += state.probability().bits
         tokens += _tokens(model.evaluator, _path(state), begin, others)
-    bits = np.concatenate(profiles) if profiles else np.empty(0)
-    return Scored(model.model.name, data, tokens, bits if by_byte else None)
+    profile = np.concatenate(profiles) if profiles else np.empty(0)
+    return Scored(model.model.name, data, bits, tokens, profile if by_byte else None)
 
 
 def _path(state: ByteState) -> list[Node]:
