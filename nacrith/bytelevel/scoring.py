@@ -1,8 +1,8 @@
 """Where a model's bits go: the cost of each token and each byte of a text, and what was expected instead.
 
-The cost of a text is that of its bytes, so that models with different tokenizers are compared fairly. The bits
-of its tokens sum to a little more, as they say where the last token ends and the bytes do not. A long text is
-cut into blocks, each of which begins anew.
+The cost of a text is that of its bytes, so that models with different tokenizers are compared fairly. The
+bits of its tokens sum to a little more, as they say where the last token ends and the bytes do not. A long
+text is cut into blocks, each of which begins anew.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Token:
 
 @dataclass(frozen=True)
 class Scored:
-    """The cost of `data` by one model. bits: of its bytes; byte_bits: float64 (len(data),), of each of them, or
-    None if it was not asked for."""
+    """The cost of `data` by one model. bits: of its bytes; byte_bits: float64 (len(data),), of each of them,
+    or None if it was not asked for."""
 
     model: str
     data: bytes
