@@ -186,9 +186,9 @@ class ByteState:
             for byte in data[begin : begin + _STRETCH]:
                 self.push(byte)
                 stages.append(self._heads)
-            last = {h.node for h in self._heads if not h.pending.depth}
-            self._prepare(last)
-            rows = self._rows | self._rows_of({h.node for heads in stages for h in heads if h.pending.depth})
+            nodes = {h.node for heads in stages for h in heads}
+            longer = {h.node for heads in stages for h in heads if h.pending.depth}
+            rows = self._rows | self._rows_of(longer.union(*map(_unweighed, nodes)))
             bits += [total_mass(heads, rows, self._vocabulary).bits for heads in stages]
             self._rows = {h.node: rows[h.node] for h in self._heads if h.node in rows}
         return np.diff(bits)
@@ -371,7 +371,7 @@ def total_mass(
         if node in rows and node.probability and pending.depth:
             longer = rows[node].between(pending.lo + vocabulary.ending(pending), pending.hi)
             mass += longer / rows[node].total * _scaled(node, top)
-        elif node.probability and not pending.depth and node not in unknown:
+        elif not pending.depth and node not in unknown and (node.probability or not unknown):
             mass += _scaled(node, top)
     for node in unknown:
         mass += _scaled(node, top)

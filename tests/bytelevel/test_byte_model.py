@@ -12,9 +12,8 @@ from fake_backend import FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import TINY
-from test_covering import random_tokenizers, ranks
 from toy_model import ToyModel, row
-from toy_tokenizers import GPT2, gpt2, plain, toy
+from toy_tokenizers import GPT2, gpt2, plain, random_tokenizers, ranks, toy
 
 from nacrith.bytelevel import END, Beam, ByteModel, ByteState
 from nacrith.bytelevel.covering import Mask, Node

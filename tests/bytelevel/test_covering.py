@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from toy_tokenizers import GPT2, LLAMA3, O200K, gpt2, plain, prefixes, toy
+from toy_tokenizers import GPT2, LLAMA3, O200K, gpt2, plain, prefixes, random_tokenizers, ranks, toy
 
 from nacrith.bytelevel.covering import Covering, Node
 from nacrith.errors import ModelError
@@ -33,24 +32,6 @@ CASES = {
         2,
     ),
 }
-
-
-def ranks(covering: Covering, ids: Sequence[int]) -> list[int] | None:
-    """The ids as ranks, an escape and its digits as the one spelt token; None if the end of it is missing."""
-    alphabet = covering.alphabet
-    spelt = {alphabet.ids_of(r): r for r in range(alphabet.size) if len(alphabet.ids_of(r)) > 1}
-    out = []
-    i = 0
-    while i < len(ids):
-        size = 3 if ids[i] == 1 else 1
-        if size == 3:
-            if (rank := spelt.get(tuple(ids[i : i + 3]))) is None:
-                return None
-            out.append(rank)
-        else:
-            out.append(int(alphabet.vocabulary.rank[ids[i]]))
-        i += size
-    return out
 
 
 def walk(covering: Covering, path: Sequence[int]) -> Node | None:
@@ -87,19 +68,6 @@ def test_exactly_what_encodings_begin_with_can_follow(case: str) -> None:
                 assert (covering.child(node, rank) is not None) == expected
                 assert covering.may_follow(node, rank, rank + 1) == expected
     assert asked > 40
-
-
-@st.composite
-def random_tokenizers(draw: st.DrawFn) -> ByteTokenizer:
-    """Merges of two letters and a space, in the order of training."""
-    known = ["a", "b", "_"]
-    merges: list[str] = []
-    for _ in range(draw(st.integers(1, 8))):
-        left, right = draw(st.sampled_from(known)), draw(st.sampled_from(known))
-        if left + right not in known:
-            known.append(left + right)
-            merges.append(f"{left} {right}")
-    return toy(merges or ["a b"], draw(st.sampled_from([[], [GPT2]])))
 
 
 @settings(max_examples=20, deadline=None)

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
 
+from hypothesis import strategies as st
+
+from nacrith.bytelevel.covering import Covering
 from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL, ByteTokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -88,3 +91,34 @@ def gpt2() -> ByteTokenizer:
         ],
         [GPT2],
     )
+
+
+def ranks(covering: Covering, ids: Sequence[int]) -> list[int] | None:
+    """The ids as ranks, an escape and its digits as the one spelt token; None if the end of it is missing."""
+    alphabet = covering.alphabet
+    spelt = {alphabet.ids_of(r): r for r in range(alphabet.size) if len(alphabet.ids_of(r)) > 1}
+    out = []
+    i = 0
+    while i < len(ids):
+        size = 3 if ids[i] == 1 else 1
+        if size == 3:
+            if (rank := spelt.get(tuple(ids[i : i + 3]))) is None:
+                return None
+            out.append(rank)
+        else:
+            out.append(int(alphabet.vocabulary.rank[ids[i]]))
+        i += size
+    return out
+
+
+@st.composite
+def random_tokenizers(draw: st.DrawFn) -> ByteTokenizer:
+    """Merges of two letters and a space, in the order of training."""
+    known = ["a", "b", "_"]
+    merges: list[str] = []
+    for _ in range(draw(st.integers(1, 8))):
+        left, right = draw(st.sampled_from(known)), draw(st.sampled_from(known))
+        if left + right not in known:
+            known.append(left + right)
+            merges.append(f"{left} {right}")
+    return toy(merges or ["a b"], draw(st.sampled_from([[], [GPT2]])))
