@@ -32,7 +32,7 @@ from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 Mask = npt.NDArray[np.bool_]
 
-_TABLES = 1 << 10
+_TABLES = 1 << 9
 _LONG = 256  # bytes of a piece: more are forgotten where they make no difference
 _REGIONS = 1 << 16
 
@@ -170,11 +170,19 @@ class Covering:
         if sure:
             rest = {tuple(c - sure for c in p if c > sure): single for p, single in found.items()}
             return self.region(region.data[sure:]), rest
-        if len(region.data) > _LONG and region.patterns == ((),):
-            data = region.data[: _LONG // 4] + region.data[-_LONG // 4 :]
-            if (shorter := self.region(data)).shape.text == region.shape.text and shorter.patterns == ((),):
-                return shorter, found
-        return region, found
+        return self._shortened(region, found) if len(region.data) > _LONG else (region, found)
+
+    def _shortened(self, region: Region, found: dict[Cuts, bool]) -> tuple[Region, dict[Cuts, bool]]:
+        """The same without the inside of a long run, where that makes no difference."""
+        part = _LONG // 4
+        gone = len(region.data) - 2 * part
+        shorter = self.region(region.data[:part] + region.data[-part:])
+        place = {c: c if c <= part else c - gone for pattern in region.patterns for c in pattern}
+        moved = {pattern: tuple(place[c] for c in pattern) for pattern in region.patterns}
+        inside = any(part < c < part + gone for c in place)
+        if inside or shorter.shape.text != region.shape.text or {*moved.values()} != {*shorter.patterns}:
+            return region, found
+        return shorter, {moved[pattern]: single for pattern, single in found.items()}
 
     def _joins(self, node: Node, rank: int) -> bool:
         """Whether the token can follow the node's last one within a piece."""

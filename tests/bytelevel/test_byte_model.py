@@ -65,7 +65,7 @@ def brute_force(model: ByteModel, data: bytes) -> float:
     return below(rules.root, [model.model.bos_id])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(random_tokenizers(), st.lists(st.sampled_from(list(b"ab ")), max_size=6).map(bytes), st.integers(0, 9))
 def test_equal_to_brute_force(tokenizer: ByteTokenizer, data: bytes, seed: int) -> None:
     model = ByteModel(ToyModel(tokenizer, seed))
@@ -106,7 +106,8 @@ TOKENIZERS = {
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_chain_rule(name: str) -> None:
-    assert chain(ByteModel(ToyModel(TOKENIZERS[name])).start(), TEXT) < 1e-9
+    text = "It's 1,\n\n \u201c".encode() + b"\xe2\x80 \xff"
+    assert chain(ByteModel(ToyModel(TOKENIZERS[name])).start(), text) < 1e-9
 
 
 def test_chain_rule_of_a_real_engine() -> None:

@@ -107,10 +107,15 @@ def test_a_tokenizer_of_another_kind_is_refused() -> None:
         Covering(Letters(), 2, [0])
 
 
-def test_a_long_piece_is_forgotten_but_for_its_ends() -> None:
+@pytest.mark.parametrize("byte", [b"b", b"\t", b"!"])
+def test_a_long_piece_is_forgotten_but_for_its_ends(byte: bytes) -> None:
     covering = Covering(gpt2(), gpt2().vocab_size, [0])
-    letter = int(covering.alphabet.vocabulary.rank[2 + ord("b")])
-    node = walk(covering, [letter] * 2000)
+    rank = covering.alphabet.vocabulary.find(byte).lo
+    node = walk(covering, [rank] * 2000)
+    short = walk(covering, [rank] * 20)
     assert node is not None
+    assert short is not None
     assert node.end == 2000
     assert len(node.region.data) <= 300
+    assert (covering.allowed(node) == covering.allowed(short)).all()
+    assert covering.can_end(node)
