@@ -19,6 +19,7 @@ from nacrith.bytelevel.ensemble import Reader, Source
 from nacrith.bytelevel.rows import F64
 from nacrith.bytelevel.state import END
 
+_PREFIX = 1 << 16  # bytes of the prefix that are read: attention sees fewer
 _SUFFIX = 48  # bytes of the suffix that a middle has to lead to
 _PLACES = 24  # places of one proposal that are tried
 
@@ -63,7 +64,7 @@ def complete(
     proposals: how many texts are tried for a middle; the first is the likeliest, the others are sampled.
     """
     state = model.start()
-    state.extend(prefix)
+    state.extend(prefix[-_PREFIX:])
     sampling = sampling or Sampling()
     if suffix is None:
         yield from continued(state, most, sampling)

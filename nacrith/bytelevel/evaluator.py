@@ -65,6 +65,7 @@ class Evaluator:
                 missing.append(node)
             else:
                 found[node] = row
+                _give_all(node, row)
         missing.sort(key=lambda node: node.depth)
         last = nodes[-1] if nodes else None
         for begin in range(0, len(missing), _AT_ONCE):
@@ -149,9 +150,14 @@ class Evaluator:
         weights, stop = self.rules.alphabet.weights(row)
         made = Row(weights, self.rules.allowed(node), stop if self.rules.can_end(node) else 0.0)
         node.row = ref(made)
-        for child in list(node.children.values()):
-            give_probability(child, made)
+        _give_all(node, made)
         return made
+
+
+def _give_all(node: Node, row: Row) -> None:
+    for child in list(node.children.values()):
+        if child.probability is None:
+            give_probability(child, row)
 
 
 def give_probability(child: Node, row: Row) -> None:

@@ -347,7 +347,8 @@ def _unweighed(node: Node) -> Iterable[Node]:
 
 def _top(nodes: Iterable[Node]) -> int:
     """The largest exponent of the nodes' probabilities."""
-    return max((node.probability[1] for node in nodes if node.probability), default=0)
+    known = (node.probability for node in nodes if node.probability)
+    return max((exponent for mantissa, exponent in known if mantissa), default=0)
 
 
 def _scaled(node: Node, exponent: int) -> float:
