@@ -25,8 +25,9 @@ from nacrith.bytelevel.state import counts_of
 KINDS = ("both", "product", "mixture")
 
 _LEAST = 2.0**-60
-_RATE, _LEAST_RATE, _SLOWER = 0.02, 0.002, 200.0
-_SHARE = 1 / 512
+_RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
+_SHARE, _LEAST_SHARE = 0.01, 1 / 4096  # of the shares: shared out again at first, and always
+_SETTLED = 20.0  # bytes after which it is half
 _LOG2_SERIES = tuple(2.8853900817779268 / n for n in (1, 3, 5, 7, 9, 11))  # 2 / ln 2 / n
 _ROOT = math.sqrt(0.5)
 
@@ -178,12 +179,14 @@ class EnsembleState:
     def _learn(self, told: _Told, byte: int) -> None:
         self._past.append(self._learnt)
         exponents, shares = self._learnt
-        rate = _LEAST_RATE + _RATE / (1 + len(self._past) / _SLOWER)
+        read = len(self._past)
+        rate = _LEAST_RATE + _RATE / (1 + read / _SLOWER)
+        again = _LEAST_SHARE + _SHARE / (1 + read / _SETTLED)
         expected = np.cumsum(told.product * told.logs, axis=1)[:, -1]
         posterior = shares * told.mixed[:, byte]
         total = float(posterior.cumsum()[-1])
         if total > 0:
-            shares = posterior / total * (1 - _SHARE) + _SHARE / len(shares)
+            shares = posterior / total * (1 - again) + again / len(shares)
         self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares)
         self._told = None
 
