@@ -30,6 +30,7 @@ from tokenizers.pre_tokenizers import Sequence as Steps
 HARD = "\ue000"
 """Stands for a byte that the tokenizer encodes on its own; a private-use character, as are the next."""
 _SEPARATOR = "\ue001"
+_OURS = {ord(HARD): "\ue002", ord(_SEPARATOR): "\ue002"}  # texts that have them: another of the same kind
 
 _SAMPLE = "aAzZeé你ひا09²½ \t\n\r\u00a0\u3000\u2028.,-_/(\"'’\u0301\u0903€😀\x00\x7f\u00ad"
 _ATOM = re.compile(r"\\[pP]\{[^}]*\}|\\[sSdDwWhH]|\[(?:\\.|[^\]\\])+\]")
@@ -152,7 +153,7 @@ class PreTokens:
         if self._easy and data.isascii():
             return data.decode("ascii"), [1] * len(data), b""
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        text = decoder.decode(data)
+        text = decoder.decode(data).translate(_OURS)
         out: list[str] = []
         widths: list[int] = []
         for character in text:

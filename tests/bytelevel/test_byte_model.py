@@ -126,13 +126,14 @@ def test_without_the_validity_mask_probability_is_lost(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_bytes_cost_what_the_tokens_cost(name: str) -> None:
+@pytest.mark.parametrize("text", [TEXT, "a\ue000\ue001 \ue002\ufffe".encode()], ids=["mixed", "private use"])
+def test_bytes_cost_what_the_tokens_cost(name: str, text: bytes) -> None:
     model = ByteModel(ToyModel(TOKENIZERS[name]))
-    tokens = len(model.model.tokenizer.encode(TEXT))
-    expected = token_bits(model, TEXT, end=True)
-    assert model.score(TEXT, end=True) == pytest.approx(expected, abs=1e-6 * tokens)
+    tokens = len(model.model.tokenizer.encode(text))
+    expected = token_bits(model, text, end=True)
+    assert model.score(text, end=True) == pytest.approx(expected, abs=1e-6 * tokens)
     state = model.start()
-    coded = sum(-math.log2(step(state, byte)) for byte in TEXT) - math.log2(state.next_byte()[END])
+    coded = sum(-math.log2(step(state, byte)) for byte in text) - math.log2(state.next_byte()[END])
     assert coded == pytest.approx(expected, abs=1e-6 * tokens)
 
 
