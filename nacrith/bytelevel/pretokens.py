@@ -18,8 +18,8 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import cache, lru_cache
 from itertools import accumulate, groupby, product
 from typing import NamedTuple
 
@@ -68,6 +68,23 @@ def _literals(source: str) -> str:
     return _SYNTAX.sub("\0", re.sub(r"\\.", "\0", source)) + "\0" + "\0".join(escaped)
 
 
+def _of_each_category(characters: Iterable[str], literals: Container[str] = (), block: int = 16) -> str:
+    """One character of each category. The pre-tokenizer may know a newer Unicode than Python does: of those
+    that are unassigned to Python, one of each block."""
+    found: dict[tuple[object, ...], str] = {}
+    for c in characters:
+        category = unicodedata.category(c)
+        key = (category, c.isspace(), c in literals and c, category == "Cn" and ord(c) // block)
+        found[key] = c
+    return "".join(found.values())
+
+
+@cache
+def _four_bytes() -> str:
+    """Characters of four bytes, of all kinds."""
+    return _of_each_category(map(chr, range(0x10000, 0x110000, 7)), block=256)
+
+
 class PreTokens:
     """The pre-tokenizer of a tokenizer, asked about texts that go on.
 
@@ -101,7 +118,6 @@ class PreTokens:
         self._easy = not hard.search("".join(map(chr, range(128))))
         self._runs_of: dict[str, bool] = {}
         self.learn(_SAMPLE)
-        self._far = {self._class_of[c] for c in _SAMPLE if c > "\x7f"}
         self._futures = ["", *(c for c in self._representative.values() if c not in letters)]
         self.completions = lru_cache(1 << 12)(self._find_completions)
         self.patterns = lru_cache(1 << 16)(self._find_patterns)
@@ -239,19 +255,18 @@ class PreTokens:
         return tuple(sorted({tuple(c for c in cuts if c < limit) for cuts, limit in answers}))
 
     def _find_completions(self, tail: bytes) -> Kinds:
-        """The classes of the characters that begin with `tail`; if three bytes are missing, all classes of
-        characters beyond ASCII that are known, which may be too many."""
+        """The classes of the characters that begin with `tail`; if three bytes are missing, the classes of
+        all characters of four bytes, which may be too many."""
         if not tail:
             return ()
         missing = (2 if tail[0] < 0xE0 else 3 if tail[0] < 0xF0 else 4) - len(tail)
         if missing == 3:
-            return tuple(sorted(self._far))
-        ends = ["".join(map(chr, p)).encode("latin-1") for p in product(range(0x80, 0xC0), repeat=missing)]
-        found = "".join((tail + end).decode("utf-8", "ignore") for end in ends)
+            found = _four_bytes()
+        else:
+            ends = [bytes(p) for p in product(range(0x80, 0xC0), repeat=missing)]
+            found = "".join((tail + end).decode("utf-8", "ignore") for end in ends)
         found = self.hard.sub("", found).replace(_SEPARATOR, "").replace(HARD, "")
         if self._by_category:
-            found = "".join(
-                {(unicodedata.category(c), c.isspace(), c in self._literals and c): c for c in found}.values()
-            )
+            found = _of_each_category(found, self._literals)
         self.learn(found)
         return tuple(sorted({self._class_of[c] for c in found}))

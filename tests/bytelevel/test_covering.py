@@ -81,6 +81,29 @@ def test_pairs_by_rank_are_pairs_by_encoding(tokenizer: ByteTokenizer) -> None:
         assert made & {*pairs.merged_invalid(token)} == made & {*pairs.encoded_invalid(token)}
 
 
+@pytest.mark.parametrize("expressions", [[GPT2], [LLAMA3], [O200K], [r"\p{N}", GPT2]])
+def test_every_encoding_is_a_path(expressions: list[str]) -> None:
+    """Also where characters are newer than Python's Unicode, or of unusual kinds."""
+    tokenizer = toy([*_ACCENTS, *_SPACES], expressions)
+    covering = Covering(tokenizer, tokenizer.vocab_size, [0])
+    strange = [
+        "\u201c.\U00032376",
+        "a\u0301\u20dd",
+        "\u017f'\u212a'S'LL",
+        "\u00b2\u00bd1",
+        "\U000e0001 \ufdd0",
+    ]
+    strange += ["\r\n \u3000\u2028\n", "\U0001f600\u200d\U0001f3fb!", "'re're 'x\u2019ve", "\x00\x7f\x85"]
+    for text in [*(s.encode() for s in strange), b"\xf0\x9f\x98 \xc3(\xed\xa0\x80", b"\xf4\x90\x80\x80a\xfe"]:
+        node: Node | None = covering.root
+        for rank in ranks(covering, tokenizer.encode(text)) or []:
+            assert node is not None
+            assert covering.allowed(node)[rank], text
+            node = covering.child(node, rank)
+        assert node is not None
+        assert covering.can_end(node)
+
+
 def test_merges_out_of_order_are_noticed() -> None:
     odd = toy(["ab a", "a b"])
     pairs = Covering(odd, odd.vocab_size, [0]).pairs
