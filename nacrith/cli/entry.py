@@ -40,8 +40,10 @@ from nacrith.cli.streams import PatientFile
 
 LATER = {
     "batch": "Many files, over many workers.",
+    "complete": "Continue a text, or fill in its middle.",
     "models": "List, pull, convert, verify and remove models.",
     "prompt": "Shorten prompts for language models (lossy).",
+    "score": "Bits per byte of files by a model, and where they go.",
     "train": "Train a model for your own kind of data.",
     "train-prompt": "Train the word classifier of prompt compression.",
 }

@@ -59,7 +59,7 @@ def complete(path: str, *words: str) -> list[str]:
     ("words", "proposed"),
     [
         ([""], sorted([*group.commands, *LATER])),
-        (["comp"], ["compress"]),
+        (["compr"], ["compress"]),
         (["--force"], ["--force", "--force-backend"]),
         (["--backend", "l"], ["llama.cpp"]),
         (["models", "p"], ["path", "pull"]),

@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from tokenizers import Regex
 from tokenizers import Tokenizer as Library
@@ -65,6 +65,23 @@ def token_bytes(token: str) -> bytes | None:
         return None
 
 
+class Rules(NamedTuple):
+    """How a tokenizer makes tokens of text, for those who reason about what it can make.
+
+    ids: the token string of each id that BPE may produce. merges: (left, right, result), best first.
+    expressions: of the pre-tokenizer. hard: matches the characters that are encoded byte by byte. byte_ids:
+    the tokens of each byte on its own; three, of which the first is the escape, for one without a symbol.
+    """
+
+    ids: dict[str, int]
+    merges: list[tuple[int, int, int]]
+    expressions: list[str]
+    whole_words: bool
+    hard: re.Pattern[str]
+    byte_ids: list[tuple[int, ...]]
+    merge: Callable[[str], list[int]]
+
+
 class ByteTokenizer:
     """The `Tokenizer` of every model whose vocabulary is byte-level BPE.
 
@@ -87,18 +104,26 @@ class ByteTokenizer:
         barred = set(special)
         self._bytes = [b"" if i in barred else token_bytes(t) or b"" for i, t in enumerate(vocab)]
         self._vocabularies: dict[int, SortedVocabulary] = {}
-        ids: dict[str, int] = {}
-        for i, token in enumerate(vocab):
-            if self._bytes[i]:
-                ids.setdefault(token, i)
+        self._fields = (list(vocab), list(merges), list(patterns), sorted(barred), whole_words)
+        ids = self._ids()
         self._escape = escape
         self._byte_ids = self._make_byte_ids(ids)
         digits = [self._byte_ids[ord(c)] for c in _HEX]
         self._hex_value = {d[0]: value for value, d in enumerate(digits) if len(d) == 1}
         self._hard = _hard_characters({b for b in range(256) if len(self._byte_ids[b]) > 1})
-        self._fields = (list(vocab), list(merges), list(patterns), sorted(barred), whole_words)
-        known = [(a, b) for a, b in merges if a in ids and b in ids and a + b in ids]
-        self._library = _make_library(ids, known, patterns, whole_words)
+        self._library = _make_library(ids, self._known(ids), patterns, whole_words)
+
+    def _ids(self) -> dict[str, int]:
+        """The id of each token string with bytes: the first, where several have the same string."""
+        ids: dict[str, int] = {}
+        for i, token in enumerate(self._fields[0]):
+            if self._bytes[i]:
+                ids.setdefault(token, i)
+        return ids
+
+    def _known(self, ids: dict[str, int]) -> list[tuple[str, str]]:
+        """The merges whose parts and result are tokens."""
+        return [(a, b) for a, b in self._fields[1] if a in ids and b in ids and a + b in ids]
 
     def _make_byte_ids(self, ids: dict[str, int]) -> list[tuple[int, ...]]:
         """The tokens that encode each single byte: one token, or the escape and two digits."""
@@ -160,6 +185,23 @@ class ByteTokenizer:
                 "whole_words": whole_words,
                 "escape": self._escape,
             }
+        )
+
+    def rules(self) -> Rules:
+        """The rules of this tokenizer. `merge` is BPE of symbols, without the pre-tokenizer."""
+        _, _, patterns, _, whole_words = self._fields
+        ids = self._ids()
+        known = self._known(ids)
+        made = [(ids[a], ids[b], ids[a + b]) for a, b in known]
+        model = (_make_library(ids, known, (), False) if whole_words else self._library).model
+        return Rules(
+            ids,
+            made,
+            patterns,
+            whole_words,
+            self._hard,
+            self._byte_ids,
+            lambda symbols: [token.id for token in model.tokenize(symbols)],
         )
 
     @property

@@ -1,0 +1,1 @@
+"""Benchmarks of byte-level probabilities: cut prompts, middles, speed, ensembles."""

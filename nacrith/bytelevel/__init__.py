@@ -1,0 +1,21 @@
+"""Exact byte-level probabilities over any language model, and what they are good for."""
+
+from nacrith.bytelevel.beam import Beam, BeamState
+from nacrith.bytelevel.complete import Likelihood, Sampling, complete, loglikelihood
+from nacrith.bytelevel.ensemble import ByteEnsemble, EnsembleState
+from nacrith.bytelevel.model import ByteModel
+from nacrith.bytelevel.state import END, ByteState
+
+__all__ = [
+    "END",
+    "Beam",
+    "BeamState",
+    "ByteEnsemble",
+    "ByteModel",
+    "ByteState",
+    "EnsembleState",
+    "Likelihood",
+    "Sampling",
+    "complete",
+    "loglikelihood",
+]

@@ -1,0 +1,214 @@
+"""Several models as one, whatever their vocabularies: their distributions of the next byte are joined.
+
+"product": logistic mixing, p ~ product of p_i^w_i, the weights learnt online by the gradient of the cost
+(Mattern, "Mixing Strategies in Data Compression", 2012). "mixture": p = sum of w_i p_i with the weights of
+Bayes' rule, a little of which is shared out again so that a model can come back (Herbster and Warmuth,
+"Tracking the Best Expert", 1998). "both", the default: the mixture of the product and the members, which is
+never much worse than the best of them.
+
+Only single IEEE operations in a fixed order decide a result, so it is portable when the members are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nacrith.arith import exp2
+from nacrith.bytelevel.rows import F64
+from nacrith.bytelevel.state import counts_of
+
+KINDS = ("both", "product", "mixture")
+
+_LEAST = 2.0**-60
+_RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
+_SHARE, _LEAST_SHARE = 0.01, 1 / 4096  # of the shares: shared out again at first, and always
+_SETTLED = 20.0  # bytes after which it is half
+_LOG2_SERIES = tuple(2.8853900817779268 / n for n in (1, 3, 5, 7, 9, 11))  # 2 / ln 2 / n
+_ROOT = math.sqrt(0.5)
+
+
+class Reader(Protocol):
+    """What a byte model's state can do: `ByteState` is one."""
+
+    def push(self, byte: int) -> None: ...
+
+    def extend(self, data: bytes) -> None: ...
+
+    def next_byte(self) -> F64: ...
+
+    def score(self, data: bytes) -> float: ...
+
+    def distributions(self, data: bytes) -> F64: ...
+
+    def rollback(self, count: int = 1) -> None: ...
+
+    def fork(self) -> Reader: ...
+
+
+class Source(Protocol):
+    """What makes such states: `ByteModel`, or an ensemble."""
+
+    def start(self) -> Reader: ...
+
+
+class ByteEnsemble:
+    """Byte models as one. ValueError for none, or for a kind outside KINDS."""
+
+    def __init__(self, members: Sequence[Source], kind: str = "both") -> None:
+        if not members or kind not in KINDS:
+            raise ValueError(f"an ensemble needs members and one of the kinds {', '.join(KINDS)}")
+        self.members, self.kind = list(members), kind
+
+    def start(self) -> EnsembleState:
+        """The state before the first byte."""
+        return EnsembleState([m.start() for m in self.members], self.kind)
+
+    def score(self, data: bytes) -> float:
+        """The bits of `data` from its beginning on."""
+        return float(self.start().profile(data).sum())
+
+
+class _Learnt(NamedTuple):
+    """exponents: of the members in the product. shares: of what is mixed, which is the product, the members,
+    or both in this order."""
+
+    exponents: F64
+    shares: F64
+
+
+class _Told(NamedTuple):
+    """p: the joint distribution. product, mixed, logs: what it was made of; logs are the members'."""
+
+    p: F64
+    product: F64
+    mixed: F64
+    logs: F64
+
+
+class EnsembleState:
+    """The states of the members after the same bytes, and what has been learnt of them."""
+
+    def __init__(self, states: Sequence[Reader], kind: str) -> None:
+        self._states, self._kind = list(states), kind
+        count = len(self._states)
+        mixed = {"product": 1, "mixture": count, "both": count + 1}[kind]
+        self._learnt = _Learnt(np.full(count, 1.0 / count), np.full(mixed, 1.0 / mixed))
+        self._past: list[_Learnt] = []
+        self._told: _Told | None = None
+
+    def __len__(self) -> int:
+        return len(self._past)
+
+    @property
+    def exponents(self) -> F64:
+        """float64 (members,): the weights in the product."""
+        return self._learnt.exponents
+
+    def fork(self) -> EnsembleState:
+        twin = EnsembleState([s.fork() for s in self._states], self._kind)
+        twin._learnt, twin._past, twin._told = self._learnt, list(self._past), self._told
+        return twin
+
+    def rollback(self, count: int = 1) -> None:
+        """Forget the last `count` bytes, and what was learnt from them."""
+        for state in self._states:
+            state.rollback(count)
+        for _ in range(count):
+            self._learnt, self._told = self._past.pop(), None
+
+    def push(self, byte: int) -> None:
+        """Read one byte, and learn from how well each member had predicted it."""
+        told = self._joined()
+        for state in self._states:
+            state.push(byte)
+        self._learn(told, byte)
+
+    def extend(self, data: bytes) -> None:
+        """Read bytes, and learn from them."""
+        self.distributions(data)
+
+    def next_byte(self) -> F64:
+        """float64 (257,): as of `ByteState`."""
+        return self._joined().p
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """As of `ByteState`."""
+        return counts_of(self.next_byte())
+
+    def distributions(self, data: bytes) -> F64:
+        """float64 (len(data), 257): `next_byte` before each byte of `data`, which the state reads."""
+        rows = np.stack([s.distributions(data) for s in self._states])
+        out = np.empty(rows.shape[1:])
+        for i, byte in enumerate(data):
+            told = self._join(rows[:, i])
+            out[i] = told.p
+            self._learn(told, byte)
+        return out
+
+    def profile(self, data: bytes) -> F64:
+        """float64 (len(data),): the bits of each byte of `data`, which the state reads."""
+        return -np.log2(self.distributions(data)[np.arange(len(data)), list(data)])
+
+    def score(self, data: bytes) -> float:
+        """The bits that `data` costs after the bytes read. The state does not change."""
+        return float(self.fork().profile(data).sum())
+
+    def _joined(self) -> _Told:
+        if self._told is None:
+            self._told = self._join(np.stack([s.next_byte() for s in self._states]))
+        return self._told
+
+    def _join(self, rows: F64) -> _Told:
+        """The joint distribution of rows (members, 257)."""
+        exponents, shares = self._learnt
+        logs = log2(np.maximum(rows, _LEAST))
+        product = rows[0]
+        if self._kind != "mixture":
+            product = _weighted(exponents, logs)
+            powers = exp2((product - product.max()).astype(np.float32)).astype(np.float64)
+            product = powers / float(powers.cumsum()[-1])
+        mixed = {"product": product[None], "mixture": rows, "both": np.vstack([product, rows])}[self._kind]
+        p = _weighted(shares, mixed)
+        return _Told(p / float(p.cumsum()[-1]), product, mixed, logs)
+
+    def _learn(self, told: _Told, byte: int) -> None:
+        self._past.append(self._learnt)
+        exponents, shares = self._learnt
+        read = len(self._past)
+        rate = _LEAST_RATE + _RATE / (1 + read / _SLOWER)
+        again = _LEAST_SHARE + _SHARE / (1 + read / _SETTLED)
+        expected = np.cumsum(told.product * told.logs, axis=1)[:, -1]
+        posterior = shares * told.mixed[:, byte]
+        total = float(posterior.cumsum()[-1])
+        if total > 0:
+            shares = posterior / total * (1 - again) + again / len(shares)
+        self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares)
+        self._told = None
+
+
+def _weighted(weights: F64, rows: F64) -> F64:
+    """The weighted sum of rows, added up in order."""
+    result = np.zeros(rows.shape[1])
+    for weight, row in zip(weights.tolist(), rows, strict=True):
+        result += weight * row
+    return result
+
+
+def log2(x: F64) -> F64:
+    """Base-2 logarithms of positive numbers, to 1e-9, by single IEEE operations: libm's differ by machine.
+
+    x = m 2^e with m near sqrt(1/2); log2 m = -1/2 + 2 / ln 2 artanh((m - s) / (m + s)).
+    """
+    mantissa, exponent = np.frexp(x)
+    t = (mantissa - _ROOT) / (mantissa + _ROOT)
+    square = t * t
+    series = np.full_like(t, _LOG2_SERIES[-1])
+    for factor in _LOG2_SERIES[-2::-1]:
+        series = series * square + factor
+    result: F64 = exponent - 0.5 + series * t
+    return result
