@@ -46,12 +46,14 @@ if hasattr(os, "register_at_fork"):
 
 def for_encoding(
     level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
-) -> ModelCodec:
+) -> ModelCodec | None:
     """The codec of `level` with `model`: a name, a file or a loaded model; None for the level's default.
-    backend: as for `load_model`."""
+    backend: as for `load_model`. None if no model is used, as at the fast levels."""
     global _held
     from nacrith import codec
 
+    if not codec.wants_model(level, model, backend):
+        return None
     if model is None:
         model = codec.default_model(level, backend)
     with _lock:

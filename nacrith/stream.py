@@ -64,10 +64,12 @@ def archive_writer(
 
 
 def writer_with(
-    codec: BlockCodec, level: int, threads: int | None, group_size: int | None = None
+    codec: BlockCodec | None, level: int, threads: int | None, group_size: int | None = None
 ) -> Callable[..., ArchiveWriter]:
-    """`ArchiveWriter` with all that follows from a codec and a level. threads: None for one per core.
-    group_size: bytes to aim for in blocks of text; None for the level's."""
+    """`ArchiveWriter` with all that follows from a codec, None for no model, and a level.
+
+    threads: None for one per core. group_size: bytes to aim for in blocks of text; None for the level's.
+    """
     from nacrith.cores import usable_cores
 
     return functools.partial(
@@ -76,6 +78,7 @@ def writer_with(
         fallback=CODECS,
         block_bytes=group_size or levels.LEVELS[level].group,
         threads=threads or usable_cores(),
+        effort=levels.LEVELS[level].effort,
     )
 
 

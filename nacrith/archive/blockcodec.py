@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 Progress = Callable[[int], None]
@@ -62,6 +63,21 @@ class BlockCodec(Protocol):
         ...
 
 
+class Effort(IntEnum):
+    """How much time the fallback codecs may spend."""
+
+    BESIDE = 0
+    """The model has coded the block too: only what is fast and good at short text."""
+
+    FAST = 1
+    """Only what is fast both ways."""
+
+    MEDIUM = 2
+    """Everything, but the slow codecs in their fast form."""
+
+    FULL = 3
+
+
 @dataclass(frozen=True)
 class FallbackBlock:
     """A block that a fallback codec has coded.
@@ -86,12 +102,12 @@ class FallbackCodecs(Protocol):
         data: bytes,
         *,
         text: bool = False,
-        quick: bool = False,
+        effort: Effort = Effort.FULL,
         threads: int = 1,
     ) -> FallbackBlock:
         """Return the smallest coding of `data`; it is never longer than `data`.
 
-        text: `data` is text. quick: spend less time, because the model has coded `data` too.
+        text: `data` is text.
         """
         ...
 

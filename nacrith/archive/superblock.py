@@ -1,24 +1,36 @@
 """Encodes one super-block of content as the blocks of a group. All decisions of the encoder are here.
 
-Three plans are made and the cheapest is taken: model blocks for the text and fallback codecs for
-the rest; one fallback block per segment; one fallback block for everything. So neither the model nor
-the segmentation can do worse than the fallback codecs alone.
+A model takes seconds where a fallback codec takes milliseconds, so a sample of each segment of text decides
+first whether the model is worth it. Then the cheapest of these plans is taken: model blocks for the text and
+fallback codecs for the rest; one fallback block per segment; one fallback block for everything. The plans
+without a model are not made where the sample leaves no doubt about most of the content.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from functools import partial
-from typing import NamedTuple
 from zlib import crc32
 
 from nacrith.archive import segment
-from nacrith.archive.blockcodec import BlockCodec, FallbackBlock, FallbackCodecs, Progress
+from nacrith.archive.blockcodec import BlockCodec, Effort, FallbackBlock, FallbackCodecs, Progress
 from nacrith.archive.records import Block
 from nacrith.archive.wire import MODEL, RAW
+from nacrith.lazy import lazy
 
 MIN_TARGET = 1024  # minimum of the target length of a model block
 BLOCK_COST = 15  # bytes that an entry of a group head takes
+_SAMPLE = 4096  # bytes of a segment that decide whether the model is worth it
+
+
+class Worth(IntEnum):
+    """Of a model for a segment of text: none, perhaps some, or certainly much."""
+
+    NOTHING = 0
+    SOME = 1
+    MUCH = 2
+
 
 Coded = tuple[Block, bytes]
 """A block with its payload."""
@@ -27,16 +39,23 @@ Cost = Callable[[Sequence[Coded]], int]
 """Bytes that a list of blocks takes in the archive, including every record that is written for them."""
 
 Encode = Callable[..., FallbackBlock]
-"""`FallbackCodecs.encode` with the number of threads filled in."""
+"""`FallbackCodecs.encode` with the number of threads and the effort filled in."""
 
 
-class _Part(NamedTuple):
-    """A segment of the content. made: its coding by the fallback codecs. plain: the block made of that."""
+class _Part:
+    """A segment of the content, and `worth`: what a model makes of it, by a sample."""
 
-    content: bytes
-    text: bool
-    made: FallbackBlock
-    plain: Coded
+    def __init__(self, content: bytes, text: bool, encode: Encode, codec: BlockCodec | None) -> None:
+        self.content = content
+        self.text = text
+        self._encode = encode
+        self.worth = Worth.NOTHING if codec is None or not text else _worth(content, codec, encode)
+
+    @lazy
+    def plain(self) -> Coded:
+        """The block that a fallback codec makes of it."""
+        made = self._encode(self.content, text=self.text)
+        return _block(made.kind, self.content, made.payload)
 
 
 def encode_super_block(
@@ -47,19 +66,22 @@ def encode_super_block(
     cost: Cost,
     progress: Progress | None = None,
     threads: int = 1,
+    effort: Effort = Effort.FULL,
 ) -> list[Coded]:
     """Encode `data`, 1 byte to 16 MiB. The numbers given to `progress` add up to its length."""
-    encode = partial(fallback.encode, threads=threads)
-    segments = segment.segment(data)
-    parts = [_part(data[start:end], text, encode) for start, end, text in segments]
-    by_segment = [part.plain for part in parts]
-    whole = by_segment if len(parts) == 1 else [_part(data, False, encode).plain]
-    plans = [whole, by_segment]
+    encode = partial(fallback.encode, threads=threads, effort=effort)
+    parts = [_Part(data[a:b], text, encode, codec) for a, b, text in segment.segment(data)]
     told = _Told(progress)
-    if codec is not None:
-        cuts = _model_blocks(parts, block_bytes)
-        if any(cuts):
-            plans.append(_with_model(parts, cuts, codec, encode, told))
+    plans: list[list[Coded]] = []
+    if codec is not None and any(part.worth for part in parts):
+        target = max(MIN_TARGET, block_bytes)
+        cuts = [segment.cut(part.content, target) if part.worth else [] for part in parts]
+        plans.append(_with_model(parts, cuts, codec, encode, told))
+    certain = sum(len(part.content) for part in parts if part.worth is Worth.MUCH)
+    if 2 * certain <= len(data):
+        by_segment = [part.plain for part in parts]
+        whole = by_segment if len(parts) == 1 else [_Part(data, False, encode, None).plain]
+        plans = [whole, by_segment, *plans]
     told(len(data) - told.total)
     return min(plans, key=cost)  # the first one of those that cost the same
 
@@ -83,23 +105,23 @@ def _block(kind: int, content: bytes, payload: bytes) -> Coded:
     return Block(kind, len(content), len(payload), payload_check, check), payload
 
 
-def _part(content: bytes, text: bool, encode: Encode) -> _Part:
-    made = encode(content, text=text)
-    return _Part(content, text, made, _block(made.kind, content, made.payload))
+def _worth(content: bytes, codec: BlockCodec, encode: Encode) -> Worth:
+    """What a model makes of this text, from a sample of it that both code.
 
-
-def _worth_a_model(part: _Part) -> bool:
-    """False for binaries, and for text that no model compresses much better: printable noise and endless
-    repetition."""
-    if not part.text or len(part.content) < 4096:
-        return part.text
-    return len(part.content) // 256 < len(part.made.payload) < len(part.content) * 0.7
-
-
-def _model_blocks(parts: list[_Part], block_bytes: int) -> list[list[bytes]]:
-    """Cut each segment into the contents of its model blocks; there are none if the model is not tried."""
-    target = max(MIN_TARGET, block_bytes)
-    return [segment.cut(part.content, target) if _worth_a_model(part) else [] for part in parts]
+    It makes nothing of printable noise, such as random digits, of which a fallback codec sees as much, and of
+    endless repetition, which needs no model.
+    """
+    if len(content) < _SAMPLE * 2:
+        return Worth.SOME
+    step = (len(content) - _SAMPLE // 4) // 3
+    sample = b"".join(content[i * step : i * step + _SAMPLE // 4] for i in range(4))
+    plain = len(encode(sample, text=True).payload)
+    if plain < len(sample) // 64:
+        return Worth.NOTHING
+    (payload,) = codec.encode([sample])
+    if len(payload) > 0.97 * plain:
+        return Worth.NOTHING
+    return Worth.MUCH if len(payload) < 0.85 * plain else Worth.SOME
 
 
 def _with_model(
@@ -113,16 +135,16 @@ def _with_model(
     payloads = iter(made)
     plan: list[Coded] = []
     for part, blocks in zip(parts, cuts, strict=True):
-        # A block that is the whole segment has been coded by the fallback codecs already.
-        earlier = part.made if len(blocks) == 1 else None
-        mixed = [_model_or_less(content, next(payloads), encode, earlier) for content in blocks]
-        plan += mixed if mixed and _size(mixed) < _size([part.plain]) else [part.plain]
+        mixed = [_model_or_less(content, next(payloads), encode) for content in blocks]
+        if not mixed or (part.worth is not Worth.MUCH and _size([part.plain]) <= _size(mixed)):
+            mixed = [part.plain]
+        plan += mixed
     return plan
 
 
-def _model_or_less(content: bytes, payload: bytes, encode: Encode, earlier: FallbackBlock | None) -> Coded:
+def _model_or_less(content: bytes, payload: bytes, encode: Encode) -> Coded:
     """Return a block with the model's payload, or a fallback block if that is not larger."""
-    plain = earlier or encode(content, text=True, quick=True)
+    plain = encode(content, text=True, effort=Effort.BESIDE)
     if len(plain.payload) <= len(payload) or len(payload) >= len(content):
         return _block(plain.kind, content, plain.payload)
     return _block(MODEL, content, payload)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, FallbackCodecs, Progress
+from nacrith.archive.blockcodec import BlockCodec, CodecId, Effort, FallbackCodecs, Progress
 from nacrith.archive.records import (
     Block,
     End,
@@ -54,6 +54,7 @@ class ArchiveWriter(Stateful):
     metadata: left out if it would make a small archive larger than its content by more than 64 bytes.
     progress: receives the number of content bytes that are coded.
     threads: how many threads the fallback codecs may use. The bytes never depend on it.
+    effort: of the fallback codecs, on blocks that no model codes.
 
     The archive is complete only after `close`. An exception that leaves the `with` block, or an error of
     `write` or `close`, leaves it incomplete for good. Not thread-safe.
@@ -69,8 +70,10 @@ class ArchiveWriter(Stateful):
         metadata: Metadata | None = None,
         progress: Progress | None = None,
         threads: int = 1,
+        effort: Effort = Effort.FULL,
     ) -> None:
         self._file = fileobj
+        self._effort = effort
         self._threads = threads
         self._codec = codec
         self._fallback = fallback
@@ -151,6 +154,7 @@ class ArchiveWriter(Stateful):
                 lambda blocks: self._cost(blocks, alone),
                 self._progress,
                 self._threads,
+                self._effort,
             )
         if alone and self._is_short(coded):
             self._put_short(coded, data)

@@ -90,7 +90,8 @@ class BatchStart:
         codecs = _Codecs(settings)
         if not self.decompress:  # each archive names the model that it needs
             codec = codecs.to_encode()
-            console.note(f"model {codec.id.model_name}, {settings.threads} threads")
+            with_model = f"model {codec.id.model_name}" if codec else "no model"
+            console.note(f"{with_model}, {settings.threads} threads")
 
         def work(job: Job, progress: Progress) -> Outcome:
             console.at_work_on(job.file)
@@ -120,23 +121,27 @@ class _Codecs:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._made: dict[CodecId | None, BlockCodec] = {}
+        self._made: dict[CodecId | None, BlockCodec | None] = {}
         self._lock = threading.Lock()
 
-    def to_encode(self) -> BlockCodec:
+    def to_encode(self) -> BlockCodec | None:
+        """None if no model is used."""
         return self._get(None)
 
     def to_decode(self, codec_id: CodecId) -> BlockCodec:
-        return self._get(codec_id)
+        codec = self._get(codec_id)
+        assert codec is not None
+        return codec
 
-    def _get(self, key: CodecId | None) -> BlockCodec:
+    def _get(self, key: CodecId | None) -> BlockCodec | None:
         from nacrith.codec.model_codec import ModelCodec
 
         with self._lock:
             if key not in self._made:
                 made = encoder(self.settings) if key is None else decoder(self.settings, key)
-                assert isinstance(made, ModelCodec)  # workers have no --device
-                made.shared = True
+                if made is not None:
+                    assert isinstance(made, ModelCodec)  # workers have no --device
+                    made.shared = True
                 while len(self._made) >= _CODECS:  # a thread that still uses it keeps its reference
                     self._made.pop(next(iter(self._made)))
                 self._made[key] = made
@@ -204,7 +209,8 @@ def _work(
                 status = source.status
                 codec = codecs.to_encode()
                 write_archive(source, inside, outside, codec, codecs.settings, progress)
-                codec.verify_source()
+                if codec is not None:
+                    codec.verify_source()
             if unknown:
                 if not _is_content(output, job.target):
                     raise CommandError(

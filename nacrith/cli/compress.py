@@ -71,12 +71,14 @@ def _compress(settings: Settings, name: str) -> None:
                 raise CommandError(f"--rm needs a file to write to, not {output.name}")
             counted = CountedOutput(output)
             codec = encoder(settings, source.size)
-            settings.console.note(f"model {codec.id.model_name}, level {settings.level}", name)
+            with_model = f"model {codec.id.model_name}" if codec else "no model"
+            settings.console.note(f"{with_model}, level {settings.level}", name)
             size = write_archive(source, source.file, counted, codec, settings, bar)
             changed = source.changed
             if isinstance(output, AtomicFile) and settings.remove:
                 _verify(output, source, settings)
-            codec.verify_source()
+            if codec is not None:
+                codec.verify_source()
             remark = output.commit(source.status if source.regular else None)
             settings.console.summary(_summary(size, counted.count, bar.elapsed), name)
         if remark:
@@ -101,7 +103,7 @@ def write_archive(
     source: Input,
     content: Readable,
     output: Writable,
-    codec: BlockCodec,
+    codec: BlockCodec | None,
     settings: Settings,
     progress: Progress,
 ) -> int:

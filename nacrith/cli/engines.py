@@ -48,14 +48,19 @@ def content_size(source: Input) -> int | None:
         source.file.seek(start)
 
 
-def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
-    """The codec to compress with. size: bytes of the content, if known."""
+def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
+    """The codec to compress with; None if no model is used. size: bytes of the content, if known.
+
+    A preference for a model does not turn a level without one into a slow one.
+    """
+    from nacrith.codec import wants_model
+
     show_log(settings.console)
+    if not wants_model(settings.level, settings.model if settings.model_required else None, settings.backend):
+        return None
 
     def encoding(model: str | None) -> BlockCodec:
-        return _running(
-            partial(loaded.for_encoding, settings.level, model, backend=settings.backend), settings, size
-        )
+        return _running(partial(_encoding, settings.level, model, backend=settings.backend), settings, size)
 
     try:
         return encoding(settings.model)
@@ -64,6 +69,12 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec:
             raise
         settings.console.warning(f"NACRITH_MODEL is ignored: {error}")
     return encoding(None)
+
+
+def _encoding(level: int, model: str | None, backend: str | None, threads: int | None = None) -> ModelCodec:
+    codec = loaded.for_encoding(level, model, threads, backend=backend)
+    assert codec is not None  # a model was asked for
+    return codec
 
 
 def decoder(settings: Settings, codec_id: CodecId, size: int | None = None) -> BlockCodec:

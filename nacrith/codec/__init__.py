@@ -23,13 +23,23 @@ _log = logging.getLogger("nacrith")
 _LARGE = 1 << 26
 """Number of weights from which a model predicts so well that the predictors beside it get less weight."""
 
-__all__ = ["default_model", "for_decoding", "for_encoding", "predictor_set"]
+NO_MODEL = "none"
+"""Stands for a model's name where no model is to be used."""
+
+__all__ = ["NO_MODEL", "default_model", "for_decoding", "for_encoding", "predictor_set", "wants_model"]
 
 # numpy and the model are imported at the first call, so that `nacrith.codec.levels` alone is cheap.
 
 
+def wants_model(level: int, model: object, backend: str | None = None) -> bool:
+    """Whether `level` uses a model. model: what the user named, which may be NO_MODEL, or None."""
+    if isinstance(model, str) and model == NO_MODEL:
+        return False
+    return model is not None or backend is not None or LEVELS[level].model
+
+
 def default_model(level: int, backend: str | None = None) -> str:
-    """The name of the model that a level uses if none is given."""
+    """The name of the model that a level uses if it uses one and none is given."""
     from nacrith.models import store
 
     if backend not in (None, EXACT):

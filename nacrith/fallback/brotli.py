@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Variant
 from nacrith.fallback.shared import bits
 
@@ -17,8 +18,8 @@ class Brotli(Codec):
     kind = 4
     name = "brotli"
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
-        if quick and len(data) > _SHORT:
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
+        if effort < Effort.MEDIUM and len(data) > _SHORT:
             return ()
         return ((_TEXT if text else _GENERIC,),)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Variant
 from nacrith.fallback.shared import drain
 
@@ -14,8 +15,8 @@ class Bzip2(Codec):
     kind = 6
     name = "bzip2"
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
-        return () if quick else ((),)
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
+        return () if effort < Effort.MEDIUM else ((),)
 
     def encode(self, data: bytes, variant: Variant = ()) -> bytes:
         import bz2

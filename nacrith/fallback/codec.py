@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import ClassVar
 
+from nacrith.archive.blockcodec import Effort
+
 Variant = tuple[int, ...]
 """The parameters of one way to encode; their meaning is the codec's own. () where there is only one way."""
 
@@ -54,11 +56,10 @@ class Codec(ABC):
     margin: ClassVar[float] = 1.06
 
     @abstractmethod
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
         """Return the variants worth trying on `data`, the default first; none if this codec cannot win.
 
-        text: `data` is text. quick: `data` is a block of text that the model has coded already; only a codec
-        that is fast and good at short text should be tried.
+        text: `data` is text.
         """
 
     @abstractmethod

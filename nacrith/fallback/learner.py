@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Cost, Variant
 from nacrith.fallback.shared import bits, sample
 
 TEXT, DATA, FAST = SHAPES = range(3)
 """Numbers of `nacrith.learner.Shape`, which is not imported before it is used: it needs numpy."""
+
+
+FAST_BITS = 22
+"""log2 of the bytes of the fast shape's tables, at most: they stay in the cache."""
 
 
 class Learner(Codec):
@@ -24,10 +29,11 @@ class Learner(Codec):
     cost = Cost.SLOW
     margin = 1.05  # it goes on learning when a trial has ended
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
-        """The shape for text, or for binaries both; for a block of the model the fast one."""
-        shapes = (FAST,) if quick else (TEXT,) if text else (DATA, TEXT)
-        return [(shape, table_bits(len(data))) for shape in shapes]
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
+        """The shape for text, or for binaries both; with less effort the fast one."""
+        if effort < Effort.FULL:
+            return [(FAST, min(table_bits(len(data)), FAST_BITS))]
+        return [(shape, table_bits(len(data))) for shape in ((TEXT,) if text else (DATA, TEXT))]
 
     def encode(self, data: bytes, variant: Variant) -> bytes:
         from nacrith.learner import Shape, encode

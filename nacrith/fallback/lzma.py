@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Variant
 from nacrith.fallback.shared import bits, drain, sample
 
@@ -33,9 +34,11 @@ class Lzma(Codec):
     name = "lzma"
     margin = 1.25  # distant repetition, which a trial on a part cannot show, helps it most
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
         """The default, which `xz -9e` uses, and for binaries the two others that are best on a sample."""
-        if text or quick:
+        if effort is Effort.FAST:
+            return ()
+        if text or effort is Effort.BESIDE:
             return _FOR_TEXT
         part = sample(data)
         by_size = sorted(_FOR_BINARIES, key=lambda variant: len(_encode(part, variant, _FAST)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Variant
 
 
@@ -13,7 +14,7 @@ class Raw(Codec):
     kind = 0
     name = "raw"
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
         return ()
 
     def encode(self, data: bytes, variant: Variant = ()) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from nacrith.archive.blockcodec import FallbackBlock
+from nacrith.archive.blockcodec import Effort, FallbackBlock
 from nacrith.errors import CorruptError
 from nacrith.fallback.codec import MAX_BLOCK, Codec, Cost, Variant
 from nacrith.fallback.shared import middle
@@ -39,13 +39,13 @@ class Registry:
         data: bytes,
         *,
         text: bool = False,
-        quick: bool = False,
+        effort: Effort = Effort.FULL,
         threads: int = 1,
     ) -> FallbackBlock:
         """Return the smallest coding of `data`, at most 16 MiB; it is raw if no codec makes `data` smaller.
 
-        text: leave out variants that help with binaries only. quick: try only codecs that are fast and good
-        at short text. threads: how many encoders may run at a time; at most four do.
+        text: leave out variants that help with binaries only. threads: how many encoders may run at a time;
+        at most four do.
         """
         if len(data) > MAX_BLOCK:
             raise ValueError(f"a block has at most {MAX_BLOCK} bytes, not {len(data)}")
@@ -54,7 +54,7 @@ class Registry:
         candidates = [
             (codec, variant)
             for codec in self.codecs.values()
-            for variant in codec.variants(data, text=text, quick=quick)
+            for variant in codec.variants(data, text=text, effort=effort)
         ]
         for cost in (Cost.SLOW, Cost.NORMAL):
             candidates = _promising(candidates, data, cost, threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Variant
 
 MAX_WINDOW = 1 << 25
@@ -15,8 +16,8 @@ class Zstd(Codec):
     kind = 2
     name = "zstd"
 
-    def variants(self, data: bytes, *, text: bool, quick: bool) -> Sequence[Variant]:
-        return () if quick else ((),)
+    def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
+        return () if effort is Effort.BESIDE else ((),)
 
     def encode(self, data: bytes, variant: Variant = ()) -> bytes:
         import zstandard
