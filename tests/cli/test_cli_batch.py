@@ -250,7 +250,7 @@ def start(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A batch of a small file and one of many seconds; it, and the process id of the worker at the latter."""
     words = random.Random(1).choices(sorted(set(TEXT.split())), k=30_000)
     write(directory, {"in/long": b" ".join(words), "in/short": TEXT})
-    arguments = ["batch", *INTO, "-j2", "-1", "in"]
+    arguments = ["batch", *INTO, "-j2", "in"]
     with hearing(signal.SIGINT):
         process = subprocess.Popen(
             [*COMMAND, *arguments],

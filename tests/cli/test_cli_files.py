@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
 
+import click
 import pytest
+from archive_fakes import FakeCodec
 from clirunner import TEXT, Result, nacrith, names
 
-from nacrith.cli import outputs
+from nacrith import stream
+from nacrith.archive import ArchiveWriter
+from nacrith.cli import compress, inputs, options, outputs
 from nacrith.cli.console import ERROR, MODEL, OK, WARNING, CommandError
+from nacrith.cli.entry import group as commands
+from nacrith.codec.levels import LEVELS
 
 OLD = 1_600_000_000_123_456_789  # a time of last modification, ns
 
@@ -222,3 +229,25 @@ def test_new_file_has_the_usual_mode(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("command", ["compress", "batch"])
+def test_group_size_is_the_length_of_blocks(
+    source: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is the level's."""
+    made = commands.get_command(click.Context(commands), command)
+    assert made is not None
+    arguments = ["f"] if command == "compress" else ["f", "--output-dir", "o", "--manifest", "m"]
+    given: list[int] = []
+
+    def writer(*args: object, block_bytes: int, **named: object) -> ArchiveWriter:
+        given.append(block_bytes)
+        return ArchiveWriter(*args, block_bytes=block_bytes, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stream, "ArchiveWriter", writer)
+    for more in (["--group-size", "32K"], []):
+        parsed = options.settings(made.make_context(command, [*arguments, "-5", *more]).params)
+        with inputs.open_input(str(source), archive=False) as file:
+            compress.write_archive(file, file.file, io.BytesIO(), FakeCodec(), parsed, lambda _: None)
+    assert given == [32 << 10, LEVELS[5].group]

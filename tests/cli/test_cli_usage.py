@@ -102,6 +102,8 @@ def test_help_documents_exit_codes_and_environment() -> None:
         ["-T", "-1", "f"],
         ["compress", "--max-size", "1", "f"],
         ["-d", "--max-size", "much", "f"],
+        ["--group-size", "much", "f"],
+        ["compress", "--group-size", "16383", "f"],
         ["-c", "-o", "g", "f"],
         ["-c", "--rm", "f"],
         ["-o", "g", "f", "f"],
