@@ -112,9 +112,9 @@ def test_every_field_of_a_binding() -> None:
     """Whether the model is given or looked for."""
     fake = FakeModel()
     binding = {"backend": "llama.cpp", "threads": "2", "lanes": "3", "gpu-layers": "4", "dtype": "float32"}
-    packed = CodingParams(64, 1, 13, binding).to_bytes()
+    packed = CodingParams(64, 1, 13, 16, binding).to_bytes()
     values = [b"backend=x", b"threads=0", b"threads=99999", b"threads=-1", b"lanes=0", b"lanes=x", b"dtype=?"]
-    records = flipped(packed) + [packed[:3] + value for value in values] + [packed[:i] for i in range(9)]
+    records = flipped(packed) + [packed[:4] + value for value in values] + [packed[:i] for i in range(9)]
     for params in records:
         for given in (None, fake, str(TINY)):
             with pytest.raises(NacrithError):
