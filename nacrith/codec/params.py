@@ -50,14 +50,15 @@ class CodingParams:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CodingParams:
-        if len(data) <= _HEAD:
-            raise CorruptError("the archive's coding parameters are cut short")
-        version, made_of, bits = data[:_HEAD]
-        if version != VERSION:
+        version = data[0] if data else VERSION
+        if version != VERSION:  # before the length, which other versions may have another of
             raise UnsupportedFormatError(
                 f"the archive uses coding version {version}, this nacrith reads version {VERSION}:"
                 f" {'update nacrith' if version > VERSION else 'it was made before the first release'}"
             )
+        if len(data) <= _HEAD:
+            raise CorruptError("the archive's coding parameters are cut short")
+        made_of, bits = data[1:_HEAD]
         predictors, capacity = made_of & 15, (made_of >> 4) + CAPACITY.start
         if made_of == ALONE:
             capacity = 0

@@ -1,19 +1,26 @@
 """The model-coded golden archives: what the tiny model wrote once decodes for ever, everywhere.
 
-They also pin the encoder: within a version of the format, equal input, model and parameters give equal
-bytes. A change here is a change of the format.
+They are read by native code, by the reference in Python, and by a second reader made from the documents alone
+(`archive_plain_reader`, `coding_plain`), which takes only the model's rows from the package. They also pin
+the encoder: within a version of the format, equal input, model and parameters give equal bytes. A change here
+is a change of the format. `tests/support/make_golden_model.py` made them.
 """
 
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 
+import archive_plain_reader
 import pytest
+from coding_plain import decode_lanes, head
 from paths import GOLDEN, TINY
 
 from nacrith import codec, errors
 from nacrith.archive import ArchiveReader
 from nacrith.archive.blockcodec import CodecId
+from nacrith.archive.records import parse_short_head
+from nacrith.archive.wire import Source
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.fallback import CODECS
@@ -22,6 +29,8 @@ from nacrith.models import load_model
 ENTRIES = [e for e in json.loads((GOLDEN / "manifest.json").read_text("utf-8")) if "model" in e]
 GOOD = [e for e in ENTRIES if "error" not in e]
 REFUSED = [e for e in ENTRIES if "error" in e]
+SMALL = [e for e in GOOD if e["content_size"] < 300]
+"""For readers that take 10 ms a token and more. There are lanes, hard bytes, and all sets among them."""
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -38,16 +47,59 @@ def _read(name, model):
     return b"".join(ArchiveReader(file, find, CODECS))
 
 
+def _predictors(entry):
+    """The set of a short stream."""
+    head = parse_short_head(Source(io.BytesIO((GOLDEN / entry["file"]).read_bytes()[2:])), CODECS.names)
+    return CodingParams.from_bytes(head.codec.params).predictors
+
+
+def _check(entry, content):
+    assert len(content) == entry["content_size"]
+    assert hashlib.sha256(content).hexdigest() == entry["content_sha256"]
+
+
 def test_there_are_model_coded_archives():
-    assert len(GOOD) >= 5
-    assert len(REFUSED) >= 2
+    assert len(GOOD) >= 14
+    assert len(REFUSED) >= 14
+    assert {_predictors(entry) for entry in SMALL} == {0, 1, 2}
+    assert sum("lanes" in entry["file"] for entry in SMALL) >= 3
 
 
 @pytest.mark.parametrize("entry", GOOD, ids=lambda e: e["file"])
 def test_good(entry, model):
-    content = _read(entry["file"], model)
-    assert len(content) == entry["content_size"]
-    assert hashlib.sha256(content).hexdigest() == entry["content_sha256"]
+    _check(entry, _read(entry["file"], model))
+
+
+@pytest.mark.parametrize("entry", SMALL, ids=lambda e: e["file"])
+def test_good_by_the_reference(entry, monkeypatch):
+    monkeypatch.setenv("NACRITH_ENGINE", "numpy")
+    _check(entry, _read(entry["file"], load_model(str(TINY), threads=1)))
+
+
+@pytest.mark.parametrize("entry", SMALL, ids=lambda e: e["file"])
+def test_good_by_the_plain_reader(entry):
+    model = load_model(str(TINY), threads=1)
+    vocabulary = model.tokenizer.vocabulary(model.vocab_size)
+    words = [vocabulary.token_bytes(rank) for rank in vocabulary.rank]
+
+    def block(fingerprint: bytes, params: bytes, payload: bytes, size: int) -> bytes:
+        """params as in section 1 of coding-v2.md, with a window below 128."""
+        assert model.fingerprint.startswith(fingerprint)
+        version, predictors, bits, window = params
+        assert version == 2
+        lengths, crlf, stream = head(payload)
+        session = model.session(len(lengths), window)
+
+        def row(lane: int, tokens: Sequence[int]) -> list[int]:
+            inputs: list[Sequence[int]] = [()] * len(lengths)
+            inputs[lane] = [tokens[-1] if tokens else model.bos_id]
+            return session.extend(inputs)[lane][0].tolist()
+
+        lanes = decode_lanes(lengths, stream, words, predictors, bits, row)
+        text = b"".join(map(model.tokenizer.decode, lanes))
+        return text.replace(b"\n", b"\r\n") if crlf else text
+
+    _check(entry, archive_plain_reader.read((GOLDEN / entry["file"]).read_bytes(), block))
 
 
 @pytest.mark.parametrize("entry", REFUSED, ids=lambda e: e["file"])
@@ -58,14 +110,16 @@ def test_refused(entry, model):
 
 
 @pytest.mark.parametrize(
-    ("name", "params"),
+    ("name", "lanes", "params"),
     [
-        ("good/model-short.nac", CodingParams(64)),
-        ("good/model-cascade.nac", CodingParams(512, 1, 13)),
-        ("good/model-cascade-2.nac", CodingParams(512, 2, 13)),
+        ("good/model-short.nac", 1, CodingParams(64, bits=16)),
+        ("good/model-cascade.nac", 1, CodingParams(512, 1, 13, 20)),
+        ("good/model-cascade-2.nac", 1, CodingParams(512, 2, 15, 22)),
+        ("good/model-lanes.nac", 6, CodingParams(64, 1, 9, 16)),
     ],
 )
-def test_encoder_still_writes_these_bytes(model, name, params):
+def test_encoder_still_writes_these_bytes(model, name, lanes, params):
     """The payload of a short archive, made again (the container may choose other blocks one day)."""
-    (payload,) = ModelCodec(model, params).encode([_read(name, model)])
+    codec = ModelCodec(model, params, lanes=lanes, lane_size=1)
+    (payload,) = codec.encode([_read(name, model)])
     assert payload in (GOLDEN / name).read_bytes()

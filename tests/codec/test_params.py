@@ -38,7 +38,7 @@ def test_the_bytes() -> None:
     [
         (b"", CorruptError),
         (b"\2\0\x10", CorruptError),
-        (b"\1\0\x40", CorruptError),
+        (b"\1\0\x40", UnsupportedFormatError),
         (b"\1\0\x40\x40", UnsupportedFormatError),
         (b"\3\0\x10\x40", UnsupportedFormatError),
         (b"\2\x63\x10\x40", UnsupportedFormatError),

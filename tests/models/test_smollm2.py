@@ -37,7 +37,7 @@ def test_conversion_gives_the_pinned_fingerprint(model):
 def test_a_message_costs_tens_of_bytes(model):
     archive = nacrith.compress(MESSAGE, model=model)
     assert nacrith.decompress(archive, model=model) == MESSAGE
-    assert len(archive) <= 36  # of 91
+    assert len(archive) <= 38  # of 91
 
 
 def test_engines_agree_on_the_real_model(model):

@@ -152,20 +152,22 @@ def full_stream(
     *,
     codec: FakeCodec | None = None,
     metadata: bytes = b"",
+    defines: int = 0,
 ) -> bytes:
-    """A full stream of given (kind, content) blocks; `codec` is defined by the first group."""
+    """A full stream of given (kind, content) blocks. defines: the number of the group that defines
+    `codec`."""
     out = full_header(metadata)
     index = b""
     digest = hashlib.blake2b(digest_size=wire.HASH_SIZE)
     for number, blocks in enumerate(groups):
         made = [coded(kind, content, codec) for kind, content in blocks]
-        head = GroupHead([block for block, _ in made], codec.id if codec and not number else None)
+        head = GroupHead([block for block, _ in made], codec.id if codec and number == defines else None)
         group = head.pack() + b"".join(payload for _, payload in made)
         index += index_entry(head.content_size, len(group))
         out += group
         for _, content in blocks:
             digest.update(content)
-    return out + End(digest.digest(), int(codec is not None), index).pack()
+    return out + End(digest.digest(), 1 + defines if codec else 0, index).pack()
 
 
 def content_of(groups: list[list[tuple[int, bytes]]]) -> bytes:
