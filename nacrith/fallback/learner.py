@@ -1,8 +1,8 @@
 """Kind 5, the learner: context mixing of our own, bit by bit, without a language model.
 
 It predicts text and most binaries better than the other codecs, at some 150 KB a second and core both ways.
-Each payload begins with a byte for the shape and the size of its tables. Specifications:
-formats/archive-v1.md, section 6, and formats/learner-v1.md.
+Each payload begins with a byte for the shape and the size of its tables. Machine code may be translated first
+(`fallback.x86`). Specifications: formats/archive-v1.md, section 6, and formats/learner-v1.md.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nacrith.archive.blockcodec import Effort
+from nacrith.fallback import x86
 from nacrith.fallback.codec import Codec, Cost, Variant
 from nacrith.fallback.shared import bits, sample
 
-TEXT, DATA, FAST = SHAPES = range(3)
-"""Numbers of `nacrith.learner.Shape`, which is not imported before it is used: it needs numpy."""
-
+TEXT, DATA, FAST, X86 = SHAPES = range(4)
+"""Numbers of `nacrith.learner.Shape`, which is not imported before it is used, as it needs numpy; and X86,
+which is the shape for data behind x86 translation."""
 
 FAST_BITS = 22
 """log2 of the bytes of the fast shape's tables, at most: they stay in the cache."""
@@ -30,16 +31,22 @@ class Learner(Codec):
     margin = 1.05  # it goes on learning when a trial has ended
 
     def variants(self, data: bytes, *, text: bool, effort: Effort) -> Sequence[Variant]:
-        """The shape for text, or for binaries both; with less effort the fast one."""
+        """The shape for text, or for binaries that and the one for data; with less effort the fast one.
+
+        Whether the data hold machine code is decided from the whole block: the part that a trial encodes may
+        be another section of the program.
+        """
         if effort < Effort.FULL:
             return [(FAST, min(table_bits(len(data)), FAST_BITS))]
-        return [(shape, table_bits(len(data))) for shape in ((TEXT,) if text else (DATA, TEXT))]
+        shapes = (TEXT,) if text else (X86 if x86.sees_code(data) else DATA, TEXT)
+        return [(shape, table_bits(len(data))) for shape in shapes]
 
     def encode(self, data: bytes, variant: Variant) -> bytes:
         from nacrith.learner import Shape, encode
 
         shape, tables = variant
-        coded = encode(data, Shape(shape), tables)
+        content = x86.to_absolute(data) if shape == X86 else data
+        coded = encode(content, Shape(_of_learner(shape)), tables)
         assert coded is not None  # there is no limit
         return bytes([shape << 5 | tables]) + coded
 
@@ -51,12 +58,17 @@ class Learner(Codec):
         shape, tables = first >> 5, first & 31
         if shape not in SHAPES or not LEAST_BITS <= tables <= table_bits(size):
             raise ValueError(f"parameters {first:#04x} of the learner are out of range for {size} bytes")
-        return decode(payload[1:], Shape(shape), tables, size)
+        content = decode(payload[1:], Shape(_of_learner(shape)), tables, size)
+        return x86.to_relative(content) if shape == X86 else content
 
     def sees_gain(self, data: bytes) -> bool:
         """Encode a sample with the fast shape, which finds bytes that are not equally frequent."""
         part = sample(data)
         return len(self.encode(part, (FAST, table_bits(len(part))))) <= 0.995 * len(part)
+
+
+def _of_learner(shape: int) -> int:
+    return DATA if shape == X86 else shape
 
 
 def table_bits(size: int) -> int:

@@ -21,7 +21,7 @@ from nacrith.fallback import CODECS, Registry
 from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
 from nacrith.fallback.codec import Codec, Cost, Variant
-from nacrith.fallback.learner import FAST, Learner, table_bits
+from nacrith.fallback.learner import FAST, SHAPES, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
 from nacrith.fallback.raw import Raw
 from nacrith.fallback.zstd import Zstd
@@ -260,7 +260,7 @@ def test_the_tables_of_the_learner_are_in_proportion_to_the_content() -> None:
         assert table_bits(size) == tables
     content = b"a table or a text, " * 20
     bits = table_bits(len(content))
-    for shape in range(3):
+    for shape in SHAPES:
         for tables in range(32):
             payload = bytes([shape << 5 | tables]) + b"any bytes"
             if 16 <= tables <= bits:
@@ -268,7 +268,7 @@ def test_the_tables_of_the_learner_are_in_proportion_to_the_content() -> None:
             else:
                 with pytest.raises(CorruptError, match="out of range"):
                     CODECS.decode(Learner.kind, payload, len(content))
-    for first in (b"", bytes([3 << 5 | 16]), bytes([7 << 5 | 16])):
+    for first in (b"", bytes([4 << 5 | 16]), bytes([7 << 5 | 16])):
         with pytest.raises(CorruptError, match="out of range"):
             CODECS.decode(Learner.kind, first, 1)
 

@@ -221,6 +221,35 @@ def decode_lzma(payload: bytes, size: int) -> bytes:
 
 def decode_learner(payload: bytes, size: int) -> bytes:
     shape, bits = payload[0] >> 5, payload[0] & 31
-    assert shape <= 2
+    assert shape <= 3
     assert 1 << 16 <= 1 << bits <= power_of_two(256 * size, 1 << 16, 1 << 27)
+    if shape == 3:
+        return undo_x86(learner_plain.decode(payload[1:], 1, bits, size))
     return learner_plain.decode(payload[1:], shape, bits, size)
+
+
+def undo_x86(text: bytes) -> bytes:
+    content = bytearray(text)
+    at = 0
+    while at < len(content):
+        opcode = content[at : at + 3]
+        if opcode[0] in b"\xe8\xe9":
+            begin = at + 1
+        elif opcode[:2] in (b"\xff\x15", b"\xff\x25"):
+            begin = at + 2
+        elif (
+            len(opcode) == 3
+            and opcode[0] in b"\x48\x4c"
+            and opcode[1] not in b"\xe8\xe9"
+            and opcode[2] % 8 == 5
+            and opcode[2] < 64
+        ):
+            begin = at + 3
+        else:
+            begin = len(content)
+        at = begin + 4 if begin + 4 <= len(content) else at + 1
+        value = int.from_bytes(content[begin : begin + 4], "little", signed=True)
+        if begin + 4 <= len(content) and -(2**24) <= value < 2**24:
+            value = (value - at + 2**24) % 2**25 - 2**24
+            content[begin:at] = value.to_bytes(4, "little", signed=True)
+    return bytes(content)

@@ -22,7 +22,7 @@ from nacrith.archive.records import Block, End, GroupHead, full_header, index_en
 from nacrith.archive.wire import HASH_SIZE, Source
 from nacrith.fallback import CODECS
 from nacrith.fallback.codec import Variant
-from nacrith.fallback.learner import DATA, FAST, TEXT, Learner
+from nacrith.fallback.learner import DATA, FAST, TEXT, X86, Learner
 
 Piece = tuple[Block, bytes]
 """A block and its payload."""
@@ -33,6 +33,19 @@ SHIP = (
     b"watery part of the world.\n"
 )
 PEAKS = "Über allen Gipfeln ist Ruh, in allen Wipfeln spürest du kaum einen Hauch.\n".encode()
+
+CODE = b"".join(
+    bytes.fromhex(before).rjust(8, b"\x90")
+    + (target - end).to_bytes(4, "little", signed=True)
+    + b"\x85\xc0\x90\x90"
+    for end, before, target in zip(
+        range(12, 640, 16),
+        ["4883ec1889dfe8", "554889e5488d05", "4889c6ff15", "0f1f40004c8b2d", "4883c408e9", "31c0ff25"] * 7,
+        [600, 4096, 90_000, -8, 1 << 25] * 8,
+        strict=False,
+    )
+)
+"""Instructions of all forms that are translated, with targets inside, outside, and beyond the range."""
 
 END_RECORD = 37  # bytes of that of full-all-kinds.nac
 
@@ -50,6 +63,7 @@ def main() -> None:
         ],
     )
     put("good/short-learner.nac", short_stream(Learner.kind, SHIP * 3))
+    put("good/learner-x86.nac", archive(full_header(b""), [[piece(CODE, (X86, 16))]]))
     for name, first in (("parameters", 7 << 5 | 16), ("tables", TEXT << 5 | 27)):
         _, payload = piece(SHIP, (TEXT, 16))
         put(
