@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -74,16 +74,23 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def run_child(arguments: Sequence[str]) -> tuple[Cost, str]:
-    """Run a command to its end: what it cost and its standard output. ChildError if it fails."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+def run_child(
+    arguments: Sequence[str], checkout: Path | None = None, variables: Mapping[str, str] | None = None
+) -> tuple[Cost, str]:
+    """Run a command to its end: what it cost and its standard output. ChildError if it fails.
+
+    checkout: another checkout of nacrith for the child's Python to import, and the folder that it runs in,
+    which Python's -m searches first. variables: added to the child's environment.
+    """
+    path = os.pathsep.join(filter(None, [str(checkout or ROOT), os.environ.get("PYTHONPATH")]))
     begin = time.perf_counter()
     child = subprocess.Popen(
         arguments,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path} | dict(variables or {}),
+        cwd=checkout,
     )
     try:
         assert child.stdout is not None

@@ -17,7 +17,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,11 @@ def nacrith_name(options: argparse.Namespace) -> str:
     return f"nacrith{level}" + (f" {Path(options.model).name}" if options.model else "")
 
 
-def nacrith_step(options: argparse.Namespace) -> Step:
+def nacrith_step(
+    options: argparse.Namespace, checkout: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Step:
+    """nacrith's console command, by default this checkout's; `common.run_child` has the arguments."""
+
     def step(direction: str, source: Path, target: Path) -> common.Cost:
         command = [sys.executable, "-m", "nacrith", direction, "-q", "-f", "-o", str(target)]
         if direction == "compress" and options.level:
@@ -94,7 +98,7 @@ def nacrith_step(options: argparse.Namespace) -> Step:
             command += ["-m", options.model]
         if options.threads is not None:
             command += ["-T", str(options.threads)]
-        cost, _ = common.run_child([*command, "--", str(source)])
+        cost, _ = common.run_child([*command, "--", str(source)], checkout, variables)
         return cost
 
     return step
