@@ -125,10 +125,7 @@ def good() -> list[tuple[str, bytes, bytes, str]]:
     says = "the content of model-cascade.nac with predictor set 2, as the default level writes it"
     short("model-cascade-2", says, coder(CodingParams(512, 2, 15, 22)))
     blocks = model_blocks(text("model-cascade-blocks"), 4)
-    says = (
-        "several blocks of three lanes each, predictor set 1, a window of 64 tokens, n-grams of the smallest"
-        " capacity, line ends CR LF"
-    )
+    says = "blocks of three lanes each, predictor set 1, n-grams of the smallest capacity, line ends CR LF"
     full("model-cascade-blocks", says, coder(CodingParams(64, 1, 8, 17), 3), [blocks])
     ferry = text("model-cascade")[-1500:]
     short("model-lanes-alone", "six lanes, by the model alone", coder(SHORT, 6), survey[:90] * 3)
@@ -141,10 +138,7 @@ def good() -> list[tuple[str, bytes, bytes, str]]:
     full("model-groups", says, coder(CodingParams(64, 2, 8, 16), 2), groups, defines=1)
     params = CodingParams(64, 1, 8, 16)
     content = ("Über allen Gipfeln ist Ruh.\n" * 4).encode()
-    says = (
-        "tokens that nacrith does not write: one for each byte, special ones between them; a lane that is cut"
-        " inside a character, one of a special token alone, one without tokens"
-    )
+    says = "tokens that nacrith does not write: single bytes, special ones, lanes cut anywhere, one empty"
     short("model-other-tokens", says, Given(coder(params).id, other_tokens(content, params)), content)
     return made
 
