@@ -40,6 +40,7 @@ from nacrith.cli.streams import PatientFile
 
 LATER = {
     "batch": "Many files, over many workers.",
+    "generate": "Generate text, exactly reproducible.",
     "models": "List, pull, convert, verify and remove models.",
     "prompt": "Shorten prompts for language models (lossy).",
     "train": "Train a model for your own kind of data.",

@@ -116,11 +116,12 @@ def generate(
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     answer = Answer(model, prompt, max_tokens, sampling, stop)
-    answer._pieces = _pieces(model, answer, drafter)
+    answer._pieces = stream(model, answer, drafter)
     return answer
 
 
-def _pieces(model: LanguageModel, answer: Answer, drafter: Which) -> Iterator[str]:
+def stream(model: LanguageModel, answer: Answer, drafter: Which) -> Iterator[str]:
+    """Generate an answer that was prepared; yields pieces of its text as they become certain."""
     lanes = Lanes(model, 1, Planner(drafters(drafter, model.vocab_size)))
     lanes.begin(0, answer.line)
     while not answer.finish:

@@ -46,18 +46,19 @@ class Line:
     def newest(self) -> int:
         return (self.tokens or self.prompt)[-1]
 
-    def take(self, token: int, end: int) -> str:
-        """Append a token; returns a piece of the text. end: the token that ends every answer."""
+    def take(self, token: int, model: LanguageModel) -> str:
+        """Append a token; returns a piece of the text."""
         self.tokens.append(token)
-        if token == end:
+        piece = ""
+        if token == model.bos_id:
             self.finish = END
-            return ""
-        piece = self.stream.push(token)
-        if self.stream.stopped:
-            self.finish = STOP
-        elif len(self.tokens) >= self.most:
-            self.finish = LENGTH
-        return piece
+        else:
+            piece = self.stream.push(token)
+            if self.stream.stopped:
+                self.finish = STOP
+            elif len(self.tokens) >= self.most or len(self.prompt) + len(self.tokens) >= model.max_length:
+                self.finish = LENGTH
+        return piece + self.stream.finish() if self.finish else piece
 
 
 class _Lane:
@@ -152,12 +153,10 @@ class Lanes:
     def _take(self, place: int, line: Line, tokens: Sequence[int]) -> str:
         piece = ""
         for token in tokens:
-            piece += line.take(token, self.model.bos_id)
-            if not line.finish and len(line.prompt) + len(line.tokens) >= self.model.max_length:
-                line.finish = LENGTH
+            piece += line.take(token, self.model)
             if line.finish:
                 self._lanes[place].line = None
-                return piece + line.stream.finish()
+                break
         return piece
 
     def _room(self, lane: _Lane, line: Line) -> int:

@@ -19,7 +19,7 @@ from nacrith.decoding.cost import SIZES, CostCurve
 from nacrith.decoding.drafters.protocol import Drafter, Follower
 
 _LEAST = 0.02  # probability below which no node is worth its bookkeeping
-_GAIN = 1.03  # what drafting must promise over plain decoding
+_GAIN = 1.05  # what drafting must promise over plain decoding
 _PRIOR = 4.0  # weight of a drafter's own estimate, in guesses
 _FADE = 0.98
 _PATIENCE = 8  # passes in a row without drafts, after which the planner rests

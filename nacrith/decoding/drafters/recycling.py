@@ -105,7 +105,7 @@ class Recycling:
         """What `save` wrote. DecodingError if the file is damaged, or is of another model."""
         made = cls(vocab)
         try:
-            with np.load(Path(path), allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as arrays:
                 if arrays["model"].tobytes() != fingerprint:
                     raise DecodingError(
                         f"{path}: was learned with another model; remove it or name another file"
