@@ -35,8 +35,7 @@ LOW: dict[str, set[str]] = {
 }
 
 # What the modules of each other part may import of nacrith, besides their own part and LOW. "" is the top of
-# the package: the Python API. A dotted entry allows that module only. bytelevel and decoding have no module
-# yet.
+# the package: the Python API. A dotted entry allows that module only. bytelevel has no module yet.
 ABOVE: dict[str, set[str]] = {
     "archive": set(),
     "fallback": {"archive.blockcodec", "learner"},
