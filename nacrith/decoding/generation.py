@@ -6,11 +6,13 @@ the engine, the machine or the other prompts of a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nacrith.decoding.constraint import Constraint
 from nacrith.decoding.drafters import Drafter, drafters
-from nacrith.decoding.lanes import Lanes, Line
+from nacrith.decoding.lanes import STUCK, Lanes, Line
 from nacrith.decoding.planner import Planner
 from nacrith.decoding.sampling import Sampling
 from nacrith.decoding.text import TextStream
@@ -27,12 +29,13 @@ Which = str | Drafter | list[Drafter] | None
 @dataclass(frozen=True)
 class Statistics:
     """What an answer took. passes: of the model, after the prompt's; drafted: tokens that were verified;
-    accepted: of these, those in the answer. Seconds are of wall time; `prompt_seconds` is part of
-    `seconds`."""
+    accepted: of these, those in the answer; checks: of a constraint. Seconds are of wall time;
+    `prompt_seconds` is part of `seconds`."""
 
     passes: int
     drafted: int
     accepted: int
+    checks: int
     seconds: float
     prompt_seconds: float
 
@@ -45,7 +48,13 @@ class Answer(Stateful):
     """
 
     def __init__(
-        self, model: LanguageModel, prompt: Prompt, most: int, sampling: Sampling, stop: Sequence[str] = ()
+        self,
+        model: LanguageModel,
+        prompt: Prompt,
+        most: int,
+        sampling: Sampling,
+        stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
     ) -> None:
         if most < 0:
             raise DecodingError(f"max_tokens {most}: give a number of tokens")
@@ -54,7 +63,7 @@ class Answer(Stateful):
         self.sampling = sampling
         self.most = most
         self.stop = tuple(stop)
-        self.line = Line(ids, most, sampling, TextStream(model.tokenizer, stop))
+        self.line = Line(ids, most, sampling, TextStream(model.tokenizer, stop), constraint)
         self._pieces: Iterator[str] = iter(())
 
     def __iter__(self) -> Iterator[str]:
@@ -78,8 +87,8 @@ class Answer(Stateful):
 
     @property
     def finish(self) -> str:
-        """Why the answer ended: "end" (the model's choice), "length", "stop" (a stop text); "" while it goes
-        on."""
+        """Why the answer ended: "end" (the model's choice), "length", "stop" (a stop text), "stuck" (no token
+        is allowed); "" while it goes on."""
         return self.line.finish
 
     @property
@@ -88,10 +97,21 @@ class Answer(Stateful):
         return len(self.line.tokens) / self.line.passes if self.line.passes else 0.0
 
     @property
+    def weight(self) -> float:
+        """With a constraint: an unbiased estimate of the probability that the model gave to what is allowed,
+        place by place; 0 if it got stuck. Weighted by it, answers to one prompt are a sample of the allowed
+        ones. Without a constraint 1."""
+        if self.finish == STUCK:
+            return 0.0
+        return math.prod(self.line.weights[: len(self.line.tokens)])
+
+    @property
     def statistics(self) -> Statistics:
         line = self.line
         accepted = len(line.tokens) - line.passes
-        return Statistics(line.passes, line.drafted, accepted, line.seconds, line.prefill_seconds)
+        return Statistics(
+            line.passes, line.drafted, accepted, line.checks, line.seconds, line.prefill_seconds
+        )
 
 
 def generate(
@@ -106,16 +126,17 @@ def generate(
     top_p: float = 1.0,
     min_p: float = 0.0,
     stop: Sequence[str] = (),
+    constraint: Constraint | None = None,
 ) -> Answer:
     """An answer to `prompt`, generated while it is iterated over; `Answer.run` generates it at once.
 
     max_tokens: the most tokens. drafter: None, a name (see `drafters.drafters`) or drafters, which may be
-    kept from answer to answer; it changes the speed only. seed, temperature, top_k, top_p, min_p: see
-    `Sampling`. stop: texts that end the answer. DecodingError for a value that is not allowed or a prompt
-    that is too long.
+    kept from answer to answer; it changes the speed only. seed, temperature, top_k, top_p, min_p: see `Sampling`.
+    stop: texts that end the answer. constraint: a rule, such as `Json`. DecodingError for a value that is not
+    allowed or a prompt that is too long.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
-    answer = Answer(model, prompt, max_tokens, sampling, stop)
+    answer = Answer(model, prompt, max_tokens, sampling, stop, constraint)
     answer._pieces = stream(model, answer, drafter)
     return answer
 

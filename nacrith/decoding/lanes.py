@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from nacrith.decoding.constraint import Constraint, pick
 from nacrith.decoding.drafters.protocol import Follower, Row, heaviest
 from nacrith.decoding.planner import Planner, Tree
 from nacrith.decoding.sampling import Sampling
@@ -21,8 +22,14 @@ from nacrith.models.protocol import LanguageModel, Logits
 PREFILL = 64
 """Tokens of a call that enters a prompt. Each has a row of weights, of V x 4 bytes, so there is a limit."""
 
-END, LENGTH, STOP = "end", "length", "stop"
-"""Why an answer ended: the model began another text, max_tokens or the model's limit, a stop text."""
+END, LENGTH, STOP, STUCK = (
+    "end",
+    "length",
+    "stop",
+    "stuck"
+    """Why an answer ended: the model began another
+text, max_tokens or the model's limit, a stop text, or no token that the constraint allows.""",
+)
 
 
 class Line:
@@ -32,7 +39,17 @@ class Line:
     verified; seconds: since the prompt was begun. finish: END, LENGTH, STOP, or empty while it goes on.
     """
 
-    def __init__(self, prompt: Sequence[int], most: int, sampling: Sampling, stream: TextStream) -> None:
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        most: int,
+        sampling: Sampling,
+        stream: TextStream,
+        constraint: Constraint | None = None,
+    ) -> None:
+        self.constraint = constraint
+        self.checks = 0
+        self.weights: list[float] = []  # of the picks under a constraint, at least one for each token
         self.prompt = list(prompt)
         self.tokens: list[int] = []
         self.sampling = sampling
@@ -45,6 +62,27 @@ class Line:
     @property
     def newest(self) -> int:
         return (self.tokens or self.prompt)[-1]
+
+    def choose(self, row: Logits, ahead: Sequence[int], model: LanguageModel) -> int | None:
+        """The token that follows the answer and these tokens; None if the constraint allows none. A row
+        (V,)."""
+        place = len(self.tokens) + len(ahead)
+        rule = self.constraint
+        if rule is None:
+            return self.sampling.choose(row, place)
+        before = [*self.tokens, *ahead]
+        text = model.tokenizer.decode(before)
+
+        def allowed(token: int) -> bool:
+            if token == model.bos_id:
+                return rule.complete(text)
+            longer = model.tokenizer.decode([*before, token])
+            return len(longer) > len(text) and rule.allows(longer)
+
+        found = pick(self.sampling, row, place, allowed)
+        self.checks += found.checks
+        self.weights.append(found.weight)
+        return found.token
 
     def take(self, token: int, model: LanguageModel) -> str:
         """Append a token; returns a piece of the text."""
@@ -125,24 +163,25 @@ class Lanes:
         trees = self.planner.plan([lane.followers for _, lane, _ in active], limits)
         begun = time.perf_counter()
         rows = self._evaluate([place for place, _, _ in active], trees)
-        chosen = []
+        chosen, stuck = [], []
         for (place, lane, line), tree, own in zip(active, trees, rows, strict=True):
             path, tokens = self._walk(line, tree, own)
             if tree.size:
                 self._session.keep(place, [0, *(node + 1 for node in path)])
-            lane.held += [line.newest, *tokens[:-1]]
+            lane.held += [line.newest, *(tree.tokens[node] for node in path)]
             lane.unseen += tokens
             chosen.append(tokens)
+            stuck.append(len(tokens) == len(path))
         ended = time.perf_counter()
         for (_, _, line), tree, own, tokens in zip(active, trees, rows, chosen, strict=True):
             if self._learns and not resting:
                 self._teach(self._seen(line, tree, own))
             self.planner.settle(tree, tokens)
         out = []
-        for (place, _, line), tree, tokens in zip(active, trees, chosen, strict=True):
+        for (place, _, line), tree, tokens, ends in zip(active, trees, chosen, stuck, strict=True):
             line.passes += 1
             line.drafted += tree.size
-            out.append((line, self._take(place, line, tokens)))
+            out.append((line, self._take(place, line, tokens, ends)))
         seconds = time.perf_counter() - started
         for line, _ in out:
             line.seconds += seconds
@@ -150,13 +189,17 @@ class Lanes:
         self.planner.observe(sum(tree.size for tree in trees), ended - begun, extra)
         return out
 
-    def _take(self, place: int, line: Line, tokens: Sequence[int]) -> str:
+    def _take(self, place: int, line: Line, tokens: Sequence[int], stuck: bool) -> str:
         piece = ""
         for token in tokens:
             piece += line.take(token, self.model)
             if line.finish:
-                self._lanes[place].line = None
                 break
+        if stuck and not line.finish:
+            line.finish = STUCK
+            piece += line.stream.finish()
+        if line.finish:
+            self._lanes[place].line = None
         return piece
 
     def _room(self, lane: _Lane, line: Line) -> int:
@@ -183,13 +226,17 @@ class Lanes:
         return [rows[place] for place in places]
 
     def _walk(self, line: Line, tree: Tree, rows: Logits) -> tuple[list[int], list[int]]:
-        """The accepted nodes, and the tokens that were chosen: one more."""
+        """The accepted nodes, and the tokens that were chosen: one more, unless the constraint allows
+        none."""
         path: list[int] = []
         tokens: list[int] = []
         node = -1
         while True:
-            tokens.append(line.sampling.choose(rows[node + 1], len(line.tokens) + len(tokens)))
-            child = tree.child(node, tokens[-1], tree.size)
+            token = line.choose(rows[node + 1], tokens, self.model)
+            if token is None:
+                return path, tokens
+            tokens.append(token)
+            child = tree.child(node, token, tree.size) if token != self.model.bos_id else None
             if child is None:
                 return path, tokens
             path.append(child)

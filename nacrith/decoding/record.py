@@ -42,6 +42,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 def record(model: LanguageModel, answer: Answer) -> dict[str, Any]:
     """A finished answer as a JSON object. `prompt` is there to be read; `prompt_tokens` is what counts."""
+    if answer.line.constraint is not None:
+        raise DecodingError("an answer under a constraint cannot be recorded: a record has no rule")
     s = answer.sampling
     return {
         "nacrith_answer": VERSION,
@@ -133,7 +135,7 @@ def _replay(model: LanguageModel, line: Line, tokens: list[int]) -> None:
                 continue
             if line.finish:
                 raise DecodingError(f"the recorded answer goes on behind its end, at token {place + 1}")
-            chosen = line.sampling.choose(row, place)
+            chosen = line.choose(row, (), model)
             if chosen != tokens[place]:
                 raise DecodingError(
                     f"token {place + 1} is not what the model gives here: {chosen}, not {tokens[place]}"

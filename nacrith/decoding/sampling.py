@@ -66,7 +66,7 @@ class Sampling:
         if not self.temperature:
             return int(row.argmax())
         ids, weights = self.candidates(row)
-        return int(ids[np.searchsorted(np.cumsum(weights), self._draw(place, int(weights.sum())), "right")])
+        return int(ids[np.searchsorted(np.cumsum(weights), self.draw(place, int(weights.sum())), "right")])
 
     def candidates(self, row: npt.NDArray[np.int32]) -> tuple[I64, I64]:
         """The ids that may be chosen, ascending, and their weights (positive, of a sum of at most 2^43).
@@ -106,11 +106,11 @@ class Sampling:
                 return some[0][kept], some[1][kept]
             count *= 8
 
-    def _draw(self, place: int, total: int) -> int:
-        """A number in 0 .. total - 1, from 64 random bits; its bias is below total / 2^64."""
-        key = (
-            b"nacrith sampling 1" + self.seed.to_bytes(8, "little", signed=True) + place.to_bytes(8, "little")
-        )
+    def draw(self, place: int, total: int, again: int = 0) -> int:
+        """A number in 0 .. total - 1, from 64 random bits; its bias is below total / 2^64. again: 1 and more
+        for further, independent draws at the place."""
+        key = b"nacrith sampling 1" + self.seed.to_bytes(8, "little", signed=True)
+        key += place.to_bytes(8, "little") + (again.to_bytes(4, "little") if again else b"")
         return int.from_bytes(hashlib.sha256(key).digest()[:8], "little") * total >> 64
 
 

@@ -63,12 +63,12 @@ def test_each_token_is_drawn_in_proportion_to_its_weight(monkeypatch):
     edges = np.cumsum(weights).tolist()
     for low, high, token in zip([0, *edges], edges, ids.tolist(), strict=False):
         for draw in (low, high - 1):
-            monkeypatch.setattr(Sampling, "_draw", lambda self, place, total, draw=draw: draw)
+            monkeypatch.setattr(Sampling, "draw", lambda self, place, total, draw=draw: draw)
             assert sampling.choose(row, 0) == token
 
 
 def test_draws_are_spread_over_the_whole_range():
-    draws = [Sampling(1.0, seed=4)._draw(place, 10) for place in range(2000)]
+    draws = [Sampling(1.0, seed=4).draw(place, 10) for place in range(2000)]
     counts = np.bincount(draws, minlength=10)
     assert len(counts) == 10
     assert ((counts > 140) & (counts < 260)).all()  # 200 each, and more than four standard deviations
