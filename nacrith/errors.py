@@ -57,6 +57,10 @@ class BudgetError(PromptError):
         self.smallest = smallest
 
 
+class DecodingError(NacrithError):
+    """Text cannot be generated as requested, or a recorded answer cannot be checked or is not the model's."""
+
+
 def sendable(error: Exception, otherwise: type[NacrithError]) -> NacrithError:
     """Convert `error` for sending to another process.
 

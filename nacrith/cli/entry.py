@@ -41,6 +41,7 @@ from nacrith.cli.streams import PatientFile
 LATER = {
     "batch": "Many files, over many workers.",
     "complete": "Continue a text, or fill in its middle.",
+    "generate": "Generate text, exactly reproducible.",
     "models": "List, pull, convert, verify and remove models.",
     "prompt": "Shorten prompts for language models (lossy).",
     "score": "Bits per byte of files by a model, and where they go.",

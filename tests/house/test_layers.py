@@ -35,7 +35,7 @@ LOW: dict[str, set[str]] = {
 }
 
 # What the modules of each other part may import of nacrith, besides their own part and LOW. "" is the top of
-# the package: the Python API. A dotted entry allows that module only. decoding has no module yet.
+# the package: the Python API. A dotted entry allows that module only.
 ABOVE: dict[str, set[str]] = {
     "archive": set(),
     "fallback": {"archive.blockcodec", "learner"},

@@ -1,0 +1,1 @@
+"""Generating text: tokens a pass of the drafters, and their speed."""

@@ -1,0 +1,279 @@
+"""`nacrith generate`: text from a language model, as it comes; many prompts; recorded answers and their
+check."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nacrith.cli.console import OK, PASSED_ON, CommandError, run_each, shown
+from nacrith.cli.engines import show_log
+from nacrith.cli.inputs import STDIN, open_input
+from nacrith.cli.options import (
+    Settings,
+    backend_option,
+    message_options,
+    model_option,
+    settings,
+    threads_option,
+)
+from nacrith.cli.outputs import Output, explained, open_output, print_line
+
+if TYPE_CHECKING:
+    from nacrith.decoding import Answer, Drafter
+    from nacrith.models.protocol import LanguageModel
+
+_PER_PROMPT = {
+    "max_tokens": int,
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "min_p": float,
+    "seed": int,
+}
+"""Options that a line of --batch may set for its prompt."""
+
+
+@click.command("generate", short_help="Generate text, exactly reproducible.")
+@click.argument("file", metavar="[FILE|-]", required=False)
+@click.option("-p", "--prompt", metavar="TEXT", help="The prompt itself, in place of FILE.")
+@click.option(
+    "-n", "--max-tokens", metavar="N", type=click.IntRange(0), default=256, help="Most tokens (default: 256)."
+)
+@click.option("--temperature", metavar="X", type=float, default=0.0, help="0 for greedy (default).")
+@click.option("--top-k", metavar="N", type=int, default=0, help="Choose among the N heaviest tokens.")
+@click.option("--top-p", metavar="X", type=float, default=1.0, help="Among the heaviest of this total share.")
+@click.option("--min-p", metavar="X", type=float, default=0.0, help="Among those of this share of the top.")
+@click.option("--seed", metavar="N", type=int, default=0, help="The same seed gives the same text.")
+@click.option("--stop", metavar="TEXT", multiple=True, help="End the answer before TEXT.")
+@click.option(
+    "--drafter",
+    metavar="NAMES",
+    default="auto",
+    help="What guesses tokens ahead, for speed only: none, auto, or recycling, lookup, ngram joined by +.",
+)
+@click.option("--learned", metavar="FILE", help="Start from what the drafter recycling learned; keep it.")
+@click.option("--batch", metavar="FILE", help='Prompts, a JSON object a line: {"prompt": "..."}.')
+@click.option(
+    "--lanes",
+    metavar="N",
+    type=click.IntRange(1, 1024),
+    default=8,
+    help="Prompts of --batch at a time (default: 8).",
+)
+@click.option("--verify", metavar="FILE", help="Check recorded answers; generate nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Write the recorded answer, a line of JSON.")
+@click.option("--stats", is_flag=True, help="Figures on standard error.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite FILE.")
+@model_option
+@backend_option
+@threads_option
+@message_options
+def command(file: str | None, **options: Any) -> int:
+    """Continue a prompt: FILE, standard input, or the text of -p.
+
+    With an exact model the text depends on model, prompt, options and seed only, on every machine. So a
+    recorded answer can be checked by anybody who has the model.
+
+    \b
+    nacrith generate -p 'Once upon a time' -n 100
+    nacrith generate --batch prompts.jsonl -o answers.jsonl
+    nacrith generate --verify answers.jsonl
+    """
+    chosen = settings(options)
+    sources = [option for option in ("prompt", "batch", "verify") if options[option] is not None]
+    if len(sources) + (file is not None) > 1:
+        raise click.UsageError("FILE, -p, --batch and --verify exclude each other")
+    show_log(chosen.console)
+    about = options["verify"] or options["batch"] or file or ""
+    try:
+        if options["verify"] is not None:
+            return _verify(chosen, options["verify"])
+        if options["batch"] is not None:
+            _batch(chosen, options)
+        else:
+            _single(chosen, _read(file or STDIN) if options["prompt"] is None else options["prompt"], options)
+    except PASSED_ON:
+        raise
+    except BaseException as error:
+        return chosen.console.failure(error, about)
+    return OK
+
+
+def _read(name: str) -> bytes:
+    if os.path.isdir(name):
+        raise CommandError(f"{shown(name)} is a directory; name a file in it")
+    with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
+        return source.file.read()
+
+
+def _load(chosen: Settings) -> LanguageModel:
+    from nacrith.models import load_model
+
+    return load_model(chosen.model, threads=chosen.threads, backend=chosen.backend)
+
+
+def _answer(model: LanguageModel, prompt: str | bytes, options: dict[str, Any]) -> Answer:
+    from nacrith.decoding import Answer, Sampling
+
+    names = ("temperature", "top_k", "top_p", "min_p", "seed")
+    return Answer(
+        model, prompt, options["max_tokens"], Sampling(**{n: options[n] for n in names}), options["stop"]
+    )
+
+
+def _drafters(model: LanguageModel, options: dict[str, Any]) -> list[Drafter]:
+    """The drafters that are asked for, one of them with what it learned before."""
+    from nacrith.decoding import Recycling
+    from nacrith.decoding.drafters import drafters
+
+    made = drafters(options["drafter"], model.vocab_size)
+    path = options["learned"]
+    if path is not None:
+        if not any(isinstance(drafter, Recycling) for drafter in made):
+            raise click.UsageError("--learned needs the drafter recycling")
+        if os.path.exists(path):
+            learned = Recycling.load(path, model.fingerprint, model.vocab_size)
+            made = [learned if isinstance(drafter, Recycling) else drafter for drafter in made]
+    return made
+
+
+def _save(model: LanguageModel, made: list[Drafter], options: dict[str, Any]) -> None:
+    from nacrith.decoding import Recycling
+
+    for drafter in made:
+        if options["learned"] is not None and isinstance(drafter, Recycling):
+            with explained(f"cannot write {shown(options['learned'])}"):
+                drafter.save(options["learned"], model.fingerprint)
+
+
+def _single(chosen: Settings, prompt: str | bytes, options: dict[str, Any]) -> None:
+    from nacrith.decoding.generation import stream
+    from nacrith.decoding.record import record
+
+    with open_output(chosen.output, os.stat(os.curdir), force=chosen.force, archive=False) as output:
+        model = _load(chosen)
+        answer, made = _answer(model, prompt, options), _drafters(model, options)
+        for piece in stream(model, answer, made):
+            if not options["as_json"]:
+                output.write(piece.encode())
+        if options["as_json"]:
+            output.write(_line(record(model, answer)))
+        output.commit()
+    _save(model, made, options)
+    if options["stats"]:
+        _report([answer])
+
+
+def _batch(chosen: Settings, options: dict[str, Any]) -> None:
+    from nacrith.decoding import generate_all
+
+    with open_output(chosen.output, os.stat(os.curdir), force=chosen.force, archive=False) as output:
+        requests = list(_requests(_read(options["batch"]), options))
+        model = _load(chosen)
+        made = _drafters(model, options)
+        answers = [_numbered(n, model, request) for n, request in requests]
+        waiting: set[int] = set()
+        written = 0
+        for index in generate_all(model, answers, drafter=made, lanes=options["lanes"]):
+            waiting.add(index)
+            while written in waiting:  # in the order of the prompts
+                _write(output, model, answers[written], requests[written][1])
+                written += 1
+        output.commit()
+    _save(model, made, options)
+    if options["stats"]:
+        _report(answers)
+
+
+def _write(output: Output, model: LanguageModel, answer: Answer, request: dict[str, Any]) -> None:
+    from nacrith.decoding.record import record
+
+    own = {"id": request["id"]} if "id" in request else {}
+    output.write(_line(own | record(model, answer)))
+
+
+def _numbered(number: int, model: LanguageModel, request: dict[str, Any]) -> Answer:
+    from nacrith.errors import DecodingError
+
+    try:
+        return _answer(model, request["prompt"], request)
+    except DecodingError as error:
+        raise CommandError(f"line {number}: {error}") from None
+
+
+def _requests(data: bytes, options: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, options of the prompt) of each line that is not blank."""
+    from nacrith import jsontext
+
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            found = jsontext.parse(line, unique=True)
+        except jsontext.JsonError as error:
+            raise CommandError(f"line {number} is no JSON: {error}") from None
+        if not isinstance(found, dict) or not isinstance(found.get("prompt"), str):
+            raise CommandError(f'line {number} is no object with a text "prompt"')
+        for name, value in found.items():
+            kind = _PER_PROMPT.get(name)
+            good = kind is None or (isinstance(value, (int, kind)) and not isinstance(value, bool))
+            if name == "stop":
+                good = isinstance(value, list) and all(isinstance(s, str) for s in value)
+            elif name not in (*_PER_PROMPT, "prompt", "id"):
+                known = ", ".join((*_PER_PROMPT, "prompt", "stop", "id"))
+                raise CommandError(f"line {number}: {name!r} is unknown; known are {known}")
+            if not good:
+                raise CommandError(f"line {number}: {name} is of the wrong type")
+        yield number, options | found
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _verify(chosen: Settings, name: str) -> int:
+    """Check every line; the exit code."""
+    lines = {f"line {n}": line for n, line in enumerate(_read(name).splitlines(), 1) if line.strip()}
+    if not lines:
+        raise CommandError("it holds no recorded answer")
+    models: dict[bytes, LanguageModel] = {}
+    code = run_each(lines, chosen.console, lambda place: _check(chosen, lines[place], models))
+    if code == OK and chosen.console.verbosity >= 0:
+        print_line(f"{shown(name)}: ok, {len(lines):,} answer{'s' if len(lines) > 1 else ''}")
+    return code
+
+
+def _check(chosen: Settings, line: bytes, models: dict[bytes, LanguageModel]) -> None:
+    from nacrith.decoding import record
+    from nacrith.models import load_model_by_fingerprint
+
+    found = record.parse(line)
+    key = record.fingerprint(found)
+    if key not in models:
+        models.clear()  # one model at a time
+        if chosen.model_required:
+            models[key] = _load(chosen)
+        else:
+            models[key] = load_model_by_fingerprint(key, found["model"], threads=chosen.threads)
+    record.check(models[key], found)
+
+
+def _report(answers: list[Answer]) -> None:
+    figures = [answer.statistics for answer in answers]
+    tokens, passes = sum(len(answer.tokens) for answer in answers), sum(f.passes for f in figures)
+    seconds, begun = max(f.seconds for f in figures), sum(f.prompt_seconds for f in figures)
+    rows = [
+        ("tokens", f"{tokens:,}"),
+        ("passes", f"{passes:,} ({tokens / max(passes, 1):.2f} tokens a pass)"),
+        ("drafted", f"{sum(f.drafted for f in figures):,}, accepted {sum(f.accepted for f in figures):,}"),
+        ("prompts", f"{begun:.2f} s"),
+    ]
+    if len(answers) == 1:
+        rows.append(("answer", f"{seconds - begun:.2f} s"))
+    click.echo("".join(f"{name:8}  {value}\n" for name, value in rows), err=True, nl=False)

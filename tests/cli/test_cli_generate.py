@@ -1,0 +1,156 @@
+"""`nacrith generate` as it is run: streaming, batches, and answers that are checked elsewhere."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from clirunner import nacrith
+
+PROMPT = ("generate", "-p", "It was late", "-n", "12")
+
+
+def test_the_text_and_the_figures():
+    done = nacrith(*PROMPT, "--stats")
+    assert done.code == 0
+    assert done.out
+    assert done.err.splitlines()[0].split() == ["tokens", "12"]
+    assert nacrith("generate", "-n", "12", "-", stdin=b"It was late").out == done.out
+    assert nacrith(*PROMPT, "--drafter", "none").out == done.out
+
+
+def test_an_answer_is_checked_with_another_engine(tmp_path):
+    answer = tmp_path / "answer.json"
+    made = nacrith(*PROMPT, "--temperature", "1.2", "--seed", "7", "--top-p", "0.9", "--json", "-o", answer)
+    assert (made.code, made.out) == (0, b"")
+    done = nacrith(
+        "generate", "--verify", answer, NACRITH_ENGINE="numpy", NACRITH_NATIVE_LIB="", NACRITH_MODEL=""
+    )
+    # The model is found by its fingerprint, and the tiny one is not among the installed ones.
+    assert done.code == 3
+    done = nacrith(
+        "generate", "--verify", answer, "-m", _tiny(), NACRITH_ENGINE="numpy", NACRITH_NATIVE_LIB=""
+    )
+    assert done.code == 0
+    assert b"ok, 1 answer" in done.out
+
+
+def _tiny() -> str:
+    from clirunner import MODEL
+
+    return str(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"text": "x"}, "text"),
+        ({"seed": 8}, "token"),
+        ({"temperature": 0}, "token"),
+        ({"max_tokens": 11}, "behind its end"),
+        ({"max_tokens": 13}, "end"),
+        ({"finish": "end"}, "end"),
+        ({"prompt": "Other"}, "differ"),
+        ({"fingerprint": "00" * 32}, "by tiny"),
+        ({"fingerprint": "zz"}, "damaged"),
+        ({"tokens": [5, "x"]}, "damaged"),
+        ({"tokens": [5, 99999]}, "token"),
+        ({"top_k": True}, "damaged"),
+        ({"temperature": 10**400}, "damaged"),
+        ({"seed": 10**40}, "seed"),
+        ({"nacrith_answer": 2}, "version"),
+        ({"prompt_tokens": []}, "damaged"),
+    ],
+)
+def test_a_changed_answer_is_found(recorded, change, word):
+    line = json.dumps(recorded | change).encode()
+    done = nacrith("generate", "--verify", "-", "-m", _tiny(), stdin=line)
+    assert done.code in (1, 3)
+    assert done.said(word)
+    assert done.out == b""
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict:
+    return json.loads(nacrith(*PROMPT, "--temperature", "1", "--seed", "7", "--json").out)
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b"[]", b"{}", b"\xff", b"[" * 100000, b'{"nacrith_answer": 1}'])
+def test_what_is_no_answer(line):
+    done = nacrith("generate", "--verify", "-", stdin=line)
+    assert done.code == 1
+    assert done.said("answer")
+
+
+def test_a_batch_gives_what_single_prompts_give(tmp_path):
+    prompts = [
+        {"prompt": "It was late", "max_tokens": 9},
+        {"prompt": "It was", "id": "b", "temperature": 1, "seed": 3},
+        {"prompt": "", "stop": [" "]},
+    ]
+    batch, out = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    batch.write_text("\n\n".join(map(json.dumps, prompts)))
+    learned = tmp_path / "learned"
+    for _ in range(2):
+        options = ("-n", "12", "--lanes", "2", "--learned", learned, "-f", "-o", out)
+        assert nacrith("generate", "--batch", batch, *options).code == 0
+        answers = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [a["prompt"] for a in answers] == [p["prompt"] for p in prompts]
+        assert answers[1]["id"] == "b"
+        single = json.loads(
+            nacrith("generate", "-p", "It was", "-n", "12", "--temperature", "1", "--seed", "3", "--json").out
+        )
+        assert answers[1]["tokens"] == single["tokens"]
+        assert len(answers[0]["tokens"]) == 9
+        assert " " not in answers[2]["text"]
+    assert b"3 answers" in nacrith("generate", "--verify", out, "-m", _tiny()).out
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        (b"x", "line 1 is no JSON"),
+        (b"{}", "prompt"),
+        (b'{"prompt": 5}', "prompt"),
+        (b'{"prompt": "a", "tmperature": 1}', "unknown"),
+        (b'{"prompt": "a", "seed": "1"}', "seed"),
+        (b'{"prompt": "a", "top_k": 1.5}', "top_k"),
+        (b'{"prompt": "a", "stop": "x"}', "stop"),
+        (b'{"prompt": "a", "top_p": 2}', "line 1: top_p"),
+        (b'{"prompt": "a", "max_tokens": -1}', "max_tokens"),
+    ],
+)
+def test_a_bad_line_of_a_batch_leaves_no_file(tmp_path, line, word):
+    batch = tmp_path / "p.jsonl"
+    batch.write_bytes(line)
+    done = nacrith("generate", "--batch", batch, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert done.said(word)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("-p", "a", "--batch", "x"), "exclude"),
+        (("x", "--verify", "y"), "exclude"),
+        (("-p", "a", "--drafter", "magic"), "magic"),
+        (("-p", "a", "--temperature", "-1"), "temperature"),
+        (("-p", "a", "--drafter", "lookup", "--learned", "l"), "recycling"),
+        (("absent",), "absent"),
+        (("-p", "a", "-m", "absent"), "absent"),
+        (("."), "directory"),
+    ],
+)
+def test_what_is_refused(tmp_path, arguments, word):
+    done = nacrith("generate", *arguments, cwd=tmp_path)
+    assert done.code in (1, 3)
+    assert done.said(word)
+
+
+def test_a_learned_file_of_another_model_is_left_alone(tmp_path):
+    (tmp_path / "l").write_bytes(b"precious")
+    done = nacrith(*PROMPT, "--learned", tmp_path / "l")
+    assert done.code == 1
+    assert done.said("no state")
+    assert (tmp_path / "l").read_bytes() == b"precious"
