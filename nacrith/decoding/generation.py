@@ -131,9 +131,9 @@ def generate(
     """An answer to `prompt`, generated while it is iterated over; `Answer.run` generates it at once.
 
     max_tokens: the most tokens. drafter: None, a name (see `drafters.drafters`) or drafters, which may be
-    kept from answer to answer; it changes the speed only. seed, temperature, top_k, top_p, min_p: see `Sampling`.
-    stop: texts that end the answer. constraint: a rule, such as `Json`. DecodingError for a value that is not
-    allowed or a prompt that is too long.
+    kept from answer to answer; it changes the speed only. seed, temperature, top_k, top_p, min_p: see
+    `Sampling`. stop: texts that end the answer. constraint: a rule, such as `Json`. DecodingError for a value
+    that is not allowed or a prompt that is too long.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     answer = Answer(model, prompt, max_tokens, sampling, stop, constraint)
