@@ -132,9 +132,8 @@ def generate(
 
     max_tokens: the most tokens. drafter: None, a name (see `drafters.drafters`) or drafters, which may be
     kept from answer to answer; it changes the speed only. seed, temperature, top_k, top_p, min_p: see
-    `Sampling`.
-    stop: texts that end the answer. constraint: a rule, such as `Json`. DecodingError for a value that is not
-    allowed or a prompt that is too long.
+    `Sampling`. stop: texts that end the answer. constraint: a rule, such as `Json`. DecodingError for a value
+    that is not allowed or a prompt that is too long.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     answer = Answer(model, prompt, max_tokens, sampling, stop, constraint)

@@ -254,7 +254,8 @@ def _chat(source: str, contract: Contract, rates: Rates, stable: bool) -> tuple[
         if not stable and marked and (text.message < 0 or text.path < marked):
             continue  # the provider has it in its cache
         part = _string_part(source, found, text.role, contract)
-        if text.request and not stable:
+        # Which request is the last one changes with every turn, and what was sent must not.
+        if text.request or (stable and text.role.casefold() in chat.HUMAN):
             part = _request(part)
         parts.append(part)
     return parts, {t.role for t in texts.values()}

@@ -110,10 +110,20 @@ def test_the_last_request_stays_whole_though_results_follow() -> None:
         assert short["messages"][0] == ANTHROPIC["messages"][0]
 
 
+def test_a_request_is_as_safe_when_later_turns_follow() -> None:
+    """In the default, prefix-stable mode: what was sent as the last request stays as it was sent."""
+    rates = {"system": 0.3, "user": 0.3}
+    before, after = (compress_messages(OPENAI[:n], PromptCompressor(), rates=rates) for n in (4, len(OPENAI)))
+    assert before[3] == after[3] == OPENAI[3]
+    more = [*OPENAI, {"role": "user", "content": "And now rename it."}]
+    assert compress_messages(more, PromptCompressor(), rates=rates)[3] == OPENAI[3]
+
+
 def test_of_a_named_request_its_subject_may_be_cut() -> None:
     """A document that a person pasted, between what they ask for."""
     text = f"Summarise the report below in French.\n\n{LONG}\n\n{LONG}\n\nNow write it."
-    (short,) = compress_messages([{"role": "user", "content": text}], PromptCompressor(), rates={"user": 0.5})
+    chat = [{"role": "user", "content": text}]
+    (short,) = compress_messages(chat, PromptCompressor(), rates={"user": 0.5}, prefix_stable=False)
     assert short["content"].startswith("Summarise the report below in French.\n")
     assert short["content"].endswith("Now write it.")
     assert len(short["content"]) <= 0.5 * len(text)

@@ -67,7 +67,7 @@ def test_what_is_left_alone_keeps_its_ends_of_lines() -> None:
 def test_ends_of_lines_in_strings_and_contexts() -> None:
     chat = [{"role": "tool", "content": windows(ENGLISH)}]
     made = [
-        PromptCompressor().compress(source, kind="chat", rates={"tool": 0.5}).text
+        PromptCompressor().compress(source, kind="chat", rates={"tool": 0.5}, prefix_stable=False).text
         for source in (json.dumps(chat), json.dumps(chat).replace("\\r", ""))
     ]
     assert json.loads(made[0])[0]["content"].replace("\r", "") == json.loads(made[1])[0]["content"]

@@ -1,0 +1,62 @@
+"""The benchmarks of decoding run, and notice a token that differs."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+import pytest
+from paths import TINY
+
+from bench.decoding import exact, speed
+from nacrith.decoding.sampling import Sampling
+from nacrith.models import load_model
+
+
+def asked(**changes) -> Namespace:
+    return Namespace(
+        **{
+            "tokens": 6,
+            "temperature": 0.0,
+            "rounds": 1,
+            "drafters": ["lookup"],
+            "kinds": ["questions"],
+            "fixed": [3],
+        }
+        | changes
+    )
+
+
+def test_a_row_for_each_kind_and_drafter(capsys):
+    rows = speed.measure(load_model(str(TINY)), asked())
+    assert [(row["kind"], row["drafter"]) for row in rows] == [
+        ("questions", name) for name in ("none", "lookup", "auto, 3")
+    ]
+    assert rows[0]["tokens_per_pass"] == rows[0]["ratio"] == 1
+    assert rows[2]["drafted_per_pass"] > 0
+
+
+def test_another_token_ends_it(monkeypatch, capsys):
+    model = load_model(str(TINY))
+    real = speed.answer
+
+    def spoilt(model, prompt, tokens, sampling, planner):
+        made = real(model, prompt, tokens, sampling, planner)
+        if planner.drafters:
+            made.line.tokens[-1] += 1
+        return made
+
+    monkeypatch.setattr(speed, "answer", spoilt)
+    with pytest.raises(SystemExit, match="lookup gave other tokens"):
+        speed.measure(model, asked())
+
+
+def test_exactness_of_a_few_prompts(monkeypatch, capsys):
+    monkeypatch.setattr(exact, "WAYS", ["lookup"])
+    monkeypatch.setattr(sys, "argv", ["exact", "--model", str(TINY), "--prompts", "3", "--tokens", "4"])
+    exact.main()
+    assert capsys.readouterr().out.count(" 0 differ") == 4
+    monkeypatch.setattr(Sampling, "choose", lambda self, row, place: next(numbers) % 500 + 3)
+    numbers = iter(range(10**6))
+    with pytest.raises(SystemExit, match="changed tokens"):
+        exact.main()
