@@ -5,9 +5,9 @@
 
 Each prompt is answered by plain decoding and by every drafter in turns, so that what else runs on the machine
 meets all alike; the least time of the rounds counts, of the answer without the prompt. A drafter is kept from
-prompt to prompt, as in use. Every answer is compared with plain decoding's, token by token: the benchmark
-ends with an error if one differs. --fixed adds the drafter auto with trees of so many tokens, whatever they
-cost.
+prompt to prompt, as in use, and made anew for each round, since it would know the answers. Every answer is
+compared with plain decoding's, token by token: the benchmark ends with an error if one differs. --fixed adds
+the drafter auto with trees of so many tokens, whatever they cost.
 """
 
 from __future__ import annotations
@@ -42,45 +42,58 @@ def seconds(made: Answer) -> float:
 
 def measure(model: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each kind and drafter."""
-    sampling = Sampling(args.temperature, seed=1)
-    ways = {name: Planner(drafters(name, model.vocab_size)) for name in ("none", *args.drafters)}
-    for size in args.fixed:
-        ways[f"auto, {size}"] = Planner(drafters("auto", model.vocab_size), fixed=size)
+    best: dict[tuple[str, str, str], Answer] = {}
+    for _ in range(args.rounds):
+        planners = ways(model, args)
+        for kind in args.kinds:
+            for prompt in KINDS[kind]:
+                _in_turns(model, args, kind, prompt, planners, best)
     rows = []
     for kind in args.kinds:
-        found: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in ways}
-        for prompt in KINDS[kind]:
-            best: dict[str, Answer] = {}
-            for _ in range(args.rounds):
-                for name, planner in ways.items():
-                    made = answer(model, prompt, args.tokens, sampling, planner)
-                    if made.tokens != best.get("none", made).tokens:
-                        sys.exit(f"{name} gave other tokens than plain decoding: {kind}: {prompt[:60]!r}")
-                    if name not in best or seconds(made) < seconds(best[name]):
-                        best[name] = made
-            for name, made in best.items():
-                s = made.statistics
-                found[name].append((len(made.tokens), s.passes, s.drafted, seconds(made)))
-        for name, results in found.items():
-            tokens, passes, drafted, wall = (sum(column) for column in zip(*results, strict=True))
-            plain = sum(result[3] for result in found["none"])
+        for name in planners:
+            made = [best[kind, prompt, name] for prompt in KINDS[kind]]
+            plain = sum(seconds(best[kind, prompt, "none"]) for prompt in KINDS[kind])
+            tokens = sum(len(answer.tokens) for answer in made)
+            passes = sum(answer.statistics.passes for answer in made)
+            wall = sum(map(seconds, made))
             rows.append(
                 {
                     "kind": kind,
                     "drafter": name,
                     "tokens": tokens,
                     "tokens_per_pass": tokens / passes,
-                    "drafted_per_pass": drafted / passes,
-                    "seconds": wall,
+                    "drafted_per_pass": sum(answer.statistics.drafted for answer in made) / passes,
+                    "ms_per_token": 1000 * wall / tokens,
                     "ratio": plain / wall,
                 }
             )
-            print(
-                f"{kind:14} {name:26} {tokens / passes:5.2f} tokens a pass, {drafted / passes:5.1f} drafted,"
-                f" {1000 * wall / tokens:6.1f} ms a token, {plain / wall:5.2f} x",
-                flush=True,
-            )
     return rows
+
+
+def ways(model: Any, args: argparse.Namespace) -> dict[str, Planner]:
+    """Plain decoding and the drafters, as they are before they have seen anything."""
+    made = {name: Planner(drafters(name, model.vocab_size)) for name in ("none", *args.drafters)}
+    for size in args.fixed:
+        made[f"auto, {size}"] = Planner(drafters("auto", model.vocab_size), fixed=size)
+    return made
+
+
+def _in_turns(
+    model: Any,
+    args: argparse.Namespace,
+    kind: str,
+    prompt: str,
+    planners: dict[str, Planner],
+    best: dict[tuple[str, str, str], Answer],
+) -> None:
+    """Answer a prompt in all ways, and keep the fastest answers. Ends the program if tokens differ."""
+    for name, planner in planners.items():
+        made = answer(model, prompt, args.tokens, Sampling(args.temperature, seed=1), planner)
+        place = kind, prompt, name
+        if made.tokens != best.get((kind, prompt, "none"), made).tokens:
+            sys.exit(f"{name} gave other tokens than plain decoding: {kind}: {prompt[:60]!r}")
+        if place not in best or seconds(made) < seconds(best[place]):
+            best[place] = made
 
 
 def main() -> None:
@@ -101,8 +114,7 @@ def main() -> None:
     model.prepare()
     print(f"{common.machine()}\n{model.name}, {args.tokens} tokens, temperature {args.temperature:g}\n")
     rows = measure(model, args)
-    head = ["kind", "drafter", "tokens a pass", "drafted a pass", "ratio"]
-    print()
+    head = ["kind", "drafter", "tokens a pass", "drafted a pass", "ms a token", "ratio"]
     print(
         common.markdown_table(
             head,
@@ -112,6 +124,7 @@ def main() -> None:
                     str(row["drafter"]),
                     f"{row['tokens_per_pass']:.2f}",
                     f"{row['drafted_per_pass']:.1f}",
+                    f"{row['ms_per_token']:.1f}",
                     f"{row['ratio']:.2f}",
                 ]
                 for row in rows
