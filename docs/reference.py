@@ -22,6 +22,7 @@ _ANNOTATION = re.compile(r"(: |-> )'([^']*)'")
 CONSTANTS = {
     "engine": "What exact models run on here: `native`, `numpy` or `torch`.",
     "COMPRESSION_LEVEL_DEFAULT": "The level that `level=None` means.",
+    "END": "The index of the end of the text in a distribution of 257.",
 }
 """Values, which have no docstring of their own."""
 
