@@ -1,4 +1,4 @@
-"""Cuts of a text into pieces of nearly equal length, where little is lost.
+"""Cuts of a text into pieces of nearly equal length, where little is lost, and samples of content.
 
 Blocks of an archive are cut so, and the lanes of a block. A cut is made after a newline, else before a space
 or a tab, which most tokenizers join to the word that follows, else between two characters.
@@ -14,6 +14,15 @@ def cut(text: bytes, count: int) -> list[bytes]:
     reach = max(1, len(text) // max(1, count) // 8)  # keeps cuts in order and pieces nearly equal
     places = [0, *(_near(text, i * len(text) // count, reach) for i in range(1, count)), len(text)]
     return [text[a:b] for a, b in pairwise(places) if b > a]
+
+
+def sample(data: bytes, size: int) -> bytes:
+    """Four evenly spaced parts of `data` with `size` bytes in all; `data` itself if it has no more."""
+    if len(data) <= size:
+        return data
+    part = size // 4
+    step = (len(data) - part) // 3
+    return b"".join(data[i * step : i * step + part] for i in range(4))
 
 
 def _near(text: bytes, ideal: int, reach: int) -> int:

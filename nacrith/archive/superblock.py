@@ -13,6 +13,7 @@ from enum import IntEnum
 from functools import partial
 from zlib import crc32
 
+from nacrith import cuts
 from nacrith.archive import segment
 from nacrith.archive.blockcodec import BlockCodec, Effort, FallbackBlock, FallbackCodecs, Progress
 from nacrith.archive.records import Block
@@ -113,8 +114,7 @@ def _worth(content: bytes, codec: BlockCodec, encode: Encode) -> Worth:
     """
     if len(content) < _SAMPLE * 2:
         return Worth.SOME
-    step = (len(content) - _SAMPLE // 4) // 3
-    sample = b"".join(content[i * step : i * step + _SAMPLE // 4] for i in range(4))
+    sample = cuts.sample(content, _SAMPLE)
     plain = len(encode(sample, text=True).payload)
     if not len(sample) // 64 <= plain <= 0.8 * len(sample):
         return Worth.NOTHING

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith import cuts
 from nacrith.archive.blockcodec import Effort
 from nacrith.fallback import x86
 from nacrith.fallback.codec import Codec, Cost, Variant
-from nacrith.fallback.shared import bits, sample
+from nacrith.fallback.shared import SAMPLE, bits
 
 TEXT, DATA, FAST, X86 = SHAPES = range(4)
 """Numbers of `nacrith.learner.Shape`, which is not imported before it is used, as it needs numpy; and X86,
@@ -63,7 +64,7 @@ class Learner(Codec):
 
     def sees_gain(self, data: bytes) -> bool:
         """Encode a sample with the fast shape, which finds bytes that are not equally frequent."""
-        part = sample(data)
+        part = cuts.sample(data, SAMPLE)
         return len(self.encode(part, (FAST, table_bits(len(part))))) <= 0.995 * len(part)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nacrith import cuts
 from nacrith.archive.blockcodec import Effort
 from nacrith.fallback.codec import Codec, Variant
-from nacrith.fallback.shared import bits, drain, sample
+from nacrith.fallback.shared import SAMPLE, bits, drain
 
 # The filter before LZMA, as the second payload byte.
 X86 = 1
@@ -40,7 +41,7 @@ class Lzma(Codec):
             return ()
         if text or effort is Effort.BESIDE:
             return _FOR_TEXT
-        part = sample(data)
+        part = cuts.sample(data, SAMPLE)
         by_size = sorted(_FOR_BINARIES, key=lambda variant: len(_encode(part, variant, _FAST)))
         return [_DEFAULT, *by_size[:2]]
 

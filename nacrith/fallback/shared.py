@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-SAMPLE = 1 << 17
+SAMPLE = 1 << 17  # bytes of a block by which codecs choose their variants
 
 
 class Decompressor(Protocol):
@@ -27,15 +27,6 @@ def drain(decoder: Decompressor, payload: bytes, size: int) -> bytes:
     if not decoder.eof or decoder.unused_data:
         raise ValueError("the coded data does not end where the payload does")
     return data
-
-
-def sample(data: bytes) -> bytes:
-    """Return 128 KiB of a larger block in four evenly spaced parts, or a smaller block as it is."""
-    if len(data) <= SAMPLE:
-        return data
-    part = SAMPLE // 4
-    step = (len(data) - part) // 3
-    return b"".join(data[i * step : i * step + part] for i in range(4))
 
 
 def middle(data: bytes, size: int) -> bytes:
