@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from nacrith.cli.console import OK, PASSED_ON
-from nacrith.cli.inputs import STDIN, open_input
+from nacrith.cli.inputs import STDIN, read_whole
 from nacrith.cli.options import message_options, settings, threads_option
-from nacrith.cli.outputs import StandardOutput, explained
+from nacrith.cli.outputs import StandardOutput
 
 
 @click.command("complete", short_help="Continue a text, or fill in its middle.")
@@ -59,11 +59,7 @@ def command(prompt: str | None, models: Sequence[str], **options: Any) -> int:
         from nacrith.bytelevel import ByteEnsemble, ByteModel, Sampling, complete
         from nacrith.models import load_model
 
-        if prompt is None:
-            with explained("cannot read (stdin)"), open_input(STDIN, archive=False) as source:
-                prefix = source.file.read()
-        else:
-            prefix = prompt.encode("utf-8", "surrogateescape")
+        prefix = read_whole(STDIN) if prompt is None else prompt.encode("utf-8", "surrogateescape")
         suffix = options["suffix"]
         made = [ByteModel(load_model(n, threads=chosen.threads)) for n in models or (chosen.model,)]
         found = complete(

@@ -12,7 +12,7 @@ import click
 
 from nacrith.cli.console import OK, PASSED_ON, CommandError, run_each, shown
 from nacrith.cli.engines import show_log
-from nacrith.cli.inputs import STDIN, open_input
+from nacrith.cli.inputs import STDIN, read_whole
 from nacrith.cli.options import (
     Settings,
     backend_option,
@@ -108,8 +108,7 @@ def command(file: str | None, **options: Any) -> int:
 def _read(name: str) -> bytes:
     if os.path.isdir(name):
         raise CommandError(f"{shown(name)} is a directory; name a file in it")
-    with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
-        return source.file.read()
+    return read_whole(name)
 
 
 def _load(chosen: Settings) -> LanguageModel:

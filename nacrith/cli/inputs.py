@@ -14,7 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from nacrith.cli.console import CommandError, SkippedError
+from nacrith.cli.console import CommandError, SkippedError, shown
+from nacrith.cli.outputs import explained
 from nacrith.cli.streams import PatientFile
 
 STDIN = "-"
@@ -92,6 +93,12 @@ def open_input(name: str, *, archive: bool) -> Input:
         )
     file = io.BufferedReader(PatientFile(name))
     return Input(file, name, os.fstat(file.fileno()))
+
+
+def read_whole(name: str) -> bytes:
+    """The bytes of an input that is no archive. A failure says that it cannot be read."""
+    with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
+        return source.file.read()
 
 
 def guard_standard_streams() -> None:

@@ -15,9 +15,9 @@ import click
 
 from nacrith.cli.console import OK, PASSED_ON, CommandError, shown
 from nacrith.cli.groups import FILTER, FilterCommand, FilterGroup
-from nacrith.cli.inputs import STDIN, open_input
+from nacrith.cli.inputs import STDIN, read_whole
 from nacrith.cli.options import Settings, message_options, settings, threads_option
-from nacrith.cli.outputs import explained, open_output
+from nacrith.cli.outputs import open_output
 from nacrith.prompt.counters import ANY, OURS
 from nacrith.prompt.scorers import AUTO, NAMES
 
@@ -183,10 +183,8 @@ def shorten(files: Sequence[str], **options: Any) -> int:
 def _read(name: str) -> str:
     if os.path.isdir(name):
         raise CommandError(f"{shown(name)} is a directory; name the files in it")
-    with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
-        data = source.file.read()
     try:
-        return data.decode("utf-8").removeprefix("\ufeff")
+        return read_whole(name).decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise CommandError(f"byte {error.start} of {shown(name)} is not UTF-8: convert the text") from None
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nacrith.cli.console import run_each, shown
-from nacrith.cli.inputs import STDIN, open_input
+from nacrith.cli.inputs import STDIN, read_whole
 from nacrith.cli.options import Settings, json_option, message_options, settings, threads_option
-from nacrith.cli.outputs import explained, open_output, print_line
+from nacrith.cli.outputs import open_output, print_line
 
 if TYPE_CHECKING:
     from nacrith.bytelevel import ByteModel
@@ -50,9 +50,7 @@ def command(files: Sequence[str], models: Sequence[str], **options: Any) -> int:
     done: list[tuple[str, list[Scored]]] = []
 
     def work(name: str) -> None:
-        with explained(f"cannot read {shown(name)}"), open_input(name, archive=False) as source:
-            data = source.file.read()
-        done.append((shown(name), _score(name, data, makers, options)))
+        done.append((shown(name), _score(name, read_whole(name), makers, options)))
 
     code = run_each(files or (STDIN,), chosen.console, work)
     if options["page"] and done:
