@@ -77,19 +77,25 @@ class Json(Content):
         table = len(chosen) >= _FEW and self._are_alike(at, self.values)
         if table:
             add(out, Piece(at, at, f'{{"columns":[{self._keys(chosen[0])}]}}\n'))
-        for i, value in enumerate(chosen):
-            if i:
-                add(out, Piece(value.start, value.start, "\n"))
-            if table:
-                self._put_row(out, value, kept)
-            else:
-                self._put(out, value, kept)
+        self._put_each(out, chosen, "\n", table, kept)
         if len(chosen) < len(self.values):
             end = self.values[-1].end
             note = f'{{"note":"{len(chosen)} of {len(self.values)} lines kept"}}'
             add(out, Piece(end, end, f"\n{note}" if chosen else note))
         if self.source.endswith("\n"):
             add(out, Piece(len(self.source) - 1, len(self.source)))
+
+    def _put_each(
+        self, out: list[Piece], values: Sequence[Value], between: str, table: bool, kept: Mask
+    ) -> None:
+        """The values with `between` them. table: as rows of a table."""
+        for i, value in enumerate(values):
+            if i:
+                add(out, Piece(value.start, value.start, between))
+            if table:
+                self._put_row(out, value, kept)
+            else:
+                self._put(out, value, kept)
 
     def _put(self, out: list[Piece], value: Value, kept: Mask) -> None:
         if not value.open:
@@ -129,13 +135,7 @@ class Json(Content):
             columns = f'{{"columns":[{self._keys(chosen[0])}],"rows":'
             add(out, Piece(value.start, value.start, columns))
         add(out, Piece(value.start, value.start + 1))
-        for i, item in enumerate(chosen):
-            if i:
-                add(out, Piece(item.start, item.start, ","))
-            if table:
-                self._put_row(out, item, kept)
-            else:
-                self._put(out, item, kept)
+        self._put_each(out, chosen, ",", table, kept)
         end = value.end
         note = f"{len(chosen)} of {total} {'rows' if table else 'items'} kept" if len(chosen) < total else ""
         if note and not table:
