@@ -22,21 +22,17 @@ from nacrith.models.protocol import LanguageModel, Logits
 PREFILL = 64
 """Tokens of a call that enters a prompt. Each has a row of weights, of V x 4 bytes, so there is a limit."""
 
-END, LENGTH, STOP, STUCK = (
-    "end",
-    "length",
-    "stop",
-    "stuck"
-    """Why an answer ended: the model began another
-text, max_tokens or the model's limit, a stop text, or no token that the constraint allows.""",
-)
+END, LENGTH, STOP, STUCK = "end", "length", "stop", "stuck"
+"""Why an answer ended: the model began another text, max_tokens or the model's limit, a stop text, or no
+token that the constraint allows."""
 
 
 class Line:
     """One prompt and its answer so far.
 
     prompt: token ids, at least one. passes: of the model, the prompt's aside; drafted: tokens that these
-    verified; seconds: since the prompt was begun. finish: END, LENGTH, STOP, or empty while it goes on.
+    verified; seconds: since the prompt was begun. finish: END, LENGTH, STOP, STUCK, or empty while it goes
+    on.
     """
 
     def __init__(

@@ -156,3 +156,19 @@ def test_json_from_a_model_with_and_without_drafts(temperature):
     assert found[0] == found[1]
     with pytest.raises(DecodingError, match="constraint"):
         record(model, answer)
+
+
+class Nothing:
+    """A rule that no answer meets."""
+
+    def allows(self, text: bytes) -> bool:
+        return False
+
+    def complete(self, text: bytes) -> bool:
+        return False
+
+
+def test_an_answer_gets_stuck_where_nothing_is_allowed():
+    model = ExactModel(TINY, threads=1)
+    answer = generate(model, "A list: ", max_tokens=30, constraint=Nothing()).run()
+    assert (answer.finish, answer.text, answer.weight) == ("stuck", "", 0.0)
