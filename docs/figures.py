@@ -1,49 +1,50 @@
-"""The table of README.md, from what `bench.files.ratio` measured: `python docs/figures.py` writes it anew.
+"""The table of README.md, from what `bench.files.fresh` measured: `python docs/figures.py` writes it anew.
 
-ROWS are texts that were published after the models were trained, or that their training data leaves out,
-and that nothing was tuned on. To show others, measure them and name them here.
+Its files come from packages that were published after the models were trained, and nothing was tuned on them.
+Files that a run has not measured with every program are left out.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
+RESULTS = ROOT / "bench" / "results" / "fresh-runs.json"
 BEGIN, END = "<!-- figures: python docs/figures.py -->", "<!-- end of figures -->"
 
-ROWS = {
-    "faq/debian-faq.de.txt": ("German FAQ", "ratio-head100000.json"),
-    "faq/debian-faq.ja.txt": ("Japanese FAQ", "ratio-head100000.json"),
-    "faq/debian-faq.ru.txt": ("Russian FAQ", "ratio-head100000.json"),
-    "faq/debian-faq.zh-cn.txt": ("Chinese FAQ", "ratio-head100000.json"),
-    "manpages/de.man": ("German manual pages", "ratio.json"),
-    "manpages/ja.man": ("Japanese manual pages", "ratio.json"),
-    "manpages/ru.man": ("Russian manual pages", "ratio.json"),
-    "manpages/zh.man": ("Chinese manual pages", "ratio.json"),
+PROGRAMS = {
+    "xz -9e": "xz -9e",
+    "zstd -22 --long=27": "zstd -22",
+    "zpaq -m5": "zpaq -m5",
+    "nacrith -6": "nacrith",
 }
-"""File as bench.files.ratio names it: what it is, and the results it is in."""
-
-PROGRAMS = {"xz -9e": "xz -9e", "PPMd o16": "PPMd", "zpaq -m5": "zpaq -m5", "nacrith": "nacrith"}
-"""Program as bench.files.ratio names it: the heading of its column."""
+"""Program as bench.files.fresh names it: the heading of its column."""
 
 
 def table() -> str:
-    """The rows in Markdown: bytes of each program, then seconds of nacrith."""
+    """The kinds of text in Markdown: number of files, bytes, bytes of each program, nacrith in per cent."""
+    sizes: dict[str, dict[str, int]] = defaultdict(dict)
+    kinds: dict[str, tuple[str, int]] = {}
+    for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]:
+        sizes[row["file"]][row["program"]] = row["compressed"]
+        kinds[row["file"]] = row["kind"], row["bytes"]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file, (kind, _) in kinds.items():
+        if sizes[file].keys() >= PROGRAMS.keys():
+            groups[kind].append(file)
+    groups["all"] = [file for files in groups.values() for file in files]
     lines = [
-        f"| text | bytes | {' | '.join(PROGRAMS.values())} | compress | decompress |",
+        f"| text | files | bytes | {' | '.join(PROGRAMS.values())} | of the text |",
         f"|---|{'---:|' * (len(PROGRAMS) + 3)}",
     ]
-    for file, (name, source) in ROWS.items():
-        measured = {
-            r["program"]: r for r in json.loads((RESULTS / source).read_text())["rows"] if r["file"] == file
-        }
-        ours = measured["nacrith"]
-        sizes = " | ".join(f"{measured[program]['compressed']:,}" for program in PROGRAMS)
-        seconds = f"{ours['compress_s']:.0f} s | {ours['decompress_s']:.0f} s"
-        lines.append(f"| {name} | {ours['bytes']:,} | {sizes} | {seconds} |")
+    for kind, files in groups.items():
+        content = sum(kinds[file][1] for file in files)
+        coded = [sum(sizes[file][program] for file in files) for program in PROGRAMS]
+        cells = " | ".join(f"{n:,}" for n in (len(files), content, *coded))
+        lines.append(f"| {kind} | {cells} | {100 * coded[-1] / content:.1f} % |")
     return "\n".join(lines)
 
 
