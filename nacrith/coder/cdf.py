@@ -66,3 +66,8 @@ def counts(logits: npt.NDArray[np.int32]) -> F32:
     np.add(c, np.float32(1.0), out=c)
     c[top] += np.float32(TOTAL - int(c.sum()))
     return c
+
+
+def interval(c: F32, symbol: int) -> tuple[int, int]:
+    """(low, count): the symbol owns the interval [low, low + count) of [0, TOTAL)."""
+    return int(c[:symbol].sum()), int(c[symbol])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nacrith.coder.cdf import TOTAL, counts
+from nacrith.coder.cdf import TOTAL, counts, interval
 from nacrith.coder.range_coder import Decoder, Encoder
 from nacrith.errors import CorruptError
 
@@ -60,8 +60,7 @@ GOLDEN_SMALL = [8947849, 4473923, 2236962, 1118482]
 def _encode(rows, symbols):
     encoder = Encoder()
     for x, s in zip(rows, symbols, strict=True):
-        c = counts(x)
-        encoder.encode(int(c[:s].sum()), int(c[s]))
+        encoder.encode(*interval(counts(x), s))
     return encoder.finish()
 
 
