@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from clirunner import PATIENCE, nacrith
+from clirunner import PATIENCE, hearing, nacrith
 from fake_chat_api import Api, Running, running_api, running_proxy
 from tool_chats import LONG, completions, messages, responses
 
@@ -225,7 +225,7 @@ def test_audit_changes_nothing_and_says_what_it_would(api: Api) -> None:
 
 def test_a_running_answer_may_end_when_the_proxy_is_stopped(api: Api) -> None:
     api.pause = 0.1
-    with running_proxy(api.address) as proxy:
+    with hearing(signal.SIGINT), running_proxy(api.address) as proxy:
         made = connection(proxy)
         made.request("POST", CHAT, b'{"stream":true}')
         answer = made.getresponse()
