@@ -73,8 +73,8 @@ def _of_learner(shape: int) -> int:
 
 
 def table_bits(size: int) -> int:
-    """log2 of the bytes of tables: 256 for each byte of the content, within 64 KiB..128 MiB.
+    """log2 of the bytes of tables: 128 for each byte of the content, within 64 KiB..128 MiB.
 
     A writer takes so many, and a payload cannot ask for more: a block that is short costs little memory.
     """
-    return bits(256 * size, 16, 27)
+    return bits(128 * size, 16, 27)
