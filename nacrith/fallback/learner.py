@@ -1,6 +1,6 @@
 """Kind 5, the learner: context mixing of our own, bit by bit, without a language model.
 
-It predicts text and most binaries better than the other codecs, at some 150 KB a second and core both ways.
+It predicts text and most binaries better than the other codecs, at some 220 KB a second and core both ways.
 Each payload begins with a byte for the shape and the size of its tables. Machine code may be translated first
 (`fallback.x86`). Specifications: formats/archive-v1.md, section 6, and formats/learner-v1.md.
 """
