@@ -12,7 +12,7 @@ inline namespace NACRITH_LEARNER_SET {
 
 class Ends {
 public:
-    Ends() : t_(tables()), mixers_{{kSteps * 3, first()}, {256, first()}} {
+    Ends() : t_(tables()), mixers_({kSteps * 3, 256}, first()) {
         std::fill_n(seen_.get(), size_t{kContexts} << kBits, uint32_t{1} << 31);
         for (auto &row : trust_) std::fill_n(row, kLengths, uint32_t{3} << 30);
     }
@@ -50,15 +50,17 @@ public:
         *x++ = static_cast<int16_t>(model);
         *x = 256;
         const auto sure = static_cast<uint32_t>(std::clamp((model + 2304) >> 7, 0, kSteps - 1));
-        const int32_t joined = (mixers_[0].mix(t_, inputs_, sure * 3 + agreed) +
-                                mixers_[1].mix(t_, inputs_, c.last4 & 0xff)) >> 1;
+        const uint32_t rows[2] = {sure * 3 + agreed, c.last4 & 0xff};
+        int32_t two[2];
+        mixers_.mix(t_, inputs_, rows, two);
+        const int32_t joined = (two[0] + two[1]) >> 1;
         return gate_.join(std::clamp(squash(t_, joined), 1, kOne - 1), squash(t_, model));
     }
 
     // bit: 1 if the token goes on. taught: bytes of all lanes so far, and a margin.
     void learn(int bit, uint32_t taught) {
         const int rate = kRateEnd + kRateStart / static_cast<int>(1 + (taught >> 11));
-        for (auto &m : mixers_) m.learn(inputs_, bit, rate);
+        mixers_.learn(inputs_, bit, rate);
         for (auto *e : entries_) adapt(t_, *e, bit, kMost);
         for (size_t i = 0; i < kMatches; i++)
             if (ended_[i] >= 0) adapt(t_, *trusts_[i], ended_[i] != bit, 1023);
@@ -82,7 +84,7 @@ private:
     }
 
     const Tables &t_;
-    Mixer<kInputs> mixers_[2];
+    Layer<kInputs, 2> mixers_;
     Gate gate_;
     std::unique_ptr<uint32_t[]> seen_{new uint32_t[kContexts << kBits]};
     uint32_t trust_[kMatches][kLengths];  // that a match's cut is the text's, by its length

@@ -29,10 +29,15 @@ public:
     uint8_t *find(uint32_t h) {
         Line &line = lines_[h >> 2 & mask_];
         const auto check = static_cast<uint8_t>((h >> 24) | (h >> 24 == 0));
-        uint8_t *worst = line.buckets[0];
+        auto &b = line.buckets;
+        const uint32_t checks = static_cast<uint32_t>(b[0][0] | b[1][0] << 8 | b[2][0] << 16) | uint32_t{b[3][0]} << 24;
+        const uint32_t differ = checks ^ check * 0x01010101u;
+        // The lowest byte of 0 in `differ` is the lowest one marked here.
+        const uint32_t equal = (differ - 0x01010101u) & ~differ & 0x80808080u;
+        if (equal) return b[__builtin_ctz(equal) / 8] + 1;
+        uint8_t *worst = b[0];
         int least = 256;
-        for (auto &bucket : line.buckets) {
-            if (bucket[0] == check) return bucket + 1;
+        for (auto &bucket : b) {
             const int priority = bucket[0] ? bucket[1] : -1;
             if (priority < least) least = priority, worst = bucket;
         }

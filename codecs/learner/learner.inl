@@ -7,15 +7,14 @@
 #include <array>
 
 #include "learner/history.hpp"
+#include "learner/maps.hpp"
 #include "learner/shapes.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
 
 constexpr int kRateHalf = 11;    // what is added to the mixers' rate at the start halves within 2^11 bytes
-constexpr int kMapMost = 1023;   // uses of a map's entry after which its rate falls no more
 constexpr int kShift = 5;        // of the corrections: 2^-5 of the error
-constexpr int kLinear = 4;       // a probability of 16 bits becomes an input of 12
 
 // One learner for the texts of all lanes. `begin` chooses the lane whose bytes follow; each of their bits takes one
 // call of `predict` or `skip`, then one of `learn` or `record`.
@@ -27,26 +26,22 @@ public:
     static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 1;
     static constexpr int kInputs = (kModelAt + 2 * Shape::kModel + 7) / 8 * 8;
     static constexpr int kMixed = Shape::kModel ? 16 : 8;  // the sets', a constant, the model's
-    static_assert(kSets + 1 + Shape::kModel <= kMixed);
+    static_assert(kSets + 1 + Shape::kModel <= kMixed && 2 * Maps<kContexts>::kPadded <= kInputs);
 
     // 2^bits bytes of histories.
     Learner(int bits, size_t lanes)
         : t_(tables()),
+          maps_(t_),
           histories_(bits),
-          final_{{256, first_final()}, {512, first_final()}},
+          mixers_(Shape::kRows, first_row()),
+          final_({256, 512}, first_final()),
           corrections_{{t_, 512}, {t_, 1 << kHashBits}, {t_, 1 << kHashBits}, {t_, 512}},
           texts_(lanes),
           lanes_(lanes) {
-        for (int i = 0; i < kSets; i++) mixers_[i] = {Shape::kRows[i], first_row()};
         for (int i = 0; i < kMatches; i++) matches_[i] = {Shape::kLeast[i], kPlaceBits};
-        for (auto &map : maps_)
-            for (size_t s = 0; s < 256; s++) {
-                const uint32_t zeros = t_.count[s][0], ones = t_.count[s][1];
-                map[s] = 65535 * (2 * ones + 1) / (2 * (zeros + ones + 1)) << 16;
-            }
         std::fill_n(order0_, 2 << 8, kHalf);
         std::fill_n(order1_.get(), 2 << 16, kHalf);
-        std::fill_n(order2_.get(), 2 << kOrder2Bits, kHalf);
+        std::fill_n(&order2_[0][0], 32 << kPairBits, kHalf);
     }
 
     // Where the text of a lane lies: kMargin zero bytes and then the text, of which only what has been learnt is
@@ -58,6 +53,7 @@ public:
         lane_ = lane;
         at_ = &lanes_[lane];
         look_ahead();
+        seek_corrections();
     }
 
     const Cursor &cursor() const { return at_->cursor; }
@@ -67,11 +63,6 @@ public:
     // The probability of a 1 as the next bit, of 16 bits, 1..65535. model: the stretch of the language model's.
     int32_t predict(int32_t model = 0) {
         const Cursor &c = at_->cursor;
-        const uint32_t c1 = c.last4 & 0xff;
-        const uint32_t near = hash(c1, partial_) >> (32 - kHashBits);
-        const uint32_t far = hash(c.last4 & 0xffffff, partial_) >> (32 - kHashBits);
-        corrections_[1].prefetch(near);
-        corrections_[2].prefetch(far);
         Selectors s{partial_, 7u - static_cast<uint32_t>(left_), 0, 0, 0, model};
         const uint32_t step = consider(s);
         inputs_[kModelAt - 1] = 256;
@@ -81,15 +72,24 @@ public:
         }
         uint32_t rows[kSets];
         Shape::sets(c, s, rows);
-        for (int i = 0; i < kSets; i++) mixed_[i] = static_cast<int16_t>(mixers_[i].mix(t_, inputs_, rows[i]));
+        int32_t mixed[kSets], two[2];
+        mixers_.mix(t_, inputs_, rows, mixed);
+        if constexpr (Shape::kLight) {
+            const int32_t joined = (mixed[0] + mixed[1]) >> 1;
+            const int32_t r1 = corrections_[1].refine(joined, near_);
+            const int32_t r2 = corrections_[2].refine(joined, far_);
+            return std::clamp((2 * squash(t_, joined) + r1 + r2) >> 2, 1, kOne - 1);
+        }
+        for (int i = 0; i < kSets; i++) mixed_[i] = static_cast<int16_t>(mixed[i]);
         mixed_[kSets] = 256;
         if (Shape::kModel) mixed_[kSets + 1] = static_cast<int16_t>(model);
-        const int32_t joined = (final_[0].mix(t_, mixed_, partial_) +
-                                final_[1].mix(t_, mixed_, (s.expected * 5 + s.match) * 8 + s.hits)) >> 1;
+        const uint32_t chosen[2] = {partial_, (s.expected * 5 + s.match) * 8 + s.hits};
+        final_.mix(t_, mixed_, chosen, two);
+        const int32_t joined = (two[0] + two[1]) >> 1;
         const int32_t p = squash(t_, joined);
         const int32_t r0 = corrections_[0].refine(joined, partial_ + 256 * (s.expected != 0));
-        const int32_t r1 = corrections_[1].refine(joined, near);
-        const int32_t r2 = corrections_[2].refine(joined, far);
+        const int32_t r1 = corrections_[1].refine(joined, near_);
+        const int32_t r2 = corrections_[2].refine(joined, far_);
         const int32_t r3 = corrections_[3].refine(joined, step * 8 + s.gone);
         const int32_t q = std::clamp((2 * p + r0 + 2 * r1 + 2 * r2 + r3) >> 3, 1, kOne - 1);
         return Shape::kModel ? gate_.join(q, squash(t_, model)) : q;
@@ -103,10 +103,15 @@ public:
 
     // Learns a bit that was predicted.
     void learn(int bit) {
-        const int rate = Shape::kRates.end + Shape::kRates.start / static_cast<int>(1 + (taught_ >> kRateHalf));
+        const int rate = rate_;
         advance(bit);
-        for (auto &m : mixers_) m.learn(inputs_, bit, rate);
-        for (auto &m : final_) m.learn(mixed_, bit, Shape::kRates.last);
+        mixers_.learn(inputs_, bit, rate);
+        if constexpr (Shape::kLight) {
+            corrections_[1].learn(bit, kShift);
+            corrections_[2].learn(bit, kShift);
+            return;
+        }
+        final_.learn(mixed_, bit, Shape::kRates.last);
         for (auto &c : corrections_) c.learn(bit, kShift);
         if (Shape::kModel) gate_.learn(bit);
     }
@@ -115,7 +120,7 @@ public:
     void record(int bit) { advance(bit); }
 
 private:
-    static constexpr int kOrder2Bits = 18, kHashBits = 14, kPlaceBits = 18;
+    static constexpr int kPairBits = 14, kHashBits = 14, kPlaceBits = 18;
     static constexpr uint16_t kHalf = 1 << 15;
 
     static const int16_t *first_row() {
@@ -137,8 +142,6 @@ private:
         return row.data();
     }
 
-    int16_t linear(int32_t p) const { return static_cast<int16_t>((p - kHalf) >> kLinear); }
-
     // What histories, direct probabilities and matches say of the next bit, as inputs and selectors. Returns the
     // longest match's step plus 1, or 0.
     uint32_t consider(Selectors &s) {
@@ -153,24 +156,17 @@ private:
 
     int16_t *consider_histories(int16_t *x, Selectors &s) {
         node_ = left_ > 3 ? partial_ - 1 : (partial_ & ((1u << (3 - left_)) - 1)) + (1u << (3 - left_)) - 1;
-        for (int i = 0; i < kContexts; i++) {
-            const uint8_t state = buckets_[i][node_];
-            entries_[i] = &maps_[i][state];
-            const int32_t p = probability(*entries_[i]);
-            x[0] = state ? stretch(t_, p) : int16_t{0};
-            x[1] = state ? linear(p) : int16_t{0};
-            x += 2;
-            if (i >= Shape::kFirstHit && i <= Shape::kLastHit) s.hits += state != 0;
-        }
+        const uint32_t seen = maps_.consider(buckets_, node_, x);
+        s.hits = static_cast<uint32_t>(__builtin_popcount(seen >> Shape::kFirstHit & 63));
+        x += 2 * kContexts;
         return x;
     }
 
     int16_t *consider_direct(int16_t *x) {
         const uint32_t last4 = at_->cursor.last4;
-        const uint32_t pair = hash(last4 & 0xffff, 0) + partial_ * 0x9e3779b1u;
         direct_[0] = order0_ + 2 * partial_;
         direct_[1] = order1_.get() + 2 * ((last4 & 0xff) << 8 | partial_);
-        direct_[2] = order2_.get() + 2 * (pair >> (32 - kOrder2Bits));
+        direct_[2] = pair_ + 2 * node_;
         for (const uint16_t *d : direct_) *x++ = stretch(t_, d[0]), *x++ = stretch(t_, d[1]);
         return x;
     }
@@ -202,8 +198,9 @@ private:
         // The buckets of what follows are fetched while this bit is learnt.
         if (left_ == 3) look_up(partial_);
         if (left_ < 0) end_byte(partial_ & 0xff);
+        seek_corrections();
+        maps_.learn(bit);
         for (int i = 0; i < kContexts; i++) {
-            adapt(t_, *entries_[i], bit, kMapMost);
             uint8_t &state = buckets_[i][node];
             state = t_.next[state][static_cast<size_t>(bit)];
         }
@@ -212,6 +209,15 @@ private:
             uint16_t &p = direct_[i / 2][i % 2];
             p = static_cast<uint16_t>(p + (((bit ? kOne - 1 : 0) - p) >> kShifts[i]));
         }
+    }
+
+    // Which contexts of corrections the next bit has.
+    void seek_corrections() {
+        const uint32_t last4 = at_->cursor.last4;
+        near_ = hash(last4 & 0xff, partial_) >> (32 - kHashBits);
+        far_ = hash(last4 & 0xffffff, partial_) >> (32 - kHashBits);
+        corrections_[1].prefetch(near_);
+        corrections_[2].prefetch(far_);
     }
 
     void end_byte(uint32_t c) {
@@ -224,10 +230,11 @@ private:
         look_ahead();
     }
 
-    // Before a byte: hashes of all contexts.
+    // Before a byte: hashes of all contexts, and the mixers' rate.
     void look_ahead() {
         partial_ = 1;
         left_ = 7;
+        rate_ = Shape::kRates.end + Shape::kRates.start / static_cast<int>(1 + (taught_ >> kRateHalf));
         uint32_t n = 0;
         Shape::contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
             hashes_[n] = hash(a + n * 0x9e3779b1u, b ^ n << 24);
@@ -236,7 +243,7 @@ private:
         look_up(0);
     }
 
-    // Where the buckets of a half byte lie. half: 0, or the first four bits under a leading 1.
+    // Where what a half byte needs lies. half: 0, or the first four bits under a leading 1.
     void look_up(uint32_t half) {
         for (int i = 0; i < kContexts; i++) {
             places_[i] = hashes_[i];
@@ -246,7 +253,14 @@ private:
             }
             histories_.prefetch(places_[i]);
         }
+        pair_ = order2_[hash(at_->cursor.last4 & 0xffff, half) >> (32 - kPairBits)];
+        __builtin_prefetch(pair_);
     }
+
+    struct Free {
+        void operator()(uint16_t (*pairs)[32]) const { ::operator delete[](pairs, std::align_val_t{64}); }
+    };
+    using Pairs = std::unique_ptr<uint16_t[][32], Free>;
 
     struct Lane {
         Cursor cursor;
@@ -254,10 +268,11 @@ private:
     };
 
     const Tables &t_;
+    Maps<kContexts> maps_;
     Histories histories_;
     Match matches_[kMatches];
-    Mixer<kInputs> mixers_[kSets];
-    Mixer<kMixed> final_[2];
+    Layer<kInputs, kSets> mixers_;
+    Layer<kMixed, 2> final_;
     Correction corrections_[4];
     Gate gate_;
     Texts texts_;
@@ -266,17 +281,18 @@ private:
     Lane *at_ = nullptr;      // the present one
     uint32_t taught_ = kMargin;  // bytes of all lanes, and a margin
     Followers followers_;
-    uint32_t maps_[kContexts][256];  // from a history to a probability, for each context
     uint16_t order0_[2 << 8];        // at 2 * context: a fast and a slow probability
-    std::unique_ptr<uint16_t[]> order1_{new uint16_t[2 << 16]}, order2_{new uint16_t[2 << kOrder2Bits]};
+    std::unique_ptr<uint16_t[]> order1_{new uint16_t[2 << 16]};
+    Pairs order2_{new (std::align_val_t{64}) uint16_t[1 << kPairBits][32]};  // a cache line serves a half byte
+    uint16_t *pair_ = nullptr;                                               // the present one
     uint32_t hashes_[kContexts], places_[kContexts];
     uint8_t *buckets_[kContexts];
-    uint32_t *entries_[kContexts];
     uint16_t *direct_[3];
     alignas(32) int16_t inputs_[kInputs] = {};
     alignas(32) int16_t mixed_[kMixed] = {};
-    uint32_t partial_ = 1, node_ = 0;
+    uint32_t partial_ = 1, node_ = 0, near_ = 0, far_ = 0;
     int left_ = 7;  // bits of the byte after the next one
+    int rate_ = 0;  // of the first layer, for this byte
 };
 
 }  // namespace NACRITH_LEARNER_SET

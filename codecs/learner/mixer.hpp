@@ -7,6 +7,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #include "learner/tables.hpp"
 
@@ -18,38 +23,93 @@ constexpr int32_t kWeightOne = 1 << 28;
 constexpr int32_t kMostWeight = (1 << 30) - 1;
 constexpr int kDropped = 17;  // bits of a weight that a sum leaves out
 
-// kInputs: a multiple of 8. |sum| <= kInputs * kMostStretch * 2^13 < 2^31.
-template <int kInputs>
-class Mixer {
+// Mixers that share their inputs. kInputs: a multiple of 8; |sum| <= kInputs * kMostStretch * 2^13 < 2^31.
+template <int kInputs, int kMixers>
+class Layer {
     static_assert(kInputs % 8 == 0 && int64_t{kInputs} * kMostStretch << 13 < int64_t{1} << 31);
 
 public:
-    Mixer() = default;
-    // first: the weights that every row begins with, kInputs of them in units of 1 / 4,096.
-    Mixer(int rows, const int16_t *first) : weights_(new int32_t[static_cast<size_t>(rows) * kInputs]) {
-        for (size_t i = 0; i < static_cast<size_t>(rows) * kInputs; i++) weights_[i] = first[i % kInputs] * 65536;
+    // rows: of each mixer. first: the weights that every row begins with, kInputs of them in units of 1 / 4,096.
+    Layer(const int (&rows)[kMixers], const int16_t *first) {
+        for (int m = 0; m < kMixers; m++) {
+            starts_[m] = total_;
+            total_ += static_cast<size_t>(rows[m]);
+        }
+        weights_.reset(new (std::align_val_t{32}) int32_t[total_ * kInputs]);
+        for (size_t i = 0; i < total_ * kInputs; i++) weights_[i] = first[i % kInputs] * 65536;
     }
 
-    // The mixed prediction, in units of stretch. inputs: kInputs, each within kMostStretch.
-    int32_t mix(const Tables &t, const int16_t *inputs, uint32_t row) {
-        row_ = weights_.get() + size_t{row} * kInputs;
-        int32_t sum = 0;
-        for (int i = 0; i < kInputs; i++) sum += inputs[i] * (row_[i] >> kDropped);
-        const int32_t mixed = clamp(sum >> 11, kMostStretch);
-        p_ = squash(t, mixed);
-        return mixed;
+    // What each mixer predicts, in units of stretch. inputs: kInputs, each within kMostStretch, aligned to 32 bytes.
+    // rows: the one of each mixer.
+    void mix(const Tables &t, const int16_t *inputs, const uint32_t *rows, int32_t *mixed) {
+        for (int m = 0; m < kMixers; m++) rows_[m] = weights_.get() + (starts_[m] + rows[m]) * kInputs;
+        int32_t sums[kMixers];
+        add_up(inputs, sums);
+        for (int m = 0; m < kMixers; m++) {
+            mixed[m] = clamp(sums[m] >> 11, kMostStretch);
+            p_[m] = squash(t, mixed[m]);
+        }
     }
 
-    // rate: in 1 / 1,024. The error is kept below 2^15, so that a step is below 2^27.
+    // rate: in 1 / 1,024. An error is kept below 2^15, so that a step is below 2^27.
     void learn(const int16_t *inputs, int bit, int rate) {
-        const int32_t error = clamp((bit * kOne - p_) * rate >> 10, 32767);
-        for (int i = 0; i < kInputs; i++) row_[i] = clamp(row_[i] + inputs[i] * error, kMostWeight);
+        for (int m = 0; m < kMixers; m++) {
+            const int32_t error = clamp((bit * kOne - p_[m]) * rate >> 10, 32767);
+            if (error) move(rows_[m], inputs, error);
+        }
     }
 
 private:
-    std::unique_ptr<int32_t[]> weights_;
-    int32_t *row_ = nullptr;
-    int32_t p_ = 0;  // what the row predicted last, 16 bits
+#ifdef __AVX2__
+    // A product of 16 bits by 16 is half of a madd; the other half's factor is 0.
+    void add_up(const int16_t *inputs, int32_t *sums) const {
+        __m256i sum[kMixers];
+        for (auto &s : sum) s = _mm256_setzero_si256();
+        for (int i = 0; i < kInputs; i += 8) {
+            const __m128i eight = _mm_load_si128(reinterpret_cast<const __m128i *>(inputs + i));
+            const __m256i x = _mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16);
+            for (int m = 0; m < kMixers; m++) {
+                const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i *>(rows_[m] + i));
+                sum[m] = _mm256_add_epi32(sum[m], _mm256_madd_epi16(_mm256_srai_epi32(w, kDropped - 16), x));
+            }
+        }
+        for (int m = 0; m < kMixers; m++) {
+            __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum[m]), _mm256_extracti128_si256(sum[m], 1));
+            s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+            sums[m] = _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+        }
+    }
+    static void move(int32_t *row, const int16_t *inputs, int32_t error) {
+        const __m256i e = _mm256_set1_epi32(error & 0xffff), most = _mm256_set1_epi32(kMostWeight);
+        const __m256i least = _mm256_set1_epi32(-kMostWeight);
+        for (int i = 0; i < kInputs; i += 8) {
+            const __m128i eight = _mm_load_si128(reinterpret_cast<const __m128i *>(inputs + i));
+            auto *at = reinterpret_cast<__m256i *>(row + i);
+            const __m256i moved =
+                _mm256_add_epi32(_mm256_load_si256(at), _mm256_madd_epi16(_mm256_cvtepu16_epi32(eight), e));
+            _mm256_store_si256(at, _mm256_max_epi32(_mm256_min_epi32(moved, most), least));
+        }
+    }
+#else
+    void add_up(const int16_t *inputs, int32_t *sums) const {
+        for (int m = 0; m < kMixers; m++) {
+            sums[m] = 0;
+            for (int i = 0; i < kInputs; i++) sums[m] += inputs[i] * (rows_[m][i] >> kDropped);
+        }
+    }
+    static void move(int32_t *row, const int16_t *inputs, int32_t error) {
+        for (int i = 0; i < kInputs; i++) row[i] = clamp(row[i] + inputs[i] * error, kMostWeight);
+    }
+#endif
+
+    struct Free {
+        void operator()(int32_t *weights) const { ::operator delete[](weights, std::align_val_t{32}); }
+    };
+
+    size_t starts_[kMixers] = {}, total_ = 0;  // rows
+    std::unique_ptr<int32_t[], Free> weights_;
+    int32_t *rows_[kMixers] = {};
+    int32_t p_[kMixers] = {};  // what the rows predicted last, 16 bits
 };
 
 // An adaptive correction: for each context probabilities at 17 points of the logistic axis, interpolated.
@@ -62,7 +122,10 @@ public:
             p_[static_cast<size_t>(i)] = static_cast<uint16_t>(squash(t, (i % kKnots - kKnots / 2) * kStep));
     }
 
-    void prefetch(uint32_t context) const { __builtin_prefetch(&p_[context * kKnots + kKnots / 2]); }
+    void prefetch(uint32_t context) const {  // the two lines that it may lie in
+        __builtin_prefetch(&p_[context * kKnots]);
+        __builtin_prefetch(&p_[context * kKnots + kKnots - 1]);
+    }
 
     // The corrected probability, of 16 bits. stretched: within kMostStretch.
     int32_t refine(int32_t stretched, uint32_t context) {
@@ -115,6 +178,9 @@ inline void adapt(const Tables &t, uint32_t &entry, int bit, uint32_t most) {
     const auto moved = static_cast<uint32_t>(p + ((aim - p) * t.rate[seen] >> 16));
     entry = moved << 10 | (seen < most ? seen + 1 : seen);
 }
+
+constexpr int kLinear = 4;  // a probability of 16 bits becomes an input of 12
+inline int16_t linear(int32_t p) { return static_cast<int16_t>((p - kOne / 2) >> kLinear); }
 
 inline int32_t probability(uint32_t entry) { return static_cast<int32_t>(entry >> 16); }  // 16 bits of it
 

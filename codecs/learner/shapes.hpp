@@ -16,7 +16,7 @@ inline namespace NACRITH_LEARNER_SET {
 struct Selectors {
     uint32_t partial;   // the bits of the byte so far under a leading 1
     uint32_t gone;      // how many bits they are
-    uint32_t hits;      // of kFirstHit..kLastHit, contexts that have been seen before, 0..6
+    uint32_t hits;      // of the six contexts from kFirstHit on, how many have been seen before, 0..6
     uint32_t expected;  // by the match models: 0 nothing, 1 a 0, 2 a 1
     uint32_t match;     // length of the longest match, in 5 steps
     int32_t model;      // the stretch of the language model's probability of a 1
@@ -34,14 +34,15 @@ struct FirstWeights {
 };
 
 struct Alone {
-    static constexpr bool kModel = false;
+    // kLight: no second layer, and two corrections instead of four.
+    static constexpr bool kModel = false, kLight = false;
     static constexpr Rates kRates = {10, 80, 16};
     static constexpr FirstWeights kFirst = {450, 0};
 };
 
 struct Text : Alone {
     static constexpr int kContexts = 20, kMatches = 3, kSets = 7;
-    static constexpr int kFirstHit = 0, kLastHit = 5;  // contexts counted as `hits`
+    static constexpr int kFirstHit = 0;  // of the six contexts counted as `hits`
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 1024, 256, 1536};
     static constexpr uint32_t kLeast[kMatches] = {4, 7, 20};
 
@@ -98,7 +99,7 @@ struct Beside : Text {
 
 struct Data : Alone {
     static constexpr int kContexts = 25, kMatches = 3, kSets = 6;
-    static constexpr int kFirstHit = 1, kLastHit = 6;
+    static constexpr int kFirstHit = 1;
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 2048, 1024};
     static constexpr uint32_t kLeast[kMatches] = {4, 8, 20};
 
@@ -144,8 +145,9 @@ struct Data : Alone {
 };
 
 struct Fast : Alone {
+    static constexpr bool kLight = true;
     static constexpr int kContexts = 6, kMatches = 1, kSets = 2;
-    static constexpr int kFirstHit = 0, kLastHit = 5;
+    static constexpr int kFirstHit = 0;
     static constexpr int kRows[kSets] = {1024, 576};
     static constexpr uint32_t kLeast[kMatches] = {6};
 

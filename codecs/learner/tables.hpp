@@ -16,7 +16,7 @@ constexpr int32_t kReach = 3072;  // squash is tabulated for [-kReach, kReach)
 
 struct Tables {
     std::array<uint16_t, 2 * kReach> squash;  // of x at [x + kReach]
-    std::array<int16_t, 4096> stretch;        // of p at [p >> 4]
+    std::array<int16_t, 4096 + 2> stretch;    // of p at [p >> 4]; the rest is read and not used
     std::array<std::array<uint8_t, 2>, 256> next;  // state after a bit
     std::array<std::array<uint8_t, 2>, 256> count;  // zeros and ones that a state stands for
     int states;                                     // of bit histories, at most 256

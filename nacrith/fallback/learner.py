@@ -1,6 +1,6 @@
 """Kind 5, the learner: context mixing of our own, bit by bit, without a language model.
 
-It predicts text and most binaries better than the other codecs, at some 150 KB a second and core both ways.
+It predicts text and most binaries better than the other codecs, at some 220 KB a second and core both ways.
 Each payload begins with a byte for the shape and the size of its tables. Machine code may be translated first
 (`fallback.x86`). Specifications: formats/archive-v1.md, section 6, and formats/learner-v1.md.
 """
@@ -73,8 +73,8 @@ def _of_learner(shape: int) -> int:
 
 
 def table_bits(size: int) -> int:
-    """log2 of the bytes of tables: 256 for each byte of the content, within 64 KiB..128 MiB.
+    """log2 of the bytes of tables: 128 for each byte of the content, within 64 KiB..128 MiB.
 
     A writer takes so many, and a payload cannot ask for more: a block that is short costs little memory.
     """
-    return bits(256 * size, 16, 27)
+    return bits(128 * size, 16, 27)

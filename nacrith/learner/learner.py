@@ -33,7 +33,7 @@ _RATE_HALF = 11  # half of what is added to the mixers' rate is gone after 2^11 
 _LINEAR = 4  # a probability of 16 bits becomes an input of 12
 _BIAS = 256  # the constant input
 _HASH_BITS = 14  # of the contexts of corrections
-_ORDER2_BITS = 18
+_PAIR_BITS = 14  # of the half bytes after two bytes, with 16 places for nodes each
 _DIRECT_SHIFTS = (4, 6, 3, 5, 2, 4)  # fast and slow, of orders 0, 1 and 2
 
 
@@ -58,12 +58,14 @@ class Learner:
             np.array(start, np.int64), n
         )  # from a history to a probability, 256 of each context
         self._map_rows = np.arange(n, dtype=np.int64) * 256
-        self._direct = [[HALF] * (2 << size) for size in (8, 16, _ORDER2_BITS)]
+        self._direct = [[HALF] * (2 << size) for size in (8, 16, _PAIR_BITS + 4)]
         self._matches = [Match(least) for least in form.least]
         self._mixers = Mixers(form.rows, _first_weights(form))
         share = WEIGHT_ONE // sets >> 16
         self._final = Mixers((256, 512), [share] * sets + [0] * (form.mixed - sets))
-        self._corrections = [Correction(n) for n in (512, 1 << _HASH_BITS, 1 << _HASH_BITS, 512)]
+        sizes = [512, 1 << _HASH_BITS, 1 << _HASH_BITS, 512]
+        self._used = slice(1, 3) if form.light else slice(4)  # of the corrections
+        self._corrections = [Correction(n) for n in sizes[self._used]]
         self._gate = Gate()
         self._inputs = np.zeros(form.inputs, np.int64)
         self._mixed = np.zeros(form.mixed, np.int64)
@@ -92,20 +94,33 @@ class Learner:
         models = [] if self._form.model is None else [model, squash(model) - HALF >> _LINEAR]
         end = 2 * self._form.size + 6 + 2 * len(self._matches)
         self._inputs[end : end + 1 + len(models)] = [_BIAS, *models]
-        mixed = [*self._mixers.mix(self._inputs, self._form.sets(cursor, s)), _BIAS, *models[:1]]
-        self._mixed[: len(mixed)] = mixed
-        one, two = self._final.mix(self._mixed, (partial, (s.expected * 5 + s.match) * 8 + s.hits))
-        joined = one + two >> 1
-        contexts = (
+        joined = self._join(self._mixers.mix(self._inputs, self._form.sets(cursor, s)), models[:1], s)
+        contexts = [
             partial + 256 * (s.expected != 0),
             mix(cursor.last4 & 0xFF, partial) >> (32 - _HASH_BITS),
             mix(cursor.last4 & 0xFFFFFF, partial) >> (32 - _HASH_BITS),
             step * 8 + s.gone,
-        )
-        r0, r1, r2, r3 = [c.refine(joined, at) for c, at in zip(self._corrections, contexts, strict=True)]
-        p = 2 * squash(joined) + r0 + 2 * r1 + 2 * r2 + r3 >> 3
+        ]
+        refined = [
+            c.refine(joined, at) for c, at in zip(self._corrections, contexts[self._used], strict=True)
+        ]
+        if self._form.light:
+            p = 2 * squash(joined) + sum(refined) >> 2
+        else:
+            r0, r1, r2, r3 = refined
+            p = 2 * squash(joined) + r0 + 2 * r1 + 2 * r2 + r3 >> 3
         p = min(max(p, 1), ONE - 1)
         return self._gate.join(p, squash(model)) if models else p
+
+    def _join(self, mixed: list[int], model: list[int], s: Selectors) -> int:
+        """What the second layer makes of the first one's outputs, or where there is none their mean."""
+        if self._form.light:
+            one, two = mixed
+        else:
+            inputs = [*mixed, _BIAS, *model]
+            self._mixed[: len(inputs)] = inputs
+            one, two = self._final.mix(self._mixed, (s.partial, (s.expected * 5 + s.match) * 8 + s.hits))
+        return one + two >> 1
 
     def skip(self) -> None:
         """Before a bit that is certain, and not predicted."""
@@ -117,7 +132,8 @@ class Learner:
         self._mixers.learn(
             self._inputs, bit, form.rate_end + form.rate_start // (1 + (self.taught >> _RATE_HALF))
         )
-        self._final.learn(self._mixed, bit, form.final_rate)
+        if not form.light:
+            self._final.learn(self._mixed, bit, form.final_rate)
         for correction in self._corrections:
             correction.learn(bit)
         if form.model is not None:
@@ -180,8 +196,9 @@ class Learner:
 
     def _consider_direct(self) -> list[int]:
         last4, partial = self.cursor.last4, self._partial
-        pair = mix(last4 & 0xFFFF, 0) + partial * GOLDEN & MASK
-        self._pairs = [2 * partial, 2 * ((last4 & 0xFF) << 8 | partial), 2 * (pair >> (32 - _ORDER2_BITS))]
+        half = 0 if self._left > 3 else partial >> (3 - self._left)
+        pair = mix(last4 & 0xFFFF, half) >> (32 - _PAIR_BITS)
+        self._pairs = [2 * partial, 2 * ((last4 & 0xFF) << 8 | partial), 2 * (pair << 4 | self._node)]
         found = []
         for table, at in zip(self._direct, self._pairs, strict=True):
             found += [STRETCH[table[at] >> 4], STRETCH[table[at + 1] >> 4]]

@@ -44,6 +44,7 @@ class Form:
     rate_start: int = 80  # and what is added at its start
     final_rate: int = 16  # of the second layer
     first: int = 450  # weights of the stretched predictions of histories and matches, in 1 / 4,096
+    light: bool = False  # no second layer, and two corrections instead of four
     model: int | None = None  # weight of a language model's; None: there is none
 
     @property
@@ -188,7 +189,7 @@ _TEXT_ROWS = (1024, 256, 256, 576, 1024, 256, 1536)
 FORMS = (
     Form(_text, _text_sets, 20, 0, (4, 7, 20), _TEXT_ROWS),
     Form(_data, _data_sets, 25, 1, (4, 8, 20), (1024, 256, 256, 576, 2048, 1024)),
-    Form(_fast, _fast_sets, 6, 0, (6,), (1024, 576)),
+    Form(_fast, _fast_sets, 6, 0, (6,), (1024, 576), light=True),
 )
 """By the number of the shape."""
 

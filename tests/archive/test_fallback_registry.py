@@ -256,7 +256,7 @@ def test_with_little_effort_only_fast_codecs_are_candidates() -> None:
 
 
 def test_the_tables_of_the_learner_are_in_proportion_to_the_content() -> None:
-    for size, tables in ((1, 16), (256, 16), (257, 17), (1 << 12, 20), (1 << 19, 27), (1 << 24, 27)):
+    for size, tables in ((1, 16), (512, 16), (513, 17), (1 << 12, 19), (1 << 20, 27), (1 << 24, 27)):
         assert table_bits(size) == tables
     content = b"a table or a text, " * 20
     bits = table_bits(len(content))

@@ -14,6 +14,7 @@ from paths import ROOT
 from nacrith.learner import Shape, decode, tables
 from nacrith.learner.cursor import Cursor, Followers
 from nacrith.learner.histories import Histories
+from nacrith.learner.learner import Learner
 from nacrith.learner.match import MARGIN, Match, Pointer
 from nacrith.learner.mixer import Correction
 from nacrith.learner.shapes import BESIDE, FORMS, Form
@@ -75,6 +76,38 @@ def test_rates_fall_to_a_thousandth() -> None:
     assert RATES[0] == ONE * 2 // 3
     assert RATES[1023] == ONE * 2 // 2049
     assert sorted(RATES, reverse=True) == RATES
+
+
+def test_a_quotient_of_floats_is_the_rate() -> None:
+    """So codecs/learner/maps.hpp makes rates, eight at once."""
+    divisors = 2 * np.arange(1024, dtype=np.float32) + np.float32(3)
+    assert (np.float32(2 * ONE) / divisors).astype(np.int32).tolist() == RATES
+
+
+def test_after_two_bytes_a_half_byte_has_places_of_its_own() -> None:
+    """What was learnt after other bytes, or in the other half, does not count; what came at the node does."""
+    learner = Learner(FORMS[0], 16)
+    places = set()
+    for byte in b"abab":
+        for bit in (byte >> left & 1 for left in range(7, -1, -1)):
+            learner.predict()
+            places.add(learner._pairs[2])
+            learner.learn(bit)
+    assert len(places) == 4 * 8  # at first after zeros, 0a, ab, and ba
+    lines = {place >> 5 for place in places}
+    assert len(lines) == 4 * 2
+
+
+@pytest.mark.parametrize("number", range(len(FORMS)))
+def test_a_light_form_leaves_out_the_second_layer(number: int) -> None:
+    learner = Learner(FORMS[number], 16)
+    before = learner._final._weights.copy()
+    for _ in range(8):
+        learner.predict()
+        learner.learn(1)
+    assert np.array_equal(learner._final._weights, before) == learner._form.light
+    assert learner._form.light == (number == Shape.FAST)
+    assert len(learner._corrections) == (2 if learner._form.light else 4)
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9), st.integers(0, 1))

@@ -222,7 +222,7 @@ def decode_lzma(payload: bytes, size: int) -> bytes:
 def decode_learner(payload: bytes, size: int) -> bytes:
     shape, bits = payload[0] >> 5, payload[0] & 31
     assert shape <= 3
-    assert 1 << 16 <= 1 << bits <= power_of_two(256 * size, 1 << 16, 1 << 27)
+    assert 1 << 16 <= 1 << bits <= power_of_two(128 * size, 1 << 16, 1 << 27)
     if shape == 3:
         return undo_x86(learner_plain.decode(payload[1:], 1, bits, size))
     return learner_plain.decode(payload[1:], shape, bits, size)

@@ -285,7 +285,8 @@ class Learner:
         for number, state in zip(self.maps, self.used, strict=True):
             p = number[state] >> 16
             x += [stretch(p), linear(p)] if state else [0, 0]
-        pair = (mix(c.c4 & 0xFFFF, 0) + partial * GOLD & WORD) >> 14
+        half = partial >> known if self.gone >= 4 else 0
+        pair = 16 * (mix(c.c4 & 0xFFFF, half) >> 18) + self.node
         places = (partial, 256 * c.c1 + partial, pair)
         self.now = [self.direct[order, place] for order, place in enumerate(places)]
         x += [stretch(p) for both in self.now for p in both]
@@ -310,12 +311,16 @@ class Learner:
         rows = mixer_rows(self.shape, c, partial, gone, hits, match_size, expected, m)
         inputs = np.array(x, np.int64)
         outs = [mixer.mix(inputs, row) for mixer, row in zip(self.mixers, rows, strict=True)]
+        near, far = mix(c.c1, partial) >> 18, mix(c.c4 & 0xFFFFFF, partial) >> 18
+        if self.shape == FAST:
+            z = sum(outs) >> 1
+            one, two = self.corrections[1].refine(z, near), self.corrections[2].refine(z, far)
+            return min(max((2 * squash(z) + one + two) >> 2, 1), 65535)
         second = [*outs, 256, *[m] * self.beside]
         joined = np.array(second + [0] * (self.joined - len(second)), np.int64)
         z1 = self.final[0].mix(joined, partial)
         z2 = self.final[1].mix(joined, (5 * expected + match_size) * 8 + hits)
         z = (z1 + z2) >> 1
-        near, far = mix(c.c1, partial) >> 18, mix(c.c4 & 0xFFFFFF, partial) >> 18
         chosen = (partial + 256 * (expected != 0), near, far, 8 * step + gone)
         r = [correction.refine(z, at) for correction, at in zip(self.corrections, chosen, strict=True)]
         total = 2 * squash(z) + r[0] + 2 * r[1] + 2 * r[2] + r[3]
@@ -327,9 +332,10 @@ class Learner:
         first, final = (8 + 60 // (1 + (self.known >> 11)), 12) if self.beside else (0, 16)
         for mixer in self.mixers:
             mixer.learn(bit, first or 10 + 80 // (1 + (self.cursor.at >> 11)))
-        for mixer in self.final:
+        light = self.shape == FAST
+        for mixer in self.final[: 0 if light else 2]:
             mixer.learn(bit, final)
-        for correction in self.corrections:
+        for correction in self.corrections[1:3] if light else self.corrections:
             correction.learn(bit)
         if self.beside:
             self.gate.learn(bit)
