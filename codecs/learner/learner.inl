@@ -6,8 +6,8 @@
 
 #include <array>
 
+#include "learner/grid.hpp"
 #include "learner/history.hpp"
-#include "learner/shapes.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
@@ -22,22 +22,24 @@ constexpr int kLinear = 4;       // a probability of 16 bits becomes an input of
 template <class Shape>
 class Learner {
 public:
-    static constexpr int kContexts = Shape::kContexts, kMatches = Shape::kMatches, kSets = Shape::kSets;
+    static constexpr int kContexts = Shape::kContexts, kMatches = Shape::kMatches, kSets = Shape::kSets, kCells = Shape::kCells;
     static constexpr int kDirect = 6;  // fast and slow probabilities of orders 0, 1 and 2
-    static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 1;
+    static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 2 * kCells + 1;
     static constexpr int kInputs = (kModelAt + 2 * Shape::kModel + 7) / 8 * 8;
     static constexpr int kMixed = Shape::kModel ? 16 : 8;  // the sets', a constant, the model's
     static_assert(kSets + 1 + Shape::kModel <= kMixed);
 
     // 2^bits bytes of histories.
-    Learner(int bits, size_t lanes)
+    Learner(int bits, size_t lanes, Layout layout = {})
         : t_(tables()),
+          shape_(layout),
           histories_(bits),
           final_{{256, first_final()}, {512, first_final()}},
           corrections_{{t_, 512}, {t_, 1 << kHashBits}, {t_, 1 << kHashBits}, {t_, 512}},
           texts_(lanes),
           lanes_(lanes) {
         for (int i = 0; i < kSets; i++) mixers_[i] = {Shape::kRows[i], first_row()};
+        for (int i = 0; i < kCells; i++) cell_tables_[i].assign(size_t{1} << Shape::kCellBits, uint32_t{kHalf} << 16);
         for (int i = 0; i < kMatches; i++) matches_[i] = {Shape::kLeast[i], kPlaceBits};
         for (auto &map : maps_)
             for (size_t s = 0; s < 256; s++) {
@@ -80,7 +82,7 @@ public:
             inputs_[kModelAt + 1] = linear(squash(t_, model));
         }
         uint32_t rows[kSets];
-        Shape::sets(c, s, rows);
+        shape_.sets(c, s, rows);
         for (int i = 0; i < kSets; i++) mixed_[i] = static_cast<int16_t>(mixers_[i].mix(t_, inputs_, rows[i]));
         mixed_[kSets] = 256;
         if (Shape::kModel) mixed_[kSets + 1] = static_cast<int16_t>(model);
@@ -123,6 +125,7 @@ private:
             std::array<int16_t, kInputs> made{};
             for (int i = 0; i < kContexts; i++) made[2 * i] = Shape::kFirst.seen;
             for (int i = 0; i < kMatches; i++) made[2 * kContexts + kDirect + 2 * i] = Shape::kFirst.seen;
+            for (int i = 0; i < kCells; i++) made[2 * (kContexts + kMatches + i) + kDirect] = Shape::kFirst.seen;
             if (Shape::kModel) made[kModelAt] = Shape::kFirst.model;
             return made;
         }();
@@ -148,7 +151,9 @@ private:
             for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);
         int16_t *x = consider_histories(inputs_, s);
         x = consider_direct(x);
-        return consider_matches(x, s);
+        const uint32_t step = consider_matches(x, s);
+        if (kCells) consider_cells(x + 2 * kMatches, s);
+        return step;
     }
 
     int16_t *consider_histories(int16_t *x, Selectors &s) {
@@ -193,6 +198,17 @@ private:
         return step;
     }
 
+    void consider_cells(int16_t *x, const Selectors &s) {
+        uint32_t places[kCells + 1];
+        shape_.cells(s, places);
+        for (int i = 0; i < kCells; i++) {
+            cells_[i] = &cell_tables_[i][places[i]];
+            const int32_t p = probability(*cells_[i]);
+            *x++ = stretch(t_, p);
+            *x++ = linear(p);
+        }
+    }
+
     // What the text has shown is learnt, and the position moves on by a bit.
     void advance(int bit) {
         const uint32_t node = node_;
@@ -207,6 +223,7 @@ private:
             uint8_t &state = buckets_[i][node];
             state = t_.next[state][static_cast<size_t>(bit)];
         }
+        for (int i = 0; i < kCells; i++) adapt(t_, *cells_[i], bit, kMapMost);
         static constexpr int kShifts[kDirect] = {4, 6, 3, 5, 2, 4};
         for (int i = 0; i < kDirect; i++) {
             uint16_t &p = direct_[i / 2][i % 2];
@@ -229,7 +246,7 @@ private:
         partial_ = 1;
         left_ = 7;
         uint32_t n = 0;
-        Shape::contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
+        shape_.contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
             hashes_[n] = hash(a + n * 0x9e3779b1u, b ^ n << 24);
             n++;
         });
@@ -254,6 +271,7 @@ private:
     };
 
     const Tables &t_;
+    Shape shape_;
     Histories histories_;
     Match matches_[kMatches];
     Mixer<kInputs> mixers_[kSets];
@@ -273,6 +291,8 @@ private:
     uint8_t *buckets_[kContexts];
     uint32_t *entries_[kContexts];
     uint16_t *direct_[3];
+    std::vector<uint32_t> cell_tables_[kCells + 1];  // of each an adaptive probability
+    uint32_t *cells_[kCells + 1];
     alignas(32) int16_t inputs_[kInputs] = {};
     alignas(32) int16_t mixed_[kMixed] = {};
     uint32_t partial_ = 1, node_ = 0;

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "learner/cursor.hpp"
+#include "learner/learner.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
@@ -34,12 +35,19 @@ struct FirstWeights {
 };
 
 struct Alone {
+    static constexpr int kCells = 0, kCellBits = 0;  // see grid.hpp
+
+    Alone() = default;
+    explicit Alone(Layout) {}
+    static void cells(const Selectors &, uint32_t *) {}
+
     static constexpr bool kModel = false;
     static constexpr Rates kRates = {10, 80, 16};
     static constexpr FirstWeights kFirst = {450, 0};
 };
 
 struct Text : Alone {
+    using Alone::Alone;
     static constexpr int kContexts = 20, kMatches = 3, kSets = 7;
     static constexpr int kFirstHit = 0, kLastHit = 5;  // contexts counted as `hits`
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 1024, 256, 1536};
@@ -83,6 +91,7 @@ struct Text : Alone {
 };
 
 struct Beside : Text {
+    using Text::Text;
     static constexpr bool kModel = true;
     static constexpr Rates kRates = {8, 60, 12};
     static constexpr FirstWeights kFirst = {100, 3000};
@@ -97,6 +106,7 @@ struct Beside : Text {
 };
 
 struct Data : Alone {
+    using Alone::Alone;
     static constexpr int kContexts = 25, kMatches = 3, kSets = 6;
     static constexpr int kFirstHit = 1, kLastHit = 6;
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 2048, 1024};
@@ -144,6 +154,7 @@ struct Data : Alone {
 };
 
 struct Fast : Alone {
+    using Alone::Alone;
     static constexpr int kContexts = 6, kMatches = 1, kSets = 2;
     static constexpr int kFirstHit = 0, kLastHit = 5;
     static constexpr int kRows[kSets] = {1024, 576};

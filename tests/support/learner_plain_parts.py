@@ -11,9 +11,10 @@ from functools import cache
 WORD = 0xFFFFFFFF
 START = 32  # the position of the first byte
 GOLD = 0x9E3779B1
-TEXT, DATA, FAST, BESIDE = range(4)
-LEAST = ((4, 7, 20), (4, 8, 20), (6,), (4, 7, 20))
-FIRST_HIT = (0, 1, 0, 0)
+TEXT, DATA, FAST, *SAMPLES = range(6)
+BESIDE = 6
+LEAST = ((4, 7, 20), (4, 8, 20), (6,), (6, 20), (6, 16), (6, 16), (4, 7, 20))
+FIRST_HIT = (0, 1, 0, 1, 1, 1, 0)
 MOST_LARGER = (40, 22, 12, 8, 6, 5)  # for the smaller number of a history
 DISCOUNTS = ((25, 8), (12, 6), (6, 5), (3, 3), (2, 2))
 SHIFTS = ((4, 6), (3, 5), (2, 4))  # of the direct probabilities
