@@ -14,7 +14,6 @@ import numpy as np
 from learner_plain_grid import Bitmap, Grid
 from learner_plain_parts import (
     BESIDE,
-    FAST,
     FIRST_HIT,
     GOLD,
     HISTORIES,
@@ -22,7 +21,6 @@ from learner_plain_parts import (
     SAMPLES,
     SHIFTS,
     START,
-    TEXT,
     WORD,
     Cursor,
     adapted,
@@ -31,6 +29,7 @@ from learner_plain_parts import (
     limit,
     linear,
     mix,
+    mixer_rows,
     squash,
     stretch,
 )
@@ -202,30 +201,6 @@ class Gate:
         a, b = (self.q, self.g) if y else (65536 - self.q, 65536 - self.g)
         self.w = 4194304 * self.w * a // (self.w * a + (4194304 - self.w) * b)
         self.w += (1 << 21) - self.w >> 9
-
-
-def model_step(m: int) -> int:
-    return min(max(m + 2304 >> 7, 0), 35)
-
-
-def mixer_rows(
-    shape: int, c: Cursor, partial: int, gone: int, hits: int, match: int, expected: int, m: int
-) -> list[int]:
-    by_match = partial + 256 * (0, 1, 1, 2, 3)[match]
-    by_hits = (8 * hits + gone) * 9 + (2 * match - 2 + expected if match else 0)
-    if shape == FAST:
-        return [by_match, by_hits]
-    if shape in (TEXT, BESIDE):
-        marks = int(c.punctuation != 0) + 2 * int(c.first != 0)
-        return [
-            by_match, c.c1, c.c2, by_hits,
-            (8 * min(c.column, 63) + gone) * 2 + int(c.above != 0),
-            c.classes & 255,
-            (8 * min(c.at - c.word_start, 15) + gone) * 12 + marks * 3 + expected,
-            15 * model_step(m) + 3 * match + expected,
-        ][: 8 if shape == BESIDE else 7]  # fmt: skip
-    in_record = c.phase() % 127 + 1 if c.width else 0
-    return [by_match, c.c1, c.c2, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
 
 
 class Learner:

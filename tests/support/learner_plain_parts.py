@@ -1,6 +1,6 @@
 """The arithmetic and the contexts of the second decoder of the learner, `learner_plain`, which see.
 
-Made from formats/learner-v1.md, sections on arithmetic, tables, cursor and contexts, and nothing else.
+Made from formats/learner-v1.md, sections on arithmetic, cursor, contexts and rows, and nothing else.
 """
 
 from __future__ import annotations
@@ -241,3 +241,30 @@ def contexts(shape: int, c: Cursor) -> list[tuple[int, int]]:
         (c.back1 | c.back2 << 8, c.width), (c.back1 | c.back2 << 8 | c1 << 16, phase),
         (c1 | c2 << 8, phase | c.width << 16), (c.f1[c1] & 0xFFFF, c1), (c.f2[pair] & 0xFFFF, pair),
     ]  # fmt: skip
+
+
+# Section 7
+
+
+def model_step(m: int) -> int:
+    return min(max(m + 2304 >> 7, 0), 35)
+
+
+def mixer_rows(
+    shape: int, c: Cursor, partial: int, gone: int, hits: int, match: int, expected: int, m: int
+) -> list[int]:
+    by_match = partial + 256 * (0, 1, 1, 2, 3)[match]
+    by_hits = (8 * hits + gone) * 9 + (2 * match - 2 + expected if match else 0)
+    if shape == FAST:
+        return [by_match, by_hits]
+    if shape in (TEXT, BESIDE):
+        marks = int(c.punctuation != 0) + 2 * int(c.first != 0)
+        return [
+            by_match, c.c1, c.c2, by_hits,
+            (8 * min(c.column, 63) + gone) * 2 + int(c.above != 0),
+            c.classes & 255,
+            (8 * min(c.at - c.word_start, 15) + gone) * 12 + marks * 3 + expected,
+            15 * model_step(m) + 3 * match + expected,
+        ][: 8 if shape == BESIDE else 7]  # fmt: skip
+    in_record = c.phase() % 127 + 1 if c.width else 0
+    return [by_match, c.c1, c.c2, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
