@@ -73,6 +73,10 @@ const Kernels &named(const char *name) {
     throw std::invalid_argument(std::string("this processor has no kernels called ") + name);
 }
 
+nacrith::learner::Layout layout_of(int32_t step, int32_t row) {
+    return {static_cast<uint32_t>(step), static_cast<uint32_t>(row)};
+}
+
 // One text in the hands of a learner.
 struct Coding {
     std::unique_ptr<nacrith::learner::Predictor> predictor;
@@ -125,7 +129,7 @@ void hand_out(const std::vector<uint8_t> &made, void *payload, int64_t room, int
 
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 7; }
+int32_t nacrith_abi_version(void) { return 8; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
@@ -254,20 +258,21 @@ int32_t nacrith_group_finish(nacrith_group *group, void *payload, int64_t room, 
     });
 }
 
-int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
-                                nacrith_learner **out) {
+int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, int32_t step, int32_t row,
+                                const char *kernels, nacrith_learner **out) {
     return guarded([&] {
-        Coding made{nacrith::learner::make(shape, bits, length, named(kernels).name), length, {}, {}, {}};
+        Coding made{nacrith::learner::make(shape, bits, length, layout_of(step, row), named(kernels).name), length, {}, {}, {}};
         *out = new Holder(std::move(made));
     });
 }
 
-int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, const char *kernels, const void *payload,
-                                int64_t payload_bytes, nacrith_learner **out) {
+int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, int32_t step, int32_t row,
+                                const char *kernels, const void *payload, int64_t payload_bytes,
+                                nacrith_learner **out) {
     return guarded([&] {
         if (payload_bytes < 0) throw std::invalid_argument("a payload of negative length");
         const auto bytes = static_cast<const uint8_t *>(payload);
-        Coding made{nacrith::learner::make(shape, bits, length, named(kernels).name), length, {}, {}, {}};
+        Coding made{nacrith::learner::make(shape, bits, length, layout_of(step, row), named(kernels).name), length, {}, {}, {}};
         made.payload.assign(bytes, bytes + payload_bytes);
         made.decoder = std::make_unique<nacrith::RangeDecoder>(made.payload.data(), made.payload.size());
         *out = new Holder(std::move(made));

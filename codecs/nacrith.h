@@ -120,13 +120,15 @@ NACRITH_API int32_t nacrith_group_decode(nacrith_group *group, int64_t n, const 
 /* The payload, when all tokens of all lanes are encoded; as nacrith_learner_finish. */
 NACRITH_API int32_t nacrith_group_finish(nacrith_group *group, void *payload, int64_t room, int64_t *size);
 
-/* A text that a learner codes without a model (formats/learner-v1.md). shape: 0 text, 1 data, 2 fast. bits: log2 of
- * the bytes that it remembers in, 16..28. length: of the text, at most 2^26 - 64. Encoding takes the text in pieces, then
+/* A text that a learner codes without a model (formats/learner-v1.md). shape: 0 text, 1 data, 2 fast, 3
+ * bitmap, 4 bytes, 5 words. bits: log2 of the bytes that it remembers in, 16..28. length: of the text, at most 2^26 - 64.
+ * step, row: bytes from a sample to the next of its channel, and bytes of a row or 0; 1 and 0 for shapes below 3. Encoding takes the text in pieces, then
  * `finish` gives the payload; decoding takes the whole payload first, then gives the text in pieces. */
-NACRITH_API int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
+NACRITH_API int32_t nacrith_learner_encoder(int32_t shape, int32_t bits, int64_t length, int32_t step, int32_t row,
+                                            const char *kernels, nacrith_learner **out);
+NACRITH_API int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, int32_t step, int32_t row,
+                                            const char *kernels, const void *payload, int64_t payload_bytes,
                                             nacrith_learner **out);
-NACRITH_API int32_t nacrith_learner_decoder(int32_t shape, int32_t bits, int64_t length, const char *kernels,
-                                            const void *payload, int64_t payload_bytes, nacrith_learner **out);
 
 /* The next `size` bytes of the text. More than its length is an error of argument. least: a length that
  * the payload has at least, whatever follows. */

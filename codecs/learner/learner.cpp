@@ -29,14 +29,29 @@ std::unique_ptr<TokenCoder> make_coder(std::shared_ptr<const Vocabulary> vocabul
 
 namespace learner {
 
-std::unique_ptr<Predictor> make(int shape, int bits, int64_t length, const std::string &kernels) {
-    if (shape < 0 || shape >= kShapes || bits < kLeastBits || bits > kMostBits || length < 0 || length > kMostLength)
-        throw std::invalid_argument("shape, bits or length of a learner is out of range");
+namespace {
+
+// Samples of whole bytes, at most 255 bytes apart; rows longer than two of them, of at most 65,535 bytes.
+bool fits(int shape, Layout layout) {
+    const uint32_t step = layout.step, row = layout.row;
+    if (shape < kBitmap) return step == 1 && row == 0;
+    if (shape == kBitmap) return step == 1 && row > 0 && row <= kMostRow;
+    const auto size = static_cast<uint32_t>(shape == kWords ? 2 : 1);
+    return step > 0 && step <= kMostStep && step % size == 0 && row % size == 0 && row <= kMostRow &&
+           (row == 0 || row > 2 * step);
+}
+
+}  // namespace
+
+std::unique_ptr<Predictor> make(int shape, int bits, int64_t length, Layout layout, const std::string &kernels) {
+    if (shape < 0 || shape >= kShapes || bits < kLeastBits || bits > kMostBits || length < 0 || length > kMostLength ||
+        !fits(shape, layout))
+        throw std::invalid_argument("shape, bits, length or layout of a learner is out of range");
     Make make_one = make_portable;
 #ifdef NACRITH_AVX2
     if (has_avx2(kernels)) make_one = make_avx2;
 #endif
-    return make_one(shape, bits, static_cast<size_t>(length));
+    return make_one(shape, bits, static_cast<size_t>(length), layout);
 }
 
 }  // namespace learner

@@ -6,9 +6,9 @@
 
 #include <array>
 
+#include "learner/grid.hpp"
 #include "learner/history.hpp"
 #include "learner/maps.hpp"
-#include "learner/shapes.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
@@ -21,23 +21,25 @@ constexpr int kShift = 5;        // of the corrections: 2^-5 of the error
 template <class Shape>
 class Learner {
 public:
-    static constexpr int kContexts = Shape::kContexts, kMatches = Shape::kMatches, kSets = Shape::kSets;
+    static constexpr int kContexts = Shape::kContexts, kMatches = Shape::kMatches, kSets = Shape::kSets, kCells = Shape::kCells;
     static constexpr int kDirect = 6;  // fast and slow probabilities of orders 0, 1 and 2
-    static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 1;
+    static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 2 * kCells + 1;
     static constexpr int kInputs = (kModelAt + 2 * Shape::kModel + 7) / 8 * 8;
     static constexpr int kMixed = Shape::kModel ? 16 : 8;  // the sets', a constant, the model's
     static_assert(kSets + 1 + Shape::kModel <= kMixed && 2 * Maps<kContexts>::kPadded <= kInputs);
 
     // 2^bits bytes of histories.
-    Learner(int bits, size_t lanes)
+    Learner(int bits, size_t lanes, Layout layout = {})
         : t_(tables()),
           maps_(t_),
+          shape_(layout),
           histories_(bits),
           mixers_(Shape::kRows, first_row()),
           final_({256, 512}, first_final()),
           corrections_{{t_, 512}, {t_, 1 << kHashBits}, {t_, 1 << kHashBits}, {t_, 512}},
           texts_(lanes),
           lanes_(lanes) {
+        for (int i = 0; i < kCells; i++) cell_tables_[i].assign(size_t{1} << Shape::kCellBits, uint32_t{kHalf} << 16);
         for (int i = 0; i < kMatches; i++) matches_[i] = {Shape::kLeast[i], kPlaceBits};
         std::fill_n(order0_, 2 << 8, kHalf);
         std::fill_n(order1_.get(), 2 << 16, kHalf);
@@ -71,7 +73,7 @@ public:
             inputs_[kModelAt + 1] = linear(squash(t_, model));
         }
         uint32_t rows[kSets];
-        Shape::sets(c, s, rows);
+        shape_.sets(c, s, rows);
         int32_t mixed[kSets], two[2];
         mixers_.mix(t_, inputs_, rows, mixed);
         if constexpr (Shape::kLight) {
@@ -128,6 +130,7 @@ private:
             std::array<int16_t, kInputs> made{};
             for (int i = 0; i < kContexts; i++) made[2 * i] = Shape::kFirst.seen;
             for (int i = 0; i < kMatches; i++) made[2 * kContexts + kDirect + 2 * i] = Shape::kFirst.seen;
+            for (int i = 0; i < kCells; i++) made[2 * (kContexts + kMatches + i) + kDirect] = Shape::kFirst.seen;
             if (Shape::kModel) made[kModelAt] = Shape::kFirst.model;
             return made;
         }();
@@ -151,7 +154,9 @@ private:
             for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);
         int16_t *x = consider_histories(inputs_, s);
         x = consider_direct(x);
-        return consider_matches(x, s);
+        const uint32_t step = consider_matches(x, s);
+        if (kCells) consider_cells(x + 2 * kMatches, s);
+        return step;
     }
 
     int16_t *consider_histories(int16_t *x, Selectors &s) {
@@ -189,6 +194,17 @@ private:
         return step;
     }
 
+    void consider_cells(int16_t *x, const Selectors &s) {
+        uint32_t places[kCells + 1];
+        shape_.cells(s, places);
+        for (int i = 0; i < kCells; i++) {
+            cells_[i] = &cell_tables_[i][places[i]];
+            const int32_t p = probability(*cells_[i]);
+            *x++ = stretch(t_, p);
+            *x++ = linear(p);
+        }
+    }
+
     // What the text has shown is learnt, and the position moves on by a bit.
     void advance(int bit) {
         const uint32_t node = node_;
@@ -204,6 +220,7 @@ private:
             uint8_t &state = buckets_[i][node];
             state = t_.next[state][static_cast<size_t>(bit)];
         }
+        for (int i = 0; i < kCells; i++) adapt(t_, *cells_[i], bit, kMapMost);
         static constexpr int kShifts[kDirect] = {4, 6, 3, 5, 2, 4};
         for (int i = 0; i < kDirect; i++) {
             uint16_t &p = direct_[i / 2][i % 2];
@@ -236,7 +253,7 @@ private:
         left_ = 7;
         rate_ = Shape::kRates.end + Shape::kRates.start / static_cast<int>(1 + (taught_ >> kRateHalf));
         uint32_t n = 0;
-        Shape::contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
+        shape_.contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
             hashes_[n] = hash(a + n * 0x9e3779b1u, b ^ n << 24);
             n++;
         });
@@ -269,6 +286,7 @@ private:
 
     const Tables &t_;
     Maps<kContexts> maps_;
+    Shape shape_;
     Histories histories_;
     Match matches_[kMatches];
     Layer<kInputs, kSets> mixers_;
@@ -288,6 +306,8 @@ private:
     uint32_t hashes_[kContexts], places_[kContexts];
     uint8_t *buckets_[kContexts];
     uint16_t *direct_[3];
+    std::vector<uint32_t> cell_tables_[kCells + 1];  // of each an adaptive probability
+    uint32_t *cells_[kCells + 1];
     alignas(32) int16_t inputs_[kInputs] = {};
     alignas(32) int16_t mixed_[kMixed] = {};
     uint32_t partial_ = 1, node_ = 0, near_ = 0, far_ = 0;

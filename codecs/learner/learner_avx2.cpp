@@ -5,7 +5,9 @@
 
 namespace nacrith::learner {
 
-std::unique_ptr<Predictor> make_avx2(int shape, int bits, size_t length) { return avx2::make_here(shape, bits, length); }
+std::unique_ptr<Predictor> make_avx2(int shape, int bits, size_t length, Layout layout) {
+    return avx2::make_here(shape, bits, length, layout);
+}
 
 }  // namespace nacrith::learner
 

@@ -10,7 +10,7 @@ inline namespace NACRITH_LEARNER_SET {
 template <class Shape>
 class TextPredictor : public Predictor {
 public:
-    TextPredictor(int bits, size_t length) : learner_(bits, 1), text_(new uint8_t[kMargin + length]) {
+    TextPredictor(int bits, size_t length, Layout layout) : learner_(bits, 1, layout), text_(new uint8_t[kMargin + length]) {
         std::memset(text_.get(), 0, kMargin);
         learner_.place(0, text_.get());
         learner_.begin(0);
@@ -54,11 +54,14 @@ private:
     size_t done_ = 0;
 };
 
-std::unique_ptr<Predictor> make_here(int shape, int bits, size_t length) {
+std::unique_ptr<Predictor> make_here(int shape, int bits, size_t length, Layout layout) {
     switch (shape) {
-        case 0: return std::make_unique<TextPredictor<Text>>(bits, length);
-        case 1: return std::make_unique<TextPredictor<Data>>(bits, length);
-        default: return std::make_unique<TextPredictor<Fast>>(bits, length);
+        case 0: return std::make_unique<TextPredictor<Text>>(bits, length, layout);
+        case 1: return std::make_unique<TextPredictor<Data>>(bits, length, layout);
+        case 2: return std::make_unique<TextPredictor<Fast>>(bits, length, layout);
+        case 3: return std::make_unique<TextPredictor<Bitmap>>(bits, length, layout);
+        case 4: return std::make_unique<TextPredictor<Grid<1>>>(bits, length, layout);
+        default: return std::make_unique<TextPredictor<Grid<2>>>(bits, length, layout);
     }
 }
 

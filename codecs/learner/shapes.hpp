@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "learner/cursor.hpp"
+#include "learner/learner.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
@@ -34,6 +35,12 @@ struct FirstWeights {
 };
 
 struct Alone {
+    static constexpr int kCells = 0, kCellBits = 0;  // see grid.hpp
+
+    Alone() = default;
+    explicit Alone(Layout) {}
+    static void cells(const Selectors &, uint32_t *) {}
+
     // kLight: no second layer, and two corrections instead of four.
     static constexpr bool kModel = false, kLight = false;
     static constexpr Rates kRates = {10, 80, 16};
@@ -41,6 +48,7 @@ struct Alone {
 };
 
 struct Text : Alone {
+    using Alone::Alone;
     static constexpr int kContexts = 20, kMatches = 3, kSets = 7;
     static constexpr int kFirstHit = 0;  // of the six contexts counted as `hits`
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 1024, 256, 1536};
@@ -84,6 +92,7 @@ struct Text : Alone {
 };
 
 struct Beside : Text {
+    using Text::Text;
     static constexpr bool kModel = true;
     static constexpr Rates kRates = {8, 60, 12};
     static constexpr FirstWeights kFirst = {100, 3000};
@@ -98,6 +107,7 @@ struct Beside : Text {
 };
 
 struct Data : Alone {
+    using Alone::Alone;
     static constexpr int kContexts = 25, kMatches = 3, kSets = 6;
     static constexpr int kFirstHit = 1;
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 2048, 1024};
@@ -145,6 +155,7 @@ struct Data : Alone {
 };
 
 struct Fast : Alone {
+    using Alone::Alone;
     static constexpr bool kLight = true;
     static constexpr int kContexts = 6, kMatches = 1, kSets = 2;
     static constexpr int kFirstHit = 0;

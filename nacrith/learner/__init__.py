@@ -7,6 +7,6 @@ contexts of `shapes`, which read a `cursor`. Beside a model it takes the model's
 codecs/learner has the same in C++.
 """
 
-from nacrith.learner.codec import LEAST_BITS, MOST_BITS, MOST_SIZE, Shape, decode, encode
+from nacrith.learner.codec import LEAST_BITS, MOST_BITS, MOST_SIZE, NO_LAYOUT, Layout, Shape, decode, encode
 
-__all__ = ["LEAST_BITS", "MOST_BITS", "MOST_SIZE", "Shape", "decode", "encode"]
+__all__ = ["LEAST_BITS", "MOST_BITS", "MOST_SIZE", "NO_LAYOUT", "Layout", "Shape", "decode", "encode"]

@@ -59,6 +59,9 @@ class Learner:
         )  # from a history to a probability, 256 of each context
         self._map_rows = np.arange(n, dtype=np.int64) * 256
         self._direct = [[HALF] * (2 << size) for size in (8, 16, _PAIR_BITS + 4)]
+        self._cell_rows = np.arange(form.cell_count, dtype=np.int64) << form.cell_bits
+        self._cells = np.full(form.cell_count << form.cell_bits, HALF << 16, np.int64)
+        self._cells_at = self._cell_rows
         self._matches = [Match(least) for least in form.least]
         self._mixers = Mixers(form.rows, _first_weights(form))
         share = WEIGHT_ONE // sets >> 16
@@ -92,7 +95,7 @@ class Learner:
         s = Selectors(partial, 7 - self._left, model=model)
         step = self._consider(s)
         models = [] if self._form.model is None else [model, squash(model) - HALF >> _LINEAR]
-        end = 2 * self._form.size + 6 + 2 * len(self._matches)
+        end = self._form.constant
         self._inputs[end : end + 1 + len(models)] = [_BIAS, *models]
         joined = self._join(self._mixers.mix(self._inputs, self._form.sets(cursor, s)), models[:1], s)
         contexts = [
@@ -144,6 +147,8 @@ class Learner:
         """Learns a bit that was certain: what it says of the text, not of the predictions."""
         self._maps[self._at] = adapted(self._entries, bit, RATES_ARRAY)
         self._histories.learn(self._node, self._states, bit)
+        if self._form.cell_count:
+            self._cells[self._cells_at] = adapted(self._cells.take(self._cells_at), bit, RATES_ARRAY)
         aim = bit * (ONE - 1)
         for i, shift in enumerate(_DIRECT_SHIFTS):
             table, at = self._direct[i // 2], self._pairs[i // 2] + i % 2
@@ -166,6 +171,7 @@ class Learner:
         self._consider_histories(s)
         inputs = self._consider_direct()
         step = self._consider_matches(inputs, s)
+        self._consider_cells(inputs, s)
         start = 2 * self._form.size
         self._inputs[start : start + len(inputs)] = inputs
         return step
@@ -218,6 +224,14 @@ class Learner:
         s.match = min(step // 8 + 1, 4) if step else 0
         return step
 
+    def _consider_cells(self, inputs: list[int], s: Selectors) -> None:
+        """Appends to inputs."""
+        if self._form.cells is None:
+            return
+        self._cells_at = np.array(self._form.cells(s), np.int64) + self._cell_rows
+        for p in (self._cells.take(self._cells_at) >> 16).tolist():
+            inputs += [STRETCH[p >> 4], p - HALF >> _LINEAR]
+
     def _end_byte(self, c: int) -> None:
         self._followers.push(self.cursor.last4, c)
         self.cursor.push(c)
@@ -229,11 +243,10 @@ class Learner:
 
 def _first_weights(form: Form) -> list[int]:
     """Of every row of the first layer."""
-    n, matches = form.size, len(form.least)
+    n = form.size
     weights = [0] * form.inputs
     weights[0 : 2 * n : 2] = [form.first] * n
-    end = 2 * n + 6 + 2 * matches
-    weights[2 * n + 6 : end : 2] = [form.first] * matches
+    weights[2 * n + 6 : form.constant : 2] = [form.first] * (len(form.least) + form.cell_count)
     if form.model is not None:
-        weights[end + 1] = form.model
+        weights[form.constant + 1] = form.model
     return weights

@@ -40,6 +40,9 @@ class Form:
     first_hit: int  # the first of the six contexts counted as `hits`
     least: tuple[int, ...]  # bytes that must agree, for each match model
     rows: tuple[int, ...]  # of each mixer
+    cells: Callable[[Selectors], list[int]] | None = None  # where each table of cells is looked up
+    cell_count: int = 0
+    cell_bits: int = 0  # log2 of the entries of each table
     rate_end: int = 10  # of the mixers, in 1 / 1,024: the rate that is left when the text is long,
     rate_start: int = 80  # and what is added at its start
     final_rate: int = 16  # of the second layer
@@ -49,9 +52,14 @@ class Form:
 
     @property
     def inputs(self) -> int:
-        """Two of each context, direct probability pair and match, one constant, two of a model; a multiple of
-        8."""
-        return _whole(2 * self.size + 6 + 2 * len(self.least) + 1 + 2 * (self.model is not None))
+        """Those of `constant`, one constant, two of a model; a multiple of 8."""
+        return _whole(self.constant + 1 + 2 * (self.model is not None))
+
+    @property
+    def constant(self) -> int:
+        """Where the constant input is: behind two of each context, direct probability pair, match and
+        cell."""
+        return 2 * (self.size + len(self.least) + self.cell_count) + 6
 
     @property
     def mixed(self) -> int:
@@ -63,11 +71,11 @@ def _whole(n: int) -> int:
     return -(-n // 8) * 8
 
 
-def _of_match(s: Selectors) -> int:
+def of_match(s: Selectors) -> int:
     return s.partial + 256 * (int(s.match > 0) if s.match <= 2 else s.match - 1)
 
 
-def _of_hits(s: Selectors) -> int:
+def of_hits(s: Selectors) -> int:
     return (s.hits * 8 + s.gone) * 9 + (s.match * 2 - 2 + s.expected if s.match else 0)
 
 
@@ -100,10 +108,10 @@ def _text(c: Cursor, f: Followers) -> Contexts:
 
 def _text_sets(c: Cursor, s: Selectors) -> list[int]:
     return [
-        _of_match(s),
+        of_match(s),
         c.last4 & 0xFF,
         c.last4 >> 8 & 0xFF,
-        _of_hits(s),
+        of_hits(s),
         (min(c.column, 63) * 8 + s.gone) * 2 + (c.above != 0),
         c.classes & 0xFF,
         (min(c.at - c.word_start, 15) * 8 + s.gone) * 12
@@ -158,10 +166,10 @@ def _data(c: Cursor, f: Followers) -> Contexts:
 def _data_sets(c: Cursor, s: Selectors) -> list[int]:
     width = c.records.width
     return [
-        _of_match(s),
+        of_match(s),
         c.last4 & 0xFF,
         c.last4 >> 8 & 0xFF,
-        _of_hits(s),
+        of_hits(s),
         c.back1 * 8 + s.gone,
         (c.at % width % 127 + 1 if width else 0) * 8 + s.gone,
     ]
@@ -181,7 +189,7 @@ def _fast(c: Cursor, _: Followers) -> Contexts:
 
 
 def _fast_sets(_: Cursor, s: Selectors) -> list[int]:
-    return [_of_match(s), _of_hits(s)]
+    return [of_match(s), of_hits(s)]
 
 
 _TEXT_ROWS = (1024, 256, 256, 576, 1024, 256, 1536)

@@ -8,17 +8,29 @@ from nacrith.native import abi
 from nacrith.native.library import Library, payload_of, value
 
 
-def encoder(library: Library, shape: int, bits: int, length: int, kernels: str | None) -> int:
-    """A handle for a text of `length` bytes. ValueError for a shape, size or name that does not exist."""
+def encoder(
+    library: Library, shape: int, bits: int, length: int, layout: tuple[int, int], kernels: str | None
+) -> int:
+    """A handle for a text of `length` bytes. layout: step and row. ValueError for a shape, size, layout or
+    name that does not exist."""
     handle = abi.Handle()
-    library.check(library.c.nacrith_learner_encoder(shape, bits, length, _name(kernels), handle))
+    library.check(library.c.nacrith_learner_encoder(shape, bits, length, *layout, _name(kernels), handle))
     return value(handle)
 
 
-def decoder(library: Library, shape: int, bits: int, length: int, kernels: str | None, payload: bytes) -> int:
+def decoder(
+    library: Library,
+    shape: int,
+    bits: int,
+    length: int,
+    layout: tuple[int, int],
+    kernels: str | None,
+    payload: bytes,
+) -> int:
     """A handle for the text of `length` bytes that `payload` stands for."""
     handle, name = abi.Handle(), _name(kernels)
-    library.check(library.c.nacrith_learner_decoder(shape, bits, length, name, payload, len(payload), handle))
+    call = library.c.nacrith_learner_decoder
+    library.check(call(shape, bits, length, *layout, name, payload, len(payload), handle))
     return value(handle)
 
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from nacrith.archive import scan, wire
 from nacrith.archive.blockcodec import Effort
 from nacrith.errors import CorruptError
-from nacrith.fallback import CODECS, Registry
+from nacrith.fallback import CODECS, Registry, samples
 from nacrith.fallback import lzma as lzma_codec
 from nacrith.fallback.brotli import Brotli
 from nacrith.fallback.bzip2 import Bzip2
-from nacrith.fallback.learner import SHAPES, Learner, table_bits
+from nacrith.fallback.learner import SAMPLES, SHAPES, Learner, table_bits
 from nacrith.fallback.lzma import Lzma
 from nacrith.fallback.raw import Raw
 from nacrith.fallback.zstd import Zstd
@@ -140,9 +140,10 @@ def test_zstd_frames_of_other_encoders() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_learner_of_every_shape(shape: int) -> None:
     for data in (b"", b"a", b"ab", b"abcd", b"ab" * 300, BINARIES["table"][:1500], BINARIES["noise"][:600]):
-        payload = Learner().encode(data, (shape, table_bits(len(data))))
+        more = (samples.BYTES, 1, 0) if shape == SAMPLES else ()
+        payload = Learner().encode(data, (shape, table_bits(len(data)), *more))
         assert CODECS.decode(Learner.kind, payload, len(data)) == data
-        assert len(payload) <= 1.03 * len(data) + 3
+        assert len(payload) <= 1.03 * len(data) + 7
 
 
 def test_bytes_behind_a_payload_of_the_learner_change_nothing() -> None:

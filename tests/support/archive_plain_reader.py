@@ -221,11 +221,25 @@ def decode_lzma(payload: bytes, size: int) -> bytes:
 
 def decode_learner(payload: bytes, size: int) -> bytes:
     shape, bits = payload[0] >> 5, payload[0] & 31
-    assert shape <= 3
+    assert shape <= 4
     assert 1 << 16 <= 1 << bits <= power_of_two(128 * size, 1 << 16, 1 << 27)
+    if shape == 4:
+        return decode_samples(payload, bits, size)
     if shape == 3:
         return undo_x86(learner_plain.decode(payload[1:], 1, bits, size))
     return learner_plain.decode(payload[1:], shape, bits, size)
+
+
+def decode_samples(payload: bytes, bits: int, size: int) -> bytes:
+    kind, step = payload[1:3]
+    layout = step, int.from_bytes(payload[3:5], "little")
+    assert kind in (0, 1, 4, 5, 6, 7), "kind"
+    content = bytearray(learner_plain.decode(payload[5:], {0: 3, 1: 4}.get(kind, 5), bits, size, layout))
+    if kind >= 4:
+        for i in range(0, len(content) - 1, 2):
+            pair = [content[i] ^ 64 * (kind & 2), content[i + 1]]
+            content[i : i + 2] = pair[::-1] if kind & 1 else pair
+    return bytes(content)
 
 
 def undo_x86(text: bytes) -> bytes:

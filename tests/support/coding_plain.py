@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from cascade_plain import Cascade, stretch, weights
-from learner_plain import Gate, Learner, Mixer, model_step, step_of
-from learner_plain_parts import BESIDE, GOLD, WORD, Cursor, adapted, limit, mix, squash
+from learner_plain import Gate, Learner, Mixer, step_of
+from learner_plain_parts import BESIDE, GOLD, WORD, Cursor, adapted, limit, mix, model_step, squash
 from learner_plain_parts import stretch as stretch_learner
 
 Row = Callable[[int, Sequence[int]], Sequence[int]]

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
+from learner_plain_grid import Bitmap, Grid
 from learner_plain_parts import (
     BESIDE,
-    FAST,
     FIRST_HIT,
     GOLD,
     HISTORIES,
     LEAST,
+    SAMPLES,
     SHIFTS,
     START,
-    TEXT,
     WORD,
     Cursor,
     adapted,
@@ -29,6 +29,7 @@ from learner_plain_parts import (
     limit,
     linear,
     mix,
+    mixer_rows,
     squash,
     stretch,
 )
@@ -202,47 +203,32 @@ class Gate:
         self.w += (1 << 21) - self.w >> 9
 
 
-def model_step(m: int) -> int:
-    return min(max(m + 2304 >> 7, 0), 35)
-
-
-def mixer_rows(
-    shape: int, c: Cursor, partial: int, gone: int, hits: int, match: int, expected: int, m: int
-) -> list[int]:
-    by_match = partial + 256 * (0, 1, 1, 2, 3)[match]
-    by_hits = (8 * hits + gone) * 9 + (2 * match - 2 + expected if match else 0)
-    if shape == FAST:
-        return [by_match, by_hits]
-    if shape in (TEXT, BESIDE):
-        marks = int(c.punctuation != 0) + 2 * int(c.first != 0)
-        return [
-            by_match, c.c1, c.c2, by_hits,
-            (8 * min(c.column, 63) + gone) * 2 + int(c.above != 0),
-            c.classes & 255,
-            (8 * min(c.at - c.word_start, 15) + gone) * 12 + marks * 3 + expected,
-            15 * model_step(m) + 3 * match + expected,
-        ][: 8 if shape == BESIDE else 7]  # fmt: skip
-    in_record = c.phase() % 127 + 1 if c.width else 0
-    return [by_match, c.c1, c.c2, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
-
-
 class Learner:
-    def __init__(self, shape: int, bits: int, lanes: int = 1) -> None:
+    def __init__(self, shape: int, bits: int, lanes: int = 1, layout: tuple[int, int] = (1, 0)) -> None:
         self.shape, self.beside = shape, shape == BESIDE
         self.cursors = [Cursor() for _ in range(lanes)]
         for cursor in self.cursors:
             cursor.f1, cursor.f2 = self.cursors[0].f1, self.cursors[0].f2
         self.histories = Histories(bits)
         self.matches = [Match(least, self.cursors) for least in LEAST[shape]]
-        count = len(contexts(shape, self.cursors[0]))
+        self.grid: Bitmap | Grid | None = None
+        if shape == SAMPLES[0]:
+            self.grid = Bitmap(self.cursors[0], layout)
+        elif shape in SAMPLES:
+            self.grid = Grid(self.cursors[0], layout, SAMPLES.index(shape))
+        self.lane, self.cursor = 0, self.cursors[0]
+        count = len(self.contexts())
         fresh = [65535 * (2 * o + 1) // (2 * (z + o + 1)) << 16 for z, o, _ in HISTORIES]
         self.maps = [list(fresh) for _ in range(count)]
         self.direct: dict[tuple[int, int], list[int]] = defaultdict(lambda: [32768, 32768])
         stretched = (100 if self.beside else 450) << 16
         weights = [stretched, 0] * count + [0] * 6 + [stretched, 0] * len(self.matches) + [0]
+        if self.grid is not None:
+            self.cells: list[dict[int, int]] = [{} for _ in range(self.grid.CELLS)]
+            weights[-1:] = [stretched, 0] * len(self.cells) + [0]
         weights += [3000 << 16, 0] * self.beside
         self.padding = -len(weights) % 8
-        mixers = len(mixer_rows(shape, self.cursors[0], 1, 0, 0, 0, 0, 0))
+        mixers = 6 if self.grid else len(mixer_rows(shape, self.cursors[0], 1, 0, 0, 0, 0, 0))
         self.mixers = [Mixer(weights + [0] * self.padding) for _ in range(mixers)]
         self.joined = 16 if self.beside else 8
         joined = [(1 << 28) // mixers >> 16 << 16] * mixers + [0] * (self.joined - mixers)
@@ -257,10 +243,12 @@ class Learner:
         """The bits that follow are of this lane."""
         self.lane, self.cursor = lane, self.cursors[lane]
 
+    def contexts(self) -> list[tuple[int, int]]:
+        return contexts(self.shape, self.cursor) if self.grid is None else self.grid.contexts()
+
     def begin_byte(self) -> None:
         self.hashes = [
-            mix((a + n * GOLD) & WORD, (b ^ n << 24) & WORD)
-            for n, (a, b) in enumerate(contexts(self.shape, self.cursor))
+            mix((a + n * GOLD) & WORD, (b ^ n << 24) & WORD) for n, (a, b) in enumerate(self.contexts())
         ]
         self.buckets = [self.histories.take(h) for h in self.hashes]
         for match in self.matches:
@@ -294,6 +282,11 @@ class Learner:
             match.predict(partial, self.gone)
             p = match.probability()
             x += [stretch(p), linear(p)]
+        if self.grid is not None:
+            self.places = self.grid.cells(partial, self.gone)
+            for cell, at in zip(self.cells, self.places, strict=True):
+                p = cell.setdefault(at, 32768 << 16) >> 16
+                x += [stretch(p), linear(p)]
         return [*x, 256]
 
     def predict(self, m: int = 0) -> int:
@@ -309,6 +302,8 @@ class Learner:
         first = FIRST_HIT[self.shape]
         hits = sum(state != 0 for state in self.used[first : first + 6])
         rows = mixer_rows(self.shape, c, partial, gone, hits, match_size, expected, m)
+        if self.grid is not None:
+            rows = self.grid.rows(rows, gone, expected)
         inputs = np.array(x, np.int64)
         outs = [mixer.mix(inputs, row) for mixer, row in zip(self.mixers, rows, strict=True)]
         near, far = mix(c.c1, partial) >> 18, mix(c.c4 & 0xFFFFFF, partial) >> 18
@@ -349,6 +344,9 @@ class Learner:
     def learn_text(self, bit: int) -> None:
         for number, state in zip(self.maps, self.used, strict=True):
             number[state] = adapted(number[state], bit)
+        if self.grid is not None:
+            for cell, at in zip(self.cells, self.places, strict=True):
+                cell[at] = adapted(cell[at], bit)
         for bucket in self.buckets:
             bucket[1 + self.node] = after(bucket[1 + self.node], bit)
         for both, shifts in zip(self.now, SHIFTS, strict=True):
@@ -376,9 +374,9 @@ def words(payload: bytes) -> Iterator[int]:
 
 
 @cache  # several golden archives share their blocks
-def decode(payload: bytes, shape: int, bits: int, size: int) -> bytes:
+def decode(payload: bytes, shape: int, bits: int, size: int, layout: tuple[int, int] = (1, 0)) -> bytes:
     """The text of `size` bytes. ValueError if the payload is impossible."""
-    learner, stream = Learner(shape, bits), words(payload)
+    learner, stream = Learner(shape, bits, 1, layout), words(payload)
     offset, width = next(stream) << 32 | next(stream), (1 << 64) - 1
     for _ in range(8 * size):
         ones = learner.predict() << 8

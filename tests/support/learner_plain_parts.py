@@ -1,6 +1,6 @@
 """The arithmetic and the contexts of the second decoder of the learner, `learner_plain`, which see.
 
-Made from formats/learner-v1.md, sections on arithmetic, tables, cursor and contexts, and nothing else.
+Made from formats/learner-v1.md, sections on arithmetic, cursor, contexts and rows, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from functools import cache
 WORD = 0xFFFFFFFF
 START = 32  # the position of the first byte
 GOLD = 0x9E3779B1
-TEXT, DATA, FAST, BESIDE = range(4)
-LEAST = ((4, 7, 20), (4, 8, 20), (6,), (4, 7, 20))
-FIRST_HIT = (0, 1, 0, 0)
+TEXT, DATA, FAST, *SAMPLES = range(6)
+BESIDE = 6
+LEAST = ((4, 7, 20), (4, 8, 20), (6,), (6, 20), (6, 16), (6, 16), (4, 7, 20))
+FIRST_HIT = (0, 1, 0, 1, 1, 1, 0)
 MOST_LARGER = (40, 22, 12, 8, 6, 5)  # for the smaller number of a history
 DISCOUNTS = ((25, 8), (12, 6), (6, 5), (3, 3), (2, 2))
 SHIFTS = ((4, 6), (3, 5), (2, 4))  # of the direct probabilities
@@ -240,3 +241,30 @@ def contexts(shape: int, c: Cursor) -> list[tuple[int, int]]:
         (c.back1 | c.back2 << 8, c.width), (c.back1 | c.back2 << 8 | c1 << 16, phase),
         (c1 | c2 << 8, phase | c.width << 16), (c.f1[c1] & 0xFFFF, c1), (c.f2[pair] & 0xFFFF, pair),
     ]  # fmt: skip
+
+
+# Section 7
+
+
+def model_step(m: int) -> int:
+    return min(max(m + 2304 >> 7, 0), 35)
+
+
+def mixer_rows(
+    shape: int, c: Cursor, partial: int, gone: int, hits: int, match: int, expected: int, m: int
+) -> list[int]:
+    by_match = partial + 256 * (0, 1, 1, 2, 3)[match]
+    by_hits = (8 * hits + gone) * 9 + (2 * match - 2 + expected if match else 0)
+    if shape == FAST:
+        return [by_match, by_hits]
+    if shape in (TEXT, BESIDE):
+        marks = int(c.punctuation != 0) + 2 * int(c.first != 0)
+        return [
+            by_match, c.c1, c.c2, by_hits,
+            (8 * min(c.column, 63) + gone) * 2 + int(c.above != 0),
+            c.classes & 255,
+            (8 * min(c.at - c.word_start, 15) + gone) * 12 + marks * 3 + expected,
+            15 * model_step(m) + 3 * match + expected,
+        ][: 8 if shape == BESIDE else 7]  # fmt: skip
+    in_record = c.phase() % 127 + 1 if c.width else 0
+    return [by_match, c.c1, c.c2, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
