@@ -173,6 +173,8 @@ def test_the_commands_take_a_prefix(tmp_path) -> None:  # type: ignore[no-untype
     assert code == 3
     assert hashlib.sha256(PREFIX).hexdigest()[:16] in said
     assert run("-t", "text.nac", "--prefix", "prefix")[0] == 0
+    shown = json.loads(command("info", "--json", "text.nac", cwd=tmp_path).out)
+    assert hashlib.sha256(PREFIX).hexdigest()[:16] in json.dumps(shown)
     assert run("-d", "text.nac", "-o", "back", "--prefix", "text")[0] == 3
     assert not (tmp_path / "back").exists()
     assert run("-d", "text.nac", "-o", "back", "--prefix", "prefix")[0] == 0
