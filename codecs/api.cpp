@@ -95,6 +95,8 @@ struct Coding {
 
 using SharedVocabulary = std::shared_ptr<const nacrith::Vocabulary>;  // groups share the ownership
 
+enum class Way { kEncode, kDecode, kEither };
+
 // One group of lanes in the hands of its ensemble and its coder.
 struct Group {
     Ensemble ensemble;
@@ -107,9 +109,10 @@ struct Group {
     std::unique_ptr<nacrith::RangeDecoder> decoder;
     bool finished = false, broken = false;  // by an error halfway
 
-    void begin(bool decoding) {
+    void begin(Way way) {
         if (broken) throw std::invalid_argument("an earlier call of this group failed");
-        if (finished || decoding != (decoder != nullptr)) throw std::invalid_argument("the group codes the other way");
+        if (finished || (way != Way::kEither && (way == Way::kDecode) != (decoder != nullptr)))
+            throw std::invalid_argument("the group codes the other way");
         broken = true;
     }
     size_t take(int32_t lane) {
@@ -117,6 +120,21 @@ struct Group {
             throw std::invalid_argument("there is no such lane, or it is complete");
         left[static_cast<size_t>(lane)]--;
         return static_cast<size_t>(lane);
+    }
+    int32_t checked(int32_t token) const {
+        if (token < 0 || token >= vocab) throw std::invalid_argument("a token outside the vocabulary");
+        return token;
+    }
+    // The next n tokens. each: codes token i of a lane by `counts` and returns it.
+    template <class Each>
+    void code(Way way, int64_t n, const int32_t *lanes, const int64_t *at, const int32_t *rows, const Each &each) {
+        begin(way);
+        for (int64_t i = 0; i < n; i++) {
+            const size_t lane = take(lanes[i]);
+            ensemble.counts(lane, rows + at[i] * vocab, counts.data());
+            ensemble.update(each(*this, i, lane));
+        }
+        broken = false;
     }
 };
 
@@ -215,31 +233,29 @@ int32_t nacrith_group_create(nacrith_vocabulary *vocabulary, int32_t set, int64_
 int32_t nacrith_group_encode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
                              const int32_t *rows, const int32_t *tokens) {
     return guarded([&] {
-        auto &g = held<Group>(group);
-        g.begin(false);
-        for (int64_t i = 0; i < n; i++) {
-            const size_t lane = g.take(lanes[i]);
-            if (tokens[i] < 0 || tokens[i] >= g.vocab) throw std::invalid_argument("a token outside the vocabulary");
-            g.ensemble.counts(lane, rows + at[i] * g.vocab, g.counts.data());
-            g.coder->encode(lane, tokens[i], g.counts.data(), g.encoder);
-            g.ensemble.update(tokens[i]);
-        }
-        g.broken = false;
+        held<Group>(group).code(Way::kEncode, n, lanes, at, rows, [&](Group &g, int64_t i, size_t lane) {
+            g.coder->encode(lane, g.checked(tokens[i]), g.counts.data(), g.encoder);
+            return tokens[i];
+        });
     });
 }
 
 int32_t nacrith_group_decode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
                              const int32_t *rows, int32_t *tokens) {
     return guarded([&] {
-        auto &g = held<Group>(group);
-        g.begin(true);
-        for (int64_t i = 0; i < n; i++) {
-            const size_t lane = g.take(lanes[i]);
-            g.ensemble.counts(lane, rows + at[i] * g.vocab, g.counts.data());
-            tokens[i] = g.coder->decode(lane, g.counts.data(), *g.decoder);
-            g.ensemble.update(tokens[i]);
-        }
-        g.broken = false;
+        held<Group>(group).code(Way::kDecode, n, lanes, at, rows, [&](Group &g, int64_t i, size_t lane) {
+            return tokens[i] = g.coder->decode(lane, g.counts.data(), *g.decoder);
+        });
+    });
+}
+
+int32_t nacrith_group_learn(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
+                            const int32_t *rows, const int32_t *tokens) {
+    return guarded([&] {
+        held<Group>(group).code(Way::kEither, n, lanes, at, rows, [&](Group &g, int64_t i, size_t lane) {
+            g.coder->learn(lane, g.checked(tokens[i]), g.counts.data());
+            return tokens[i];
+        });
     });
 }
 
@@ -247,7 +263,7 @@ int32_t nacrith_group_finish(nacrith_group *group, void *payload, int64_t room, 
     return guarded([&] {
         auto &g = held<Group>(group);
         if (!g.finished) {
-            g.begin(false);
+            g.begin(Way::kEncode);
             for (const int64_t left : g.left)
                 if (left) throw std::invalid_argument("the group is not complete");
             g.payload = g.encoder.finish();

@@ -117,6 +117,10 @@ NACRITH_API int32_t nacrith_group_encode(nacrith_group *group, int64_t n, const 
 NACRITH_API int32_t nacrith_group_decode(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
                                          const int32_t *rows, int32_t *tokens);
 
+/* The same for tokens of a known prefix, in either direction: they are learnt, and nothing is coded. */
+NACRITH_API int32_t nacrith_group_learn(nacrith_group *group, int64_t n, const int32_t *lanes, const int64_t *at,
+                                        const int32_t *rows, const int32_t *tokens);
+
 /* The payload, when all tokens of all lanes are encoded; as nacrith_learner_finish. */
 NACRITH_API int32_t nacrith_group_finish(nacrith_group *group, void *payload, int64_t room, int64_t *size);
 

@@ -21,6 +21,7 @@ from nacrith.errors import (
     ModelMismatchError,
     ModelMissingError,
     NacrithError,
+    PrefixError,
     TruncatedError,
     UnsupportedFormatError,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "ModelMissingError",
     "NacrithError",
     "NacrithFile",
+    "PrefixError",
     "StreamInfo",
     "TruncatedError",
     "UnsupportedFormatError",

@@ -30,6 +30,8 @@ def compress(
     level: int | None = None,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
+    group_size: int | None = None,
+    prefix: Data | None = None,
 ) -> bytes:
     """Compress `data` to a complete archive.
 
@@ -37,8 +39,12 @@ def compress(
     model: a name, the path of a model file, or the result of `load_model`; None for the default. To use a
         floating-point model, pass a `backend` to `load_model`.
     threads: None for all usable cores. With an exact model the archive's bytes never depend on it.
+    group_size: length to aim for in blocks, at least 16,384 bytes; None for the level's. Short blocks are for
+        reading at random, long ones make smaller archives.
+    prefix: bytes that reader and writer both have and that the content resembles, such as earlier messages,
+        at most 1 MiB. It asks for a model at every level, and is needed again to decompress.
     """
-    compressor = Compressor(level=level, model=model, threads=threads)
+    compressor = Compressor(level=level, model=model, threads=threads, group_size=group_size, prefix=prefix)
     return compressor.compress(data) + compressor.flush()
 
 
@@ -48,14 +54,16 @@ def decompress(
     model: str | LanguageModel | None = None,
     max_size: int | None = None,
     threads: int | None = None,
+    prefix: Data | None = None,
 ) -> bytes:
     """Decompress all streams in `data`.
 
     model: None finds the model that the archive names, and raises `ModelMissingError` if it is not installed.
     max_size: raise `NacrithError` instead of returning more bytes than this.
+    prefix: the one that was given to `compress`; `PrefixError` if it is missing or another.
     """
     file = io.BytesIO(memoryview(data).tobytes())
-    return b"".join(read_archive(file, model=model, threads=threads, max_size=max_size))
+    return b"".join(read_archive(file, model=model, threads=threads, max_size=max_size, prefix=prefix))
 
 
 def info(source: Data | Path | BinaryIO) -> list[StreamInfo]:
@@ -84,6 +92,8 @@ def open(
     level: int | None = None,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
+    group_size: int | None = None,
+    prefix: Data | None = None,
     encoding: None = None,
     errors: None = None,
     newline: None = None,
@@ -96,6 +106,8 @@ def open(
     level: int | None = None,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
+    group_size: int | None = None,
+    prefix: Data | None = None,
     encoding: str | None = None,
     errors: str | None = None,
     newline: str | None = None,
@@ -108,6 +120,8 @@ def open(
     level: int | None = None,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
+    group_size: int | None = None,
+    prefix: Data | None = None,
     encoding: str | None = None,
     errors: str | None = None,
     newline: str | None = None,
@@ -119,6 +133,8 @@ def open(
     level: int | None = None,
     model: str | LanguageModel | None = None,
     threads: int | None = None,
+    group_size: int | None = None,
+    prefix: Data | None = None,
     encoding: str | None = None,
     errors: str | None = None,
     newline: str | None = None,
@@ -126,7 +142,8 @@ def open(
     """Open an archive as a file of its content: "rb", "wb", "xb", or "rt", "wt", "xt" for text.
 
     file: a path, or a binary file object, which stays open when this one is closed.
-    level: for writing only. encoding, errors, newline: for text only, as in `io.TextIOWrapper`.
+    level, group_size: for writing only. prefix: for both, as in `compress` and `decompress`.
+    encoding, errors, newline: for text only, as in `io.TextIOWrapper`.
 
     All arguments are checked before a file is opened or emptied. An exception that leaves the `with` block
     leaves an incomplete archive.
@@ -139,7 +156,15 @@ def open(
     if text:
         tried = io.TextIOWrapper(io.BytesIO(), encoding, errors, newline)  # raises if they are invalid
         codecs.lookup_error(errors or "strict")
-    binary = NacrithFile(file, mode.replace("t", ""), level=level, model=model, threads=threads)
+    binary = NacrithFile(
+        file,
+        mode.replace("t", ""),
+        level=level,
+        model=model,
+        threads=threads,
+        group_size=group_size,
+        prefix=prefix,
+    )
     if not text:
         return binary
     if binary.writable() and codecs.lookup(tried.encoding).name in ("utf-16", "utf-32"):
@@ -149,6 +174,11 @@ def open(
 
 class _Text(io.TextIOWrapper):
     """A text file over a `NacrithFile`. An exception that leaves the `with` block abandons the archive."""
+
+    def close(self) -> None:
+        if isinstance(self.buffer, NacrithFile):
+            self.buffer.end()  # io flushes before it closes, which is to end no group
+        super().close()
 
     def __exit__(self, *raised: Any) -> None:
         if raised[0] is not None and isinstance(self.buffer, NacrithFile):

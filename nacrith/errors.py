@@ -45,6 +45,12 @@ class ModelMismatchError(ModelError):
     exit_code = 3
 
 
+class PrefixError(NacrithError):
+    """The archive was made after a prefix that is not given, or the one given is another."""
+
+    exit_code = 3
+
+
 class PromptError(NacrithError):
     """A prompt cannot be compressed as requested."""
 

@@ -45,14 +45,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def for_encoding(
-    level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
+    level: int,
+    model: str | LanguageModel | None,
+    threads: int | None,
+    *,
+    backend: str | None = None,
+    prefix: bytes = b"",
 ) -> ModelCodec | None:
     """The codec of `level` with `model`: a name, a file or a loaded model; None for the level's default.
-    backend: as for `load_model`. None if no model is used, as at the fast levels."""
+    backend: as for `load_model`. prefix: what all blocks are coded after. None if no model is used, as at the
+    fast levels."""
     global _held
     from nacrith import codec
 
-    if not codec.wants_model(level, model, backend):
+    if not codec.wants_model(level, model, backend, prefix):
         return None
     if model is None:
         model = codec.default_model(level, backend)
@@ -61,7 +67,8 @@ def for_encoding(
         found = _find(model, settings)
         if found is None:
             _held = None  # free the old model before the new one is loaded
-        result = codec.for_encoding(level, model if found is None else found, threads, backend=backend)
+        given = model if found is None else found
+        result = codec.for_encoding(level, given, threads, backend=backend, prefix=prefix)
         if isinstance(model, str):
             _held = _Held(result.model, model, False, settings)
         return result
@@ -74,10 +81,11 @@ def for_decoding(
     *,
     backend: str | None = None,
     force: bool = False,
+    prefix: bytes = b"",
 ) -> ModelCodec:
     """The codec of an archive, with `model` or, if None, the model that the archive names. backend: if given,
     the one that the archive must have been made with. force: try even if the archive is bound to another
-    machine."""
+    machine. prefix: the one that the archive was made after."""
     global _held
     from nacrith import codec
 
@@ -89,7 +97,7 @@ def for_decoding(
         if found is None:
             _held = None
         given = model if found is None else found
-        result = codec.for_decoding(codec_id, given, threads, backend=backend, force=force)
+        result = codec.for_decoding(codec_id, given, threads, backend=backend, force=force, prefix=prefix)
         if found is None and (model is None or isinstance(model, str)):
             _held = _Held(result.model, model, by_archive, settings)
         return result

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from nacrith.archive.blockcodec import BlockCodec
+    from nacrith.archive.blocks import FindCodec
     from nacrith.models.protocol import LanguageModel
 
 MAX_THREADS = 1024
@@ -49,10 +50,31 @@ def _check_threads(threads: int | None) -> None:
         raise ValueError(f"threads {threads} is not from 1 to {MAX_THREADS}")
 
 
+def _check_group_size(group_size: int | None) -> None:
+    if group_size is None:
+        return
+    if not isinstance(group_size, int):
+        raise TypeError(f"group_size is an int or None, not {type(group_size).__name__}")
+    if group_size < levels.LEAST_GROUP:
+        raise ValueError(f"group_size {group_size} is less than {levels.LEAST_GROUP}, the least")
+
+
+def _checked_prefix(prefix: ReadableBuffer | None) -> bytes:
+    """The bytes of a prefix, b"" for none. Raises TypeError or ValueError."""
+    if prefix is None:
+        return b""
+    content = memoryview(prefix).tobytes()
+    if len(content) > levels.MOST_PREFIX:
+        raise ValueError(f"a prefix of {len(content)} bytes, and {levels.MOST_PREFIX} is the most")
+    return content
+
+
 def archive_writer(
     level: int | None,
     model: str | LanguageModel | None,
     threads: int | None,
+    group_size: int | None = None,
+    prefix: ReadableBuffer | None = None,
 ) -> Callable[[Writable], ArchiveWriter]:
     """Return a function that makes a writer into a file.
 
@@ -60,7 +82,9 @@ def archive_writer(
     """
     chosen = checked_level(level)
     _check_threads(threads)
-    return writer_with(loaded.for_encoding(chosen, model, threads), chosen, threads)
+    _check_group_size(group_size)
+    codec = loaded.for_encoding(chosen, model, threads, prefix=_checked_prefix(prefix))
+    return writer_with(codec, chosen, threads, group_size)
 
 
 def writer_with(
@@ -68,7 +92,8 @@ def writer_with(
 ) -> Callable[..., ArchiveWriter]:
     """`ArchiveWriter` with all that follows from a codec, None for no model, and a level.
 
-    threads: None for one per core. group_size: bytes to aim for in blocks of text; None for the level's.
+    threads: None for one per core. group_size: bytes to aim for in blocks; None for the level's in
+    blocks of text, and for long ones of all else.
     """
     from nacrith.cores import usable_cores
 
@@ -77,6 +102,7 @@ def writer_with(
         codec=codec,
         fallback=CODECS,
         block_bytes=group_size or levels.LEVELS[level].group,
+        all_blocks=group_size is not None,
         threads=threads or usable_cores(),
         effort=levels.LEVELS[level].effort,
     )
@@ -89,11 +115,20 @@ def read_archive(
     threads: int | None,
     max_size: int | None = None,
     keep: int = 0,
+    prefix: ReadableBuffer | None = None,
 ) -> ArchiveReader:
     """Return a reader of `file`. If `model` is None, it finds the model that the archive names."""
-    _check_threads(threads)
-    find = functools.partial(loaded.for_decoding, model=model, threads=threads)
+    find = _finder(model, threads, prefix)
     return ArchiveReader(file, find, CODECS, max_size=max_size, keep=keep)
+
+
+def _finder(
+    model: str | LanguageModel | None, threads: int | None, prefix: ReadableBuffer | None
+) -> FindCodec:
+    _check_threads(threads)
+    return functools.partial(
+        loaded.for_decoding, model=model, threads=threads, prefix=_checked_prefix(prefix)
+    )
 
 
 class _Sink:
@@ -114,8 +149,11 @@ class _Sink:
 class Compressor(Stateful):
     """Compresses content that comes in pieces to one stream. Not thread-safe.
 
-    The archive's bytes do not depend on the lengths of the pieces.
+    The arguments are those of `nacrith.compress`. The archive's bytes do not depend on the lengths of the
+    pieces.
     """
+
+    FLUSH_BLOCK, FLUSH_FRAME = 1, 2  # as in compression.zstd
 
     def __init__(
         self,
@@ -123,19 +161,32 @@ class Compressor(Stateful):
         level: int | None = None,
         model: str | LanguageModel | None = None,
         threads: int | None = None,
+        group_size: int | None = None,
+        prefix: ReadableBuffer | None = None,
     ) -> None:
         self._sink = _Sink()
-        self._writer: ArchiveWriter | None = archive_writer(level, model, threads)(self._sink)
+        make = archive_writer(level, model, threads, group_size, prefix)
+        self._writer: ArchiveWriter | None = make(self._sink)
 
     def compress(self, data: ReadableBuffer) -> bytes:
         """Compress `data`. Returns the part of the archive that is finished, which is often empty."""
         self._open_writer().write(memoryview(data).tobytes())
         return self._sink.take()
 
-    def flush(self) -> bytes:
-        """Complete the archive and return the rest of it. Call it once, after the last `compress`."""
-        self._open_writer().close()
-        self._writer = None
+    def flush(self, mode: int = FLUSH_FRAME) -> bytes:
+        """Return the rest of the archive, which is then complete; call it once, after the last `compress`.
+
+        mode: `FLUSH_BLOCK` ends the group instead, so that all content so far can be decompressed from the
+        bytes returned so far; more may follow. Each such call costs some 30 bytes and a fresh start.
+        """
+        if mode not in (self.FLUSH_BLOCK, self.FLUSH_FRAME):
+            raise ValueError(f"mode {mode!r} is neither FLUSH_BLOCK nor FLUSH_FRAME")
+        writer = self._open_writer()
+        if mode == self.FLUSH_BLOCK:
+            writer.flush()
+        else:
+            writer.close()
+            self._writer = None
         return self._sink.take()
 
     def _open_writer(self) -> ArchiveWriter:
@@ -198,9 +249,9 @@ class _Ahead:
 class Decompressor(Stateful):
     """Decompresses one stream that comes in pieces. Not thread-safe.
 
-    Content is available as soon as its group (16 MiB of content) has arrived and is verified; at most one
-    group of compressed bytes is held. Bytes behind the stream are left in `unused_data`; another stream needs
-    another object.
+    Content is available as soon as its group (at most 16 MiB of content) has arrived and is verified; at most
+    one group of compressed bytes is held. Bytes behind the stream are left in `unused_data`; another stream
+    needs another object.
     """
 
     def __init__(
@@ -209,10 +260,10 @@ class Decompressor(Stateful):
         model: str | LanguageModel | None = None,
         max_size: int | None = None,
         threads: int | None = None,
+        prefix: ReadableBuffer | None = None,
     ) -> None:
-        _check_threads(threads)
+        find = _finder(model, threads, prefix)
         self._feed = _Feed()
-        find = functools.partial(loaded.for_decoding, model=model, threads=threads)
         self._pieces = iter(ArchiveReader(self._feed, find, CODECS, max_size=max_size, streams=1))
         self._ahead = Source(_Ahead(self._feed))
         self._walker: Walker | None = Walker(self._ahead, CODECS.names, 1)  # None at its end

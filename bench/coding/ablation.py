@@ -174,7 +174,7 @@ def coders(model: LanguageModel, chosen: list[str]) -> list[Any]:
         return {name: tree for name, tree in made.items() if name in chosen}
 
     def some(*off: str) -> Cascade:
-        return Cascade(vocab, 1 << CAPACITY, prior, Switches(**dict.fromkeys(off, False)))
+        return Cascade(vocab, 1 << CAPACITY, prior, (0,), Switches(**dict.fromkeys(off, False)))
 
     behind_model = wanted({"on the model": Tree(vocabulary, BITS, 1)})
     found = [Tokens(registry.make(0, vocab, 0, (0,)), "model", behind_model)]

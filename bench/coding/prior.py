@@ -70,7 +70,7 @@ def code(model: LanguageModel, text: str, prior: Prior) -> tuple[Cascade, float]
     """An ensemble that has coded `text` from this prior, and the bytes that it took."""
     ids = list(model.tokenizer.encode(text.encode()))
     session = model.session(1, min(2048, model.max_context))
-    ensemble = Cascade(model.vocab_size, 1 << 16, prior)
+    ensemble = Cascade(model.vocab_size, 1 << 16, prior, [len(ids)])
     bits = 0.0
     inputs = [model.bos_id, *ids]
     for begin in range(0, len(ids), _CHUNK):

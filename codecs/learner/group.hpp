@@ -23,6 +23,8 @@ public:
     virtual void encode(size_t lane, int32_t token, const float *counts, RangeEncoder &out) = 0;
     // Damaged input gives wrong tokens. Throws std::length_error for a text of more than 2^26 bytes.
     virtual int32_t decode(size_t lane, const float *counts, RangeDecoder &in) = 0;
+    // Learns a token that the reader knows: as `encode`, but nothing is written.
+    virtual void learn(size_t lane, int32_t token, const float *counts) = 0;
 };
 
 // bits: log2 of the bytes of the learner's histories. lanes: how many, 1..kMostLanes.

@@ -10,7 +10,7 @@ inline namespace NACRITH_LEARNER_SET {
 
 constexpr uint32_t kTotal24 = 1u << 24;
 
-// The two ways of a decision. ones: of 2^24, the share of a 1, 1..2^24 - 1. bit: the answer, where it is known.
+// The ways of a decision. ones: of 2^24, the share of a 1, 1..2^24 - 1. bit: the answer, where it is known.
 struct Writer {
     RangeEncoder &out;
     int operator()(uint32_t ones, bool bit) const {
@@ -27,6 +27,10 @@ struct Reader {
         else in.skip(ones, kTotal24 - ones);
         return bit;
     }
+};
+
+struct Known {  // on both sides: nothing is coded
+    int operator()(uint32_t, bool bit) const { return bit; }
 };
 
 class TreeCoder : public TokenCoder {
@@ -49,6 +53,9 @@ public:
     }
     int32_t decode(size_t lane, const float *counts, RangeDecoder &in) override {
         return v_.order()[code(lane, -1, counts, Reader{in})];
+    }
+    void learn(size_t lane, int32_t token, const float *counts) override {
+        code(lane, v_.rank(token), counts, Known{});
     }
 
 private:

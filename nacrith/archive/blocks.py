@@ -78,6 +78,11 @@ class BlockDecoder:
         self._fallback = fallback
         self._recent = _Recent(keep)
         self._progress = progress
+        self._ahead: int | None = None  # bytes that are worth decoding at a time; None for the codec's batch
+
+    def at_random(self) -> None:
+        """What is read next may be little: decode its block alone, and more at a time as reading goes on."""
+        self._ahead = 1
 
     def kept(self, key: int) -> bytes | None:
         """Return the cached content of the block whose key this is, if there is any."""
@@ -169,11 +174,14 @@ class BlockDecoder:
         else:
             batch = [job for job in begun if job.content is None and job.block.kind == MODEL]
             size = sum(job.block.content_size for job in batch)
-            while size < codec.batch and (more := next(jobs, None)) is not None:
+            most = codec.batch if self._ahead is None else min(codec.batch, self._ahead)
+            while size < most and (more := next(jobs, None)) is not None:
                 begun.append(more)
                 if more.content is None and more.block.kind == MODEL:
                     batch.append(more)
                     size += more.block.content_size
+            if self._ahead is not None:
+                self._ahead = 2 * size
             self._decode_batch(batch, codec)
 
     def _decode_batch(self, batch: list[_Job], codec: BlockCodec) -> None:

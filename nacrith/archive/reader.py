@@ -183,6 +183,7 @@ class ArchiveReader(Stateful):
         """
         if offset < 0:
             raise ValueError("offset is not negative")
+        self._blocks.at_random()
         return self._range(offset, self.size)
 
     def _layout(self) -> Layout:

@@ -52,6 +52,16 @@ class _Part:
         self._encode = encode
         self.worth = Worth.NOTHING if codec is None or not text else _worth(content, codec, encode)
 
+    def pieces(self, target: int) -> list[_Part]:
+        """The same as parts of about `target` bytes, all of the same worth."""
+        size = len(self.content)
+        even = [self.content[at : at + target] for at in range(0, size, target)]
+        made = []
+        for content in segment.cut(self.content, target) if self.text else even:
+            made.append(_Part(content, self.text, self._encode, None))
+            made[-1].worth = self.worth
+        return made
+
     @lazy
     def plain(self) -> Coded:
         """The block that a fallback codec makes of it."""
@@ -68,20 +78,28 @@ def encode_super_block(
     progress: Progress | None = None,
     threads: int = 1,
     effort: Effort = Effort.FULL,
+    all_blocks: bool = False,
 ) -> list[Coded]:
-    """Encode `data`, 1 byte to 16 MiB. The numbers given to `progress` add up to its length."""
+    """Encode `data`, 1 byte to 16 MiB. The numbers given to `progress` add up to its length.
+
+    all_blocks: whether `block_bytes` is the length of all blocks, and not only of those that a model codes.
+    """
     encode = partial(fallback.encode, threads=threads, effort=effort)
     parts = [_Part(data[a:b], text, encode, codec) for a, b, text in segment.segment(data)]
+    target = max(MIN_TARGET, block_bytes)
+    if all_blocks:
+        parts = [piece for part in parts for piece in part.pieces(target)]
     told = _Told(progress)
     plans: list[list[Coded]] = []
     if codec is not None and any(part.worth for part in parts):
-        target = max(MIN_TARGET, block_bytes)
         cuts = [segment.cut(part.content, target) if part.worth else [] for part in parts]
         plans.append(_with_model(parts, cuts, codec, encode, told))
     certain = sum(len(part.content) for part in parts if part.worth is Worth.MUCH)
     if 2 * certain <= len(data):
         by_segment = [part.plain for part in parts]
-        whole = by_segment if len(parts) == 1 else [_Part(data, False, encode, None).plain]
+        whole = by_segment
+        if len(parts) > 1 and not all_blocks:
+            whole = [_Part(data, False, encode, None).plain]
         plans = [whole, by_segment, *plans]
     told(len(data) - told.total)
     return min(plans, key=cost)  # the first one of those that cost the same

@@ -1,8 +1,8 @@
 """`ArchiveWriter`: writes content as one stream, in constant memory and without seeking.
 
-Content is processed in super-blocks of 16 MiB, independently of the lengths in which it is written;
-`superblock` decides how each is coded. The form, short or full, follows from the content. So the archive's
-bytes depend on content, codec and options alone.
+Content is processed in super-blocks of 16 MiB, independently of the lengths in which it is written; `flush`
+ends one early. `superblock` decides how each is coded. The form, short or full, follows from the content. So
+the archive's bytes depend on content, codec, options and flushes alone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ArchiveWriter(Stateful):
 
     codec: codes blocks of text with a model; None to use the fallback codecs alone.
     fallback: codes all other blocks.
-    block_bytes: length to aim for in model blocks.
+    block_bytes: length to aim for in model blocks. all_blocks: in all others too, for reading at random.
     metadata: left out if it would make a small archive larger than its content by more than 64 bytes.
     progress: receives the number of content bytes that are coded.
     threads: how many threads the fallback codecs may use. The bytes never depend on it.
@@ -71,6 +71,7 @@ class ArchiveWriter(Stateful):
         progress: Progress | None = None,
         threads: int = 1,
         effort: Effort = Effort.FULL,
+        all_blocks: bool = False,
     ) -> None:
         self._file = fileobj
         self._effort = effort
@@ -81,7 +82,7 @@ class ArchiveWriter(Stateful):
         if codec is not None:
             self._codec_id = codec.id
             pack_codec(codec.id)  # checks its bounds before any work is done
-        self._block_bytes = block_bytes
+        self._block_bytes, self._all_blocks = block_bytes, all_blocks
         self._metadata = metadata.pack() if metadata is not None else b""
         if len(self._metadata) > METADATA_MAX:
             raise ValueError(f"metadata takes more than {METADATA_MAX} bytes")
@@ -101,21 +102,27 @@ class ArchiveWriter(Stateful):
         at = 0
         while at < len(view):
             if len(self._buffer) == SUPER_BLOCK:  # more follows, so this is not the last
-                self._closed = True  # until the flush succeeds: if it fails, the archive must stay incomplete
-                self._flush_super_block(last=False)
-                self._closed = False
+                self.flush()
             part = view[at : at + SUPER_BLOCK - len(self._buffer)]
             self._buffer += part
             at += len(part)
         return len(view)
+
+    def flush(self) -> None:
+        """End the group, so that all content so far can be read from the bytes written so far."""
+        if self._closed:
+            raise ValueError("the archive is closed")
+        if self._buffer:
+            self._closed = True  # until it succeeds: if it fails, the archive must stay incomplete
+            self._flush_super_block(last=False)
+            self._closed = False
 
     def close(self) -> None:
         """Complete the archive. Further calls do nothing."""
         if self._closed:
             return
         self._closed = True
-        if self._buffer or not self._groups:
-            self._flush_super_block(last=True)
+        self._flush_super_block(last=True)
 
     def abandon(self) -> None:
         """Leave the archive incomplete for good. Further content is refused."""
@@ -140,7 +147,7 @@ class ArchiveWriter(Stateful):
 
         data = bytes(self._buffer)
         self._buffer.clear()
-        if self._groups >= MAX_GROUPS:
+        if data and self._groups >= MAX_GROUPS:
             raise NacrithError("a stream holds at most 16 TiB; write the rest to another archive")
         self._hash.update(data)
         alone = last and not self._groups
@@ -155,6 +162,7 @@ class ArchiveWriter(Stateful):
                 self._progress,
                 self._threads,
                 self._effort,
+                self._all_blocks,
             )
         if alone and self._is_short(coded):
             self._put_short(coded, data)

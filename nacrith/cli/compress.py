@@ -27,6 +27,7 @@ from nacrith.cli.options import (
     model_option,
     name_option,
     output_options,
+    prefix_option,
     settings,
     single_output,
     threads_option,
@@ -42,6 +43,7 @@ _CHUNK = 1 << 20  # bytes read at a time
 @files_argument
 @level_options
 @group_size_option
+@prefix_option
 @output_options
 @name_option
 @model_option

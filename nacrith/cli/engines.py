@@ -56,11 +56,13 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
     from nacrith.codec import wants_model
 
     show_log(settings.console)
-    if not wants_model(settings.level, settings.model if settings.model_required else None, settings.backend):
+    named = settings.model if settings.model_required else None
+    if not wants_model(settings.level, named, settings.backend, settings.prefix):
         return None
 
     def encoding(model: str | None) -> BlockCodec:
-        return _running(partial(_encoding, settings.level, model, backend=settings.backend), settings, size)
+        how = partial(_encoding, settings.level, model, backend=settings.backend, prefix=settings.prefix)
+        return _running(how, settings, size)
 
     try:
         return encoding(settings.model)
@@ -71,8 +73,10 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
     return encoding(None)
 
 
-def _encoding(level: int, model: str | None, backend: str | None, threads: int | None = None) -> ModelCodec:
-    codec = loaded.for_encoding(level, model, threads, backend=backend)
+def _encoding(
+    level: int, model: str | None, backend: str | None, prefix: bytes, threads: int | None = None
+) -> ModelCodec:
+    codec = loaded.for_encoding(level, model, threads, backend=backend, prefix=prefix)
     assert codec is not None  # a model was asked for
     return codec
 
@@ -87,7 +91,9 @@ def decoder(settings: Settings, codec_id: CodecId, size: int | None = None) -> B
 
     def decoding(model: str | None) -> BlockCodec:
         backend, force = settings.backend, settings.force_backend
-        how = partial(loaded.for_decoding, codec_id, model, backend=backend, force=force)
+        how = partial(
+            loaded.for_decoding, codec_id, model, backend=backend, force=force, prefix=settings.prefix
+        )
         return _running(how, settings, size)
 
     if settings.model is not None and not settings.model_required:

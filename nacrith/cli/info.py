@@ -221,8 +221,8 @@ def _coding(params: bytes) -> dict[str, int | str]:
 
     try:
         fields = vars(CodingParams.from_bytes(params)).copy()
-        binding = fields.pop("binding")
-        return {**binding, **fields}
+        binding, prefix = fields.pop("binding"), fields.pop("prefix")
+        return {**binding, **fields, **({"prefix": prefix.hex()} if prefix else {})}
     except NacrithError:
         return {"parameters": params.hex()}
 

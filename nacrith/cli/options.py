@@ -14,9 +14,9 @@ import click
 
 from nacrith import settings as environment
 from nacrith.cli.console import Console
-from nacrith.cli.inputs import STDIN
-from nacrith.codec.levels import DEFAULT_LEVEL, LEAST_GROUP, MAX_LEVEL, MIN_LEVEL
-from nacrith.errors import ModelError
+from nacrith.cli.inputs import STDIN, read_whole
+from nacrith.codec.levels import DEFAULT_LEVEL, LEAST_GROUP, MAX_LEVEL, MIN_LEVEL, MOST_PREFIX
+from nacrith.errors import ModelError, NacrithError
 from nacrith.settings import BACKENDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -63,6 +63,7 @@ class Settings:
     remove: bool = False
     store_name: bool = False
     group_size: int | None = None
+    prefix: bytes = b""
     max_size: int | None = None
     json: bool = False
     keep_partial: bool = False
@@ -102,6 +103,7 @@ def settings(options: dict[str, Any]) -> Settings:
         remove=options.get("remove", False),
         store_name=options.get("store_name", False),
         group_size=options.get("group_size"),
+        prefix=_prefix(options.get("prefix")),
         max_size=options.get("max_size"),
         json=options.get("json", False),
         keep_partial=options.get("keep_partial", False),
@@ -116,6 +118,21 @@ def single_output(settings: Settings, files: Sequence[str]) -> Sequence[str]:
     if settings.output is not None and len(files) > 1:
         raise click.UsageError(f"-o takes one input, not {len(files)}; use -c to join the results")
     return files or (STDIN,)
+
+
+def _prefix(name: str | None) -> bytes:
+    """The content of the file that --prefix names."""
+    if name is None:
+        return b""
+    if name == STDIN:
+        raise click.UsageError("--prefix takes a file, not standard input")
+    try:
+        prefix = read_whole(name)
+    except (NacrithError, OSError) as error:
+        raise click.UsageError(f"--prefix: {error}") from None
+    if len(prefix) > MOST_PREFIX:
+        raise click.UsageError(f"--prefix: {len(prefix):,} bytes, and {MOST_PREFIX:,} is the most")
+    return prefix
 
 
 def _from_environment(name: str, low: int, high: int, console: Console) -> int | None:
@@ -182,6 +199,11 @@ group_size_option = click.option(
     type=Size(LEAST_GROUP),
     help="Length of blocks (256K, 1M): short ones to read at random, long ones for smaller output.",
 )
+prefix_option = click.option(
+    "--prefix",
+    metavar="FILE",
+    help="What reader and writer both have, and the content resembles (1 MB at most).",
+)
 max_size_option = click.option(
     "--max-size", type=Size(), help="Refuse to decompress to more than this (64K, 10M, 2G)."
 )
@@ -218,6 +240,12 @@ message_options = together(
 """How much is said on standard error."""
 
 decoding_options = together(
-    model_option, backend_option, force_backend_option, device_option, threads_option, message_options
+    prefix_option,
+    model_option,
+    backend_option,
+    force_backend_option,
+    device_option,
+    threads_option,
+    message_options,
 )
 """What decodes, and how much is said of it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.levels import LEVELS
-from nacrith.errors import CorruptError, ModelMismatchError
+from nacrith.errors import CorruptError, ModelError, ModelMismatchError
 from nacrith.predictors.registry import BESIDE_LARGE, BESIDE_SMALL
 from nacrith.settings import EXACT
 
@@ -31,11 +31,14 @@ __all__ = ["NO_MODEL", "default_model", "for_decoding", "for_encoding", "predict
 # numpy and the model are imported at the first call, so that `nacrith.codec.levels` alone is cheap.
 
 
-def wants_model(level: int, model: object, backend: str | None = None) -> bool:
-    """Whether `level` uses a model. model: what the user named, which may be NO_MODEL, or None."""
+def wants_model(level: int, model: object, backend: str | None = None, prefix: bytes = b"") -> bool:
+    """Whether `level` uses a model. model: what the user named, which may be NO_MODEL, or None. A prefix
+    serves the model, and asks for one."""
     if isinstance(model, str) and model == NO_MODEL:
+        if prefix:
+            raise ModelError("a prefix serves a model, and model none means none: leave one of the two out")
         return False
-    return model is not None or backend is not None or LEVELS[level].model
+    return model is not None or backend is not None or bool(prefix) or LEVELS[level].model
 
 
 def default_model(level: int, backend: str | None = None) -> str:
@@ -48,20 +51,28 @@ def default_model(level: int, backend: str | None = None) -> str:
 
 
 def for_encoding(
-    level: int, model: str | LanguageModel | None, threads: int | None, *, backend: str | None = None
+    level: int,
+    model: str | LanguageModel | None,
+    threads: int | None,
+    *,
+    backend: str | None = None,
+    prefix: bytes = b"",
 ) -> ModelCodec:
     """The codec of `level` (1..9). model: a name, a file or a loaded model; None for the level's default.
-    backend: see `load_model`."""
+    backend: see `load_model`. prefix: what the blocks are coded after, at most MOST_PREFIX bytes."""
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import CodingParams
+    from nacrith.codec.prefix import name_of
     from nacrith.models import load_model
 
     if model is None or isinstance(model, str):
         model = load_model(model or default_model(level, backend), threads=threads, backend=backend)
     chosen = LEVELS[level]
     window = min(chosen.window, model.max_context)
-    params = CodingParams(window, predictor_set(model), chosen.capacity, chosen.bits, binding_of(model))
-    return ModelCodec(model, params, lanes=chosen.lanes, threads=threads)
+    params = CodingParams(
+        window, predictor_set(model), chosen.capacity, chosen.bits, binding_of(model), name_of(prefix)
+    )
+    return ModelCodec(model, params, lanes=chosen.lanes, threads=threads, prefix=prefix)
 
 
 def predictor_set(model: LanguageModel) -> int:
@@ -79,30 +90,34 @@ def for_decoding(
     *,
     backend: str | None = None,
     force: bool = False,
+    prefix: bytes = b"",
 ) -> ModelCodec:
     """The codec that an archive was made with.
 
     Raises ModelMissingError if the archive's model is not found; ModelMismatchError if a given `model` or
     `backend` is not the archive's, or if the archive is bound to a machine or build that differs from this
-    one (`force` tries nevertheless); CorruptError if no archive can have these parameters.
+    one (`force` tries nevertheless); PrefixError if the archive was made after a prefix and `prefix` is not
+    that one; CorruptError if no archive can have these parameters.
     """
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import CodingParams
+    from nacrith.codec.prefix import check_prefix
     from nacrith.models import load_bound_model, load_model, load_model_by_fingerprint
     from nacrith.models.floats.binding import check_binding, differences
 
     params = CodingParams.from_bytes(codec_id.params)
+    check_prefix(params.prefix, prefix)
     recorded = params.binding.get("backend", EXACT)
     if backend not in (None, recorded):
         raise ModelMismatchError(
             f"the archive was made with --backend {recorded}, not {backend}: leave the option out"
         )
     if model is None or isinstance(model, str):
-        prefix, name = codec_id.fingerprint, codec_id.model_name
+        fingerprint, name = codec_id.fingerprint, codec_id.model_name
         if params.binding:
-            model = load_bound_model(params.binding, prefix, name, name_or_path=model, force=force)
+            model = load_bound_model(params.binding, fingerprint, name, name_or_path=model, force=force)
         elif model is None:
-            model = load_model_by_fingerprint(prefix, name, threads=threads)
+            model = load_model_by_fingerprint(fingerprint, name, threads=threads)
         else:
             model = load_model(model, threads=threads)
     if not model.fingerprint.startswith(codec_id.fingerprint):
@@ -120,4 +135,4 @@ def for_decoding(
         check_binding(params.binding, binding_of(model))
     elif different := differences(params.binding, binding_of(model)):
         _log.warning("decoding, although the archive was made with %s", different)
-    return ModelCodec(model, params, threads=threads)
+    return ModelCodec(model, params, threads=threads, prefix=prefix if params.prefix else b"")

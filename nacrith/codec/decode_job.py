@@ -40,11 +40,22 @@ class DecodeJob:
     lanes: their number at the beginning. steps: those that the job takes.
     """
 
-    def __init__(self, payload: bytes, size: int, model: LanguageModel, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        size: int,
+        model: LanguageModel,
+        progress: Progress | None,
+        prefix: Sequence[int] = (),
+    ) -> None:
+        """prefix: tokens that the block was coded after."""
         self.lengths, self._crlf, self.coded = payloads.parse(payload, size)
         self.active = [lane for lane, length in enumerate(self.lengths) if length]
         self.lanes = len(self.active)
         self.steps = max(self.lengths, default=0)
+        if prefix and self.active[:1] not in ([], [0]):
+            raise CorruptError("a block has a prefix, and nothing in its first lane: damaged")
+        self.prefix = prefix
         self._size = size
         self._model = model
         self._vocabulary = model.tokenizer.vocabulary(model.vocab_size)
@@ -58,16 +69,23 @@ class DecodeJob:
         """Begin. The decoder is released when the block is finished."""
         self._decoder = decoder
 
+    def learn(self, rows: Logits, tokens: Sequence[int]) -> None:
+        """The next tokens of the prefix, with their rows."""
+        n = len(tokens)
+        self._decoder.learn(rows, np.zeros(n, np.int32), np.arange(n), np.array(tokens, np.int32))
+
     @property
     def begins(self) -> bool:
         """Whether the lanes are empty at this step: at first, and when they have reached the model's maximum
         length."""
-        return self._step % self._model.max_length == 0
+        return (self._step + len(self.prefix)) % self._model.max_length == 0
 
     def inputs(self) -> list[int]:
         """Of each active lane the token whose row is needed."""
         if self.begins:
             return [self._model.bos_id] * len(self.active)
+        if not self._step:
+            return [self.prefix[-1]] * len(self.active)
         return [self._tokens[lane][-1] for lane in self.active]
 
     def read(self, rows: Sequence[Logits]) -> None:

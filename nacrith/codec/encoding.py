@@ -15,6 +15,7 @@ from nacrith.archive.blockcodec import Progress
 from nacrith.codec import payload
 from nacrith.codec.decode_job import Tally
 from nacrith.codec.group import GroupEncoder
+from nacrith.codec.prefix import teach
 from nacrith.codec.text import lanes_of, strip_crlf
 from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.workers import Workers
@@ -49,6 +50,12 @@ class EncodeJob:
         self._tally = Tally(len(self.block), sum(self.lengths), progress)
         self._coded = 0
 
+    def learn(self, rows: Logits, tokens: Sequence[int]) -> None:
+        """The next tokens of a prefix, with their rows."""
+        assert self._encoder is not None
+        n = len(tokens)
+        self._encoder.learn(rows, np.zeros(n, np.int32), np.arange(n), np.array(tokens, np.int32))
+
     def code(self, begin: int, rows: Sequence[Logits]) -> None:
         """Code the steps from `begin` on. rows: for each lane (n, V), n = 0 where the lane has ended."""
         counts = np.array([len(r) for r in rows], np.int64)
@@ -81,17 +88,19 @@ def encode_batch(
     progress: Progress | None,
     workers: Workers,
     places: int | None = None,
+    prefix: Sequence[int] = (),
 ) -> list[bytes]:
     """The payloads of jobs that share passes of the model.
 
     places: of the session, at least as many as lanes; None for just as many. The lanes take the last places
-    first. workers: run the coders and the model.
+    first. workers: run the coders and the model. prefix: tokens that the blocks are coded after;
+    `new_encoder` counts them to lane 0.
     """
     for job in jobs:
         job.start(new_encoder, progress)
     lanes = [tokens for job in jobs for tokens in job.tokens]
     ends = np.cumsum([len(job.tokens) for job in jobs]).tolist()
-    passes = _passes(lanes, model, window, places or len(lanes))
+    passes = _passes(jobs, model, window, places or len(lanes), prefix)
     coding: list[Callable[[], _Pass | None]] = []
     while (found := workers.run([lambda: next(passes, None), *coding])[0]) is not None:
         begin, rows = found
@@ -104,21 +113,29 @@ def encode_batch(
     return [job.payload() for job in jobs]
 
 
-def _passes(lanes: Sequence[np.ndarray], model: LanguageModel, window: int, places: int) -> Iterator[_Pass]:
+def _passes(
+    jobs: Sequence[EncodeJob], model: LanguageModel, window: int, places: int, prefix: Sequence[int]
+) -> Iterator[_Pass]:
+    lanes = [tokens for job in jobs for tokens in job.tokens]
     if not lanes:
         return
     session = model.session(places, window)
+    free = list(range(places))
+    for job in jobs if prefix else ():
+        if own := [free.pop() for _ in job.tokens]:
+            teach(session, own, prefix, model, window, job.learn)
     share = max(1, ROWS // len(lanes))
     limit = model.max_length
     end = 0
     while end < max(map(len, lanes)):
-        begin, end = end, min(end + share, end - end % limit + limit)
-        starts = begin % limit == 0
+        held = (end + len(prefix)) % limit
+        begin, end = end, min(end + share, end - held + limit)
         inputs: list[Sequence[int]] = [()] * places
         for i, ids in enumerate(lanes):
-            if starts:
+            if not held:
                 session.rollback(places - 1 - i, 0)
-            inputs[places - 1 - i] = _shifted(ids, model.bos_id if starts else None, begin, end)
+            before = model.bos_id if not held else prefix[-1] if not begin else None
+            inputs[places - 1 - i] = _shifted(ids, before, begin, end)
         rows = session.extend(inputs)
         yield begin, rows[::-1][: len(lanes)]
 

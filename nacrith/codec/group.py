@@ -35,6 +35,9 @@ class GroupEncoder(Protocol):
         rows: int32 (m, V). lanes, tokens: int32 (n,). at: int64 (n,).
         """
 
+    def learn(self, rows: Logits, lanes: Numbers, at: Numbers, tokens: Numbers) -> None:
+        """Learn n tokens of a lane without coding them; arguments as of `encode`."""
+
     def finish(self) -> bytes:
         """The coded bytes, once every token has come."""
 
@@ -46,9 +49,12 @@ class GroupDecoder(Protocol):
         CorruptError if the coded bytes are damaged, or other tokens than were coded.
         """
 
+    def learn(self, rows: Logits, lanes: Numbers, at: Numbers, tokens: Numbers) -> None:
+        """As that of `GroupEncoder`."""
+
 
 def encoder(vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int]) -> GroupEncoder:
-    """lengths: number of tokens of each lane."""
+    """lengths: number of tokens of each lane, those that are only learnt included."""
     if (chosen := choice.library()) is not None:
         return _native(chosen, vocabulary, params, lengths, None)
     from nacrith.codec.group_reference import ReferenceEncoder

@@ -67,6 +67,15 @@ class Reader:
         return 1 - self._coder.decode(np.array([ones, TOTAL - ones], np.float32))
 
 
+class Known:
+    """Codes nothing: the tokens of a prefix."""
+
+    rank = -1
+
+    def decide(self, ones: int, bit: bool) -> int:
+        return int(bit)
+
+
 class Lane:
     """What is known of a lane besides its text."""
 
@@ -185,7 +194,15 @@ class ReferenceCoder:
     def __init__(self, vocabulary: SortedVocabulary, params: CodingParams, lengths: Sequence[int]) -> None:
         self._vocabulary = vocabulary
         self._ensemble = registry.make(params.predictors, vocabulary.size, 1 << params.capacity, lengths)
-        self._tree = Tree(vocabulary, params.bits, len(lengths))
+        self._tree = Tree(vocabulary, params.bits_for(sum(lengths)), len(lengths))
+
+    def learn(self, rows: Logits, lanes: Numbers, at: Numbers, tokens: Numbers) -> None:
+        self._known(rows, lanes, at, tokens, Known())
+
+    def _known(self, rows: Logits, lanes: Numbers, at: Numbers, tokens: Numbers, port: Port) -> None:
+        for lane, row, token in zip(lanes.tolist(), at.tolist(), tokens.tolist(), strict=True):
+            port.rank = int(self._vocabulary.rank[token])
+            self._code(rows[row], lane, port)
 
     def _code(self, row: Logits, lane: int, port: Port) -> int:
         """The lane's next token."""
@@ -203,9 +220,7 @@ class ReferenceEncoder(ReferenceCoder):
         self._writer = Writer()
 
     def encode(self, rows: Logits, lanes: Numbers, at: Numbers, tokens: Numbers) -> None:
-        for lane, row, token in zip(lanes.tolist(), at.tolist(), tokens.tolist(), strict=True):
-            self._writer.rank = int(self._vocabulary.rank[token])
-            self._code(rows[row], lane, self._writer)
+        self._known(rows, lanes, at, tokens, self._writer)
 
     def finish(self) -> bytes:
         return self._writer.coder.finish()

@@ -21,6 +21,9 @@ DEFAULT_LEVEL = 6
 LEAST_GROUP = 1 << 14
 """Least length that a user may ask for in blocks: a group of one lane."""
 
+MOST_PREFIX = 1 << 20
+"""Most bytes of a prefix: the model goes over it for every block."""
+
 
 @dataclass(frozen=True)
 class Level:

@@ -26,6 +26,7 @@ from nacrith.codec.decode_job import DecodeJob
 from nacrith.codec.encoding import EncodeJob
 from nacrith.codec.params import CodingParams
 from nacrith.codec.pool import LANES, Pool
+from nacrith.codec.prefix import tokens_of
 from nacrith.codec.text import LANE_SIZE
 from nacrith.cores import usable_cores
 from nacrith.errors import CorruptError, ModelError
@@ -44,7 +45,8 @@ class ModelCodec:
     """Codes blocks with one model and one set of parameters.
 
     lanes: most of a group when encoding; with a floating-point model no more than its batch has. lane_size:
-    bytes to aim for in a lane. threads: of the coders; None for one per core.
+    bytes to aim for in a lane. threads: of the coders; None for one per core. prefix: the one that `params`
+    name.
     """
 
     shared = False
@@ -59,8 +61,10 @@ class ModelCodec:
         lanes: int = 16,
         lane_size: int = LANE_SIZE,
         threads: int | None = None,
+        prefix: bytes = b"",
     ) -> None:
         self.model = model
+        self._prefix = tokens_of(prefix, model) if prefix else ()
         self.params = params
         self._places = None if model.portable else cast(BoundModel, model).lanes
         self._lanes = min(lanes, self._places or lanes)
@@ -113,11 +117,16 @@ class ModelCodec:
             jobs,
             self.model,
             self.params.window,
-            lambda lengths: group.encoder(vocabulary, self.params, lengths),
+            lambda lengths: group.encoder(vocabulary, self.params, self._all(lengths)),
             progress,
             self._workers,
             places,
+            self._prefix,
         )
+
+    def _all(self, lengths: Sequence[int]) -> list[int]:
+        """The numbers of tokens that a coder meets in lanes of so many."""
+        return [lengths[0] + len(self._prefix), *lengths[1:]]
 
     def _verified(self, jobs: Sequence[EncodeJob], progress: Progress | None) -> list[bytes]:
         """Encode a batch of blocks, then decode it before the next batch.
@@ -143,7 +152,7 @@ class ModelCodec:
 
     def decode(self, blocks: Sequence[tuple[bytes, int]], progress: Progress | None = None) -> list[bytes]:
         """As in BlockCodec; of the threads that share this codec, any may call `progress`."""
-        jobs = [DecodeJob(payload, size, self.model, progress) for payload, size in blocks]
+        jobs = [DecodeJob(payload, size, self.model, progress, self._prefix) for payload, size in blocks]
         lanes = [job.lanes for job in jobs]
         if self._places is not None and max(lanes, default=0) > self._places:
             raise CorruptError(f"a block claims {max(lanes)} lanes, its model has {self._places}: damaged")
@@ -172,7 +181,7 @@ class ModelCodec:
             params.window,
             self._places or lanes,
             max(1, _MEMORY // group.memory(params)),
-            lambda job: group.decoder(vocabulary, params, job.lengths, job.coded),
+            lambda job: group.decoder(vocabulary, params, self._all(job.lengths), job.coded),
             self._workers,
         )
 

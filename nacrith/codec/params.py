@@ -3,7 +3,8 @@
 Layout (coding 2): version byte, predictor byte, learner byte, window as a LEB128 varint, and the binding of a
 floating-point model, empty for an exact one. The low four bits of the predictor byte are the number of the
 predictor set; except for set 0, the high four bits are log2 of the n-grams' capacity, minus 8. The learner
-byte is log2 of the bytes of its histories.
+byte is log2 of the bytes of its histories; its highest bit says that the name of a prefix stands behind the
+window.
 """
 
 from __future__ import annotations
@@ -23,8 +24,14 @@ MAX_WINDOW = 1 << 16
 CAPACITY = range(8, 21)
 """log2 of the number of contexts of one order that a generation of the n-grams holds."""
 
-BITS = range(16, 29)
+BITS = range(16, 27)
 """log2 of the bytes of the learner's histories."""
+
+NAMED = 8
+"""Bytes of the SHA-256 of a prefix. They find mistakes; the archive's checks find the rest."""
+
+_ROOM = 1 << 12  # bytes of histories for each token of a block, at most
+_PREFIX = 0x80  # in the learner byte
 
 _HEAD = 3  # bytes before the window
 _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
@@ -35,17 +42,24 @@ class CodingParams:
     """window: tokens that the model attends to. predictors: number of the predictor set. capacity: log2 of
     the n-grams' capacity; 0 for set 0. bits: log2 of the bytes of the learner's histories. binding:
     everything else that the rows of a floating-point model depend on (models.floats.binding); empty for exact
-    models."""
+    models. prefix: what `prefix.name_of` calls the prefix of all blocks; b"" for none."""
 
     window: int
     predictors: int = ALONE
     capacity: int = 0
     bits: int = 18
     binding: Mapping[str, str] = field(default_factory=dict)
+    prefix: bytes = b""
+
+    def bits_for(self, tokens: int) -> int:
+        """log2 of the bytes of histories of a block with so many tokens: a short one needs few, and damaged
+        parameters get no more."""
+        return min(self.bits, max(BITS.start, (_ROOM * tokens - 1).bit_length()))
 
     def to_bytes(self) -> bytes:
         capacity = (self.capacity - CAPACITY.start) << 4 if self.predictors else 0
-        head = bytes([VERSION, self.predictors | capacity, self.bits]) + put_varint(self.window)
+        bits = self.bits | (_PREFIX if self.prefix else 0)
+        head = bytes([VERSION, self.predictors | capacity, bits]) + put_varint(self.window) + self.prefix
         return head + "\n".join(f"{name}={value}" for name, value in self.binding.items()).encode("ascii")
 
     @classmethod
@@ -58,7 +72,7 @@ class CodingParams:
             )
         if len(data) <= _HEAD:
             raise CorruptError("the archive's coding parameters are cut short")
-        made_of, bits = data[1:_HEAD]
+        made_of, bits = data[1], data[2] & ~_PREFIX
         predictors, capacity = made_of & 15, (made_of >> 4) + CAPACITY.start
         if made_of == ALONE:
             capacity = 0
@@ -74,7 +88,12 @@ class CodingParams:
             window = length = 0
         if not length or not 16 <= window <= MAX_WINDOW:
             raise CorruptError("the archive's window length is out of range")
-        return cls(window, predictors, capacity, bits, _binding(data[_HEAD + length :]))
+        prefix, rest = b"", data[_HEAD + length :]
+        if data[2] & _PREFIX:
+            prefix, rest = rest[:NAMED], rest[NAMED:]
+            if len(prefix) < NAMED:
+                raise CorruptError("the archive's coding parameters are cut short in the hash of a prefix")
+        return cls(window, predictors, capacity, bits, _binding(rest), prefix)
 
 
 def _binding(data: bytes) -> dict[str, str]:

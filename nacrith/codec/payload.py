@@ -1,7 +1,7 @@
 """The head of a block's payload: how many tokens each lane has, and whether line ends were CR LF.
 
-A payload is a varint, 2 * lanes + (1 if line ends were CR LF); a varint for each lane, its number of tokens;
-and the range coder's bytes.
+A payload is a varint, 4 * n + 2 * (1 if n is the number of tokens of the only lane) + (1 if line ends were CR
+LF); if n is the number of lanes, a varint for each, its number of tokens; and the range coder's bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Payload(NamedTuple):
 
 def head(lengths: Sequence[int], crlf: bool) -> bytes:
     """What stands before the coded bytes."""
-    return put_varint(2 * len(lengths) + crlf) + b"".join(map(put_varint, lengths))
+    if len(lengths) == 1:
+        return put_varint(4 * lengths[0] + 2 + crlf)
+    return put_varint(4 * len(lengths) + crlf) + b"".join(map(put_varint, lengths))
 
 
 def parse(payload: bytes, size: int) -> Payload:
@@ -35,10 +37,10 @@ def parse(payload: bytes, size: int) -> Payload:
     data = iter(payload)
     try:
         number, at = read_varint(data, _VARINT)
-        lanes = number >> 1
+        lanes = 1 if number & 2 else number >> 2
         if lanes > MAX_LANES:
             raise CorruptError(f"a block claims {lanes} lanes, {MAX_LANES} is the most: damaged")
-        counts = [read_varint(data, _VARINT) for _ in range(lanes)]
+        counts = [(number >> 2, 0)] if number & 2 else [read_varint(data, _VARINT) for _ in range(lanes)]
     except ValueError:
         raise CorruptError("the token counts of a block are damaged") from None
     lengths = [length for length, _ in counts]

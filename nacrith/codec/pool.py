@@ -16,6 +16,7 @@ from functools import partial
 
 from nacrith.codec.decode_job import DecodeJob
 from nacrith.codec.group import GroupDecoder
+from nacrith.codec.prefix import teach
 from nacrith.models.protocol import LanguageModel
 from nacrith.workers import Workers
 
@@ -39,6 +40,7 @@ class Pool:
         decoder: Callable[[DecodeJob], GroupDecoder],
         workers: Workers,
     ) -> None:
+        self._model, self._window = model, window
         self._session = model.session(lanes, window)
         self._free = list(range(lanes))[::-1]  # the next place is the last
         self._places: dict[DecodeJob, dict[int, int]] = {}  # of active jobs: the place of each lane
@@ -82,7 +84,10 @@ class Pool:
         ):
             job = self._waiting.pop()
             job.start(self._decoder(job))
-            self._places[job] = {lane: self._free.pop() for lane in job.active}
+            places = self._places[job] = {lane: self._free.pop() for lane in job.active}
+            if job.prefix:
+                own = list(places.values())
+                teach(self._session, own, job.prefix, self._model, self._window, job.learn)
 
     def _release(self, job: DecodeJob) -> None:
         """Free the places of the lanes that have ended."""

@@ -53,6 +53,7 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     ),
     "nacrith_group_encode": (_I32, [_P, _I64, _P, _P, _P, _P]),
     "nacrith_group_decode": (_I32, [_P, _I64, _P, _P, _P, _P]),
+    "nacrith_group_learn": (_I32, [_P, _I64, _P, _P, _P, _P]),
     "nacrith_group_finish": (_I32, [_P, _P, _I64, _P]),
     "nacrith_learner_encoder": (_I32, [_I32, _I32, _I64, _I32, _I32, _TEXT, _OUT]),
     "nacrith_learner_decoder": (_I32, [_I32, _I32, _I64, _I32, _I32, _TEXT, _P, _I64, _OUT]),

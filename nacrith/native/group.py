@@ -64,21 +64,30 @@ def encode(
     tokens: np.ndarray,
 ) -> None:
     """Code n tokens. rows: int32 (m, vocab); lanes, tokens: int32 (n,); at: int64 (n,), rows of `rows`."""
-    _check(vocab, rows, lanes, at)
-    expect((tokens, np.int32))
-    if tokens.shape != lanes.shape:
-        raise ValueError("arrays of lanes and tokens do not fit each other")
-    pointers = (a.ctypes.data for a in (lanes, at, rows, tokens))
+    pointers = _given(vocab, rows, lanes, at, tokens)
     library.check(library.c.nacrith_group_encode(group, len(lanes), *pointers))
+
+
+def learn(
+    library: Library,
+    group: int,
+    vocab: int,
+    rows: np.ndarray,
+    lanes: np.ndarray,
+    at: np.ndarray,
+    tokens: np.ndarray,
+) -> None:
+    """Learn n tokens, of a group in either direction, and code nothing; arguments as in `encode`."""
+    pointers = _given(vocab, rows, lanes, at, tokens)
+    library.check(library.c.nacrith_group_learn(group, len(lanes), *pointers))
 
 
 def decode(
     library: Library, group: int, vocab: int, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray
 ) -> np.ndarray:
     """The tokens, int32 (n,), of n rows; arguments as in `encode`. CorruptError if they cannot be right."""
-    _check(vocab, rows, lanes, at)
     tokens = np.empty(len(lanes), np.int32)
-    pointers = (a.ctypes.data for a in (lanes, at, rows, tokens))
+    pointers = _given(vocab, rows, lanes, at, tokens)
     library.check(library.c.nacrith_group_decode(group, len(lanes), *pointers))
     return tokens
 
@@ -88,9 +97,15 @@ def finish(library: Library, group: int) -> bytes:
     return payload_of(library, library.c.nacrith_group_finish, group)
 
 
-def _check(vocab: int, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray) -> None:
-    expect((rows, np.int32), (lanes, np.int32), (at, np.int64))
+def _given(
+    vocab: int, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray, tokens: np.ndarray
+) -> tuple[int, ...]:
+    """Pointers as the library takes them, to arrays that fit each other. ValueError for others."""
+    expect((rows, np.int32), (lanes, np.int32), (at, np.int64), (tokens, np.int32))
     if rows.ndim != 2 or rows.shape[1] != vocab or lanes.ndim != 1 or at.shape != lanes.shape:
         raise ValueError("arrays of rows and lanes do not fit each other or the vocabulary")
+    if tokens.shape != lanes.shape:
+        raise ValueError("arrays of lanes and tokens do not fit each other")
     if len(at) and not 0 <= at.min() <= at.max() < len(rows):
         raise ValueError("a row is asked for that is not there")
+    return tuple(a.ctypes.data for a in (lanes, at, rows, tokens))

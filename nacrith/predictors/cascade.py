@@ -73,8 +73,8 @@ class Cascade:
         vocab_size: int,
         capacity: int,
         prior: Prior,
+        lengths: Sequence[int],
         switches: Switches | None = None,
-        lengths: Sequence[int] = (0,),
     ) -> None:
         self.switches = switches or Switches()
         self.bias = BiasHead(vocab_size)

@@ -62,7 +62,7 @@ class NGram:
     history: the tokens of all lanes, one lane behind the other; UNFILLED where they are still to come.
     """
 
-    def __init__(self, vocab_size: int, capacity: int, lengths: Sequence[int] = (0,)) -> None:
+    def __init__(self, vocab_size: int, capacity: int, lengths: Sequence[int]) -> None:
         self.history = [UNFILLED] * sum(lengths)
         self._starts = [0, *accumulate(lengths[:-1])]
         self._ends = list(self._starts)  # of each lane, the index of its next token

@@ -43,7 +43,7 @@ def _cascade(vocab_size: int, capacity: int, prior: Prior | None, lengths: Seque
     from nacrith.predictors.cascade import Cascade
 
     assert prior is not None
-    return Cascade(vocab_size, capacity, prior, lengths=lengths)
+    return Cascade(vocab_size, capacity, prior, lengths)
 
 
 ALONE, BESIDE_LARGE, BESIDE_SMALL = 0, 1, 2

@@ -292,8 +292,8 @@ def test_every_bit_of_a_payload(codec: ModelCodec) -> None:
     [
         (b"", "token counts"),
         (b"\xff\xff\xff\xff\xff\xff\1", "token counts"),
-        (b"\4\1", "token counts"),
-        (b"\2\xff\xff\xff\xff\xff\1", "token counts"),
+        (b"\x08\1", "token counts"),
+        (b"\x08\xff\xff\xff\xff\xff\1", "token counts"),
         (head([1] * 65, False), "65 lanes"),
         (head([1 << 32], False), "tokens"),
         (head([16, 15], True), "31 tokens"),

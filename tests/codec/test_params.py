@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from importlib import resources
@@ -19,18 +20,25 @@ BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}
 
 
 @given(
-    st.integers(16, 1 << 16), st.one_of(st.none(), st.integers(8, 20)), st.integers(1, 2), st.integers(16, 28)
+    st.integers(16, 1 << 16), st.one_of(st.none(), st.integers(8, 20)), st.integers(1, 2), st.integers(16, 26)
 )
 def test_params_round_trip(window: int, capacity: int | None, number: int, bits: int) -> None:
     some = (0, 0) if capacity is None else (number, capacity)
-    for binding in ({}, BINDING):
-        params = CodingParams(window, *some, bits, binding)
+    for binding, prefix in itertools.product(({}, BINDING), (b"", bytes(range(8)))):
+        params = CodingParams(window, *some, bits, binding, prefix)
         assert CodingParams.from_bytes(params.to_bytes()) == params
+
+
+@pytest.mark.parametrize(("tokens", "bits"), [(0, 16), (16, 16), (17, 17), (1 << 9, 21), (1 << 30, 26)])
+def test_damage_asks_for_no_more_memory_than_a_block_of_its_length_needs(tokens: int, bits: int) -> None:
+    assert CodingParams(64, bits=26).bits_for(tokens) == bits
+    assert CodingParams(64, bits=16).bits_for(tokens) == 16
 
 
 def test_the_bytes() -> None:
     data = CodingParams(2048, 1, 13, 22, BINDING).to_bytes()
     assert data == b"\x02\x51\x16\x80\x10backend=fake\nthreads=2\ncpu=Some (R) CPU @ 2.00GHz"
+    assert CodingParams(64, bits=22, prefix=b"12345678").to_bytes() == b"\x02\x00\x96\x4012345678"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,9 @@ def test_the_bytes() -> None:
         (b"\2\x10\x10\x40", UnsupportedFormatError),
         (b"\2\xd1\x10\x40", UnsupportedFormatError),
         (b"\2\0\x0f\x40", CorruptError),
-        (b"\2\0\x1d\x40", CorruptError),
+        (b"\2\0\x1b\x40", CorruptError),
+        (b"\2\0\x90\x40", CorruptError),
+        (b"\2\0\x90\x40\1\2\3\4\5\6\7", CorruptError),
         (b"\2\0\x10\x05", CorruptError),
         (b"\2\0\x10\xff\xff\xff\x7f", CorruptError),
         (b"\2\0\x10\xc0", CorruptError),

@@ -22,6 +22,7 @@ from nacrith.predictors.registry import SETS
 from nacrith.predictors.statemap import ONE, StateMap
 
 V = 40
+ALONE = (0,)  # the lengths of lanes: one that grows as it is told
 tokens = st.lists(st.integers(0, 5), max_size=120)
 
 
@@ -71,7 +72,7 @@ def test_a_state_learns_its_frequency():
 
 @given(tokens)
 def test_counts_are_those_of_the_history(history):
-    grams = NGram(V, 1 << 10)
+    grams = NGram(V, 1 << 10, ALONE)
     for token in history:
         grams.update(token)
     grams.begin()
@@ -89,7 +90,7 @@ def test_counts_are_those_of_the_history(history):
 
 
 def test_probabilities_of_the_successors_leave_room_for_others():
-    grams = NGram(V, 1 << 10)
+    grams = NGram(V, 1 << 10, ALONE)
     for token in [1, 2, 3, 1, 2, 4, 1, 2, 3, 1, 2]:
         grams.update(token)
     grams.begin()
@@ -99,7 +100,7 @@ def test_probabilities_of_the_successors_leave_room_for_others():
 
 
 def test_a_context_keeps_a_bounded_number_of_successors():
-    grams = NGram(V, 1 << 10)
+    grams = NGram(V, 1 << 10, ALONE)
     for i in range(30):
         grams.update(39)
         grams.update(i)
@@ -114,7 +115,7 @@ def test_a_context_keeps_a_bounded_number_of_successors():
 
 
 def test_memory_is_bounded_and_what_is_used_stays():
-    grams = NGram(5000, 64)
+    grams = NGram(5000, 64, ALONE)
     for i in range(3000):
         for token in (4000, 4001, i):
             grams.update(token)
@@ -128,7 +129,7 @@ def test_memory_is_bounded_and_what_is_used_stays():
 
 @given(tokens)
 def test_a_match_is_a_true_one(history):
-    grams = NGram(V, 1 << 10)
+    grams = NGram(V, 1 << 10, ALONE)
     match = Match(grams)
     for n, token in enumerate(history, 1):
         predicted = match.token
@@ -150,7 +151,7 @@ def test_a_match_is_a_true_one(history):
 
 
 def test_a_match_follows_a_repetition():
-    grams = NGram(V, 1 << 10)
+    grams = NGram(V, 1 << 10, ALONE)
     match = Match(grams)
     phrase, expected = [7, 3, 9, 4, 1, 8, 2, 6, 5], []
     for token in phrase * 2:
@@ -261,7 +262,7 @@ def test_an_ensemble_of_a_lane_and_an_empty_one_is_that_of_one(number):
 @settings(max_examples=60)
 @given(tokens, st.integers(0, 99), st.sampled_from([1, 1 << 10, 1 << 20, 1 << 29]))
 def test_counts_are_a_distribution(history, seed, peak):
-    ensemble = Cascade(V, 1 << 8, prior.load(SETS[1].prior))
+    ensemble = Cascade(V, 1 << 8, prior.load(SETS[1].prior), ALONE)
     for token, row in zip(history, rows(seed, len(history), peak), strict=True):
         c = ensemble.counts(row)
         assert c.min() >= 1
@@ -273,7 +274,7 @@ def test_counts_are_a_distribution(history, seed, peak):
 @given(tokens, st.integers(0, 99))
 def test_rows_that_were_only_looked_at_change_nothing(history, seed):
     """As when a decoder's guesses are taken back: what counts is the row before `update`."""
-    plain, busy = (Cascade(V, 1 << 8, prior.load(SETS[1].prior)) for _ in range(2))
+    plain, busy = (Cascade(V, 1 << 8, prior.load(SETS[1].prior), ALONE) for _ in range(2))
     for i, (token, row) in enumerate(zip(history, rows(seed, len(history)), strict=True)):
         expected = plain.counts(row).copy()
         for other in rows(seed + i, 2):
@@ -287,7 +288,7 @@ def test_rows_that_were_only_looked_at_change_nothing(history, seed):
 def test_a_repetition_costs_almost_nothing(peak):
     rng = np.random.default_rng(5)
     phrase = rng.integers(0, V, 200).tolist()
-    ensemble = Cascade(V, 1 << 10, prior.load(SETS[1].prior))
+    ensemble = Cascade(V, 1 << 10, prior.load(SETS[1].prior), ALONE)
     bits = []
     for token, row in zip(phrase * 4, rows(1, 800, peak), strict=True):
         bits.append(24 - math.log2(ensemble.counts(row)[token]))
@@ -313,7 +314,7 @@ def test_every_part_can_be_switched_off():
     costs = {}
     for name in ("bias", "ngram", "match", "correction", "none"):
         switches = Switches(**{key: key != name for key in ("bias", "ngram", "match", "correction")})
-        ensemble = Cascade(V, 1 << 8, prior.load(SETS[1].prior), switches)
+        ensemble = Cascade(V, 1 << 8, prior.load(SETS[1].prior), ALONE, switches)
         costs[name] = 0.0
         for token, row in zip(history, rows(2, len(history)), strict=True):
             costs[name] -= math.log2(ensemble.counts(row)[token] / TOTAL)

@@ -103,6 +103,8 @@ def scratch(tmp_path: Path) -> Path:
     texts = {
         "book.txt": prose * 3,
         "notes.txt": prose,
+        "earlier.jsonl": '{"user": 17, "status": "ok"}\n' * 9,
+        "message.json": '{"user": 29, "status": "ok"}\n',
         "today.log": "12:00 started\n" * 20,
         "notes/one.txt": prose,
         "corpus/a/b.txt": prose * 2,

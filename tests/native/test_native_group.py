@@ -109,6 +109,30 @@ def test_equals_the_reference(kernels, number):
 
 
 @needs_library
+@each_kernels
+def test_what_is_only_learnt_equals_the_reference(kernels):
+    """Tokens of a prefix, with rows of their own, before those that are coded."""
+    known, text = Text(1, len(WORDS), [40]), Text(2, len(WORDS), [9, 20])
+    lengths, vocabulary = [49, 20], SortedVocabulary(WORDS)
+    payloads = []
+    for coder in (
+        ReferenceEncoder(vocabulary, PARAMS, lengths),
+        native_group(WORDS, PARAMS, lengths, kernels=kernels),
+    ):
+        for portion in known.portions(7):
+            coder.learn(*portion)
+        payloads.append(text.encode(coder))
+    assert payloads[0] == payloads[1] != text.encode(native_group(WORDS, PARAMS, text.lengths))
+    for coder in (
+        ReferenceDecoder(vocabulary, PARAMS, lengths, payloads[0]),
+        native_group(WORDS, PARAMS, lengths, payloads[0], kernels),
+    ):
+        for portion in known.portions(9):
+            coder.learn(*portion)
+        assert text.decode(coder) == text.tokens.tolist()
+
+
+@needs_library
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 1 << 32),
@@ -179,7 +203,7 @@ def test_wrong_parameters(monkeypatch):
         native_group(WORDS, PARAMS, [1], kernels="abacus")
     for params, lengths, why in [
         (replace(PARAMS, bits=15), [1], "bits or lanes"),
-        (replace(PARAMS, bits=29), [1], "bits or lanes"),
+        (replace(PARAMS, bits=29), [1 << 18], "bits or lanes"),
         (PARAMS, [1] * 65, "bits or lanes"),
         (PARAMS, [], "without lanes"),
         (PARAMS, [1, -1], "more tokens"),

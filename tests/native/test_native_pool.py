@@ -157,13 +157,24 @@ sys.exit(status)
 
 
 def run(program: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Of Python, which may import what the tests import; TimeoutExpired if it hangs."""
+    """Of Python, which may import what the tests import; TimeoutExpired if it hangs.
+
+    What is preloaded here already, such as the runtime of a sanitizer, stays first.
+    """
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     command = [sys.executable, "-P", "-W", "ignore", "-c", program, *arguments]
     environment = os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"} | changes
+    environment |= _preloaded(environment.get("LD_PRELOAD", ""))
     return subprocess.run(
         command, env=environment, timeout=PATIENCE, check=True, stdout=subprocess.PIPE, text=True
     )
+
+
+def _preloaded(more: str) -> dict[str, str]:
+    """LD_PRELOAD with `more` behind what this process has."""
+    now = os.environ.get("LD_PRELOAD", "").split()
+    libraries = [*now, *(name for name in more.split() if name not in now)]
+    return {"LD_PRELOAD": " ".join(libraries)} if libraries else {}
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +199,7 @@ def test_the_engine_runs_with_the_threads_there_are(shim: str, left: int) -> Non
 def test_commands_survive_openblas(shim: str, left: str, threads: str) -> None:
     kept = {name: text for name, text in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     path = os.pathsep.join(map(os.path.abspath, sys.path))
-    environment = kept | {"LD_PRELOAD": shim, "THREADS_LEFT": left, "PYTHONPATH": path}
+    environment = kept | {"THREADS_LEFT": left, "PYTHONPATH": path} | _preloaded(shim)
     command = [sys.executable, "-P", "-c", NO_THREAD_FOR_OPENBLAS]
     done = subprocess.run(command, env=environment, timeout=PATIENCE, stdout=subprocess.PIPE, text=True)
     assert (done.returncode, done.stdout) == (0, f"{threads}\n")

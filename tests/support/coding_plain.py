@@ -124,22 +124,28 @@ class Tokens:
     def sum(self, i: int, j: int) -> int:
         return sum(self.counts[i:j])
 
-    def plain(self, zeros: int, ones: int) -> int:
-        return self.decoder.bit(min(max((ones << 24) // (zeros + ones), 1), TOTAL - 1))
+    def bit(self, n: int, least: int) -> int:
+        """Whether the rank is `least` or more: of a prefix it is known."""
+        return self.decoder.bit(n) if self.known is None else int(self.known >= least)
+
+    def plain(self, zeros: int, ones: int, least: int) -> int:
+        return self.bit(min(max((ones << 24) // (zeros + ones), 1), TOTAL - 1), least)
 
     def halve(self, i: int, j: int) -> int:
         while j - i > 1:
             k = (i + j) // 2
-            i, j = (k, j) if self.plain(self.sum(i, k), self.sum(k, j)) else (i, k)
+            i, j = (k, j) if self.plain(self.sum(i, k), self.sum(k, j), k) else (i, k)
         return i
 
-    def decode(self, counts: Sequence[int], lane: int) -> int:
-        """The id. counts: of all ids."""
+    def decode(self, counts: Sequence[int], lane: int, known: int | None = None) -> int:
+        """The id. counts: of all ids. known: the id, of a token that is not coded."""
+        self.known = None if known is None else self.order.index(known)
         self.counts = [counts[i] for i in self.order]
         size, spelled = len(self.order), self.spelled
         has_bytes = spelled > 0
         if 0 < spelled < size:
-            has_bytes = bool(self.plain(self.sum(spelled, size), self.sum(0, spelled)))
+            share = min(max((self.sum(0, spelled) << 24) // TOTAL, 1), TOTAL - 1)
+            has_bytes = self.known < spelled if self.known is not None else bool(self.decoder.bit(share))
         if not has_bytes:
             rank = self.halve(spelled, size)
         else:
@@ -157,7 +163,7 @@ class Tokens:
             goes_on = e == 0
             if 0 < e < hi - lo:
                 m = stretched(self.sum(lo, lo + e), self.sum(lo + e, hi))
-                goes_on = bool(self.decoder.bit(self.ends.predict(lane, m) << 8))
+                goes_on = bool(self.bit(self.ends.predict(lane, m) << 8, lo + e))
                 self.ends.learn(int(goes_on))
             if not goes_on:
                 return self.halve(lo, lo + e)
@@ -172,7 +178,7 @@ class Tokens:
                 self.learner.certain(bit)
             else:
                 m = stretched(self.sum(lo, k), self.sum(k, hi))
-                bit = self.decoder.bit(self.learner.predict(m) << 8)
+                bit = self.bit(self.learner.predict(m) << 8, k)
                 self.learner.learn(bit)
             lo, hi = (k, hi) if bit else (lo, k)
         self.ends.byte(lane, self.words[lo][d])
@@ -209,26 +215,42 @@ def head(payload: bytes) -> tuple[list[int], bool, bytes]:
                 return number
 
     first = varint()
-    lengths = [varint() for _ in range(first // 2)]
-    return lengths, bool(first % 2), bytes(data)
+    lengths = [first // 4] if first & 2 else [varint() for _ in range(first // 4)]
+    return lengths, bool(first & 1), bytes(data)
 
 
 def decode_lanes(
-    lengths: Sequence[int], stream: bytes, words: Sequence[bytes], predictors: int, bits: int, row: Row
+    lengths: Sequence[int],
+    stream: bytes,
+    words: Sequence[bytes],
+    predictors: int,
+    bits: int,
+    row: Row,
+    prefix: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The tokens of each lane. predictors: the byte of section 1."""
+    """The tokens of each lane. predictors, bits: the bytes of section 1. prefix: tokens. Of lane 0, `row` is
+    given those of the prefix too."""
+    lengths = [n + len(prefix) * (lane == 0) for lane, n in enumerate(lengths)]
     lanes: list[list[int]] = [[] for _ in lengths]
+    while bits > 16 and 1 << bits - 1 >= 4096 * sum(lengths):
+        bits -= 1
     coder = Tokens(words, bits, len(lengths), stream)
     cascade = (
         Cascade(predictors & 15, 1 << (predictors >> 4) + 8, len(words), lengths) if predictors else None
     )
-    for t in range(max(lengths, default=0)):
-        for lane, tokens in enumerate(lanes):
-            if t >= lengths[lane]:
-                continue
-            x = list(row(lane, tokens))
-            c = cascade.counts(x, lane) if cascade else counts_alone(x)
-            tokens.append(coder.decode(c, lane))
-            if cascade:
-                cascade.learn(tokens[-1], lane)
-    return lanes
+
+    def code(lane: int, known: int | None = None) -> None:
+        x = list(row(lane, lanes[lane]))
+        c = cascade.counts(x, lane) if cascade else counts_alone(x)
+        lanes[lane].append(coder.decode(c, lane, known))
+        if cascade:
+            cascade.learn(lanes[lane][-1], lane)
+
+    for token in prefix:
+        code(0, token)
+    start = len(prefix)
+    for t in range(max([n - start * (lane == 0) for lane, n in enumerate(lengths)], default=0)):
+        for lane, n in enumerate(lengths):
+            if t + start * (lane == 0) < n:
+                code(lane)
+    return [tokens[start * (lane == 0) :] for lane, tokens in enumerate(lanes)]

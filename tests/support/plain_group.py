@@ -17,10 +17,11 @@ from nacrith.coder.range_coder import Decoder, Encoder
 
 
 class PlainEncoder:
-    """seen: (lane, token, row) of all tokens, as they came."""
+    """seen: (lane, token, row) of all tokens, as they came. learnt: the tokens of a prefix."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = lengths
+        self.learnt: list[int] = []
         self.seen: list[tuple[int, int, bytes]] = []
         self._encoder = Encoder()
 
@@ -30,8 +31,13 @@ class PlainEncoder:
             self.seen.append((lane, token, rows[row].tobytes()))
             self._encoder.encode(*interval(counts(rows[row]), token))
 
+    def learn(self, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray, tokens: np.ndarray) -> None:
+        assert len(rows) == len(tokens)
+        assert not lanes.any()
+        self.learnt += tokens.tolist()
+
     def finish(self) -> bytes:
-        assert len(self.seen) == sum(self.lengths)
+        assert len(self.seen) + len(self.learnt) == sum(self.lengths)
         return self._encoder.finish()
 
 
@@ -39,6 +45,9 @@ class PlainDecoder:
     def __init__(self, lengths: Sequence[int], payload: bytes) -> None:
         self._decoder = Decoder(payload)
         self._left = list(lengths)
+
+    def learn(self, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray, tokens: np.ndarray) -> None:
+        self._left[0] -= len(tokens)
 
     def decode(self, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray) -> list[int]:
         assert lanes.tolist() == [lane for lane, left in enumerate(self._left) if left], (
