@@ -14,6 +14,7 @@ import numpy as np
 from learner_plain_grid import Bitmap, Grid
 from learner_plain_parts import (
     BESIDE,
+    FAST,
     FIRST_HIT,
     GOLD,
     HISTORIES,
