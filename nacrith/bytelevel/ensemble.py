@@ -12,6 +12,7 @@ Only single IEEE operations in a fixed order decide a result, so it is portable 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from nacrith.arith import exp2
 from nacrith.bytelevel.rows import F64
-from nacrith.bytelevel.state import counts_of
+from nacrith.bytelevel.state import HISTORY, counts_of
 
 KINDS = ("both", "product", "mixture")
 
@@ -93,16 +94,18 @@ class _Told(NamedTuple):
 class EnsembleState:
     """The states of the members after the same bytes, and what has been learnt of them."""
 
-    def __init__(self, states: Sequence[Reader], kind: str) -> None:
+    def __init__(self, states: Sequence[Reader], kind: str = KINDS[0]) -> None:
         self._states, self._kind = list(states), kind
         count = len(self._states)
         mixed = {"product": 1, "mixture": count, "both": count + 1}[kind]
         self._learnt = _Learnt(np.full(count, 1.0 / count), np.full(mixed, 1.0 / mixed))
-        self._past: list[_Learnt] = []
+        self._past: deque[_Learnt] = deque(maxlen=HISTORY)
+        self._length = 0
         self._told: _Told | None = None
 
     def __len__(self) -> int:
-        return len(self._past)
+        """How many bytes have been read."""
+        return self._length
 
     @property
     def exponents(self) -> F64:
@@ -111,7 +114,8 @@ class EnsembleState:
 
     def fork(self) -> EnsembleState:
         twin = EnsembleState([s.fork() for s in self._states], self._kind)
-        twin._learnt, twin._past, twin._told = self._learnt, list(self._past), self._told
+        twin._learnt, twin._past, twin._told = self._learnt, self._past.copy(), self._told
+        twin._length = self._length
         return twin
 
     def rollback(self, count: int = 1) -> None:
@@ -120,6 +124,7 @@ class EnsembleState:
             state.rollback(count)
         for _ in range(count):
             self._learnt, self._told = self._past.pop(), None
+        self._length -= count
 
     def push(self, byte: int) -> None:
         """Read one byte, and learn from how well each member had predicted it."""
@@ -178,8 +183,9 @@ class EnsembleState:
 
     def _learn(self, told: _Told, byte: int) -> None:
         self._past.append(self._learnt)
+        self._length += 1
         exponents, shares = self._learnt
-        read = len(self._past)
+        read = self._length
         rate = _LEAST_RATE + _RATE / (1 + read / _SLOWER)
         again = _LEAST_SHARE + _SHARE / (1 + read / _SETTLED)
         expected = np.cumsum(told.product * told.logs, axis=1)[:, -1]

@@ -25,6 +25,7 @@ from nacrith.jobs import devices
 from nacrith.settings import EXACT, Resources
 
 if TYPE_CHECKING:
+    from nacrith.codec import Named
     from nacrith.codec.model_codec import ModelCodec
     from nacrith.codec.spread import SpreadCodec
 
@@ -56,12 +57,14 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
     from nacrith.codec import wants_model
 
     show_log(settings.console)
-    if not wants_model(settings.level, settings.model if settings.model_required else None, settings.backend):
-        return None
 
-    def encoding(model: str | None) -> BlockCodec:
+    def encoding(model: Named | None) -> BlockCodec:
         return _running(partial(_encoding, settings.level, model, backend=settings.backend), settings, size)
 
+    if settings.ensemble:
+        return encoding(settings.ensemble)
+    if not wants_model(settings.level, settings.model if settings.model_required else None, settings.backend):
+        return None
     try:
         return encoding(settings.model)
     except ModelError as error:
@@ -71,7 +74,7 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
     return encoding(None)
 
 
-def _encoding(level: int, model: str | None, backend: str | None, threads: int | None = None) -> ModelCodec:
+def _encoding(level: int, model: Named | None, backend: str | None, threads: int | None = None) -> ModelCodec:
     codec = loaded.for_encoding(level, model, threads, backend=backend)
     assert codec is not None  # a model was asked for
     return codec

@@ -221,7 +221,9 @@ def _coding(params: bytes) -> dict[str, int | str]:
 
     try:
         fields = vars(CodingParams.from_bytes(params)).copy()
-        binding = fields.pop("binding")
+        binding, members = fields.pop("binding"), fields.pop("members")
+        if members:
+            fields["members"] = " ".join(m.hex() for m in members)
         return {**binding, **fields}
     except NacrithError:
         return {"parameters": params.hex()}

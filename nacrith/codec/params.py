@@ -1,9 +1,10 @@
 """The coding parameters that an archive records: every parameter that changes the coded bits.
 
-Layout (coding 2): version byte, predictor byte, learner byte, window as a LEB128 varint, and the binding of a
-floating-point model, empty for an exact one. The low four bits of the predictor byte are the number of the
-predictor set; except for set 0, the high four bits are log2 of the n-grams' capacity, minus 8. The learner
-byte is log2 of the bytes of its histories.
+Layout: version byte, predictor byte, learner byte, window as a LEB128 varint, and what the version has more:
+in coding 2 the binding of a floating-point model, empty for an exact one; in coding 3, that of an ensemble,
+the first 8 bytes of the fingerprint of each member. The low four bits of the predictor byte are the number of
+the predictor set; except for set 0, the high four bits are log2 of the n-grams' capacity, minus 8. The
+learner byte is log2 of the bytes of its histories.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nacrith.errors import CorruptError, UnsupportedFormatError
 from nacrith.predictors.registry import ALONE, SETS
 from nacrith.varint import put_varint, read_varint
 
-VERSION = 2
+VERSION, ENSEMBLE = 2, 3
 
 MAX_WINDOW = 1 << 16
 
@@ -25,6 +26,12 @@ CAPACITY = range(8, 21)
 
 BITS = range(16, 29)
 """log2 of the bytes of the learner's histories."""
+
+MEMBER = 8
+"""Bytes of the fingerprint of each member of an ensemble."""
+
+MEMBERS = range(2, 9)
+"""How many members an ensemble has."""
 
 _HEAD = 3  # bytes before the window
 _ENTRY = re.compile("([a-z0-9-]{1,32})=([ -~]{1,64})")
@@ -35,26 +42,30 @@ class CodingParams:
     """window: tokens that the model attends to. predictors: number of the predictor set. capacity: log2 of
     the n-grams' capacity; 0 for set 0. bits: log2 of the bytes of the learner's histories. binding:
     everything else that the rows of a floating-point model depend on (models.floats.binding); empty for exact
-    models."""
+    models. members: of an ensemble, what its fingerprints begin with; none for a single model."""
 
     window: int
     predictors: int = ALONE
     capacity: int = 0
     bits: int = 18
     binding: Mapping[str, str] = field(default_factory=dict)
+    members: tuple[bytes, ...] = ()
 
     def to_bytes(self) -> bytes:
         capacity = (self.capacity - CAPACITY.start) << 4 if self.predictors else 0
-        head = bytes([VERSION, self.predictors | capacity, self.bits]) + put_varint(self.window)
+        version = ENSEMBLE if self.members else VERSION
+        head = bytes([version, self.predictors | capacity, self.bits]) + put_varint(self.window)
+        if self.members:
+            return head + b"".join(self.members)
         return head + "\n".join(f"{name}={value}" for name, value in self.binding.items()).encode("ascii")
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CodingParams:
         version = data[0] if data else VERSION
-        if version != VERSION:  # before the length, which other versions may have another of
+        if version not in (VERSION, ENSEMBLE):  # before the length, which other versions may have another of
             raise UnsupportedFormatError(
-                f"the archive uses coding version {version}, this nacrith reads version {VERSION}:"
-                f" {'update nacrith' if version > VERSION else 'it was made before the first release'}"
+                f"the archive uses coding version {version}, this nacrith reads {VERSION} and {ENSEMBLE}:"
+                f" {'update nacrith' if version > ENSEMBLE else 'it was made before the first release'}"
             )
         if len(data) <= _HEAD:
             raise CorruptError("the archive's coding parameters are cut short")
@@ -74,7 +85,16 @@ class CodingParams:
             window = length = 0
         if not length or not 16 <= window <= MAX_WINDOW:
             raise CorruptError("the archive's window length is out of range")
-        return cls(window, predictors, capacity, bits, _binding(data[_HEAD + length :]))
+        rest = data[_HEAD + length :]
+        if version == ENSEMBLE:
+            return cls(window, predictors, capacity, bits, members=_members(rest))
+        return cls(window, predictors, capacity, bits, _binding(rest))
+
+
+def _members(data: bytes) -> tuple[bytes, ...]:
+    if len(data) % MEMBER or len(data) // MEMBER not in MEMBERS:
+        raise CorruptError("the archive's coding parameters do not name the models of an ensemble")
+    return tuple(data[i : i + MEMBER] for i in range(0, len(data), MEMBER))
 
 
 def _binding(data: bytes) -> dict[str, str]:
