@@ -11,7 +11,6 @@ Only single IEEE operations in a fixed order decide a result, so it is portable 
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nacrith.arith import exp2
-from nacrith.bytelevel.rows import F64
+from nacrith.bytelevel.rows import F64, log2
 from nacrith.bytelevel.state import HISTORY, counts_of
 
 KINDS = ("both", "product", "mixture")
@@ -29,8 +28,6 @@ _LEAST = 2.0**-60
 _RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
 _SHARE, _LEAST_SHARE = 0.01, 1 / 4096  # of the shares: shared out again at first, and always
 _SETTLED = 20.0  # bytes after which it is half
-_LOG2_SERIES = tuple(2.8853900817779268 / n for n in (1, 3, 5, 7, 9, 11))  # 2 / ln 2 / n
-_ROOT = math.sqrt(0.5)
 
 
 class Reader(Protocol):
@@ -202,19 +199,4 @@ def _weighted(weights: F64, rows: F64) -> F64:
     result = np.zeros(rows.shape[1])
     for weight, row in zip(weights.tolist(), rows, strict=True):
         result += weight * row
-    return result
-
-
-def log2(x: F64) -> F64:
-    """Base-2 logarithms of positive numbers, to 1e-9, by single IEEE operations: libm's differ by machine.
-
-    x = m 2^e with m near sqrt(1/2); log2 m = -1/2 + 2 / ln 2 artanh((m - s) / (m + s)).
-    """
-    mantissa, exponent = np.frexp(x)
-    t = (mantissa - _ROOT) / (mantissa + _ROOT)
-    square = t * t
-    series = np.full_like(t, _LOG2_SERIES[-1])
-    for factor in _LOG2_SERIES[-2::-1]:
-        series = series * square + factor
-    result: F64 = exponent - 0.5 + series * t
     return result

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nacrith.bytelevel.ensemble import EnsembleState, log2
+from nacrith.bytelevel.ensemble import EnsembleState
 from nacrith.bytelevel.model import ByteModel
-from nacrith.bytelevel.rows import F64
+from nacrith.bytelevel.rows import log2_weights
 from nacrith.errors import ModelError, ModelMismatchError
 from nacrith.models import load_model, load_model_by_fingerprint
 from nacrith.models.exact.tree import plant
-from nacrith.models.protocol import LOGIT_BITS, LanguageModel, Logits
+from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 
 MOST_MEMBERS = 8
@@ -117,7 +117,7 @@ class JoinedSession:
             state.push(new[0])
             new = new[1:]
         rows = state.distributions(bytes(new))
-        return _weights(np.vstack([rows, state.next_byte()]))
+        return log2_weights(np.vstack([rows, state.next_byte()])[:, :256])
 
     def extend_tree(self, tokens: Sequence[Sequence[int]], parents: Sequence[Sequence[int]]) -> list[Logits]:
         plant(tokens, parents, len(self._states))
@@ -136,7 +136,7 @@ class JoinedSession:
             state.push(token)
             rows[i] = state.next_byte()
             states.append(state)
-        return _weights(rows)
+        return log2_weights(rows[:, :256])
 
     def keep(self, lane: int, path: Sequence[int]) -> None:
         tokens, parents = self._trees[lane]
@@ -154,13 +154,6 @@ class JoinedSession:
             self._states[lane] = None
         elif state is not None:
             state.rollback(1 + len(state) - length)
-
-
-def _weights(rows: F64) -> Logits:
-    """Rows (n, 257) of probabilities as fixed-point log2 weights (n, 256), of the bytes alone."""
-    scaled = log2(np.maximum(rows[:, :256], 2.0**-60)) * float(1 << LOGIT_BITS)
-    result: Logits = np.rint(scaled).astype(np.int32)
-    return result
 
 
 def load_ensemble(*names: str, threads: int | None = None) -> JoinedModel:

@@ -20,6 +20,7 @@ from nacrith.bytelevel.covering import Mask, Node
 from nacrith.bytelevel.rows import Row
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
+from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 
 TEXT = "It's at 12:30,\n\n  \u201cdon't\u201d \u2013 caf\u00e9\t\x00. ".encode() + b"\xe2\x80 \xff\n"
 
@@ -299,6 +300,9 @@ def test_a_beam_works_with_any_tokenizer() -> None:
 
         def decode(self, ids: Sequence[int]) -> bytes:
             return b"".join([b"", b"a", b"b", b"ab"][i] for i in ids)
+
+        def vocabulary(self, size: int) -> SortedVocabulary:
+            return SortedVocabulary([b"", b"a", b"b", b"ab"])
 
     model = ByteModel(ToyModel(Letters()), beam=Beam(64, 0.0))
     state = model.start()
