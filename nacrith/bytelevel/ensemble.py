@@ -26,8 +26,8 @@ KINDS = ("both", "product", "mixture")
 
 _LEAST = 2.0**-60
 _RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
-_SHARE, _LEAST_SHARE = 0.01, 1 / 4096  # of the shares: shared out again at first, and always
-_SETTLED = 20.0  # bytes after which it is half
+_SHARE, _LEAST_SHARE = 0.02, 1 / 1024  # of the shares: shared out again at first, and always
+_SETTLED = 100.0  # bytes after which it is half
 
 
 class Reader(Protocol):

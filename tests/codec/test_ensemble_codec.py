@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from two_models import write_second
 
 import nacrith
 from nacrith import loaded
+from nacrith.arith import exp2
 from nacrith.bytelevel.joined import MOST_MEMBERS, JoinedModel
 from nacrith.codec import for_decoding, for_encoding
 from nacrith.codec.model_codec import ModelCodec
@@ -196,3 +199,55 @@ def test_the_command_line(second: Path, tmp_path: Path) -> None:
     assert stream["model"]["name"] == "tiny+second"
     for options in (["--ensemble", str(TINY)], ["--ensemble", names, "-m", "none"]):
         assert run("-c", *options, stdin=b"x").code
+
+
+def by_the_book(members: list[np.ndarray], data: bytes) -> list[list[int]]:
+    """The rows of formats/coding-v3.md, from sections 2 and 4 alone, in Python's own floats. members: their
+    distributions before each byte, and after the last."""
+    n, c = len(members), 2.8853900817779268
+
+    def log2(v: float) -> float:
+        m, e = math.frexp(v)
+        r = math.sqrt(0.5)
+        t = (m - r) / (m + r)
+        u, s = t * t, c / 11
+        for k in (9, 7, 5, 3, 1):
+            s = s * u + c / k
+        return (e - 0.5) + s * t
+
+    def total(terms: Iterable[float]) -> float:
+        result = 0.0
+        for term in terms:
+            result += term
+        return result
+
+    g, h, rows = [1 / n] * n, [1 / (n + 1)] * (n + 1), []
+    for k, distributions in enumerate(zip(*(m.tolist() for m in members), strict=True), 1):
+        logs = [[log2(max(v, 2.0**-60)) for v in p] for p in distributions]
+        a = [total(g[i] * logs[i][s] for i in range(n)) for s in range(257)]
+        powers = exp2((np.array(a) - max(a)).astype(np.float32)).astype(np.float64).tolist()
+        whole = total(powers)
+        mixed = [[v / whole for v in powers], *distributions]
+        q = [total(h[i] * mixed[i][s] for i in range(n + 1)) for s in range(257)]
+        whole = total(q)
+        rows.append([round(65536.0 * log2(max(v / whole, 2.0**-60))) for v in q[:256]])
+        if k > len(data):
+            break
+        b = data[k - 1]
+        rate, again = 0.003 + 0.015 / (1 + k / 100), 1 / 1024 + 0.02 / (1 + k / 100)
+        means = [total(p * v for p, v in zip(mixed[0], logs[i], strict=True)) for i in range(n)]
+        o = [h[i] * mixed[i][b] for i in range(n + 1)]
+        whole = total(o)
+        h = [(v / whole) * (1 - again) + again / (n + 1) for v in o]
+        g = [g[i] + rate * (logs[i][b] - means[i]) for i in range(n)]
+    return rows
+
+
+def test_the_rows_are_those_of_the_specification(ensemble: JoinedModel) -> None:
+    data = PROSE[:60]
+    members = []
+    for member in ensemble.members:
+        state = member.start()
+        members.append(np.vstack([state.distributions(data), state.next_byte()]))
+    rows = ensemble.session(1).extend([[256, *data]])[0]
+    assert rows.tolist() == by_the_book(members, data)
