@@ -2,9 +2,10 @@
 
 "product": logistic mixing, p ~ product of p_i^w_i, the weights learnt online by the gradient of the cost
 (Mattern, "Mixing Strategies in Data Compression", 2012). "mixture": p = sum of w_i p_i with the weights of
-Bayes' rule, a little of which is shared out again so that a model can come back (Herbster and Warmuth,
-"Tracking the Best Expert", 1998). "both", the default: the mixture of the product and the members, which is
-never much worse than the best of them.
+Bayes' rule, a part of which is given out again as the shares have been so far on average: a member that has
+been good can come back, one that never was gets nothing (Bousquet and Warmuth, "Tracking a Small Set of
+Experts by Mixing Past Posteriors", 2002). "both", the default: the mixture of the product and the members,
+which is never much worse than the best of them.
 
 Only single IEEE operations in a fixed order decide a result, so it is portable when the members are.
 """
@@ -26,8 +27,9 @@ KINDS = ("both", "product", "mixture")
 
 _LEAST = 2.0**-60
 _RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
-_SHARE, _LEAST_SHARE = 0.02, 1 / 1024  # of the shares: shared out again at first, and always
-_SETTLED = 100.0  # bytes after which it is half
+_AGAIN, _LEAST_AGAIN = 0.05, 0.01  # of the shares: given out again at first, and always
+_SETTLED = 100.0  # bytes after which what is above the least is half
+_EQUAL = 5  # bytes for which the equal shares of the beginning count in the average
 
 
 class Reader(Protocol):
@@ -73,10 +75,11 @@ class ByteEnsemble:
 
 class _Learnt(NamedTuple):
     """exponents: of the members in the product. shares: of what is mixed, which is the product, the members,
-    or both in this order."""
+    or both in this order. average: of all shares so far."""
 
     exponents: F64
     shares: F64
+    average: F64
 
 
 class _Told(NamedTuple):
@@ -95,7 +98,8 @@ class EnsembleState:
         self._states, self._kind = list(states), kind
         count = len(self._states)
         mixed = {"product": 1, "mixture": count, "both": count + 1}[kind]
-        self._learnt = _Learnt(np.full(count, 1.0 / count), np.full(mixed, 1.0 / mixed))
+        equal = np.full(mixed, 1.0 / mixed)
+        self._learnt = _Learnt(np.full(count, 1.0 / count), equal, equal)
         self._past: deque[_Learnt] = deque(maxlen=HISTORY)
         self._length = 0
         self._told: _Told | None = None
@@ -167,7 +171,7 @@ class EnsembleState:
 
     def _join(self, rows: F64) -> _Told:
         """The joint distribution of rows (members, 257)."""
-        exponents, shares = self._learnt
+        exponents, shares, _ = self._learnt
         logs = log2(np.maximum(rows, _LEAST))
         product = rows[0]
         if self._kind != "mixture":
@@ -181,16 +185,18 @@ class EnsembleState:
     def _learn(self, told: _Told, byte: int) -> None:
         self._past.append(self._learnt)
         self._length += 1
-        exponents, shares = self._learnt
+        exponents, shares, average = self._learnt
         read = self._length
         rate = _LEAST_RATE + _RATE / (1 + read / _SLOWER)
-        again = _LEAST_SHARE + _SHARE / (1 + read / _SETTLED)
+        again = _LEAST_AGAIN + _AGAIN / (1 + read / _SETTLED)
         expected = np.cumsum(told.product * told.logs, axis=1)[:, -1]
         posterior = shares * told.mixed[:, byte]
         total = float(posterior.cumsum()[-1])
         if total > 0:
-            shares = posterior / total * (1 - again) + again / len(shares)
-        self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares)
+            posterior = posterior / total
+            average = average + (posterior - average) / (read + _EQUAL)
+            shares = posterior * (1 - again) + average * again
+        self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares, average)
         self._told = None
 
 

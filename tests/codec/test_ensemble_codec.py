@@ -221,24 +221,26 @@ def by_the_book(members: list[np.ndarray], data: bytes) -> list[list[int]]:
             result += term
         return result
 
-    g, h, rows = [1 / n] * n, [1 / (n + 1)] * (n + 1), []
+    g, h, v, rows = [1 / n] * n, [1 / (n + 1)] * (n + 1), [1 / (n + 1)] * (n + 1), []
     for k, distributions in enumerate(zip(*(m.tolist() for m in members), strict=True), 1):
-        logs = [[log2(max(v, 2.0**-60)) for v in p] for p in distributions]
+        logs = [[log2(max(x, 2.0**-60)) for x in p] for p in distributions]
         a = [total(g[i] * logs[i][s] for i in range(n)) for s in range(257)]
         powers = exp2((np.array(a) - max(a)).astype(np.float32)).astype(np.float64).tolist()
         whole = total(powers)
-        mixed = [[v / whole for v in powers], *distributions]
+        mixed = [[x / whole for x in powers], *distributions]
         q = [total(h[i] * mixed[i][s] for i in range(n + 1)) for s in range(257)]
         whole = total(q)
-        rows.append([round(65536.0 * log2(max(v / whole, 2.0**-60))) for v in q[:256]])
+        rows.append([round(65536.0 * log2(max(x / whole, 2.0**-60))) for x in q[:256]])
         if k > len(data):
             break
         b = data[k - 1]
-        rate, again = 0.003 + 0.015 / (1 + k / 100), 1 / 1024 + 0.02 / (1 + k / 100)
-        means = [total(p * v for p, v in zip(mixed[0], logs[i], strict=True)) for i in range(n)]
+        rate, again = 0.003 + 0.015 / (1 + k / 100), 0.01 + 0.05 / (1 + k / 100)
+        means = [total(p * x for p, x in zip(mixed[0], logs[i], strict=True)) for i in range(n)]
         o = [h[i] * mixed[i][b] for i in range(n + 1)]
         whole = total(o)
-        h = [(v / whole) * (1 - again) + again / (n + 1) for v in o]
+        o = [x / whole for x in o]
+        v = [v[i] + (o[i] - v[i]) / (k + 5) for i in range(n + 1)]
+        h = [o[i] * (1 - again) + v[i] * again for i in range(n + 1)]
         g = [g[i] + rate * (logs[i][b] - means[i]) for i in range(n)]
     return rows
 
