@@ -99,6 +99,16 @@ def test_a_mixture_is_never_much_worse_than_its_best_member(kind: str) -> None:
     assert ByteEnsemble([bad, good], kind).score(TEXT) < alone + 6
 
 
+@pytest.mark.parametrize("kind", ["both", "mixture"])
+def test_a_member_that_has_been_good_comes_back_at_once(kind: str) -> None:
+    """Two members take turns, for 20 bytes each; to follow them from equal shares each time takes 0.7 bits."""
+    text = bytes(i * 7 % 256 for i in range(1200))
+    wrong = [(b + 1) % 256 for b in text]
+    turns = [(i // 20) % 2 for i in range(1200)]
+    rows = [sure_of([(text, wrong)[t ^ m][i] for i, t in enumerate(turns)], 0.9) for m in (0, 1)]
+    assert ByteEnsemble([Fixed(r) for r in rows], kind).score(text) < 0.55 * len(text)
+
+
 @pytest.mark.parametrize("kind", ["both", "product"])
 def test_models_that_know_different_things_are_better_together(kind: str) -> None:
     """Each is undecided between the right byte and a wrong one of its own."""
