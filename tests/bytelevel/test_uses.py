@@ -101,7 +101,7 @@ def test_a_mixture_is_never_much_worse_than_its_best_member(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["both", "mixture"])
 def test_a_member_that_has_been_good_comes_back_at_once(kind: str) -> None:
-    """Two members take turns, for 20 bytes each; to follow them from equal shares each time takes 0.7 bits."""
+    """Two members take turns, for 20 bytes each; to follow them from equal shares takes 0.7 bits."""
     text = bytes(i * 7 % 256 for i in range(1200))
     wrong = [(b + 1) % 256 for b in text]
     turns = [(i // 20) % 2 for i in range(1200)]
