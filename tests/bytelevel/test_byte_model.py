@@ -209,6 +209,13 @@ def test_forks_and_rollback_lead_to_the_same_distributions() -> None:
         twin.rollback(len(TEXT))
 
 
+def test_a_character_newer_than_pythons_unicode_is_read() -> None:
+    """U+1CCF4 is a digit since Unicode 16; where Python does not know it, its block must still have digits."""
+    state = ByteModel(ToyModel(toy(["\xb3 \xb4"], [r"\p{N}", GPT2]))).start()
+    state.extend("\U000f0bf9\U0001ccf4 ".encode() + b"\xf0\x9c\xa5")
+    assert state.next_byte().sum() == pytest.approx(1, abs=1e-9)
+
+
 def test_what_is_no_byte_is_refused() -> None:
     state = ByteModel(ToyModel(gpt2())).start()
     with pytest.raises(ValueError, match="not a byte"):
