@@ -210,7 +210,7 @@ def test_forks_and_rollback_lead_to_the_same_distributions() -> None:
 
 
 def test_a_character_newer_than_pythons_unicode_is_read() -> None:
-    """U+1CCF4 is a digit since Unicode 16; where Python does not know it, its block must still have digits."""
+    """U+1CCF4 is a digit since Unicode 16, which the pre-tokenizer may know before Python does."""
     state = ByteModel(ToyModel(toy(["\xb3 \xb4"], [r"\p{N}", GPT2]))).start()
     state.extend("\U000f0bf9\U0001ccf4 ".encode() + b"\xf0\x9c\xa5")
     assert state.next_byte().sum() == pytest.approx(1, abs=1e-9)
