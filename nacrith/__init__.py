@@ -29,6 +29,7 @@ from nacrith.errors import (
 if TYPE_CHECKING:
     from nacrith.api import compress, decompress, info, open
     from nacrith.archive import StreamInfo
+    from nacrith.bytelevel.joined import load_ensemble
     from nacrith.codec.levels import DEFAULT_LEVEL as COMPRESSION_LEVEL_DEFAULT
     from nacrith.file import NacrithFile
     from nacrith.models import load_model
@@ -57,6 +58,7 @@ __all__ = [
     "decompress",
     "engine",
     "info",
+    "load_ensemble",
     "load_model",
     "open",
 ]
@@ -70,6 +72,7 @@ _HOME = {
     "compress": ("nacrith.api", "compress"),
     "decompress": ("nacrith.api", "decompress"),
     "info": ("nacrith.api", "info"),
+    "load_ensemble": ("nacrith.bytelevel.joined", "load_ensemble"),
     "load_model": ("nacrith.models", "load_model"),
     "open": ("nacrith.api", "open"),
 }

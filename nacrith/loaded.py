@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from nacrith.archive.blockcodec import CodecId
+from nacrith.codec import Named
 from nacrith.codec.params import CodingParams
 from nacrith.settings import EXACT
 
@@ -25,7 +26,7 @@ class _Held(NamedTuple):
     backend and its threads, or the binding that an archive records."""
 
     model: LanguageModel
-    name: str | None
+    name: Named | None
     by_archive: bool
     settings: object
 
@@ -46,13 +47,13 @@ if hasattr(os, "register_at_fork"):
 
 def for_encoding(
     level: int,
-    model: str | LanguageModel | None,
+    model: Named | LanguageModel | None,
     threads: int | None,
     *,
     backend: str | None = None,
     prefix: bytes = b"",
 ) -> ModelCodec | None:
-    """The codec of `level` with `model`: a name, a file or a loaded model; None for the level's default.
+    """The codec of `level` with `model`: names or files, or a loaded model; None for the level's default.
     backend: as for `load_model`. prefix: what all blocks are coded after. None if no model is used, as at the
     fast levels."""
     global _held
@@ -69,7 +70,7 @@ def for_encoding(
             _held = None  # free the old model before the new one is loaded
         given = model if found is None else found
         result = codec.for_encoding(level, given, threads, backend=backend, prefix=prefix)
-        if isinstance(model, str):
+        if isinstance(model, str | tuple):
             _held = _Held(result.model, model, False, settings)
         return result
 
@@ -90,7 +91,8 @@ def for_decoding(
     from nacrith import codec
 
     with _lock:
-        binding = CodingParams.from_bytes(codec_id.params).binding
+        params = CodingParams.from_bytes(codec_id.params)
+        binding = params.binding
         settings = tuple(sorted(binding.items())) if binding else (EXACT, threads)
         by_archive = model is None
         found = _find_made_with(codec_id, settings) if by_archive else _find(model, settings)
@@ -98,7 +100,8 @@ def for_decoding(
             _held = None
         given = model if found is None else found
         result = codec.for_decoding(codec_id, given, threads, backend=backend, force=force, prefix=prefix)
-        if found is None and (model is None or isinstance(model, str)):
+        one_of_several = bool(params.members) and model is not None  # names a member, not what was loaded
+        if found is None and not one_of_several and (model is None or isinstance(model, str)):
             _held = _Held(result.model, model, by_archive, settings)
         return result
 
@@ -110,9 +113,9 @@ def forget() -> None:
         _held = None
 
 
-def _find(model: str | LanguageModel | None, settings: object) -> LanguageModel | None:
+def _find(model: Named | LanguageModel | None, settings: object) -> LanguageModel | None:
     """`model` itself if it is a loaded one; else the held model, if it was requested in the same way."""
-    if not (model is None or isinstance(model, str)):
+    if not (model is None or isinstance(model, str | tuple)):
         return model
     if _held and not _held.by_archive and (_held.name, _held.settings) == (model, settings):
         return _held.model

@@ -31,22 +31,21 @@ class Alphabet:
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, ends: Sequence[int]) -> None:
-        known = range(min(vocab_size, tokenizer.vocab_size))
-        tokens = [bytes(tokenizer.decode([i])) for i in known]
-        tokens += [b""] * (vocab_size - len(tokens))
         self._vocab_size = vocab_size
         self._ends = np.array(ends, np.int64)
         self._spelt: dict[int, tuple[int, ...]] = {}
         if isinstance(tokenizer, ByteTokenizer):
-            for byte, ids in enumerate(tokenizer.rules().byte_ids):
-                if len(ids) > 1:
-                    self._spelt[len(tokens)] = ids
-                    tokens.append(bytes((byte,)))
+            missing = [byte for byte, ids in enumerate(tokenizer.rules().byte_ids) if len(ids) > 1]
+            self._spelt = {vocab_size + i: tokenizer.rules().byte_ids[byte] for i, byte in enumerate(missing)}
+        else:
+            missing = []
         self._escape = next(iter(self._spelt.values()))[0] if self._spelt else -1
-        self.vocabulary = SortedVocabulary(tokens)
+        # The order of the codec, in which the spelt tokens find their places.
+        codec: SortedVocabulary = tokenizer.vocabulary(vocab_size)
+        self.vocabulary = codec.with_tokens([bytes((byte,)) for byte in missing])
         self.size = self.vocabulary.spelled
         self._order = self.vocabulary.order[: self.size]
-        self._is_token = {t for t in tokens if t}
+        self._is_token = {self.token_bytes(rank) for rank in range(self.size)}
         self.starts = np.ones(self.size, np.bool_)
         self.merged = np.ones(self.size, np.bool_)
 

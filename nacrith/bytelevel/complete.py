@@ -9,44 +9,19 @@ beginning of the suffix together, after the prefix: that is Bayes' rule, and nee
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from nacrith.bytelevel.ensemble import Reader, Source
-from nacrith.bytelevel.rows import F64
+from nacrith.bytelevel.rows import log2_weights
 from nacrith.bytelevel.state import END
+from nacrith.decoding.sampling import Sampling
 
 _PREFIX = 1 << 16  # bytes of the prefix that are read: attention sees fewer
 _SUFFIX = 48  # bytes of the suffix that a middle has to lead to
 _PLACES = 24  # places of one proposal that are tried
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """temperature: 0 takes the likeliest byte each time, 1 samples from the model. top_p: of the likeliest
-    bytes with this share of the probability. seed: of the random numbers."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise ValueError("a temperature is 0 or more, and top_p above 0 and at most 1")
-
-    def choose(self, p: F64, source: random.Random) -> int:
-        if not self.temperature:
-            return int(p.argmax())
-        heat = np.log(np.maximum(p, 1e-300)) / self.temperature
-        p = np.exp(heat - heat.max())
-        order = np.argsort(-p, kind="stable")
-        sums = np.cumsum(p[order])
-        within = int(np.searchsorted(sums, self.top_p * sums[-1])) + 1
-        at = source.random() * sums[min(within, len(p)) - 1]
-        return int(order[min(int(np.searchsorted(sums, at, side="right")), within - 1)])
 
 
 def complete(
@@ -61,7 +36,9 @@ def complete(
     """Yield the text that follows `prefix`: byte for byte as it is found, at most `most`, up to the end that
     the model sees; with a suffix, the text between the two at once.
 
-    proposals: how many texts are tried for a middle; the first is the likeliest, the others are sampled.
+    sampling: as of tokens, here of bytes: the place of the random number is that of the byte. With an exact
+    model the same seed gives the same text anywhere. proposals: how many texts are tried for a middle; the
+    first is the likeliest, the others are sampled.
     """
     state = model.start()
     state.extend(prefix[-_PREFIX:])
@@ -74,9 +51,8 @@ def complete(
 
 def continued(state: Reader, most: int, sampling: Sampling) -> Iterator[bytes]:
     """The bytes after those that `state` has read; it reads them too."""
-    source = random.Random(sampling.seed)
-    for _ in range(most):
-        byte = sampling.choose(state.next_byte(), source)
+    for place in range(most):
+        byte = sampling.choose(log2_weights(state.next_byte()), place)
         if byte == END:
             return
         state.push(byte)
@@ -91,7 +67,7 @@ def _middle(state: Reader, suffix: bytes, most: int, sampling: Sampling, proposa
         how = (
             sampling
             if number == 0
-            else Sampling(max(sampling.temperature, 0.8), 0.95, sampling.seed + number)
+            else Sampling(max(sampling.temperature, 0.8), top_p=0.95, seed=sampling.seed + number)
         )
         text = b"".join(continued(state.fork(), most, how))
         for place in _places(text, goal):

@@ -306,9 +306,10 @@ class Covering:
         keys = list(groups)
         for group, cuts in self._ask([kind for kind, _ in keys]):
             if cuts[-1:] == (size,) and (not place or place in cuts):
-                if not keys[group][1]:
+                if not keys[group][1] and cuts[:-1] in patterns:
                     new_cut[patterns[cuts[:-1]], group] = True
-            elif not cuts or cuts[-1] <= place:
+            elif (not cuts or cuts[-1] <= place) and cuts in patterns:
+                # What is not in patterns: of a character that no completion of the tail stands for.
                 new_stay[patterns[cuts], group] = True
         cut[:, low:high], stay[:, low:high] = new_cut[:, of], new_stay[:, of]
         return _Table(cut, stay)

@@ -2,16 +2,17 @@
 
 "product": logistic mixing, p ~ product of p_i^w_i, the weights learnt online by the gradient of the cost
 (Mattern, "Mixing Strategies in Data Compression", 2012). "mixture": p = sum of w_i p_i with the weights of
-Bayes' rule, a little of which is shared out again so that a model can come back (Herbster and Warmuth,
-"Tracking the Best Expert", 1998). "both", the default: the mixture of the product and the members, which is
-never much worse than the best of them.
+Bayes' rule, a part of which is given out again as the shares have been so far on average: a member that has
+been good can come back, one that never was gets nothing (Bousquet and Warmuth, "Tracking a Small Set of
+Experts by Mixing Past Posteriors", 2002). "both", the default: the mixture of the product and the members,
+which is never much worse than the best of them.
 
 Only single IEEE operations in a fixed order decide a result, so it is portable when the members are.
 """
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -19,17 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nacrith.arith import exp2
-from nacrith.bytelevel.rows import F64
-from nacrith.bytelevel.state import counts_of
+from nacrith.bytelevel.rows import F64, log2
+from nacrith.bytelevel.state import HISTORY, counts_of
 
 KINDS = ("both", "product", "mixture")
 
 _LEAST = 2.0**-60
 _RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
-_SHARE, _LEAST_SHARE = 0.01, 1 / 4096  # of the shares: shared out again at first, and always
-_SETTLED = 20.0  # bytes after which it is half
-_LOG2_SERIES = tuple(2.8853900817779268 / n for n in (1, 3, 5, 7, 9, 11))  # 2 / ln 2 / n
-_ROOT = math.sqrt(0.5)
+_AGAIN, _LEAST_AGAIN = 0.05, 0.01  # of the shares: given out again at first, and always
+_SETTLED = 100.0  # bytes after which what is above the least is half
+_EQUAL = 5  # bytes for which the equal shares of the beginning count in the average
 
 
 class Reader(Protocol):
@@ -75,10 +75,11 @@ class ByteEnsemble:
 
 class _Learnt(NamedTuple):
     """exponents: of the members in the product. shares: of what is mixed, which is the product, the members,
-    or both in this order."""
+    or both in this order. average: of all shares so far."""
 
     exponents: F64
     shares: F64
+    average: F64
 
 
 class _Told(NamedTuple):
@@ -93,16 +94,19 @@ class _Told(NamedTuple):
 class EnsembleState:
     """The states of the members after the same bytes, and what has been learnt of them."""
 
-    def __init__(self, states: Sequence[Reader], kind: str) -> None:
+    def __init__(self, states: Sequence[Reader], kind: str = KINDS[0]) -> None:
         self._states, self._kind = list(states), kind
         count = len(self._states)
         mixed = {"product": 1, "mixture": count, "both": count + 1}[kind]
-        self._learnt = _Learnt(np.full(count, 1.0 / count), np.full(mixed, 1.0 / mixed))
-        self._past: list[_Learnt] = []
+        equal = np.full(mixed, 1.0 / mixed)
+        self._learnt = _Learnt(np.full(count, 1.0 / count), equal, equal)
+        self._past: deque[_Learnt] = deque(maxlen=HISTORY)
+        self._length = 0
         self._told: _Told | None = None
 
     def __len__(self) -> int:
-        return len(self._past)
+        """How many bytes have been read."""
+        return self._length
 
     @property
     def exponents(self) -> F64:
@@ -111,7 +115,8 @@ class EnsembleState:
 
     def fork(self) -> EnsembleState:
         twin = EnsembleState([s.fork() for s in self._states], self._kind)
-        twin._learnt, twin._past, twin._told = self._learnt, list(self._past), self._told
+        twin._learnt, twin._past, twin._told = self._learnt, self._past.copy(), self._told
+        twin._length = self._length
         return twin
 
     def rollback(self, count: int = 1) -> None:
@@ -120,6 +125,7 @@ class EnsembleState:
             state.rollback(count)
         for _ in range(count):
             self._learnt, self._told = self._past.pop(), None
+        self._length -= count
 
     def push(self, byte: int) -> None:
         """Read one byte, and learn from how well each member had predicted it."""
@@ -165,7 +171,7 @@ class EnsembleState:
 
     def _join(self, rows: F64) -> _Told:
         """The joint distribution of rows (members, 257)."""
-        exponents, shares = self._learnt
+        exponents, shares, _ = self._learnt
         logs = log2(np.maximum(rows, _LEAST))
         product = rows[0]
         if self._kind != "mixture":
@@ -178,16 +184,19 @@ class EnsembleState:
 
     def _learn(self, told: _Told, byte: int) -> None:
         self._past.append(self._learnt)
-        exponents, shares = self._learnt
-        read = len(self._past)
+        self._length += 1
+        exponents, shares, average = self._learnt
+        read = self._length
         rate = _LEAST_RATE + _RATE / (1 + read / _SLOWER)
-        again = _LEAST_SHARE + _SHARE / (1 + read / _SETTLED)
+        again = _LEAST_AGAIN + _AGAIN / (1 + read / _SETTLED)
         expected = np.cumsum(told.product * told.logs, axis=1)[:, -1]
         posterior = shares * told.mixed[:, byte]
         total = float(posterior.cumsum()[-1])
         if total > 0:
-            shares = posterior / total * (1 - again) + again / len(shares)
-        self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares)
+            posterior = posterior / total
+            average = average + (posterior - average) / (read + _EQUAL)
+            shares = posterior * (1 - again) + average * again
+        self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares, average)
         self._told = None
 
 
@@ -196,19 +205,4 @@ def _weighted(weights: F64, rows: F64) -> F64:
     result = np.zeros(rows.shape[1])
     for weight, row in zip(weights.tolist(), rows, strict=True):
         result += weight * row
-    return result
-
-
-def log2(x: F64) -> F64:
-    """Base-2 logarithms of positive numbers, to 1e-9, by single IEEE operations: libm's differ by machine.
-
-    x = m 2^e with m near sqrt(1/2); log2 m = -1/2 + 2 / ln 2 artanh((m - s) / (m + s)).
-    """
-    mantissa, exponent = np.frexp(x)
-    t = (mantissa - _ROOT) / (mantissa + _ROOT)
-    square = t * t
-    series = np.full_like(t, _LOG2_SERIES[-1])
-    for factor in _LOG2_SERIES[-2::-1]:
-        series = series * square + factor
-    result: F64 = exponent - 0.5 + series * t
     return result

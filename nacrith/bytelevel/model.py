@@ -55,6 +55,11 @@ class ByteModel:
             BeamState(self.evaluator, self._beam) if self._beam else ByteState(self.evaluator, self._epsilon)
         )
 
+    def start_apart(self, window: int | None = None) -> ByteState:
+        """The same, with a session of the model that no other state uses, so that both may advance in turn.
+        Without a beam."""
+        return ByteState(Evaluator(self.model, self.rules, window), self._epsilon)
+
     def score(self, data: bytes, *, end: bool = False) -> float:
         """The bits of `data` from its beginning on. end: and of the end of the text after it."""
         return self.start().score(data, end=end)

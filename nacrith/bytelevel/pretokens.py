@@ -38,6 +38,7 @@ _SYNTAX = re.compile(r"\(\?[a-z]*[:=!>]|\{[0-9,]+\}|[\^$.*+?()|{}\[\]]")
 _CONTROL = {"r": "\r", "n": "\n", "t": "\t"}
 _OF_CATEGORIES = re.compile(r"\[?\^?(?:\\[pP]\{\^?[A-Z][a-z]?\}|\\[sSrnt]|\\?[!-/:-@_`|~])*\]?|\[[a-zA-Z]+\]")
 _LOOKS_BACK = re.compile(r"\(\?<[=!]|\\[bBAG]|(?<![\[\\])\^")
+_EMPTY = "\U00040000"  # from here on no plane is in use but those of tags and of private use
 _KEPT = 3  # of a run of equal characters: the first, and the last two
 
 Cuts = tuple[int, ...]
@@ -70,13 +71,17 @@ def _literals(source: str) -> str:
 
 def _of_each_category(characters: Iterable[str], literals: Container[str] = (), block: int = 16) -> str:
     """One character of each category. The pre-tokenizer may know a newer Unicode than Python does: of those
-    that are unassigned to Python, one of each block."""
-    found: dict[tuple[object, ...], str] = {}
+    that are unassigned to Python, the first and the last of each block: blocks of digits begin with them, and
+    are not full."""
+    first: dict[tuple[object, ...], str] = {}
+    last: dict[tuple[object, ...], str] = {}
     for c in characters:
         category = unicodedata.category(c)
-        key = (category, c.isspace(), c in literals and c, category == "Cn" and ord(c) // block)
-        found[key] = c
-    return "".join(found.values())
+        part = ord(c) // (block if c < _EMPTY else 1 << 16) if category == "Cn" else 0
+        key = (category, c.isspace(), c in literals and c, part)
+        first.setdefault(key, c)
+        last[key] = c
+    return "".join({*first.values(), *last.values()})
 
 
 @cache

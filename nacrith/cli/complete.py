@@ -67,7 +67,7 @@ def command(prompt: str | None, models: Sequence[str], **options: Any) -> int:
             prefix,
             None if suffix is None else suffix.encode("utf-8", "surrogateescape"),
             most=options["most"],
-            sampling=Sampling(options["temperature"], options["top_p"], options["seed"]),
+            sampling=Sampling(options["temperature"], top_p=options["top_p"], seed=options["seed"]),
         )
         output = StandardOutput()
         for text in found:

@@ -20,6 +20,7 @@ from nacrith.cli.options import (
     Settings,
     backend_option,
     device_option,
+    ensemble_option,
     files_argument,
     group_size_option,
     level_options,
@@ -47,6 +48,7 @@ _CHUNK = 1 << 20  # bytes read at a time
 @output_options
 @name_option
 @model_option
+@ensemble_option
 @backend_option
 @device_option
 @threads_option

@@ -25,6 +25,7 @@ from nacrith.jobs import devices
 from nacrith.settings import EXACT, Resources
 
 if TYPE_CHECKING:
+    from nacrith.codec import Named
     from nacrith.codec.model_codec import ModelCodec
     from nacrith.codec.spread import SpreadCodec
 
@@ -56,14 +57,16 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
     from nacrith.codec import wants_model
 
     show_log(settings.console)
-    named = settings.model if settings.model_required else None
-    if not wants_model(settings.level, named, settings.backend, settings.prefix):
-        return None
 
-    def encoding(model: str | None) -> BlockCodec:
+    def encoding(model: Named | None) -> BlockCodec:
         how = partial(_encoding, settings.level, model, backend=settings.backend, prefix=settings.prefix)
         return _running(how, settings, size)
 
+    if settings.ensemble:
+        return encoding(settings.ensemble)
+    named = settings.model if settings.model_required else None
+    if not wants_model(settings.level, named, settings.backend, settings.prefix):
+        return None
     try:
         return encoding(settings.model)
     except ModelError as error:
@@ -74,7 +77,7 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
 
 
 def _encoding(
-    level: int, model: str | None, backend: str | None, prefix: bytes, threads: int | None = None
+    level: int, model: Named | None, backend: str | None, prefix: bytes, threads: int | None = None
 ) -> ModelCodec:
     codec = loaded.for_encoding(level, model, threads, backend=backend, prefix=prefix)
     assert codec is not None  # a model was asked for

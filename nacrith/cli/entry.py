@@ -25,6 +25,7 @@ from nacrith.cli.inputs import guard_standard_streams
 from nacrith.cli.options import (
     Function,
     decoding_options,
+    ensemble_option,
     files_argument,
     group_size_option,
     json_option,
@@ -93,6 +94,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @partial_option
 @json_option
 @decoding_options
+@ensemble_option
 @completion_option
 @click.option(
     "-V",

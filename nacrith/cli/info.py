@@ -221,8 +221,12 @@ def _coding(params: bytes) -> dict[str, int | str]:
 
     try:
         fields = vars(CodingParams.from_bytes(params)).copy()
-        binding, prefix = fields.pop("binding"), fields.pop("prefix")
-        return {**binding, **fields, **({"prefix": prefix.hex()} if prefix else {})}
+        binding, prefix, members = fields.pop("binding"), fields.pop("prefix"), fields.pop("members")
+        if members:
+            fields["members"] = " ".join(m.hex() for m in members)
+        if prefix:
+            fields["prefix"] = prefix.hex()
+        return {**binding, **fields}
     except NacrithError:
         return {"parameters": params.hex()}
 

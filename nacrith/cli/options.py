@@ -70,6 +70,7 @@ class Settings:
     backend: str | None = None
     force_backend: bool = False
     device: str | None = None
+    ensemble: tuple[str, ...] = ()
 
 
 def settings(options: dict[str, Any]) -> Settings:
@@ -110,7 +111,22 @@ def settings(options: dict[str, Any]) -> Settings:
         backend=options.get("backend"),
         force_backend=options.get("force_backend", False),
         device=options.get("device"),
+        ensemble=_ensemble(options),
     )
+
+
+def _ensemble(options: dict[str, Any]) -> tuple[str, ...]:
+    """The names that --ensemble gives."""
+    given = options.get("ensemble")
+    if given is None:
+        return ()
+    names = tuple(given.split(","))
+    if len(names) < 2 or not all(names):
+        raise click.UsageError("--ensemble takes two or more models: --ensemble A,B")
+    for other in ("model", "backend"):
+        if options.get(other) is not None:
+            raise click.UsageError(f"--ensemble and --{other} exclude each other")
+    return names
 
 
 def single_output(settings: Settings, files: Sequence[str]) -> Sequence[str]:
@@ -174,6 +190,11 @@ def level_options(function: Function) -> Function:
 
 model_option = click.option(
     "-m", "--model", metavar="MODEL", help="A model's name or file (default: the level's)."
+)
+ensemble_option = click.option(
+    "--ensemble",
+    metavar="A,B",
+    help="Models that predict together, of any vocabularies: smallest, and slow (some 20 bytes a second).",
 )
 backend_option = click.option(
     "--backend",

@@ -15,6 +15,9 @@ from nacrith.predictors.registry import BESIDE_LARGE, BESIDE_SMALL
 from nacrith.settings import EXACT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nacrith.bytelevel.joined import JoinedModel
     from nacrith.codec.model_codec import ModelCodec
     from nacrith.models.protocol import LanguageModel
 
@@ -29,6 +32,10 @@ NO_MODEL = "none"
 __all__ = ["NO_MODEL", "default_model", "for_decoding", "for_encoding", "predictor_set", "wants_model"]
 
 # numpy and the model are imported at the first call, so that `nacrith.codec.levels` alone is cheap.
+
+
+Named = str | tuple[str, ...]
+"""A name or path of a model; several are an ensemble."""
 
 
 def wants_model(level: int, model: object, backend: str | None = None, prefix: bytes = b"") -> bool:
@@ -52,27 +59,49 @@ def default_model(level: int, backend: str | None = None) -> str:
 
 def for_encoding(
     level: int,
-    model: str | LanguageModel | None,
+    model: Named | LanguageModel | None,
     threads: int | None,
     *,
     backend: str | None = None,
     prefix: bytes = b"",
 ) -> ModelCodec:
-    """The codec of `level` (1..9). model: a name, a file or a loaded model; None for the level's default.
+    """The codec of `level` (1..9). model: names or files, or a loaded model; None for the level's default.
     backend: see `load_model`. prefix: what the blocks are coded after, at most MOST_PREFIX bytes."""
+    from nacrith.bytelevel.joined import JoinedModel, load_ensemble
     from nacrith.codec.model_codec import ModelCodec, binding_of
-    from nacrith.codec.params import CodingParams
+    from nacrith.codec.params import MEMBER, CodingParams
     from nacrith.codec.prefix import name_of
     from nacrith.models import load_model
 
-    if model is None or isinstance(model, str):
+    if isinstance(model, tuple):
+        model = load_ensemble(*model, threads=threads)
+    elif model is None or isinstance(model, str):
         model = load_model(model or default_model(level, backend), threads=threads, backend=backend)
     chosen = LEVELS[level]
     window = min(chosen.window, model.max_context)
+    named = name_of(prefix)
+    if isinstance(model, JoinedModel):
+        members = tuple(m.fingerprint[:MEMBER] for m in model.models)
+        params = CodingParams(window, bits=chosen.bits, members=members, prefix=named)
+        return ModelCodec(model, params, lanes=1, threads=threads, prefix=prefix)
     params = CodingParams(
-        window, predictor_set(model), chosen.capacity, chosen.bits, binding_of(model), name_of(prefix)
+        window, predictor_set(model), chosen.capacity, chosen.bits, binding_of(model), prefix=named
     )
     return ModelCodec(model, params, lanes=chosen.lanes, threads=threads, prefix=prefix)
+
+
+def _ensemble(
+    codec_id: CodecId, members: Sequence[bytes], model: str | LanguageModel | None, threads: int | None
+) -> JoinedModel:
+    """The ensemble of an archive. model: the ensemble itself, or one of its members."""
+    from nacrith.bytelevel.joined import JoinedModel, load_ensemble_by_fingerprints
+    from nacrith.models import load_model
+
+    if isinstance(model, JoinedModel):
+        return model
+    if isinstance(model, str):
+        model = load_model(model, threads=threads)
+    return load_ensemble_by_fingerprints(members, codec_id.model_name, given=model, threads=threads)
 
 
 def predictor_set(model: LanguageModel) -> int:
@@ -107,6 +136,8 @@ def for_decoding(
 
     params = CodingParams.from_bytes(codec_id.params)
     check_prefix(params.prefix, prefix)
+    if params.members:
+        model = _ensemble(codec_id, params.members, model, threads)
     recorded = params.binding.get("backend", EXACT)
     if backend not in (None, recorded):
         raise ModelMismatchError(

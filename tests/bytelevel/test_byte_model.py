@@ -20,6 +20,7 @@ from nacrith.bytelevel.covering import Mask, Node
 from nacrith.bytelevel.rows import Row
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
+from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 
 TEXT = "It's at 12:30,\n\n  \u201cdon't\u201d \u2013 caf\u00e9\t\x00. ".encode() + b"\xe2\x80 \xff\n"
 
@@ -208,6 +209,13 @@ def test_forks_and_rollback_lead_to_the_same_distributions() -> None:
         twin.rollback(len(TEXT))
 
 
+def test_a_character_newer_than_pythons_unicode_is_read() -> None:
+    """U+1CCF4 is a digit since Unicode 16, which the pre-tokenizer may know before Python does."""
+    state = ByteModel(ToyModel(toy(["\xb3 \xb4"], [r"\p{N}", GPT2]))).start()
+    state.extend("\U000f0bf9\U0001ccf4 ".encode() + b"\xf0\x9c\xa5")
+    assert state.next_byte().sum() == pytest.approx(1, abs=1e-9)
+
+
 def test_what_is_no_byte_is_refused() -> None:
     state = ByteModel(ToyModel(gpt2())).start()
     with pytest.raises(ValueError, match="not a byte"):
@@ -299,6 +307,9 @@ def test_a_beam_works_with_any_tokenizer() -> None:
 
         def decode(self, ids: Sequence[int]) -> bytes:
             return b"".join([b"", b"a", b"b", b"ab"][i] for i in ids)
+
+        def vocabulary(self, size: int) -> SortedVocabulary:
+            return SortedVocabulary([b"", b"a", b"b", b"ab"])
 
     model = ByteModel(ToyModel(Letters()), beam=Beam(64, 0.0))
     state = model.start()

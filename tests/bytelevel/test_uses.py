@@ -15,8 +15,9 @@ from toy_tokenizers import gpt2, plain
 
 from nacrith.bytelevel import END, ByteEnsemble, ByteModel, Sampling, complete, loglikelihood
 from nacrith.bytelevel.complete import _places
-from nacrith.bytelevel.ensemble import KINDS, EnsembleState, log2
-from nacrith.bytelevel.rows import F64
+from nacrith.bytelevel.ensemble import KINDS, EnsembleState
+from nacrith.bytelevel.rows import F64, log2, log2_weights
+from nacrith.errors import DecodingError
 from nacrith.models.exact.model import ExactModel
 
 TEXT = b"all's well that ends well, 'll all?\n" * 3
@@ -98,6 +99,16 @@ def test_a_mixture_is_never_much_worse_than_its_best_member(kind: str) -> None:
     assert ByteEnsemble([bad, good], kind).score(TEXT) < alone + 6
 
 
+@pytest.mark.parametrize("kind", ["both", "mixture"])
+def test_a_member_that_has_been_good_comes_back_at_once(kind: str) -> None:
+    """Two members take turns, for 20 bytes each; to follow them from equal shares takes 0.7 bits."""
+    text = bytes(i * 7 % 256 for i in range(1200))
+    wrong = [(b + 1) % 256 for b in text]
+    turns = [(i // 20) % 2 for i in range(1200)]
+    rows = [sure_of([(text, wrong)[t ^ m][i] for i, t in enumerate(turns)], 0.9) for m in (0, 1)]
+    assert ByteEnsemble([Fixed(r) for r in rows], kind).score(text) < 0.55 * len(text)
+
+
 @pytest.mark.parametrize("kind", ["both", "product"])
 def test_models_that_know_different_things_are_better_together(kind: str) -> None:
     """Each is undecided between the right byte and a wrong one of its own."""
@@ -147,8 +158,22 @@ def test_samples_follow_their_seed_and_the_probabilities() -> None:
     assert counted(Sampling(1.0, top_p=0.85, seed=1)) == pytest.approx([2 / 3, 1 / 3, 0], abs=0.05)
     assert counted(Sampling(0.5, seed=1)) == pytest.approx([36 / 46, 9 / 46, 1 / 46], abs=0.05)
     assert counted(Sampling()) == [1, 0, 0]
-    with pytest.raises(ValueError, match="top_p"):
-        Sampling(1.0, top_p=0.0)
+    with pytest.raises(DecodingError, match="top_p"):
+        Sampling(1.0, top_p=1.5)
+
+
+def test_bytes_are_chosen_in_integers_as_tokens_are() -> None:
+    """The text is what the sampler of tokens makes of the distributions' weights, so no float decides."""
+    model = ByteModel(ExactModel(TINY))
+    how = Sampling(0.9, top_k=40, top_p=0.9, seed=7)
+    text = b"".join(complete(model, b"the wor", most=20, sampling=how))
+    state = model.start()
+    state.extend(b"the wor")
+    for place, byte in enumerate(text):
+        assert how.choose(log2_weights(state.next_byte()), place) == byte
+        state.push(byte)
+    assert text == b"".join(complete(model, b"the wor", most=20, sampling=how))
+    assert text != b"".join(complete(model, b"the wor", most=20, sampling=Sampling(0.9, top_k=40, seed=8)))
 
 
 def test_completion_stops_at_the_end_of_the_text() -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import backend_checks as checks
+import byte_checks
 import gguf
 import numpy as np
 import pytest
@@ -236,3 +237,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "llama_cpp" else find(name))
     with pytest.raises(ModelError, match=r'pip install "nacrith\[llama\]"'):
         floats.open_model("llama.cpp", tmp_path, bound.Settings(1))
+
+
+def test_probabilities_of_bytes(model: bound.BoundModel) -> None:
+    byte_checks.properties(model)

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import backend_checks as checks
+import byte_checks
 import numpy as np
 import pytest
 from paths import TINY_HF
@@ -239,3 +240,8 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in missing else find(n))
     with pytest.raises(ModelError, match=r'pip install "nacrith\[hf\]"'):
         floats.open_model("transformers", TINY_HF, bound.Settings(1))
+
+
+def test_probabilities_of_bytes(gpt2: Path) -> None:
+    for path in (TINY_HF, gpt2):
+        byte_checks.properties(model(path))

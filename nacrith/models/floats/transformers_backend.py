@@ -10,8 +10,10 @@ masks, so any rollback works. Only safetensors are read, and no code that comes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,7 @@ class _TorchContext:
         ids = torch.tensor([list(tokens)], device=self._model.device)
         try:
             with torch.inference_mode(), _threads(self._model.threads):
-                out = network(input_ids=ids, past_key_values=self._cache, use_cache=True)
+                out = network(input_ids=ids, use_cache=True, **{_keyword(type(network).forward): self._cache})
         except Exception as error:  # an architecture of another kind, or the device
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ModelError(f"transformers failed to run {self._model.name}: {reason}") from None
@@ -184,3 +186,10 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@cache
+def _keyword(forward: Callable[..., Any]) -> str:
+    """What the library calls the cache: `cache`, or `past_key_values` if it is older."""
+    names = inspect.signature(forward).parameters
+    return "cache" if "cache" in names else "past_key_values"

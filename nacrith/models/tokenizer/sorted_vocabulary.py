@@ -72,6 +72,13 @@ class SortedVocabulary:
     def root(self) -> Node:
         return Node(0, self.spelled, 0)
 
+    def with_tokens(self, more: Sequence[bytes]) -> SortedVocabulary:
+        """The same tokens and these, which get the ids from `size` on."""
+        tokens = [b""] * self.size
+        for rank, token in zip(self.order.tolist(), self._sorted, strict=True):
+            tokens[rank] = token
+        return SortedVocabulary([*tokens, *more]) if more else self
+
     def token_bytes(self, rank: int) -> bytes:
         """The bytes of the token of a rank; b"" from `spelled` on."""
         return self._sorted[rank]
