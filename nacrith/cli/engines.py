@@ -71,6 +71,23 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
     return encoding(None)
 
 
+def say_what_decoding_takes(made: CodecId, settings: Settings) -> None:
+    """Tell the user, once, if an archive with model-coded blocks needs more than this version of nacrith."""
+    from nacrith.models import store
+
+    name = made.model_name
+    if settings.backend not in (None, EXACT):
+        settings.console.once(
+            f"to decompress, the recipient needs the weights of {name}, and the same libraries and kind of"
+            " machine as here"
+        )
+    elif not store.is_embedded(made.fingerprint):
+        command = store.pull_command(name)
+        digits = made.fingerprint.hex()[:16]
+        remedy = f"run {command}" if command else f"its file, with fingerprint {digits}, is what -m takes"
+        settings.console.once(f"to decompress, the recipient needs the model {name}: {remedy}")
+
+
 def _encoding(level: int, model: str | None, backend: str | None, threads: int | None = None) -> ModelCodec:
     codec = loaded.for_encoding(level, model, threads, backend=backend)
     assert codec is not None  # a model was asked for

@@ -74,7 +74,7 @@ ROOMS: dict[str, set[str]] = {
     "exact": {"files", "protocol", "tokenizer"},
     "sources": {"exact", "files", "tokenizer"},
     "store": {"exact", "files", "sources"},
-    "hub": {"sources", "store"},
+    "hub": {"files", "sources", "store"},
     "floats": {"exact", "protocol", "sources", "store", "tokenizer"},
     "": {"exact", "floats", "protocol", "store"},
 }
