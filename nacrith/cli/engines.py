@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
-from nacrith.archive.scan import each_stream
+from nacrith.archive.scanner import each_stream
 from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
