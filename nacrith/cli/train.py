@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 
 from nacrith.cli import signals
 from nacrith.cli.console import OK
-from nacrith.cli.options import Duration, Settings, message_options, settings, threads_option
+from nacrith.cli.options import Duration, Settings, Size, message_options, settings, threads_option
 from nacrith.cli.outputs import print_line
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError
@@ -71,6 +72,8 @@ _PATH = click.Path(path_type=Path)
     default="fastest",
     help="Of matrix products (default: the fastest here, measured at the start).",
 )
+@click.option("--export", metavar="DIR", type=_PATH, help="Pack the job for another machine instead.")
+@click.option("--load-size", type=Size(), default="57M", help="Most of a load of --export (default: 57M).")
 @click.option("--gguf", metavar="FILE", type=_PATH, help="Also write this GGUF file.")
 @click.option("--safetensors", metavar="DIR", type=_PATH, help="Also write this directory.")
 @click.option("--device", metavar="NAME", default="cpu", help="cpu (default), cuda or cuda:N.")
@@ -85,11 +88,15 @@ def command(data: Sequence[Path], output: Path, **options: Any) -> int:
     {"text": ...}. One document in a hundred is held out; the result is reported in bits per byte of those
     documents. Without --layers, --ffn or --vocab, the given model itself is trained; with them, a smaller
     one is first derived from it. To resume an interrupted run, start it again with the same --work.
-    A signal lets it save and end; --for and --stop-file also write the model as it is then. Needs torch.
+    A signal lets it save and end; --for and --stop-file also write the model as it is then. --export packs
+    the job for a machine without network, and trains nothing. Needs torch.
     """
     chosen = settings(options)
     _check(output, options)
     try:
+        if options["export"]:
+            _export(data, output, chosen, options)
+            return OK
         from_to = _train(data, output, chosen, options)
     except Exception as error:
         return chosen.console.failure(error, str(data[0]))
@@ -133,6 +140,20 @@ def _train(data: Sequence[Path], output: Path, chosen: Settings, options: dict[s
             signals.die(stopping.signal)
         _write(trained, job, output, options)
     return f"{trained.before['mean']:.3f} bits per byte before, {trained.after['mean']:.3f} after"
+
+
+def _export(data: Sequence[Path], output: Path, chosen: Settings, options: dict[str, Any]) -> None:
+    try:
+        from nacrith.training.lm import loads
+        from nacrith.training.lm.job import prepare
+    except ImportError as error:
+        raise ModelError(f"training needs {error.name}; run: pip install 'nacrith[train]'") from None
+    with ExitStack() as stack:
+        work = options["work"] or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        job = _job(data, output, work, chosen.model, options)
+        tell = partial(click.echo, err=True)
+        for load in loads.pack(prepare(job, tell), job, options["export"], tell, options["load_size"]):
+            print_line(str(load))
 
 
 def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, options: dict[str, Any]) -> Job:

@@ -22,7 +22,7 @@ from nacrith.training.lm import checkpoint, export
 from nacrith.training.lm.derive import derive, grouping, smaller, with_vocabulary
 from nacrith.training.lm.llama import Llama, Shape
 from nacrith.training.lm.loop import SAVE_EVERY, Log, Recipe, bits_per_byte, report, train
-from nacrith.training.lm.tokens import read_store, validation, write_store
+from nacrith.training.lm.tokens import U16, Sample, read_store, validation, write_store
 from nacrith.training.lm.vocabulary import train_vocabulary
 
 PASSES = 3
@@ -83,8 +83,20 @@ class Trained:
         return export.write_exact(self.model, self.tokenizer, path, info)
 
 
-def run(job: Job, log: Log, stopping: Callable[[], str] = lambda: "") -> Trained:
-    """Run the job. It resumes an interrupted run with the same `work`. stopping: as of `train`."""
+@dataclass(frozen=True)
+class Prepared:
+    """What the first step needs. ids: of the documents to train on. samples: of those held out."""
+
+    model: Llama
+    tokenizer: ByteTokenizer
+    teacher: Llama | None
+    ids: U16
+    samples: list[Sample]
+    recipe: Recipe
+
+
+def prepare(job: Job, log: Log) -> Prepared:
+    """Read the data, and make model and tokens unless an earlier run with the same `work` has."""
     job.work.mkdir(parents=True, exist_ok=True)
     found = [d for root in job.data for d in documents(root, job.leave_out)]
     taught, held = split(found, job.held_out)
@@ -101,21 +113,28 @@ def run(job: Job, log: Log, stopping: Callable[[], str] = lambda: "") -> Trained
     length = max(1, min(recipe.length, len(ids) // (2 * recipe.count)))
     steps = job.steps or max(1, PASSES * len(ids) // (recipe.count * length))
     recipe = replace(recipe, steps=steps, length=length, warmup=min(recipe.warmup, 1 + steps // 10))
+    return Prepared(model, tokenizer, teacher, ids, samples, recipe)
+
+
+def run(job: Job, log: Log, stopping: Callable[[], str] = lambda: "") -> Trained:
+    """Run the job. It resumes an interrupted run with the same `work`. stopping: as of `train`."""
+    ready = prepare(job, log)
+    model, samples = ready.model, ready.samples
     before = bits_per_byte(model, samples)
     log(f"{model.shape.parameters():,} parameters; held out: {report(before)}")
     stopped = train(
         model,
-        ids,
-        recipe,
+        ready.ids,
+        ready.recipe,
         job.work / "state.pt",
-        teacher=teacher,
+        teacher=ready.teacher,
         samples=samples,
         save_every=job.save_every,
         half=job.half,
         stopping=stopping,
         log=log,
     )
-    return Trained(model, tokenizer, before, bits_per_byte(model, samples), stopped)
+    return Trained(model, ready.tokenizer, before, bits_per_byte(model, samples), stopped)
 
 
 def split(found: Sequence[Document], one_in: int) -> tuple[list[Document], list[Document]]:

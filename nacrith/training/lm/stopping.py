@@ -16,12 +16,13 @@ from typing import Any
 class Stopping:
     """Asked by the loop: `stopping()` is the reason to stop, or "".
 
-    seconds: from now on, after which to stop; None for no limit. file: stops the run by existing. Within the
-    context, SIGINT and SIGTERM become reasons; a second one ends the process as ever.
+    seconds: from the first question on, after which to stop; None for no limit. file: stops the
+    run by existing. Within the context, SIGINT and SIGTERM become reasons; a second one ends the process as
+    ever.
     """
 
     def __init__(self, seconds: float | None = None, file: Path | None = None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._seconds, self._end = seconds, float("inf")
         self._file = file
         self._before: dict[int, Any] = {}
         self.signal: int | None = None
@@ -29,7 +30,9 @@ class Stopping:
     def __call__(self) -> str:
         if self.signal is not None:
             return signal.Signals(self.signal).name
-        if self._end is not None and time.monotonic() >= self._end:
+        if self._seconds is not None:
+            self._end, self._seconds = time.monotonic() + self._seconds, None
+        if time.monotonic() >= self._end:
             return "the time is over"
         if self._file is not None and self._file.exists():
             return f"{self._file} is there"
