@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(chosen.folder, chosen.minutes, chosen.device)
     except NacrithError as error:
-        print(f"away: {error}", file=sys.stderr)
+        sys.stderr.write(f"away: {error}\n")
         return 1
     return 0
 
@@ -182,8 +182,9 @@ def _written(out: Path, model: Llama, tokenizer: Any, job: dict[str, Any]) -> Pa
 
 
 def _log(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
