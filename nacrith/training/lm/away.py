@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(chosen.folder, chosen.minutes, chosen.device)
     except NacrithError as error:
-        sys.stderr.write(f"away: {error}\n")
+        print(f"away: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -182,9 +182,8 @@ def _written(out: Path, model: Llama, tokenizer: Any, job: dict[str, Any]) -> Pa
 
 
 def _log(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
