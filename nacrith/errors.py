@@ -8,7 +8,6 @@ understood without a traceback.
 from __future__ import annotations
 
 import contextlib
-import pickle
 
 
 class NacrithError(Exception):
@@ -74,6 +73,8 @@ def sendable(error: Exception, otherwise: type[NacrithError]) -> NacrithError:
     message.
     """
     if isinstance(error, NacrithError):
+        import pickle
+
         with contextlib.suppress(Exception):
             pickle.loads(pickle.dumps(error))
             return error

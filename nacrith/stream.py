@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nacrith import loaded
 from nacrith.archive import ArchiveReader, ArchiveWriter
 from nacrith.archive.records import GroupHead, ShortHead
-from nacrith.archive.scan import SHORT_CHECK, Walker
+from nacrith.archive.scanner import SHORT_CHECK, Walker
 from nacrith.archive.wire import Readable, Source, Writable
 from nacrith.codec import levels
 from nacrith.errors import NacrithError, TruncatedError

@@ -1,7 +1,7 @@
 """The container: it turns bytes into blocks and back. `formats/archive-v1.md` specifies it.
 
-It knows neither models nor compression libraries. Reader and writer are imported at their first use, so that
-`scan`, and with it `nacrith info`, starts quickly.
+It knows neither models nor compression libraries. The names are imported at their first use, so that what
+needs few of them, such as `nacrith --help`, starts quickly.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
-from nacrith.archive.records import Metadata
-from nacrith.archive.scan import BlockInfo, StreamInfo, scan
-
 if TYPE_CHECKING:
+    from nacrith.archive.blockcodec import BlockCodec, CodecId, Progress
     from nacrith.archive.reader import ArchiveReader, Damage
+    from nacrith.archive.records import Metadata
+    from nacrith.archive.scanner import BlockInfo, StreamInfo, scan
     from nacrith.archive.writer import ArchiveWriter
 
 __all__ = [
@@ -30,7 +29,18 @@ __all__ = [
     "scan",
 ]
 
-_HOME = {"ArchiveReader": "reader", "Damage": "reader", "ArchiveWriter": "writer"}
+_HOME = {
+    "ArchiveReader": "reader",
+    "ArchiveWriter": "writer",
+    "BlockCodec": "blockcodec",
+    "BlockInfo": "scanner",
+    "CodecId": "blockcodec",
+    "Damage": "reader",
+    "Metadata": "records",
+    "Progress": "blockcodec",
+    "StreamInfo": "scanner",
+    "scan": "scanner",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from nacrith.archive.blockcodec import BlockCodec, CodecId, FallbackCodecs, Progress
 from nacrith.archive.records import Block, ShortHead
-from nacrith.archive.scan import SHORT_CHECK
+from nacrith.archive.scanner import SHORT_CHECK
 from nacrith.archive.wire import MODEL, Source, u32
 from nacrith.errors import CorruptError, TruncatedError
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 from nacrith.archive.records import End, GroupHead, Metadata, ShortHead, parse_end
 from nacrith.archive.records import parse_full_header as parse_header
-from nacrith.archive.scan import SHORT_CHECK, Kinds, walk
+from nacrith.archive.scanner import SHORT_CHECK, Kinds, walk
 from nacrith.archive.wire import END_MAGIC, END_MAX, TAG_END, TRAILER_SIZE, Source, read_magic
 from nacrith.errors import NacrithError
 
@@ -84,7 +84,7 @@ class Layout:
 def find_layout(source: Source, fallback_kinds: Kinds) -> Layout:
     """Read the layout from the index if that is intact, else from the groups.
 
-    Restores the position of `source`. fallback_kinds: see `nacrith.archive.scan`.
+    Restores the position of `source`. fallback_kinds: see `nacrith.archive.scanner`.
     """
     before = source.offset
     try:

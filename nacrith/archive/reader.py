@@ -18,7 +18,7 @@ from nacrith.archive.blocks import BlockDecoder, FindCodec
 from nacrith.archive.layout import Extent, Layout, find_layout, layout_by_index
 from nacrith.archive.records import Block, GroupHead, Metadata, ShortHead, parse_group
 from nacrith.archive.records import parse_short_head as parse_short
-from nacrith.archive.scan import walk
+from nacrith.archive.scanner import walk
 from nacrith.archive.wire import (
     HASH_SIZE,
     MODEL,

@@ -93,6 +93,7 @@ class ArchiveWriter(Stateful):
         self._groups = 0
         self._codec_group = 0
         self._closed = False
+        self.needs_model = False  # whether what has been written takes the codec's model to be read
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write content. Returns its length in bytes."""
@@ -164,6 +165,7 @@ class ArchiveWriter(Stateful):
                 self._effort,
                 self._all_blocks,
             )
+        self.needs_model |= any(block.kind == MODEL for block, _ in coded)
         if alone and self._is_short(coded):
             self._put_short(coded, data)
             return

@@ -46,6 +46,9 @@ class _Relay(Console):
         """Messages of this thread are about `file` from now on."""
         self._of_thread.file = file
 
+    def once(self, text: str) -> None:
+        self._tell.say(0, text, "")  # the command prints it for the first of its workers
+
     def _say(self, level: int, text: str, name: str) -> None:
         if self.verbosity >= level:
             self._tell.say(level, text, name or getattr(self._of_thread, "file", ""))

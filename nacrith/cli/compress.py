@@ -14,7 +14,7 @@ from nacrith.archive.blockcodec import BlockCodec, Progress
 from nacrith.archive.records import MTIMES
 from nacrith.archive.wire import Readable, Writable
 from nacrith.cli.console import ChangedError, CommandError, SkippedError, run_each
-from nacrith.cli.engines import decoder, encoder
+from nacrith.cli.engines import decoder, encoder, say_what_decoding_takes
 from nacrith.cli.inputs import CHANGED, STDIN, Input, open_input
 from nacrith.cli.options import (
     Settings,
@@ -119,6 +119,8 @@ def write_archive(
     writer = make(output, metadata=metadata, progress=progress)
     size = sum(writer.write(chunk) for chunk in chunks(content))
     writer.close()
+    if codec is not None and writer.needs_model:
+        say_what_decoding_takes(codec.id, settings)
     return size
 
 

@@ -109,6 +109,7 @@ class Console:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self.progress = verbosity >= 0 and (terminal if progress is None else progress)
         self.clear_line: Callable[[], None] = lambda: None
+        self._said: set[str] = set()
 
     def error(self, text: str, name: str = "") -> None:
         self._say(-1, text, name)
@@ -119,9 +120,18 @@ class Console:
     def note(self, text: str, name: str = "") -> None:
         self._say(1, text, name)
 
+    def once(self, text: str) -> None:
+        """Print what is worth knowing of the whole run, unless it has been said."""
+        if text not in self._said:
+            self._said.add(text)
+            self._say(0, text, "")
+
     def relay(self, level: int, text: str, name: str) -> None:
-        """Print a message that another process sent."""
-        self._say(level, text, name)
+        """Print a message that another process sent; what several say of the whole run, once."""
+        if level == 0 and not name:
+            self.once(text)
+        else:
+            self._say(level, text, name)
 
     def summary(self, text: str, name: str) -> None:
         """The final line for a file: printed with -v, and wherever there was a progress bar."""

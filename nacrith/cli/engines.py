@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nacrith import loaded
 from nacrith.archive.blockcodec import BlockCodec, CodecId
-from nacrith.archive.scan import each_stream
+from nacrith.archive.scanner import each_stream
 from nacrith.cli import signals
 from nacrith.cli.console import Console
 from nacrith.cli.inputs import Input
@@ -74,6 +74,27 @@ def encoder(settings: Settings, size: int | None = None) -> BlockCodec | None:
             raise
         settings.console.warning(f"NACRITH_MODEL is ignored: {error}")
     return encoding(None)
+
+
+def say_what_decoding_takes(made: CodecId, settings: Settings) -> None:
+    """Tell the user, once, if an archive with model-coded blocks needs more than this version of nacrith."""
+    from nacrith.codec.params import CodingParams
+    from nacrith.models import store
+
+    if settings.backend not in (None, EXACT):
+        settings.console.once(
+            f"to decompress, the recipient needs the weights of {made.model_name}, and the same libraries and kind of"
+            " machine as here"
+        )
+        return
+    members = CodingParams.from_bytes(made.params).members or (made.fingerprint,)
+    names = made.model_name.split("+") if len(members) > 1 else [made.model_name]
+    for name, fingerprint in zip(names, members, strict=False):  # an archive cuts names that are long
+        if not store.is_embedded(fingerprint):
+            command = store.pull_command(name)
+            digits = fingerprint.hex()[:16]
+            remedy = f"run {command}" if command else f"its file, with fingerprint {digits}, is what -m takes"
+            settings.console.once(f"to decompress, the recipient needs the model {name}: {remedy}")
 
 
 def _encoding(

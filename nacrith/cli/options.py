@@ -21,8 +21,22 @@ from nacrith.settings import BACKENDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MAX_THREADS = 1024
+
+
+class Duration(click.ParamType[float]):
+    """A time in seconds, written 90s, 30m or 2h."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        digits, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
+        if not (digits.isascii() and digits.replace(".", "", 1).isdigit()):
+            self.fail(f"{value!r} is not a time; write 90s, 30m or 2h", param, ctx)
+        return float(digits) * _SECONDS[unit]
 
 
 class Size(click.ParamType[int]):

@@ -11,7 +11,7 @@ import os
 import stat
 
 from nacrith.archive import Metadata
-from nacrith.archive.scan import walk
+from nacrith.archive.scanner import walk
 from nacrith.archive.wire import Source
 from nacrith.cli.console import CommandError, printable
 from nacrith.cli.inputs import Input

@@ -5,14 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nacrith.cli import signals
 from nacrith.cli.console import OK
-from nacrith.cli.options import Settings, message_options, settings, threads_option
+from nacrith.cli.options import Duration, Settings, Size, message_options, settings, threads_option
 from nacrith.cli.outputs import print_line
+from nacrith.cores import usable_cores
 from nacrith.errors import ModelError
 
 if TYPE_CHECKING:
@@ -57,6 +60,20 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--work", metavar="DIR", type=_PATH, help="Directory of the state, for resuming (default: temporary)."
 )
+@click.option("--for", "duration", metavar="TIME", type=Duration(), help="Stop after 90s, 30m or 2h.")
+@click.option("--stop-file", metavar="FILE", type=_PATH, help="Stop when this file exists.")
+@click.option(
+    "--save-every", metavar="TIME", type=Duration(), default="3m", help="Save the state (default: every 3m)."
+)
+@click.option("--nice", is_flag=True, help="Compute only while nothing else wants to.")
+@click.option(
+    "--floats",
+    type=click.Choice(["fastest", "float32", "bfloat16"]),
+    default="fastest",
+    help="Of matrix products (default: the fastest here, measured at the start).",
+)
+@click.option("--export", metavar="DIR", type=_PATH, help="Pack the job for another machine instead.")
+@click.option("--load-size", type=Size(), default="57M", help="Most of a load of --export (default: 57M).")
 @click.option("--gguf", metavar="FILE", type=_PATH, help="Also write this GGUF file.")
 @click.option("--safetensors", metavar="DIR", type=_PATH, help="Also write this directory.")
 @click.option("--device", metavar="NAME", default="cpu", help="cpu (default), cuda or cuda:N.")
@@ -70,12 +87,16 @@ def command(data: Sequence[Path], output: Path, **options: Any) -> int:
     Plain files are cut into documents of 16 KB; in .jsonl and .jsonl.xz files each line is a document,
     {"text": ...}. One document in a hundred is held out; the result is reported in bits per byte of those
     documents. Without --layers, --ffn or --vocab, the given model itself is trained; with them, a smaller
-    one is first derived from it. To resume an interrupted run, start it again with the same --work. Needs
-    torch.
+    one is first derived from it. To resume an interrupted run, start it again with the same --work.
+    A signal lets it save and end; --for and --stop-file also write the model as it is then. --export packs
+    the job for a machine without network, and trains nothing. Needs torch.
     """
     chosen = settings(options)
     _check(output, options)
     try:
+        if options["export"]:
+            _export(data, output, chosen, options)
+            return OK
         from_to = _train(data, output, chosen, options)
     except Exception as error:
         return chosen.console.failure(error, str(data[0]))
@@ -103,16 +124,36 @@ def _train(data: Sequence[Path], output: Path, chosen: Settings, options: dict[s
         import torch
 
         from nacrith.training.lm.job import run
+        from nacrith.training.lm.machine import yield_to_others
+        from nacrith.training.lm.stopping import Stopping
     except ImportError as error:
         raise ModelError(f"training needs {error.name}; run: pip install 'nacrith[train]'") from None
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(chosen.threads or usable_cores())
+    if options["nice"]:
+        yield_to_others()
     with ExitStack() as stack:
         work = options["work"] or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         job = _job(data, output, work, chosen.model, options)
-        trained = run(job, lambda line: click.echo(line, err=True))
+        stopping = stack.enter_context(Stopping(options["duration"], options["stop_file"]))
+        trained = run(job, lambda line: click.echo(line, err=True), stopping)
+        if stopping.signal is not None and trained.stopped:
+            signals.die(stopping.signal)
         _write(trained, job, output, options)
     return f"{trained.before['mean']:.3f} bits per byte before, {trained.after['mean']:.3f} after"
+
+
+def _export(data: Sequence[Path], output: Path, chosen: Settings, options: dict[str, Any]) -> None:
+    try:
+        from nacrith.training.lm import loads
+        from nacrith.training.lm.job import prepare
+    except ImportError as error:
+        raise ModelError(f"training needs {error.name}; run: pip install 'nacrith[train]'") from None
+    with ExitStack() as stack:
+        work = options["work"] or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        job = _job(data, output, work, chosen.model, options)
+        tell = partial(click.echo, err=True)
+        for load in loads.pack(prepare(job, tell), job, options["export"], tell, options["load_size"]):
+            print_line(str(load))
 
 
 def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, options: dict[str, Any]) -> Job:
@@ -149,6 +190,8 @@ def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, opti
         steps=options["steps"],
         recipe=recipe,
         device=options["device"],
+        half={"fastest": None, "float32": False, "bfloat16": True}[options["floats"]],
+        save_every=options["save_every"],
     )
 
 

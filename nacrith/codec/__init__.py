@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.levels import LEVELS
 from nacrith.errors import CorruptError, ModelError, ModelMismatchError
-from nacrith.predictors.registry import BESIDE_LARGE, BESIDE_SMALL
 from nacrith.settings import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nacrith.archive.blockcodec import CodecId
     from nacrith.bytelevel.joined import JoinedModel
     from nacrith.codec.model_codec import ModelCodec
     from nacrith.models.protocol import LanguageModel
@@ -107,6 +106,7 @@ def _ensemble(
 def predictor_set(model: LanguageModel) -> int:
     """The predictor set whose prior was fitted beside a model of this size."""
     from nacrith.models.exact.model import ExactModel
+    from nacrith.predictors.registry import BESIDE_LARGE, BESIDE_SMALL
 
     small = isinstance(model, ExactModel) and model.weights < _LARGE
     return BESIDE_SMALL if small else BESIDE_LARGE

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from nacrith.archive.blockcodec import CodecId, Progress
 from nacrith.codec import encoding, group
@@ -30,9 +30,11 @@ from nacrith.codec.prefix import tokens_of
 from nacrith.codec.text import LANE_SIZE
 from nacrith.cores import usable_cores
 from nacrith.errors import CorruptError, ModelError
-from nacrith.models.floats.binding import BoundModel
 from nacrith.models.protocol import LanguageModel
 from nacrith.workers import Workers
+
+if TYPE_CHECKING:
+    from nacrith.models.floats.binding import BoundModel
 
 _BATCH = 1 << 21
 """Bytes of content worth decoding at a time: enough for the lanes of a pool twice over."""
@@ -66,7 +68,7 @@ class ModelCodec:
         self.model = model
         self._prefix = tokens_of(prefix, model) if prefix else ()
         self.params = params
-        self._places = None if model.portable else cast(BoundModel, model).lanes
+        self._places = None if model.portable else cast("BoundModel", model).lanes
         self._lanes = min(lanes, self._places or lanes)
         self._lane_size = lane_size
         self._workers = Workers(threads or usable_cores())
@@ -188,7 +190,7 @@ class ModelCodec:
 
 def binding_of(model: LanguageModel) -> Mapping[str, str]:
     """The binding that an archive of this model records; empty for a portable model."""
-    return {} if model.portable else cast(BoundModel, model).binding
+    return {} if model.portable else cast("BoundModel", model).binding
 
 
 def _halved(progress: Progress) -> Progress:

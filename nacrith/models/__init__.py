@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from nacrith.models import store
 from nacrith.models.exact.model import ExactModel
-from nacrith.models.floats import opening
-from nacrith.models.floats.binding import BoundModel, Settings, check_binding, here
 from nacrith.models.protocol import LanguageModel, Session, Tokenizer
 from nacrith.settings import EXACT
+
+if TYPE_CHECKING:
+    from nacrith.models.floats.binding import BoundModel
+
+# What runs models in floats is imported at the first use: most archives need none of it.
 
 __all__ = ["LanguageModel", "Session", "Tokenizer", "load_model", "load_model_by_fingerprint"]
 
@@ -28,6 +32,9 @@ def load_model(
     """
     if backend in (None, EXACT):
         return ExactModel(store.find(name_or_path), threads=threads)
+    from nacrith.models.floats import opening
+    from nacrith.models.floats.binding import Settings
+
     source = store.find_source(name_or_path or store.LARGE_MODEL)
     return opening.open_model(str(backend), source, Settings.of_environment(threads))
 
@@ -52,6 +59,9 @@ def load_bound_model(
     name_or_path: of the model; None to search for the fingerprint. ModelMismatchError if this machine or
     build is already known to differ from the binding, unless `force` asks to try anyway.
     """
+    from nacrith.models.floats import opening
+    from nacrith.models.floats.binding import Settings, check_binding, here
+
     backend = binding.get("backend", "(unnamed)")
     opening.require(backend)
     if not force:

@@ -23,7 +23,7 @@ import nacrith
 from nacrith import stream
 from nacrith.archive import ArchiveReader, ArchiveWriter, scan, wire
 from nacrith.archive.records import Block, End, GroupHead, full_header, index_entry
-from nacrith.archive.scan import each_stream
+from nacrith.archive.scanner import each_stream
 from nacrith.errors import CorruptError
 from nacrith.fallback import CODECS
 from nacrith.fallback.learner import Learner, table_bits

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from archive_fakes import FakeCodec
-from clirunner import TEXT, Result, nacrith, names
+from clirunner import RECIPIENT, TEXT, Result, nacrith, names
 
 from nacrith import stream
 from nacrith.archive import ArchiveWriter
@@ -47,6 +47,23 @@ def test_round_trip_keeps_mode_and_time(source: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert path.stat().st_mtime_ns == OLD
     assert kept(source, TEXT)
+
+
+def test_what_the_recipient_needs_is_said_once(tmp_path: Path) -> None:
+    """Of files that take a model that not every installation has, and never with -q."""
+    for name in "ab":
+        (tmp_path / name).write_bytes(TEXT)
+    (tmp_path / "c").write_bytes(b"c")
+    expected = f"{RECIPIENT}the model tiny: its file, with fingerprint "
+    done = nacrith("compress", "c", "a", "b", cwd=tmp_path)
+    assert done.note.startswith(expected)
+    assert done.note.count("\n") == 1
+    assert nacrith("compress", "-f", "c", cwd=tmp_path).note == ""  # stored
+    assert nacrith("compress", "-fq", "a", cwd=tmp_path).note == ""
+    assert nacrith("compress", "-f", "-m", "none", "a", cwd=tmp_path).note == ""
+    batch = ["batch", "-j2", "--output-dir", "out", "--manifest", "m"]
+    assert nacrith(*batch, "a", "b", cwd=tmp_path).note == done.note
+    assert nacrith("-d", "-o", "back", "a.nac", cwd=tmp_path).note == ""
 
 
 def test_rm_removes_after_verification(source: Path) -> None:

@@ -13,7 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clirunner import COMMAND, PATIENCE, ROOT, Result, environment, hearing, nacrith, on_terminal, wait_until
+from clirunner import (
+    COMMAND,
+    PATIENCE,
+    RECIPIENT,
+    ROOT,
+    Result,
+    environment,
+    hearing,
+    nacrith,
+    on_terminal,
+    wait_until,
+)
 from fake_hub import COMMIT, REPO, TINY_FILES, FakeHub
 from paths import TINY_HF
 from small_models import TINY, tiny
@@ -83,7 +94,10 @@ def test_pull_use_and_remove(here: Here, tmp_path: Path) -> None:
 
     text, archive = tmp_path / "x", tmp_path / "x.nac"
     text.write_bytes(PROSE)
-    assert nacrith("-N", "-m", REPO, text, **here.env()).code == 0  # -N: the long form, with all names
+    command = f"nacrith models pull {REPO}"
+    done = nacrith("-N", "-m", REPO, text, **here.env())  # -N: the long form, with all names
+    assert done.code == 0
+    assert done.note == f"{RECIPIENT}the model {REPO}: run {command}\n"
     assert nacrith("-dc", archive, **here.env()).out == PROSE
     assert REPO.encode() in nacrith("info", "-v", archive).out
 
@@ -100,7 +114,7 @@ def test_pull_use_and_remove(here: Here, tmp_path: Path) -> None:
     done = nacrith("-dc", archive, **here.env())
     assert done.code == 3
     assert done.out == b""
-    assert done.said(f"nacrith models pull {REPO}")
+    assert done.said(command)
     assert len(here.hub.log) == count  # and nothing was asked of the hub
 
 
@@ -132,7 +146,8 @@ def test_the_embedded_model(here: Here) -> None:
     assert path.is_dir()
     text = here.cache.with_name("text")
     text.write_bytes(PROSE)
-    assert nacrith("-k", text, **here.env()).code == 0  # nothing was pulled or converted
+    done = nacrith("-k", "-m", store.DEFAULT_MODEL, text, **here.env())
+    assert (done.code, done.err, done.note) == (0, "", "")  # nothing was pulled or converted
     assert nacrith("-dc", f"{text}.nac", **here.env()).out == PROSE
     assert not here.cache.exists()
 

@@ -78,7 +78,7 @@ def fed_slowly(data: bytes, *arguments: str) -> Result:
         feeding.start()
         out, err = process.communicate(timeout=PATIENCE)
         feeding.join()
-    return Result(process.returncode, out, err.decode())
+    return Result.of(process.returncode, out, err)
 
 
 def test_standard_input_in_non_blocking_mode(archive: bytes) -> None:

@@ -22,6 +22,7 @@ HEAVY = {"numpy", "torch", "tokenizers", "constriction", "brotli", "zstandard", 
 HEAVY_OF_PYTHON = {"asyncio", "concurrent", "ctypes", "email", "http", "multiprocessing", "socket", "ssl"}
 HEAVY_OF_OURS = {"coder", "learner", "models", "native", "prompt", "training"}
 MOST_OF_OURS, MOST = 64, 144  # modules; 53 and 108 now, where numpy alone has 150
+MOST_OF_HELP = 24  # 20 now
 
 
 def loaded(script: str) -> list[str]:
@@ -69,8 +70,17 @@ def test_answers_at_once(arguments: list[str], tmp_path: Path) -> None:
     assert ours
     assert not (HEAVY | HEAVY_OF_PYTHON) & modules
     assert not HEAVY_OF_OURS & {m.split(".")[1] for m in ours if "." in m}
-    assert len(ours) <= MOST_OF_OURS
+    assert len(ours) <= (MOST_OF_HELP if arguments == ["--help"] else MOST_OF_OURS)
     assert len(modules - loaded_by_click()) <= MOST
+
+
+def test_a_model_in_integers_takes_nothing_for_models_in_floats(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(TEXT)
+    run = f"try:\n    main(['-kqf', {str(path)!r}])\nexcept SystemExit as end:\n    assert not end.code"
+    modules = loaded(f"from nacrith.cli import main\n{run}")
+    assert "nacrith.models.exact.model" in modules
+    assert not any(m.startswith("nacrith.models.floats") for m in modules)
 
 
 def test_importing_the_package_is_light() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import struct
@@ -20,6 +21,7 @@ from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
 from nacrith.models.exact.conversion import LlamaSource, convert
 from nacrith.models.exact.rope import llama3_factors
+from nacrith.models.sources import gguf_blocks
 from nacrith.models.sources.gguf import read_gguf
 from nacrith.models.sources.safetensors import read_safetensors
 
@@ -294,7 +296,7 @@ def test_gguf_gives_the_same_model_as_the_directory(tmp_path, kind):
     assert convert(source, tmp_path / "t", positions=POSITIONS) == tiny().fingerprint
 
 
-@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0"])
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0"])
 def test_gguf_quantisations_are_undone(tmp_path, kind):
     """Each row is what the quantisation keeps of it, and lies where it belongs."""
     path, quantisation = tmp_path / "tiny.gguf", gguf.GGMLQuantizationType[kind]
@@ -307,6 +309,30 @@ def test_gguf_quantisations_are_undone(tmp_path, kind):
             want = want.reshape(array.shape)
         assert np.array_equal(source.tensor(name), want), name
     assert convert(source, tmp_path / "t", positions=256) != tiny().fingerprint
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0", "Q4_1"])
+def test_values_are_those_of_the_gguf_package(kind: str) -> None:
+    """Any scale, and bytes that no writer chooses."""
+    number = gguf.GGMLQuantizationType[kind]
+    shape = gguf_blocks.byte_shape((50, 64), number)
+    assert shape == gguf.quant_shape_to_byte_shape((50, 64), number)
+    data = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
+    ours = gguf_blocks.dequantise(data, number)  # no warnings, either
+    with np.errstate(invalid="ignore"):
+        theirs = gguf.dequantize(data, number).astype(np.float32)
+    assert ours.shape == theirs.shape == (50, 64)
+    assert np.array_equal(ours, theirs, equal_nan=True)
+    if kind != "F16":
+        with pytest.raises(ValueError, match="blocks of 32"):
+            gguf_blocks.byte_shape((2, 33), number)
+
+
+def test_other_types_need_the_gguf_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "tiny.gguf", gguf.GGMLQuantizationType.BF16)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"tensor .*: its type 30 takes the package gguf .*nacrith\[gguf\]"):
+        read_gguf(tmp_path / "tiny.gguf")
 
 
 def gguf_of(tmp_path: Path, **options: Any) -> LlamaSource:

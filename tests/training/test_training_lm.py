@@ -256,7 +256,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     parts = small(seed=2)  # whatever was in memory is lost
     said: list[str] = []
     train(parts, store, recipe, tmp_path / "parts", every=2, log=said.append)
-    assert said == ["resuming after step 2"]
+    assert said[0] == "resuming after step 2"
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(NacrithError, match="has another recipe"):

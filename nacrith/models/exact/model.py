@@ -75,7 +75,7 @@ class ExactModel:
         if "engine" in self.__dict__ and "tokenizer" in self.__dict__:
             return
         # Native code creates the engine without the GIL, so the tokenizer can be built at the same time.
-        Workers(2).run([lambda: self.engine, lambda: self.tokenizer])
+        Workers(2).run([lambda: self.engine, lambda: self.tokenizer.vocabulary(self.vocab_size)])
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """A session with empty lanes; ValueError for a window outside 2 * SINKS .. max_context."""

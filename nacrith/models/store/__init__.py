@@ -20,8 +20,11 @@ from nacrith.models.store.lookup import (
     find_by_fingerprint,
     find_source,
     find_source_by_fingerprint,
+    is_embedded,
+    is_here,
     look_up,
     preferred,
+    pull_command,
 )
 
 __all__ = [
@@ -41,8 +44,11 @@ __all__ = [
     "find_source",
     "find_source_by_fingerprint",
     "in_cache",
+    "is_embedded",
+    "is_here",
     "look_up",
     "name_of",
     "preferred",
+    "pull_command",
     "slug",
 ]

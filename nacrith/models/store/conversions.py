@@ -19,7 +19,7 @@ from nacrith.models.exact import conversion, modelfile
 from nacrith.models.sources import registry
 from nacrith.models.store import records
 from nacrith.models.store.cache import cache_directory, name_of
-from nacrith.models.store.catalogue import HUB_MODELS, NAME_MAX, SUFFIX, slug
+from nacrith.models.store.catalogue import CARRIERS, NAME_MAX, SUFFIX, known_as, slug
 from nacrith.models.store.downloads import Download
 from nacrith.models.store.reference import Reference
 
@@ -31,14 +31,12 @@ class Weights:
     """A foreign model that must be converted before the exact engine can run it.
 
     name: of the model; None to name it after `path`. info: replaces what the source says about itself.
-    package, fingerprint: the carrier package that the weights come from, and the fingerprint (hexadecimal)
-    that the model must have; "" for both if they come from anywhere else.
+    fingerprint: that the model must have, in hexadecimal; "" for any.
     """
 
     path: Path
     name: str | None = None
     info: Mapping[str, str] | None = None
-    package: str = ""
     fingerprint: str = ""
 
     @classmethod
@@ -46,13 +44,14 @@ class Weights:
         """What was pulled from the hub. Archives name the model by what their reader can pull, if that fits
         into their header."""
         origin = download.origin
-        known = next((n for n, reference in HUB_MODELS.items() if reference == origin), None)
+        known = known_as(origin)
         public = known or str(Reference(origin.repo, None, origin.file))
         info = {"source": str(origin), "licence": download.licence or "unknown"}
         if len(public) <= NAME_MAX:
             info["name"] = public
         last = (origin.file or origin.repo).rpartition("/")[2].removesuffix(".gguf")
-        return cls(download.content, name or known or last, info)
+        carrier = CARRIERS.get(known or "")
+        return cls(download.content, name or known or last, info, carrier.fingerprint if carrier else "")
 
 
 def convert(
@@ -87,8 +86,8 @@ def convert_weights(weights: Weights) -> Path:
     if weights.fingerprint and made != weights.fingerprint:
         path.unlink(missing_ok=True)
         raise ModelError(
-            f"converting {weights.name} gave fingerprint {made[:16]}, not {weights.fingerprint[:16]}: the"
-            f" package {weights.package} is another version, or this machine's arithmetic is not IEEE-754"
+            f"converting {weights.name} gave fingerprint {made[:16]}, not {weights.fingerprint[:16]}:"
+            f" {weights.path.name} is another version, or this machine's arithmetic is not IEEE-754"
         )
     return path
 

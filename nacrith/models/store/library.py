@@ -21,11 +21,11 @@ from nacrith.models.store.downloads import Download
 
 @dataclass(frozen=True)
 class Entry:
-    """A model in the cache, or one that is known and can be installed.
+    """A model in the cache, or one that is known and can be pulled.
 
     kind: "embedded" (part of the package), "model" (converted), "damaged" (a model file that cannot be read),
     "source" (unconverted, as on the hub), "partial" (an incomplete download), "known" (not on this machine).
-    source: where the model comes from; for a known one, the command that installs it. size: bytes on the
+    source: where the model comes from; for a known one, the command that fetches it. size: bytes on the
     disk. last_used: seconds since 1970.
     """
 

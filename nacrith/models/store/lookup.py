@@ -76,9 +76,11 @@ def find_by_fingerprint(fingerprint: bytes, hint: str) -> Path:
     appears in messages only."""
     path = _find_by_fingerprint(fingerprint)
     if path is None:
+        command = pull_command(hint)
+        remedy = f"run: {command}; or " if command else ""
         raise ModelMissingError(
             f"needs the model {hint or '(unnamed)'} with fingerprint {fingerprint.hex()[:16]}, which is not"
-            f" on this machine: {_remedy(hint)}give its file with -m, or put it into {cache_directory()}"
+            f" on this machine: {remedy}give its file with -m, or put it into {cache_directory()}"
         )
     records.touch(cache_directory(), path)
     return path
@@ -94,7 +96,7 @@ def _find_by_fingerprint(fingerprint: bytes) -> Path | None:
             return path
     for name, carrier in CARRIERS.items():
         if bytes.fromhex(carrier.fingerprint).startswith(fingerprint):
-            return convert_weights(_carried_weights(name))
+            return _ready(look_up(name))
     chosen = settings.model()
     if chosen:
         path = _ready(look_up(chosen))
@@ -103,10 +105,15 @@ def _find_by_fingerprint(fingerprint: bytes) -> Path | None:
     return None
 
 
-def _remedy(hint: str) -> str:
-    """The command that fetches a model of this name, or nothing. An archive may give any name; only a name
-    of the hub's, which has no character with a meaning to a shell, becomes part of a command."""
-    return f"run: nacrith models pull {hint}; or " if reference_of(hint) else ""
+def pull_command(name: str) -> str:
+    """The command that fetches a model of this name, or "". An archive may give any name; only a name of the
+    hub's, which has no character with a meaning to a shell, becomes part of a command."""
+    return f"nacrith models pull {name}" if reference_of(name) else ""
+
+
+def is_embedded(fingerprint: bytes) -> bool:
+    """Whether every installation of this version has the model. fingerprint: its first 8 bytes or more."""
+    return any(modelfile.fingerprint(path).startswith(fingerprint) for path in EMBEDDED.values())
 
 
 def names() -> str:
@@ -127,7 +134,7 @@ def is_here(name: str) -> bool:
         _carried(name)
     except ModelMissingError:
         return False
-    return importlib.util.find_spec("gguf") is not None
+    return True
 
 
 def _downloaded(name: str) -> Download | None:
@@ -139,7 +146,7 @@ def _downloaded(name: str) -> Download | None:
 
 def _carried_weights(name: str) -> Weights:
     carrier = CARRIERS[name]
-    return Weights(_carried(name), name, package=carrier.package, fingerprint=carrier.fingerprint)
+    return Weights(_carried(name), name, fingerprint=carrier.fingerprint)
 
 
 def _carried(name: str) -> Path:
@@ -147,7 +154,7 @@ def _carried(name: str) -> Path:
     carrier = CARRIERS[name]
     spec = importlib.util.find_spec(carrier.package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelMissingError(f"the model {name} is not installed; run: {carrier.install}")
+        raise ModelMissingError(f"the model {name} is not on this machine; run: nacrith models pull {name}")
     found = [p for d in spec.submodule_search_locations for p in Path(d).glob(carrier.pattern)]
     if not found:
         raise ModelMissingError(f"the package {carrier.package} carries no {carrier.pattern}")
@@ -167,7 +174,13 @@ def find_source(name: str) -> Path:
     if download is not None:
         return download.content
     if name in CARRIERS:
-        return _carried(name)
+        try:
+            return _carried(name)
+        except ModelMissingError:
+            raise ModelMissingError(
+                f"{name}: its weights in floats are not on this machine; run: nacrith models pull --hub"
+                f" --no-convert {name}"
+            ) from None
     remedy = f", or run: nacrith models pull --no-convert {name}" if Reference.parse(name) else ""
     raise ModelMissingError(f"{name}: no weights are here under this name; give a file or directory{remedy}")
 

@@ -56,7 +56,8 @@ class SortedVocabulary:
     """
 
     def __init__(self, tokens: Sequence[bytes]) -> None:
-        order = sorted(range(len(tokens)), key=lambda i: (not tokens[i], tokens[i]))  # stable: ties by id
+        order = sorted((i for i, t in enumerate(tokens) if t), key=tokens.__getitem__)  # stable: ties by id
+        order += [i for i, t in enumerate(tokens) if not t]
         self._sorted = [tokens[i] for i in order]
         self.size = len(order)
         self.spelled = sum(map(bool, self._sorted))

@@ -8,7 +8,7 @@ interrupted run can be resumed.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from nacrith.training.corpus import Document, documents
 from nacrith.training.lm import checkpoint, export
 from nacrith.training.lm.derive import derive, grouping, smaller, with_vocabulary
 from nacrith.training.lm.llama import Llama, Shape
-from nacrith.training.lm.loop import Log, Recipe, bits_per_byte, report, train
-from nacrith.training.lm.tokens import read_store, validation, write_store
+from nacrith.training.lm.loop import SAVE_EVERY, Log, Recipe, bits_per_byte, report, train
+from nacrith.training.lm.tokens import U16, Sample, read_store, validation, write_store
 from nacrith.training.lm.vocabulary import train_vocabulary
 
 PASSES = 3
@@ -42,7 +42,7 @@ class Job:
     derived from the base or with random weights; None for the base's. width, heads, kv_heads: of a model
     with random weights. leave_out: sources of the corpus to skip. times: how often documents of a kind
     occur in a pass; 1 if not given. held_out: one document in this many is held out. steps: None for
-    PASSES over the data.
+    PASSES over the data. half, save_every: as of `train`.
     """
 
     data: Sequence[Path]
@@ -61,17 +61,21 @@ class Job:
     steps: int | None = None
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=0))
     device: str = "cpu"
+    half: bool | None = None
+    save_every: float = SAVE_EVERY
     licence: str = "unknown"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The model, and bits per byte of the held-out documents: before and after, by kind."""
+    """The model, and bits per byte of the held-out documents: before and after, by kind. stopped: why it is
+    not trained to the end, or ""."""
 
     model: Llama
     tokenizer: ByteTokenizer
     before: dict[str, float]
     after: dict[str, float]
+    stopped: str = ""
 
     def write(self, job: Job, path: Path) -> bytes:
         """Write the exact model file; returns its fingerprint."""
@@ -79,8 +83,20 @@ class Trained:
         return export.write_exact(self.model, self.tokenizer, path, info)
 
 
-def run(job: Job, log: Log) -> Trained:
-    """Run the job. It resumes an interrupted run with the same `work`."""
+@dataclass(frozen=True)
+class Prepared:
+    """What the first step needs. ids: of the documents to train on. samples: of those held out."""
+
+    model: Llama
+    tokenizer: ByteTokenizer
+    teacher: Llama | None
+    ids: U16
+    samples: list[Sample]
+    recipe: Recipe
+
+
+def prepare(job: Job, log: Log) -> Prepared:
+    """Read the data, and make model and tokens unless an earlier run with the same `work` has."""
     job.work.mkdir(parents=True, exist_ok=True)
     found = [d for root in job.data for d in documents(root, job.leave_out)]
     taught, held = split(found, job.held_out)
@@ -97,10 +113,28 @@ def run(job: Job, log: Log) -> Trained:
     length = max(1, min(recipe.length, len(ids) // (2 * recipe.count)))
     steps = job.steps or max(1, PASSES * len(ids) // (recipe.count * length))
     recipe = replace(recipe, steps=steps, length=length, warmup=min(recipe.warmup, 1 + steps // 10))
+    return Prepared(model, tokenizer, teacher, ids, samples, recipe)
+
+
+def run(job: Job, log: Log, stopping: Callable[[], str] = lambda: "") -> Trained:
+    """Run the job. It resumes an interrupted run with the same `work`. stopping: as of `train`."""
+    ready = prepare(job, log)
+    model, samples = ready.model, ready.samples
     before = bits_per_byte(model, samples)
     log(f"{model.shape.parameters():,} parameters; held out: {report(before)}")
-    train(model, ids, recipe, job.work / "state.pt", teacher=teacher, samples=samples, log=log)
-    return Trained(model, tokenizer, before, bits_per_byte(model, samples))
+    stopped = train(
+        model,
+        ready.ids,
+        ready.recipe,
+        job.work / "state.pt",
+        teacher=ready.teacher,
+        samples=samples,
+        save_every=job.save_every,
+        half=job.half,
+        stopping=stopping,
+        log=log,
+    )
+    return Trained(model, ready.tokenizer, before, bits_per_byte(model, samples), stopped)
 
 
 def split(found: Sequence[Document], one_in: int) -> tuple[list[Document], list[Document]]:

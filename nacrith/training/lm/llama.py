@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from nacrith.models.exact.conversion import ACT_LIMITS
 from nacrith.models.exact.ops import INT8_MAX
+from nacrith.training.lm import fused
 from nacrith.training.lm.vocabulary import START_ID
 
 
@@ -157,8 +158,11 @@ class Llama(nn.Module):  # type: ignore[misc]
 
     def loss(self, ids: Tensor) -> Tensor:
         """Mean nats per token of ids (sequences, tokens + 1), given the first one of each sequence."""
-        logits = self.logits(self(ids[:, :-1]))
-        return functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+        stream = self(ids[:, :-1])
+        if self.quantised:
+            stream = rounded(stream, ACT_LIMITS["head"])
+        half = torch.is_autocast_enabled(stream.device.type)
+        return fused.cross_entropy(stream.flatten(0, 1), self.table(), ids[:, 1:].flatten(), half)
 
 
 def rotation(shape: Shape, length: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The training loop of language models. It is resumable at each saved step, with the same batches.
+"""The training loop of language models. It is resumable at each step, with the same batches.
 
 The rate rises, stays constant, and falls linearly to zero over the last part of the steps (Hagele et al.
 2024); until the fall begins, the number of steps may be changed to fit the time available. With a
@@ -24,10 +24,16 @@ from torch.nn import functional
 from nacrith import atomic
 from nacrith.errors import NacrithError
 from nacrith.training.lm.llama import Llama
+from nacrith.training.lm.machine import Machine, measure
 from nacrith.training.lm.optimiser import optimisers
 from nacrith.training.lm.tokens import U16, Sample, batches
 
 Log = Callable[[str], None]
+
+SAVE_EVERY = 180.0
+"""Seconds between two states."""
+
+_REPORT = 50  # steps between two lines about loss and speed
 
 
 @dataclass(frozen=True)
@@ -72,43 +78,99 @@ def train(
     teacher: Llama | None = None,
     samples: Sequence[Sample] = (),
     every: int = 200,
+    save_every: float = SAVE_EVERY,
+    half: bool | None = None,
+    stopping: Callable[[], str] = lambda: "",
     log: Log = print,
-) -> None:
+) -> str:
     """Train in place, resuming from `state` if it exists; if the recipe ends with roundings, they stay
-    on.
+    on. Returns why it stopped before the last step, or "".
 
-    ids: of the corpus. every: steps between two validations; the state is saved at each of them.
+    ids: of the corpus. every: steps between two validations. save_every: seconds between two states, which
+    are also saved at each validation and in the end. half: multiply in bfloat16; None for what is faster.
+    stopping: gives a reason to stop, or "".
     """
     device = model.embed_tokens.weight.device
     parts = optimisers(model, recipe.rate, recipe.decay, recipe.muon)
     first = _resume(model, parts, recipe, state, log)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
-    began, total = time.monotonic(), 0.0
+    machine = measure(device, half)
+    meter = _Meter(model, recipe, machine, log)
+    saved, reason = time.monotonic(), ""
     order = batches(ids, model.shape.start, recipe.length, recipe.count, recipe.seed, first)
-    for step, batch in enumerate(islice(order, max(0, recipe.steps - first)), first):
-        model.quantise(step >= recipe.steps * (1 - recipe.rounded))
-        for part in parts:
-            for group in part.param_groups:
-                group["lr"] = recipe.rate_at(step) * group["scale"]
-        for rows in batch.to(device, non_blocking=True).split(recipe.at_once):
-            with half:
-                loss = loss_of(model, teacher, rows, recipe.distil) * (len(rows) / recipe.count)
-            loss.backward()
-            total += loss.detach().item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        for part in parts:
-            part.step()
-            part.zero_grad(set_to_none=True)
-        done = step + 1
-        if done % 50 == 0:
-            speed = (done - first) * recipe.count * recipe.length / (time.monotonic() - began)
-            log(f"step {done} of {recipe.steps}: loss {total / 50:.4f}, {speed:,.0f} tokens/s")
-            total = 0.0
-        if done % every == 0 or done == recipe.steps:
-            if samples:
-                log(f"step {done}: {report(bits_per_byte(model, samples))}")
+    done = first
+    for batch in islice(order, max(0, recipe.steps - first)):
+        reason = _step(model, parts, batch.to(device), recipe, done, teacher, machine.half, stopping, meter)
+        if reason:
+            break
+        done += 1
+        meter.tell(done)
+        checked = done % every == 0 or done == recipe.steps
+        if checked and samples:
+            log(f"step {done}: {report(bits_per_byte(model, samples))}")
+        if checked or time.monotonic() - saved >= save_every:
             _save(model, parts, recipe, state, done)
-    model.quantise(recipe.rounded > 0)
+            saved = time.monotonic()
+    if reason:
+        _save(model, parts, recipe, state, done)
+        log(f"stopped after step {done} of {recipe.steps}: {reason}")
+    else:
+        model.quantise(recipe.rounded > 0)
+    return reason
+
+
+def _step(
+    model: Llama,
+    parts: Sequence[Any],
+    batch: Tensor,
+    recipe: Recipe,
+    step: int,
+    teacher: Llama | None,
+    half: bool,
+    stopping: Callable[[], str],
+    meter: _Meter,
+) -> str:
+    """Take a step; the first is 0. Returns "", or the reason to stop, and has then changed no weight."""
+    model.quantise(step >= recipe.steps * (1 - recipe.rounded))
+    for rows in batch.split(recipe.at_once):
+        if reason := stopping():
+            for part in parts:
+                part.zero_grad(set_to_none=True)
+            return reason
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=half):
+            loss = loss_of(model, teacher, rows, recipe.distil) * (len(rows) / recipe.count)
+        loss.backward()
+        meter.total += loss.detach().item()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    for part in parts:
+        for group in part.param_groups:
+            group["lr"] = recipe.rate_at(step) * group["scale"]
+        part.step()
+        part.zero_grad(set_to_none=True)
+    return ""
+
+
+class _Meter:
+    """Reports loss and speed. total: of the losses of the steps since the last report."""
+
+    def __init__(self, model: Llama, recipe: Recipe, machine: Machine, log: Log) -> None:
+        self._recipe, self._machine, self._log = recipe, machine, log
+        self._weights = sum(p.numel() for p in model.parameters() if p.ndim == 2)
+        self._began, self._steps, self.total = time.monotonic(), 0, 0.0
+        floats = "bfloat16" if machine.half else "float32"
+        log(f"products in {floats}: {machine.peak / 1e9:,.0f} GFLOP/s at most")
+
+    def tell(self, done: int) -> None:
+        self._steps += 1
+        if done % _REPORT and done != self._recipe.steps:
+            return
+        seconds = time.monotonic() - self._began
+        speed = self._steps * self._recipe.count * self._recipe.length / seconds
+        share = 100 * self._machine.share(self._weights, speed)
+        self._log(
+            f"step {done} of {self._recipe.steps}: loss {self.total / self._steps:.4f},"
+            f" {speed:,.0f} tokens/s, {share:.0f} % of the peak"
+        )
+        self._began, self._steps, self.total = time.monotonic(), 0, 0.0
 
 
 def loss_of(model: Llama, teacher: Llama | None, rows: Tensor, distil: float) -> Tensor:
@@ -130,13 +192,6 @@ def loss_of(model: Llama, teacher: Llama | None, rows: Tensor, distil: float) ->
 
 def _by_window(losses: Tensor, rows: Tensor) -> Tensor:
     return losses.view(len(rows), -1).mean(1)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products are faster in bfloat16 than in float32 on this device."""
-    if device.type == "cpu":
-        return bool(torch.cpu._is_amx_tile_supported())
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -187,4 +242,6 @@ def _save(model: Llama, parts: Sequence[Any], recipe: Recipe, state: Path, step:
             },
             new.file,
         )
+        new.file.flush()
+        atomic.sync_file(new.file.fileno())
         new.publish()
