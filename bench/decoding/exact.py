@@ -65,7 +65,7 @@ def main() -> None:
         for way in WAYS:
             for fixed in (9, None):
                 made = [Answer(model, prompt, args.tokens, sampling) for prompt in given]
-                run(model, made, args.lanes, Planner(drafters(way, model.vocab_size), fixed))
+                run(model, made, args.lanes, Planner(drafters(way, model), fixed))
                 wrong = sum(a.tokens != b.tokens for a, b in zip(made, plain, strict=True))
                 drafted = sum(a.statistics.drafted for a in made)
                 accepted = sum(a.statistics.accepted for a in made)

@@ -72,9 +72,9 @@ def measure(model: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ways(model: Any, args: argparse.Namespace) -> dict[str, Planner]:
     """Plain decoding and the drafters, as they are before they have seen anything."""
-    made = {name: Planner(drafters(name, model.vocab_size)) for name in ("none", *args.drafters)}
+    made = {name: Planner(drafters(name, model)) for name in ("none", *args.drafters)}
     for size in args.fixed:
-        made[f"auto, {size}"] = Planner(drafters("auto", model.vocab_size), fixed=size)
+        made[f"auto, {size}"] = Planner(drafters("auto", model), fixed=size)
     return made
 
 

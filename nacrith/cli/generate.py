@@ -131,7 +131,7 @@ def _drafters(model: LanguageModel, options: dict[str, Any]) -> list[Drafter]:
     from nacrith.decoding import Recycling
     from nacrith.decoding.drafters import drafters
 
-    made = drafters(options["drafter"], model.vocab_size)
+    made = drafters(options["drafter"], model)
     path = options["learned"]
     if path is not None:
         if not any(isinstance(drafter, Recycling) for drafter in made):

@@ -143,7 +143,7 @@ def generate(
 
 def stream(model: LanguageModel, answer: Answer, drafter: Which) -> Iterator[str]:
     """Generate an answer that was prepared; yields pieces of its text as they become certain."""
-    lanes = Lanes(model, 1, Planner(drafters(drafter, model.vocab_size)))
+    lanes = Lanes(model, 1, Planner(drafters(drafter, model)))
     lanes.begin(0, answer.line)
     while not answer.finish:
         for _, piece in lanes.step():
@@ -163,7 +163,7 @@ def generate_all(
     if not answers:
         return
     waiting = _parts(answers, lanes)
-    session = Lanes(model, len(waiting), Planner(drafters(drafter, model.vocab_size)))
+    session = Lanes(model, len(waiting), Planner(drafters(drafter, model)))
     index = {id(answer.line): i for i, answer in enumerate(answers)}
     while True:
         for place in session.free():

@@ -139,7 +139,7 @@ class Lanes:
             rows = self._session.extend(self._only(place, part))[place]
             lane.held += part
             if self._learns:
-                self._teach([heaviest(r, _before(lane.held, done + i)) for i, r in enumerate(rows)])
+                self._teach(heaviest(rows, [_before(lane.held, done + i) for i in range(len(part))]))
         lane.followers = [drafter.follow() for drafter in self.planner.drafters]
         lane.unseen = list(line.prompt)
         if not line.finish:
@@ -240,12 +240,12 @@ class Lanes:
 
     def _seen(self, line: Line, tree: Tree, rows: Logits) -> list[Row]:
         text = [*line.prompt[-2:], *line.tokens[-2:]]
-        seen = [heaviest(rows[0], _before(text, len(text) - 1))]
+        befores = [_before(text, len(text) - 1)]
         for node in range(tree.size):
             parent = tree.parents[node]
             above = text[-1] if parent < 0 else tree.tokens[parent]
-            seen.append(heaviest(rows[node + 1], (above, tree.tokens[node])))
-        return seen
+            befores.append((above, tree.tokens[node]))
+        return heaviest(rows, befores)
 
     def _teach(self, rows: list[Row]) -> None:
         for drafter in self.planner.drafters:

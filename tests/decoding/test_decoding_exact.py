@@ -23,7 +23,14 @@ from nacrith.models.exact.numpy_engine import NumpyEngine
 
 GREEDY = Sampling()
 SEEDED = Sampling(temperature=0.9, top_k=40, top_p=0.95, min_p=0.01, seed=11)
-EACH = ["recycling", "lookup", "ngram", "recycling+lookup+ngram"]
+EACH = [
+    "recycling",
+    "lookup",
+    "ngram",
+    "recycling+lookup+ngram",
+    f"model:{TINY}",
+    "skip:1+lookup",
+]
 LENGTH = 16
 COUNT = 12 if WHY else 50  # prompts, as many as are fast on the engine
 
@@ -81,6 +88,7 @@ class Wrong:
     """A drafter of guesses that are mostly wrong, in bushy trees, and of right ones among them."""
 
     wants_rows = True
+    price = 0.0
     priors = (0.4,)
 
     def __init__(self) -> None:
@@ -111,7 +119,7 @@ class Wrong:
 def test_drafts_of_a_fixed_size_change_nothing(engine, sampling, which):
     """Prompts in lanes, with trees of nine nodes in every pass, whatever they cost."""
     count, given = (COUNT if engine == "native" else 12), model(engine)
-    chosen = [Wrong()] if which == "wrong" else drafters(which, given.vocab_size)
+    chosen = [Wrong()] if which == "wrong" else drafters(which, given)
     answers = [Answer(given, prompt, LENGTH, sampling) for prompt in prompts(count, 5)]
     lanes = Lanes(given, 12, Planner(chosen, fixed=9))
     queue = list(answers)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_model import ToyModel
+from toy_tokenizers import toy
 
 from nacrith.decoding import Recycling
 from nacrith.decoding.cost import SIZES, CostCurve
 from nacrith.decoding.drafters import drafters
 from nacrith.decoding.drafters.protocol import Guess, Row, heaviest
 from nacrith.decoding.planner import Planner
-from nacrith.errors import DecodingError
+from nacrith.errors import DecodingError, ModelMissingError
 
 
 class Chain:
     """Guesses the same token again and again, and another one with it."""
 
     wants_rows = False
+    price = 0.0
     priors = (0.9, 0.3)
 
     def follow(self):
@@ -94,10 +97,11 @@ def test_a_disturbed_pass_does_not_change_the_curve_much():
 def test_candidates_of_a_row():
     row = np.full(600, -(20 << 16), np.int32)
     row[[5, 500, 7]] = 0, 65536, 0
-    found = heaviest(row, (1, 2))
+    found, even = heaviest(np.stack([row, 0 * row]), [(1, 2), (1,)])
     assert found.ids == [500, 5, 7]
     assert found.shares == pytest.approx([0.5, 0.25, 0.25])
-    assert len(heaviest(np.zeros(600, np.int32), (1,)).ids) == 8
+    assert found.before == (1, 2)
+    assert even.ids == list(range(8))
 
 
 def test_recycling_is_kept_for_its_model(tmp_path):
@@ -127,8 +131,13 @@ def test_a_damaged_state_is_an_error_of_ours(tmp_path, damage):
 
 
 def test_names_of_drafters():
-    assert [type(d).__name__ for d in drafters("lookup+recycling", 50)] == ["Lookup", "Recycling"]
-    assert drafters("none", 50) == drafters(None, 50) == []
+    model = ToyModel(toy([]))
+    assert [type(d).__name__ for d in drafters("lookup+recycling", model)] == ["Lookup", "Recycling"]
+    assert drafters("none", model) == drafters(None, model) == []
     for wrong in ("", "lookup+", "lookup+lookup", "magic"):
         with pytest.raises(DecodingError, match="give none"):
-            drafters(wrong, 50)
+            drafters(wrong, model)
+    with pytest.raises(DecodingError, match="only exact models"):
+        drafters("skip:1", model)
+    with pytest.raises(ModelMissingError):
+        drafters("model:no-such-model", model)

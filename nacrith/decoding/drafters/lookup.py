@@ -25,6 +25,7 @@ class Lookup:
     """A `Drafter` of what stands in the text already. Each text is independent of the others."""
 
     wants_rows = False
+    price = 0.0
     priors = (0.3, 0.2, 0.3, 0.45, 0.55, 0.65, 0.75, 0.8, 0.85, 0.9, 0.93)
 
     def follow(self) -> _Follower:

@@ -25,6 +25,7 @@ class NGram:
     """A `Drafter` that counts what followed each end of up to 3 tokens, across texts."""
 
     wants_rows = False
+    price = 0.0
     priors = tuple(trust * middle for trust in (0.5, 0.7, 0.9) for middle in _MIDDLES)
 
     def __init__(self) -> None:

@@ -61,6 +61,7 @@ class Recycling:
     """
 
     wants_rows = True
+    price = 0.0
     priors = tuple(trust * middle for trust in _TRUST for middle in _MIDDLES)
 
     def __init__(self, vocab: int) -> None:
