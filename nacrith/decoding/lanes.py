@@ -44,6 +44,7 @@ class Line:
         constraint: Constraint | None = None,
     ) -> None:
         self.constraint = constraint
+        self.coupled = True  # whether the answer is that of plain decoding with the same seed
         self.checks = 0
         self.weights: list[float] = []  # of the picks under a constraint, at least one for each token
         self.prompt = list(prompt)
@@ -156,7 +157,7 @@ class Lanes:
             for _, lane, _ in active:
                 lane.inform()
         limits = [self._room(lane, line) for _, lane, line in active]
-        trees = self.planner.plan([lane.followers for _, lane, _ in active], limits)
+        trees = self._plan([place for place, _, _ in active], [line for _, _, line in active], limits)
         begun = time.perf_counter()
         rows = self._evaluate([place for place, _, _ in active], trees)
         chosen, stuck = [], []
@@ -184,6 +185,10 @@ class Lanes:
         extra = 0.0 if resting else seconds - (ended - begun)
         self.planner.observe(sum(tree.size for tree in trees), ended - begun, extra)
         return out
+
+    def _plan(self, places: Sequence[int], lines: Sequence[Line], limits: Sequence[int]) -> list[Tree]:
+        """A tree for each line in work."""
+        return self.planner.plan([self._lanes[place].followers for place in places], limits)
 
     def _take(self, place: int, line: Line, tokens: Sequence[int], stuck: bool) -> str:
         piece = ""

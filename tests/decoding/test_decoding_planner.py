@@ -7,9 +7,9 @@ import pytest
 from toy_model import ToyModel
 from toy_tokenizers import toy
 
-from nacrith.decoding import Recycling
+from nacrith.decoding import Lookup, NGram, Recycling
 from nacrith.decoding.cost import SIZES, CostCurve
-from nacrith.decoding.drafters import drafters
+from nacrith.decoding.drafters import drafters, saved
 from nacrith.decoding.drafters.protocol import Guess, Row, heaviest
 from nacrith.decoding.planner import Planner
 from nacrith.errors import DecodingError, ModelMissingError
@@ -104,30 +104,55 @@ def test_candidates_of_a_row():
     assert even.ids == list(range(8))
 
 
-def test_recycling_is_kept_for_its_model(tmp_path):
-    path = tmp_path / "learned"
-    drafter = Recycling(50)
-    drafter.observe([Row((3, 4), [7, 9], [0.8, 0.2]), Row((4,), [1], [1.0])])
-    drafter.save(path, bytes(32))
-    again = Recycling.load(path, bytes(32), 50)
+def learned() -> list:
+    made = [Recycling(50), Lookup(), NGram()]
+    made[0].observe([Row((3, 4), [7, 9], [0.8, 0.2]), Row((4,), [1], [1.0])])
+    made[2].follow().extend([5, 6, 7, 5, 6, 7, 5, 6, 8, 1])
+    return made
+
+
+def test_what_is_learned_is_kept_for_its_model(tmp_path):
+    path, first, again = tmp_path / "learned", learned(), drafters("ngram+recycling", ToyModel(toy([])))
+    again[1] = Recycling(50)
+    saved.save(first, path, bytes(32))
+    saved.load(again, path, bytes(32))
     for before in ((3, 4), (4,), (2, 4), (9,)):
-        assert again.candidates(before) == drafter.candidates(before)
-    assert [t for t, _ in again.candidates((3, 4))] == [7, 9]
-    assert [t for t, _ in again.candidates((2, 4))] == [1]
+        assert again[1].candidates(before) == first[0].candidates(before)
+    assert [t for t, _ in again[1].candidates((3, 4))] == [7, 9]
+    assert [t for t, _ in again[1].candidates((2, 4))] == [1]
+    for before in ((5,), (5, 6), (7, 5, 6), (9, 5, 6), (30,)):
+        assert again[0].guesses(before) == first[2].guesses(before)
+    assert [guess.token for guess in again[0].guesses((5, 6))] == [7, 8]
     with pytest.raises(DecodingError, match="another model"):
-        Recycling.load(path, bytes(31) + b"x", 50)
+        saved.load(again, path, bytes(31) + b"x")
     with pytest.raises(DecodingError, match="no state"):
-        Recycling.load(path, bytes(32), 51)
+        saved.load([Recycling(51)], path, bytes(32))
+
+
+def test_a_file_without_a_drafter_leaves_it_as_it_is(tmp_path):
+    path = tmp_path / "learned"
+    saved.save([NGram()], path, bytes(32))
+    made = learned()
+    saved.load(made, path, bytes(32))
+    assert made[0].candidates((3, 4))
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", None])
 def test_a_damaged_state_is_an_error_of_ours(tmp_path, damage):
     path = tmp_path / "learned"
-    Recycling(50).save(path, bytes(32))
+    saved.save(learned(), path, bytes(32))
     data = path.read_bytes()
     path.write_bytes(data[:-200] if damage is None else damage)
     with pytest.raises(DecodingError, match="no state"):
-        Recycling.load(path, bytes(32), 50)
+        saved.load(learned(), path, bytes(32))
+
+
+def test_counts_of_the_wrong_kind(tmp_path):
+    path = tmp_path / "learned"
+    for wrong in (np.zeros((2, 4), np.int32), np.zeros((2, 5), np.int64), np.full((1, 5), -1, np.int32)):
+        np.savez_compressed(path, model=np.zeros(32, np.uint8), **{"ngram.counts": wrong})
+        with pytest.raises(DecodingError, match="no state"):
+            saved.load([NGram()], f"{path}.npz", bytes(32))
 
 
 def test_names_of_drafters():

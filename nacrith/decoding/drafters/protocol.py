@@ -53,7 +53,7 @@ class Follower(Protocol):
 
 
 class Drafter(Protocol):
-    """A way to guess tokens; `save` and `load` of those that learn across texts are their own."""
+    """A way to guess tokens. Those that learn across texts have `state` and `restore` too: see `saved`."""
 
     @property
     def priors(self) -> Sequence[float]:
