@@ -18,45 +18,8 @@ from nacrith.decoding.sampling import Sampling
 from nacrith.errors import DecodingError
 from nacrith.models.protocol import LanguageModel, Logits
 
-SHAPES = ((0, 0), (1, 1), (1, 2), (1, 3), (1, 5), (2, 2), (2, 4), (3, 3))
-"""(paths, tokens of each) of the trees that are tried."""
-
 _DRAFTED = 48  # heaviest tokens of a place that are drafted from: a draft's distribution may be any
-_AGAIN = 24  # passes after which a shape that was not the best is tried again
-_FADE = 0.9
 _SEEN = 256  # tokens of a text's end that the drafting model is given at first
-
-
-class Shapes:
-    """Chooses the shape of the next tree by what earlier ones brought: tokens a second. It looks at passes
-    that are over only, so that the choice cannot depend on what is drafted now."""
-
-    def __init__(self, fixed: tuple[int, int] | None = None) -> None:
-        self._fixed = fixed
-        self._tokens = [0.0] * len(SHAPES)
-        self._seconds = [0.0] * len(SHAPES)
-        self._waited = [_AGAIN] * len(SHAPES)
-
-    def next(self) -> tuple[int, int]:
-        if self._fixed is not None:
-            return self._fixed
-        untried = next((i for i, s in enumerate(self._seconds) if not s), None)
-        if untried is not None:
-            return SHAPES[untried]
-        rates = [t / s for t, s in zip(self._tokens, self._seconds, strict=True)]
-        best = max(range(len(SHAPES)), key=rates.__getitem__)
-        late = [i for i, n in enumerate(self._waited) if n > _AGAIN * rates[best] / rates[i] and i != best]
-        return SHAPES[late[0] if late else best]
-
-    def observe(self, shape: tuple[int, int], tokens: int, seconds: float) -> None:
-        """Note that a pass with trees of this shape gave so many tokens."""
-        if shape not in SHAPES:
-            return
-        place = SHAPES.index(shape)
-        self._waited = [n + 1 for n in self._waited]
-        self._waited[place] = 0
-        self._tokens[place] = self._tokens[place] * _FADE + tokens
-        self._seconds[place] = self._seconds[place] * _FADE + seconds
 
 
 class SampledLanes(Lanes):
@@ -75,7 +38,8 @@ class SampledLanes(Lanes):
         self._begun = [0] * lanes  # where the drafting model's text begins
         self._choices = [Choices(0)] * lanes
         self._drawn: dict[int, Drawn] = {}  # the tree of a lane, by the identity of its `Tree`
-        self._shapes = Shapes(fixed)
+        self._shapes = drafter.shapes
+        self._fixed = fixed
         self._shape = (0, 0)
 
     def begin(self, place: int, line: Line) -> None:
@@ -96,7 +60,7 @@ class SampledLanes(Lanes):
         return out
 
     def _plan(self, places: Sequence[int], lines: Sequence[Line], limits: Sequence[int]) -> list[Tree]:
-        self._shape = count, depth = self._shapes.next()
+        self._shape = count, depth = self._fixed or self._shapes.next()
         self._drawn = {}
         trees = []
         for place, line, limit in zip(places, lines, limits, strict=True):

@@ -235,3 +235,20 @@ def test_lookup_copies_and_goes_on_after_a_changed_word():
     assert copied == text[5:14]
     follower.extend([*text[5:8], 99])  # in place of text[8]
     assert text[9] in [guess.token for guess in follower.guesses(follower.start())]
+
+
+def test_lookup_copies_from_earlier_texts():
+    drafter = Lookup()
+    earlier = list(range(10, 40))
+    drafter.follow().extend(earlier)
+    follower = drafter.follow()
+    follower.extend([200, 201, *earlier[3:7]])
+    guess = follower.guesses(follower.start())[0]
+    assert guess.token == earlier[7]
+    assert follower.guesses(guess.state)[0].token == earlier[8]
+    follower.extend([300, *earlier[4:7], 99])
+    follower.extend(earlier[4:7])  # the same end in this text, which is the longer match
+    assert [g.token for g in follower.guesses(follower.start())] == [99]
+    stranger = Lookup().follow()
+    stranger.extend(earlier[3:7])
+    assert stranger.start() is None

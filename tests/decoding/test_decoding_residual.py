@@ -13,11 +13,11 @@ from test_decoding_exact import GREEDY, model, plainly
 
 from nacrith.decoding import Answer, Sampling, generate, generate_all
 from nacrith.decoding.drafters import Recursive
-from nacrith.decoding.drafters.recursive import branched, sequences
+from nacrith.decoding.drafters.recursive import SHAPES, Shapes, branched, sequences
 from nacrith.decoding.jsonrule import Json
 from nacrith.decoding.record import record
 from nacrith.decoding.residual import Choices, drawn, verified
-from nacrith.decoding.sampled import SHAPES, SampledLanes, Shapes, walked
+from nacrith.decoding.sampled import SampledLanes, walked
 from nacrith.errors import DecodingError
 from nacrith.models import load_model
 

@@ -21,8 +21,43 @@ from nacrith.decoding.residual import Choose, Weights, drawn
 from nacrith.errors import DecodingError
 from nacrith.models.protocol import LanguageModel
 
+SHAPES = ((0, 0), (1, 1), (1, 2), (1, 3), (1, 5), (2, 2), (2, 4), (3, 3))
+"""(paths, tokens of each) of the trees that are tried."""
+
+_AGAIN = 24  # passes after which a shape that was not the best is tried again
+_FADE = 0.9
+
 Ask = Callable[[tuple[int, ...]], Weights]
 """The draft's weights behind the end of the text and this path; empty where it goes on no further."""
+
+
+class Shapes:
+    """Chooses the shape of the next tree by what earlier ones brought: tokens a second. It looks at passes
+    that are over only, so that the choice cannot depend on what is drafted now."""
+
+    def __init__(self) -> None:
+        self._tokens = [0.0] * len(SHAPES)
+        self._seconds = [0.0] * len(SHAPES)
+        self._waited = [_AGAIN] * len(SHAPES)
+
+    def next(self) -> tuple[int, int]:
+        untried = next((i for i, s in enumerate(self._seconds) if not s), None)
+        if untried is not None:
+            return SHAPES[untried]
+        rates = [t / s for t, s in zip(self._tokens, self._seconds, strict=True)]
+        best = max(range(len(SHAPES)), key=rates.__getitem__)
+        late = [i for i, n in enumerate(self._waited) if n > _AGAIN * rates[best] / rates[i] and i != best]
+        return SHAPES[late[0] if late else best]
+
+    def observe(self, shape: tuple[int, int], tokens: int, seconds: float) -> None:
+        """Note that a pass with trees of this shape gave so many tokens."""
+        if shape not in SHAPES:
+            return
+        place = SHAPES.index(shape)
+        self._waited = [n + 1 for n in self._waited]
+        self._waited[place] = 0
+        self._tokens[place] = self._tokens[place] * _FADE + tokens
+        self._seconds[place] = self._seconds[place] * _FADE + seconds
 
 
 class Recursive:
@@ -34,6 +69,7 @@ class Recursive:
                 f"drafter rsd: {model.name} has another vocabulary than {target.name}; use model:NAME"
             )
         self.model = model
+        self.shapes = Shapes()
 
 
 @dataclass
