@@ -8,7 +8,7 @@ from argparse import Namespace
 import pytest
 from paths import TINY
 
-from bench.decoding import exact, speed
+from bench.decoding import exact, exits, speed
 from nacrith.decoding.sampling import Sampling
 from nacrith.models import load_model
 
@@ -73,3 +73,13 @@ def test_exactness_of_a_few_prompts(monkeypatch, capsys):
     numbers = iter(range(10**6))
     with pytest.raises(SystemExit, match="changed tokens"):
         exact.main()
+
+
+def test_the_exit_that_would_pay():
+    assert exits.best(1.0, 0.1) == (13 / 2.2, exits.MOST)
+    assert exits.best(0.0, 0.1) == (1.0, 0)
+    assert exits.best(0.75, 28 / 30) == (1.0, 0)
+    model = load_model(str(TINY))
+    rows = exits.measure(model, [1, 3], ["questions"], 8)
+    assert [row[0] for row in rows] == ["1", "3"]
+    assert rows[1][1] == "1.000"

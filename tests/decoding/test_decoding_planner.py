@@ -158,8 +158,9 @@ def test_counts_of_the_wrong_kind(tmp_path):
 def test_names_of_drafters():
     model = ToyModel(toy([]))
     assert [type(d).__name__ for d in drafters("lookup+recycling", model)] == ["Lookup", "Recycling"]
+    assert [type(d).__name__ for d in drafters("auto+ngram", model)] == ["Recycling", "Lookup", "NGram"]
     assert drafters("none", model) == drafters(None, model) == []
-    for wrong in ("", "lookup+", "lookup+lookup", "magic"):
+    for wrong in ("", "lookup+", "lookup+lookup", "auto+lookup", "magic"):
         with pytest.raises(DecodingError, match="give none"):
             drafters(wrong, model)
     with pytest.raises(DecodingError, match="only exact models"):

@@ -31,12 +31,14 @@ __all__ = [
 NAMES = ("recycling", "lookup", "ngram")
 """Drafters that need no model."""
 
+AUTO = ("recycling", "lookup")
+
 Which = str | Drafter | list[Drafter] | Recursive | None
 
 
 def drafters(which: Which, model: LanguageModel) -> list[Drafter] | Recursive:
-    """The drafters meant: None or "none" for none, names joined by +, "auto" for recycling+lookup, or
-    objects.
+    """The drafters meant: None or "none" for none, names joined by +, of which "auto" stands for
+    recycling+lookup, or objects.
 
     Beside NAMES there are "model:NAME", for a model by its name or path, and "skip:N", for the first N layers
     of `model` itself; "rsd:NAME" stands alone, since it is verified by another rule. model: that is to be
@@ -50,7 +52,7 @@ def drafters(which: Which, model: LanguageModel) -> list[Drafter] | Recursive:
         return [*which] if isinstance(which, list) else [which]
     if which.startswith("rsd:"):
         return Recursive(_load(which[4:], model), model)
-    names = ["recycling", "lookup"] if which == "auto" else which.split("+")
+    names = [part for name in which.split("+") for part in (AUTO if name == "auto" else (name,))]
     unknown = [name for name in names if name not in NAMES and not name.startswith(("model:", "skip:"))]
     if unknown or len(set(names)) < len(names):
         raise DecodingError(
