@@ -145,3 +145,26 @@ def test_generate_takes_a_model_by_its_name():
     )
     plain = generate(model(), "It was late", max_tokens=12, drafter=None, temperature=1, seed=2)
     assert answer.run().tokens == plain.run().tokens
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_price_of_a_question_is_that_of_a_token(monkeypatch, shared):
+    """Known after the first question, and without the text that was entered before it."""
+    given, clock = load_model(str(TINY)), [0.0]
+    real = given.session
+
+    def slow(lanes=1, window=None):
+        session = real(lanes, window)
+        extend = session.extend
+        session.extend = lambda tokens: (clock.append(clock[-1] + len(tokens[0])), extend(tokens))[1]
+        return session
+
+    monkeypatch.setattr(given, "session", slow)
+    monkeypatch.setattr("nacrith.decoding.drafters.model.time.perf_counter", lambda: clock[-1])
+    drafter = DraftModel(given, given)
+    drafter.shared = shared
+    follower = drafter.follow()
+    follower.extend([0, *given.tokenizer.encode(b"It was late in the autumn, and the rain " * 4)])
+    assert follower.guesses(follower.start())
+    assert clock[-1] > 30
+    assert 1 <= drafter.price <= 6  # a token of another vocabulary may take several

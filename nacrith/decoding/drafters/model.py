@@ -24,6 +24,7 @@ _SEEN = 256  # tokens of a text's end that a new session is given
 _ROWS = 64  # tokens of a call
 _AHEAD = 24  # tokens of the drafting model, beyond the end of the text, without a token of the target
 _MARGIN = 64  # tokens that are left free in a lane for drafts
+_FEW = 4  # tokens of a row that are counted as its own
 _FADE = 0.9
 
 
@@ -68,6 +69,7 @@ class Reader:
         self.most = model.max_length - _MARGIN
         self._session: Session | None = None
         self._held: list[int] = []
+        self.seconds = 0.0  # of the last row; without the tokens before it, if many had to be entered first
 
     def row(self, tokens: Sequence[int]) -> Any:
         """The weights (1, V) of what follows these tokens, of which there are 1 to `max_length`."""
@@ -83,9 +85,14 @@ class Reader:
             except ValueError:  # the window has moved on; nothing at all can always be kept
                 self._session.rollback(0, same := 0)
         self._held = tokens
-        for begin in range(same, len(tokens), _ROWS):
-            rows = self._session.extend([tokens[begin : begin + _ROWS]])[0]
-        return rows[-1:]
+        if len(tokens) - same > _FEW:
+            for begin in range(same, len(tokens) - 1, _ROWS):
+                self._session.extend([tokens[begin : min(begin + _ROWS, len(tokens) - 1)]])
+            same = len(tokens) - 1
+        started = time.perf_counter()
+        row = self._session.extend([tokens[same:]])[0][-1:]
+        self.seconds = time.perf_counter() - started
+        return row
 
 
 def _kind(share: float) -> int:
@@ -99,7 +106,7 @@ class _Tokens:
         self._drafter = drafter
         self._reader = Reader(drafter.model)
         self._text: list[int] = []
-        self._begun = 0  # tokens of the text that the session was given already
+        self._begun = False
 
     def extend(self, tokens: Sequence[int]) -> None:
         self._text += tokens
@@ -108,15 +115,12 @@ class _Tokens:
         if not self._begun or len(self._text) > self._reader.most:
             bos = self._drafter.model.bos_id
             self._text = [bos, *self._text[max(1, len(self._text) - _SEEN) :]]
-            self._begun = 0
         return ()
 
     def guesses(self, state: tuple[int, ...]) -> list[Guess]:
-        started, few = time.perf_counter(), len(self._text) - self._begun <= _AHEAD
         (row,) = heaviest(self._reader.row([*self._text, *state]), [()])
-        if few:
-            self._drafter.paid(time.perf_counter() - started)
-        self._begun = len(self._text)
+        self._drafter.paid(self._reader.seconds)
+        self._begun = True
         found = list(zip(row.ids, row.shares, strict=True))[:_GUESSES]
         return [Guess(token, _kind(share), (*state, token)) for token, share in found]
 
@@ -139,7 +143,6 @@ class _Bytes:
         self._ends: list[int] = []  # in `_ahead`, and
         self._shares: list[float] = []
         self._over = False
-        self._many = False  # whether the next question enters much text first
 
     def extend(self, tokens: Sequence[int]) -> None:
         self._new += tokens
@@ -160,7 +163,6 @@ class _Bytes:
             self._ends = [end - len(data) for end in self._ends[n:]]
             self._ahead = self._ahead[len(data) :]
             return
-        self._many = count > _AHEAD
         # A token at the border may have become part of a longer one.
         before = tokenizer.decode(self._ids[-8:])
         self._ids[-8:] = tokenizer.encode(before + data)
@@ -169,7 +171,7 @@ class _Bytes:
             del self._ids[:-_SEEN]
 
     def guesses(self, state: int) -> list[Guess]:
-        started = time.perf_counter()
+        seconds = 0.0
         while True:
             ids = self._target.tokenizer.encode(self._ahead[state:])
             if len(ids) > 1:
@@ -177,10 +179,9 @@ class _Bytes:
             if self._over or len(self._drafts) >= _AHEAD:
                 return []
             self._draft()
+            seconds += self._reader.seconds
         size = len(self._target.tokenizer.decode(ids[:1]))
-        if not self._many:
-            self._drafter.paid(time.perf_counter() - started)
-        self._many = False
+        self._drafter.paid(seconds)
         if not size:
             return []
         share, begin = 1.0, 0
