@@ -11,18 +11,14 @@ import numpy as np
 import pytest
 from native_library import WHY
 from paths import TINY
+from plain_decoding import GREEDY, SEEDED, model, plainly
 
 from nacrith.decoding import Answer, Lookup, NGram, Recycling, Sampling, generate, generate_all
 from nacrith.decoding.drafters import drafters
 from nacrith.decoding.drafters.protocol import Guess
 from nacrith.decoding.lanes import Lanes
 from nacrith.decoding.planner import Planner
-from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.native_engine import NativeEngine
-from nacrith.models.exact.numpy_engine import NumpyEngine
 
-GREEDY = Sampling()
-SEEDED = Sampling(temperature=0.9, top_k=40, top_p=0.95, min_p=0.01, seed=11)
 EACH = [
     "recycling",
     "lookup",
@@ -33,18 +29,6 @@ EACH = [
 ]
 LENGTH = 16
 COUNT = 12 if WHY else 50  # prompts, as many as are fast on the engine
-
-
-@cache
-def model(engine: str = "numpy") -> ExactModel:
-    made = ExactModel(TINY, threads=1)
-    if engine == "torch":
-        from nacrith.models.exact.torch_engine import TorchEngine
-
-        made.__dict__["engine"] = TorchEngine(made.file, 1, "cpu")
-    else:
-        made.__dict__["engine"] = (NativeEngine if engine == "native" else NumpyEngine)(made.file, 1)
-    return made
 
 
 ENGINES = [
@@ -64,18 +48,6 @@ def prompts(count: int, seed: int) -> list[list[int]]:
                 ids[i] = ids[i - int(rng.integers(1, 6))]
         made.append(ids)
     return made
-
-
-def plainly(given: ExactModel, prompt: list[int], most: int, sampling: Sampling) -> list[int]:
-    session, ids = given.session(), [given.bos_id, *prompt]
-    row = session.extend([ids])[0][-1]
-    out: list[int] = []
-    while len(out) < most:
-        out.append(sampling.choose(row, len(out)))
-        if out[-1] == given.bos_id:
-            break
-        row = session.extend([out[-1:]])[0][0]
-    return out
 
 
 @cache

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from paths import TINY
-from test_decoding_exact import GREEDY, SEEDED, model, plainly
+from plain_decoding import GREEDY, SEEDED, model, plainly
 
 from nacrith.decoding import Answer, DraftModel, generate
 from nacrith.decoding.drafters import drafters

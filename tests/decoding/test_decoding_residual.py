@@ -9,7 +9,7 @@ from itertools import permutations
 
 import pytest
 from paths import TINY
-from test_decoding_exact import GREEDY, model, plainly
+from plain_decoding import GREEDY, model, plainly
 
 from nacrith.decoding import Answer, Sampling, generate, generate_all
 from nacrith.decoding.drafters import Recursive
