@@ -6,8 +6,9 @@
 Each prompt is answered by plain decoding and by every drafter in turns, so that what else runs on the machine
 meets all alike; the least time of the rounds counts, of the answer without the prompt. A drafter is kept from
 prompt to prompt, as in use, and made anew for each round, since it would know the answers. Every answer is
-compared with plain decoding's, token by token: the benchmark ends with an error if one differs. --fixed adds
-the drafter auto with trees of so many tokens, whatever they cost.
+compared with plain decoding's, token by token: the benchmark ends with an error if one differs, except at a
+temperature with a drafter rsd:NAME, which gives other answers of the same distribution. --fixed adds the
+drafter auto with trees of so many tokens, whatever they cost.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from typing import Any
 
 from bench import common
 from bench.decoding.prompts import KINDS
-from nacrith.decoding.drafters import drafters
+from nacrith.decoding.drafters import Recursive, drafters
 from nacrith.decoding.generation import Answer
 from nacrith.decoding.lanes import Lanes
 from nacrith.decoding.planner import Planner
+from nacrith.decoding.sampled import SampledLanes
 from nacrith.decoding.sampling import Sampling
 from nacrith.models import load_model
 
 
-def answer(model: Any, prompt: str, tokens: int, sampling: Sampling, planner: Planner) -> Answer:
+def answer(model: Any, prompt: str, tokens: int, sampling: Sampling, planner: Planner | Recursive) -> Answer:
     made = Answer(model, prompt, tokens, sampling)
-    lanes = Lanes(model, 1, planner)
+    lanes = SampledLanes(model, 1, planner) if isinstance(planner, Recursive) else Lanes(model, 1, planner)
     lanes.begin(0, made.line)
     while not made.finish:
         lanes.step()
@@ -70,12 +72,17 @@ def measure(model: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def ways(model: Any, args: argparse.Namespace) -> dict[str, Planner]:
+def ways(model: Any, args: argparse.Namespace) -> dict[str, Planner | Recursive]:
     """Plain decoding and the drafters, as they are before they have seen anything."""
-    made = {name: Planner(drafters(name, model.vocab_size)) for name in ("none", *args.drafters)}
+    made = {name: _way(model, name, None) for name in ("none", *args.drafters)}
     for size in args.fixed:
-        made[f"auto, {size}"] = Planner(drafters("auto", model.vocab_size), fixed=size)
+        made[f"auto, {size}"] = _way(model, "auto", size)
     return made
+
+
+def _way(model: Any, name: str, fixed: int | None) -> Planner | Recursive:
+    made = drafters(name, model)
+    return made if isinstance(made, Recursive) else Planner(made, fixed)
 
 
 def _in_turns(
@@ -83,14 +90,14 @@ def _in_turns(
     args: argparse.Namespace,
     kind: str,
     prompt: str,
-    planners: dict[str, Planner],
+    planners: dict[str, Planner | Recursive],
     best: dict[tuple[str, str, str], Answer],
 ) -> None:
     """Answer a prompt in all ways, and keep the fastest answers. Ends the program if tokens differ."""
     for name, planner in planners.items():
         made = answer(model, prompt, args.tokens, Sampling(args.temperature, seed=1), planner)
         place = kind, prompt, name
-        if made.tokens != best.get((kind, prompt, "none"), made).tokens:
+        if made.line.coupled and made.tokens != best.get((kind, prompt, "none"), made).tokens:
             sys.exit(f"{name} gave other tokens than plain decoding: {kind}: {prompt[:60]!r}")
         if place not in best or seconds(made) < seconds(best[place]):
             best[place] = made

@@ -25,6 +25,7 @@ from nacrith.cli.outputs import Output, explained, open_output, print_line
 
 if TYPE_CHECKING:
     from nacrith.decoding import Answer, Drafter
+    from nacrith.decoding.drafters import Recursive
     from nacrith.models.protocol import LanguageModel
 
 _PER_PROMPT = {
@@ -54,9 +55,10 @@ _PER_PROMPT = {
     "--drafter",
     metavar="NAMES",
     default="auto",
-    help="What guesses tokens ahead, for speed only: none, auto, or recycling, lookup, ngram joined by +.",
+    help="What guesses tokens ahead, for speed only: none, auto; recycling, lookup, ngram,"
+    " model:NAME, skip:LAYERS joined by +; rsd:NAME.",
 )
-@click.option("--learned", metavar="FILE", help="Start from what the drafter recycling learned; keep it.")
+@click.option("--learned", metavar="FILE", help="Start from what recycling and ngram learned; keep it.")
 @click.option("--batch", metavar="FILE", help='Prompts, a JSON object a line: {"prompt": "..."}.')
 @click.option(
     "--lanes",
@@ -126,29 +128,26 @@ def _answer(model: LanguageModel, prompt: str | bytes, options: dict[str, Any]) 
     )
 
 
-def _drafters(model: LanguageModel, options: dict[str, Any]) -> list[Drafter]:
-    """The drafters that are asked for, one of them with what it learned before."""
-    from nacrith.decoding import Recycling
-    from nacrith.decoding.drafters import drafters
+def _drafters(model: LanguageModel, options: dict[str, Any]) -> list[Drafter] | Recursive:
+    """The drafters that are asked for, with what they learned before."""
+    from nacrith.decoding.drafters import Recursive, drafters, saved
 
-    made = drafters(options["drafter"], model.vocab_size)
+    made = drafters(options["drafter"], model)
     path = options["learned"]
     if path is not None:
-        if not any(isinstance(drafter, Recycling) for drafter in made):
-            raise click.UsageError("--learned needs the drafter recycling")
+        if isinstance(made, Recursive) or not saved.learners(made):
+            raise click.UsageError("--learned needs the drafter recycling or ngram")
         if os.path.exists(path):
-            learned = Recycling.load(path, model.fingerprint, model.vocab_size)
-            made = [learned if isinstance(drafter, Recycling) else drafter for drafter in made]
+            saved.load(made, path, model.fingerprint)
     return made
 
 
-def _save(model: LanguageModel, made: list[Drafter], options: dict[str, Any]) -> None:
-    from nacrith.decoding import Recycling
+def _save(model: LanguageModel, made: list[Drafter] | Recursive, options: dict[str, Any]) -> None:
+    from nacrith.decoding.drafters import Recursive, saved
 
-    for drafter in made:
-        if options["learned"] is not None and isinstance(drafter, Recycling):
-            with explained(f"cannot write {shown(options['learned'])}"):
-                drafter.save(options["learned"], model.fingerprint)
+    if options["learned"] is not None and not isinstance(made, Recursive):
+        with explained(f"cannot write {shown(options['learned'])}"):
+            saved.save(made, options["learned"], model.fingerprint)
 
 
 def _single(chosen: Settings, prompt: str | bytes, options: dict[str, Any]) -> None:

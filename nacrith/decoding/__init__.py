@@ -8,7 +8,7 @@ that anybody with the model can check them.
 from __future__ import annotations
 
 from nacrith.decoding.constraint import Constraint
-from nacrith.decoding.drafters import Drafter, Lookup, NGram, Recycling
+from nacrith.decoding.drafters import Drafter, DraftModel, Lookup, NGram, Recycling
 from nacrith.decoding.generation import Answer, Statistics, generate, generate_all
 from nacrith.decoding.jsonrule import Json
 from nacrith.decoding.sampling import Sampling
@@ -16,6 +16,7 @@ from nacrith.decoding.sampling import Sampling
 __all__ = [
     "Answer",
     "Constraint",
+    "DraftModel",
     "Drafter",
     "Json",
     "Lookup",

@@ -23,6 +23,7 @@ class CostCurve:
     def __init__(self) -> None:
         self._means = [0.0] * len(SIZES)
         self._weights = [0.0] * len(SIZES)
+        self._seconds: list[float] | None = None  # the answer of `seconds`, until the next measurement
 
     def observe(self, drafted: int, seconds: float) -> None:
         """Note that a pass with `drafted` tokens took this long. Numbers that are not in SIZES are
@@ -35,6 +36,7 @@ class CostCurve:
         weight = self._weights[place] * _FADE
         self._means[place] = (self._means[place] * weight + seconds) / (weight + 1)
         self._weights[place] = weight + 1
+        self._seconds = None
 
     @property
     def measured(self) -> bool:
@@ -49,6 +51,11 @@ class CostCurve:
     def seconds(self) -> list[float]:
         """The expected time for each of SIZES, in seconds, or in passes as long as nothing was measured. It
         never falls as the size rises."""
+        if self._seconds is None:
+            self._seconds = self._expected()
+        return self._seconds
+
+    def _expected(self) -> list[float]:
         if not self.measured:
             return [1 + _SLOPE * n for n in SIZES]
         base, slope = self._line()

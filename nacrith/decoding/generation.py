@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nacrith.decoding.constraint import Constraint
-from nacrith.decoding.drafters import Drafter, drafters
+from nacrith.decoding.drafters import Which, drafters
+from nacrith.decoding.drafters.recursive import Recursive
 from nacrith.decoding.lanes import STUCK, Lanes, Line
 from nacrith.decoding.planner import Planner
+from nacrith.decoding.sampled import SampledLanes
 from nacrith.decoding.sampling import Sampling
 from nacrith.decoding.text import TextStream
 from nacrith.errors import DecodingError
@@ -22,8 +24,6 @@ from nacrith.stateful import Stateful
 
 Prompt = str | bytes | Sequence[int]
 """Text, bytes, or token ids after the model's start token."""
-
-Which = str | Drafter | list[Drafter] | None
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,10 @@ def generate(
     """An answer to `prompt`, generated while it is iterated over; `Answer.run` generates it at once.
 
     max_tokens: the most tokens. drafter: None, a name (see `drafters.drafters`) or drafters, which may be
-    kept from answer to answer; it changes the speed only. seed, temperature, top_k, top_p, min_p: see
-    `Sampling`. stop: texts that end the answer. constraint: a rule, such as `Json`. DecodingError for a value
-    that is not allowed or a prompt that is too long.
+    kept from answer to answer; it changes the speed only, except for "rsd:NAME" with a temperature: then the
+    answers have the distribution of plain decoding, but a seed gives another one. seed, temperature, top_k,
+    top_p, min_p: see `Sampling`. stop: texts that end the answer. constraint: a rule, such as `Json`.
+    DecodingError for a value that is not allowed or a prompt that is too long.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
     answer = Answer(model, prompt, max_tokens, sampling, stop, constraint)
@@ -143,7 +144,7 @@ def generate(
 
 def stream(model: LanguageModel, answer: Answer, drafter: Which) -> Iterator[str]:
     """Generate an answer that was prepared; yields pieces of its text as they become certain."""
-    lanes = Lanes(model, 1, Planner(drafters(drafter, model.vocab_size)))
+    lanes = lanes_of(model, 1, drafter)
     lanes.begin(0, answer.line)
     while not answer.finish:
         for _, piece in lanes.step():
@@ -163,7 +164,7 @@ def generate_all(
     if not answers:
         return
     waiting = _parts(answers, lanes)
-    session = Lanes(model, len(waiting), Planner(drafters(drafter, model.vocab_size)))
+    session = lanes_of(model, len(waiting), drafter)
     index = {id(answer.line): i for i, answer in enumerate(answers)}
     while True:
         for place in session.free():
@@ -178,6 +179,14 @@ def generate_all(
         for line, _ in session.step():
             if line.finish:
                 yield index[id(line)]
+
+
+def lanes_of(model: LanguageModel, count: int, which: Which) -> Lanes:
+    """Lanes with what `drafters` makes, and with the rule of verification that it needs."""
+    made = drafters(which, model)
+    if isinstance(made, Recursive):
+        return SampledLanes(model, count, made)
+    return Lanes(model, count, Planner(made))
 
 
 def _parts(answers: Sequence[Answer], lanes: int) -> list[list[int]]:

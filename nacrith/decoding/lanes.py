@@ -44,6 +44,7 @@ class Line:
         constraint: Constraint | None = None,
     ) -> None:
         self.constraint = constraint
+        self.coupled = True  # whether the answer is that of plain decoding with the same seed
         self.checks = 0
         self.weights: list[float] = []  # of the picks under a constraint, at least one for each token
         self.prompt = list(prompt)
@@ -139,7 +140,7 @@ class Lanes:
             rows = self._session.extend(self._only(place, part))[place]
             lane.held += part
             if self._learns:
-                self._teach([heaviest(r, _before(lane.held, done + i)) for i, r in enumerate(rows)])
+                self._teach(heaviest(rows, [_before(lane.held, done + i) for i in range(len(part))]))
         lane.followers = [drafter.follow() for drafter in self.planner.drafters]
         lane.unseen = list(line.prompt)
         if not line.finish:
@@ -156,7 +157,7 @@ class Lanes:
             for _, lane, _ in active:
                 lane.inform()
         limits = [self._room(lane, line) for _, lane, line in active]
-        trees = self.planner.plan([lane.followers for _, lane, _ in active], limits)
+        trees = self._plan([place for place, _, _ in active], [line for _, _, line in active], limits)
         begun = time.perf_counter()
         rows = self._evaluate([place for place, _, _ in active], trees)
         chosen, stuck = [], []
@@ -184,6 +185,10 @@ class Lanes:
         extra = 0.0 if resting else seconds - (ended - begun)
         self.planner.observe(sum(tree.size for tree in trees), ended - begun, extra)
         return out
+
+    def _plan(self, places: Sequence[int], lines: Sequence[Line], limits: Sequence[int]) -> list[Tree]:
+        """A tree for each line in work."""
+        return self.planner.plan([self._lanes[place].followers for place in places], limits)
 
     def _take(self, place: int, line: Line, tokens: Sequence[int], stuck: bool) -> str:
         piece = ""
@@ -240,12 +245,12 @@ class Lanes:
 
     def _seen(self, line: Line, tree: Tree, rows: Logits) -> list[Row]:
         text = [*line.prompt[-2:], *line.tokens[-2:]]
-        seen = [heaviest(rows[0], _before(text, len(text) - 1))]
+        befores = [_before(text, len(text) - 1)]
         for node in range(tree.size):
             parent = tree.parents[node]
             above = text[-1] if parent < 0 else tree.tokens[parent]
-            seen.append(heaviest(rows[node + 1], (above, tree.tokens[node])))
-        return seen
+            befores.append((above, tree.tokens[node]))
+        return heaviest(rows, befores)
 
     def _teach(self, rows: list[Row]) -> None:
         for drafter in self.planner.drafters:

@@ -5,7 +5,8 @@ that guess the same token the best one counts. Trees grow best first (as EAGLE-2
 beginning of the order of growth is itself the likeliest tree of its size, and the size is the one with the
 most expected tokens a second by the measured `CostCurve` (the objective of Parallel Prompt Decoding, Chen et
 al. 2024). Where no size beats plain decoding nothing is drafted; guesses are still compared with what comes,
-now and then, so that drafting starts again when it would pay. All of this changes the speed only.
+now and then, so that drafting starts again when it would pay. A drafter whose answers cost something is asked
+about a place if the token that it may save there is worth more. All of this changes the speed only.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ from nacrith.decoding.cost import SIZES, CostCurve
 from nacrith.decoding.drafters.protocol import Drafter, Follower
 
 _LEAST = 0.02  # probability below which no node is worth its bookkeeping
+_SLACK = (
+    0.7,
+    0.4,
+)  # of a row's cost: nodes likelier than this are grown; and where nothing was drafted, which
+# has to notice that guesses come true again
 _GAIN = 1.05  # what drafting must promise over plain decoding
 _PRIOR = 4.0  # weight of a drafter's own estimate, in guesses
 _FADE = 0.98
 _PATIENCE = 8  # passes in a row without drafts, after which the planner rests
+_LONG_AGO = 64  # plans without a question, after which a drafter that seems too dear is asked again
 _NAP = 8  # passes; the planner looks up after each
 
 Credit = tuple[int, int]
@@ -63,6 +70,9 @@ class Planner:
         self._fixed = fixed
         self._rates = [list(drafter.priors) for drafter in drafters]
         self._tested = [[_PRIOR] * len(drafter.priors) for drafter in drafters]
+        self._hits = [0.5] * len(drafters)  # how often one of a drafter's guesses about a place came true
+        self._unasked = [_LONG_AGO] * len(drafters)  # plans
+        self._pass = 1.0  # seconds of a pass without drafts
         self._idle = 0  # passes in a row that drafted nothing
         self._least = _LEAST
         self._overhead = 0.0  # seconds of a pass that drafting takes outside of the model
@@ -85,7 +95,11 @@ class Planner:
             self._idle += 1
             return [Tree() for _ in lanes]
         most = SIZES[-1] if self._fixed is None else self._fixed
-        self._least = _LEAST if self._fixed is not None else max(_LEAST, 0.4 * self.curve.slope())
+        self._least = (
+            _LEAST if self._fixed is not None else max(_LEAST, _SLACK[self._idle > 0] * self.curve.slope())
+        )
+        self._pass = self.curve.seconds()[0]
+        self._unasked = [n + 1 for n in self._unasked]
         trees = [self._grow(own, min(limit, most)) for own, limit in zip(lanes, limits, strict=True)]
         order = sorted((-p, lane) for lane, tree in enumerate(trees) for p in tree.chances)
         size = self._size([-p for p, _ in order], len(lanes)) if self._fixed is None else len(order)
@@ -122,6 +136,8 @@ class Planner:
         """Put the guesses below a node into the heap, each token once."""
         found: dict[int, tuple[float, list[Credit], list[tuple[int, Any]]]] = {}
         for i, state in at:
+            if not self._worth(i, parent, chance):
+                continue
             for token, kind, after in followers[i].guesses(state):
                 rate, credits, states = found.get(token, (0.0, [], []))
                 if not any(drafter == i for drafter, _ in credits):
@@ -131,6 +147,17 @@ class Planner:
         for token, (rate, credits, states) in found.items():
             if rate * chance >= self._least:
                 heapq.heappush(waiting, (-rate * chance, len(waiting), parent, token, credits, states))
+
+    def _worth(self, drafter: int, parent: int, chance: float) -> bool:
+        """Whether to ask a drafter about the place below `parent`, which the text reaches with `chance`."""
+        price = self.drafters[drafter].price
+        if not price or self._fixed is not None:
+            return True
+        again = parent < 0 and self._unasked[drafter] >= _LONG_AGO
+        if again or chance * self._hits[drafter] * self._pass > price + self._least * self._pass:
+            self._unasked[drafter] = 0
+            return True
+        return False
 
     def _size(self, chances: Sequence[float], lanes: int) -> int:
         """How many of these nodes, likeliest first, give the most tokens a second."""
@@ -151,12 +178,18 @@ class Planner:
         parent = -1
         for token in tokens:
             node = None
+            asked, hit = set[int](), set[int]()
             for child in range(parent + 1, len(tree.tokens)):
                 if tree.parents[child] == parent:
                     right = tree.tokens[child] == token
                     node = child if right else node
                     for drafter, kind in tree.credits[child]:
                         self._count(drafter, kind, right)
+                        asked.add(drafter)
+                        if right:
+                            hit.add(drafter)
+            for drafter in asked:
+                self._hits[drafter] += (1 - _FADE) * ((drafter in hit) - self._hits[drafter])
             if node is None:
                 return
             parent = node

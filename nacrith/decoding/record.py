@@ -44,6 +44,10 @@ def record(model: LanguageModel, answer: Answer) -> dict[str, Any]:
     """A finished answer as a JSON object. `prompt` is there to be read; `prompt_tokens` is what counts."""
     if answer.line.constraint is not None:
         raise DecodingError("an answer under a constraint cannot be recorded: a record has no rule")
+    if not answer.line.coupled:
+        raise DecodingError(
+            "an answer at a temperature with the drafter rsd cannot be recorded: it depends on the drafter"
+        )
     s = answer.sampling
     return {
         "nacrith_answer": VERSION,

@@ -8,7 +8,7 @@ from argparse import Namespace
 import pytest
 from paths import TINY
 
-from bench.decoding import exact, speed
+from bench.decoding import exact, exits, speed
 from nacrith.decoding.sampling import Sampling
 from nacrith.models import load_model
 
@@ -36,6 +36,15 @@ def test_a_row_for_each_kind_and_drafter(capsys):
     assert rows[2]["drafted_per_pass"] > 0
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_drafter_that_draws(temperature, capsys):
+    name = f"rsd:{TINY}"
+    changes = {"drafters": [name], "fixed": [], "temperature": temperature, "tokens": 9}
+    rows = speed.measure(load_model(str(TINY)), asked(**changes))
+    assert [row["drafter"] for row in rows] == ["none", name]
+    assert rows[1]["tokens"] == rows[0]["tokens"]
+
+
 def test_another_token_ends_it(monkeypatch, capsys):
     model = load_model(str(TINY))
     real = speed.answer
@@ -56,7 +65,21 @@ def test_exactness_of_a_few_prompts(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["exact", "--model", str(TINY), "--prompts", "3", "--tokens", "4"])
     exact.main()
     assert capsys.readouterr().out.count(" 0 differ") == 4
+    with monkeypatch.context() as more:
+        more.setattr(sys, "argv", [*sys.argv, "--drafters", f"rsd:{TINY}", f"model:{TINY}"])
+        exact.main()
+    assert capsys.readouterr().out.count(" 0 differ") == 6
     monkeypatch.setattr(Sampling, "choose", lambda self, row, place: next(numbers) % 500 + 3)
     numbers = iter(range(10**6))
     with pytest.raises(SystemExit, match="changed tokens"):
         exact.main()
+
+
+def test_the_exit_that_would_pay():
+    assert exits.best(1.0, 0.1) == (13 / 2.2, exits.MOST)
+    assert exits.best(0.0, 0.1) == (1.0, 0)
+    assert exits.best(0.75, 28 / 30) == (1.0, 0)
+    model = load_model(str(TINY))
+    rows = exits.measure(model, [1, 3], ["questions"], 8)
+    assert [row[0] for row in rows] == ["1", "3"]
+    assert rows[1][1] == "1.000"

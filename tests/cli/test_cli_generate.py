@@ -137,6 +137,9 @@ def test_a_bad_line_of_a_batch_leaves_no_file(tmp_path, line, word):
         (("-p", "a", "--drafter", "magic"), "magic"),
         (("-p", "a", "--temperature", "-1"), "temperature"),
         (("-p", "a", "--drafter", "lookup", "--learned", "l"), "recycling"),
+        (("-p", "a", "--drafter", "skip:99"), "1 to 3"),
+        (("-p", "a", "--drafter", "model:absent"), "absent"),
+        (("-p", "a", "--drafter", "rsd:nacrith-36m"), "another vocabulary"),
         (("absent",), "absent"),
         (("-p", "a", "-m", "absent"), "absent"),
         (("."), "directory"),
@@ -146,6 +149,22 @@ def test_what_is_refused(tmp_path, arguments, word):
     done = nacrith("generate", *arguments, cwd=tmp_path)
     assert done.code in (1, 3)
     assert done.said(word)
+
+
+def test_models_as_drafters_change_nothing():
+    plain = nacrith(*PROMPT, "--drafter", "none", "--json").out
+    for name in (f"model:{_tiny()}", "skip:2+lookup", f"rsd:{_tiny()}"):
+        done = nacrith(*PROMPT, "--drafter", name, "--json")
+        assert done.out == plain
+    done = nacrith(*PROMPT, "--drafter", f"rsd:{_tiny()}", "--temperature", "1", "--json")
+    assert done.code == 1
+    assert done.said("cannot be recorded")
+
+
+def test_ngrams_are_kept_too(tmp_path):
+    for _ in range(2):
+        assert nacrith(*PROMPT, "--drafter", "ngram+lookup", "--learned", tmp_path / "l").code == 0
+    assert (tmp_path / "l").stat().st_size > 300
 
 
 def test_a_learned_file_of_another_model_is_left_alone(tmp_path):

@@ -11,33 +11,24 @@ import numpy as np
 import pytest
 from native_library import WHY
 from paths import TINY
+from plain_decoding import GREEDY, SEEDED, model, plainly
 
 from nacrith.decoding import Answer, Lookup, NGram, Recycling, Sampling, generate, generate_all
 from nacrith.decoding.drafters import drafters
 from nacrith.decoding.drafters.protocol import Guess
 from nacrith.decoding.lanes import Lanes
 from nacrith.decoding.planner import Planner
-from nacrith.models.exact.model import ExactModel
-from nacrith.models.exact.native_engine import NativeEngine
-from nacrith.models.exact.numpy_engine import NumpyEngine
 
-GREEDY = Sampling()
-SEEDED = Sampling(temperature=0.9, top_k=40, top_p=0.95, min_p=0.01, seed=11)
-EACH = ["recycling", "lookup", "ngram", "recycling+lookup+ngram"]
+EACH = [
+    "recycling",
+    "lookup",
+    "ngram",
+    "recycling+lookup+ngram",
+    f"model:{TINY}",
+    "skip:1+lookup",
+]
 LENGTH = 16
 COUNT = 12 if WHY else 50  # prompts, as many as are fast on the engine
-
-
-@cache
-def model(engine: str = "numpy") -> ExactModel:
-    made = ExactModel(TINY, threads=1)
-    if engine == "torch":
-        from nacrith.models.exact.torch_engine import TorchEngine
-
-        made.__dict__["engine"] = TorchEngine(made.file, 1, "cpu")
-    else:
-        made.__dict__["engine"] = (NativeEngine if engine == "native" else NumpyEngine)(made.file, 1)
-    return made
 
 
 ENGINES = [
@@ -59,18 +50,6 @@ def prompts(count: int, seed: int) -> list[list[int]]:
     return made
 
 
-def plainly(given: ExactModel, prompt: list[int], most: int, sampling: Sampling) -> list[int]:
-    session, ids = given.session(), [given.bos_id, *prompt]
-    row = session.extend([ids])[0][-1]
-    out: list[int] = []
-    while len(out) < most:
-        out.append(sampling.choose(row, len(out)))
-        if out[-1] == given.bos_id:
-            break
-        row = session.extend([out[-1:]])[0][0]
-    return out
-
-
 @cache
 def wanted(count: int, sampling: Sampling) -> list[list[int]]:
     engine = "numpy" if WHY else "native"
@@ -81,6 +60,7 @@ class Wrong:
     """A drafter of guesses that are mostly wrong, in bushy trees, and of right ones among them."""
 
     wants_rows = True
+    price = 0.0
     priors = (0.4,)
 
     def __init__(self) -> None:
@@ -111,7 +91,7 @@ class Wrong:
 def test_drafts_of_a_fixed_size_change_nothing(engine, sampling, which):
     """Prompts in lanes, with trees of nine nodes in every pass, whatever they cost."""
     count, given = (COUNT if engine == "native" else 12), model(engine)
-    chosen = [Wrong()] if which == "wrong" else drafters(which, given.vocab_size)
+    chosen = [Wrong()] if which == "wrong" else drafters(which, given)
     answers = [Answer(given, prompt, LENGTH, sampling) for prompt in prompts(count, 5)]
     lanes = Lanes(given, 12, Planner(chosen, fixed=9))
     queue = list(answers)
@@ -227,3 +207,20 @@ def test_lookup_copies_and_goes_on_after_a_changed_word():
     assert copied == text[5:14]
     follower.extend([*text[5:8], 99])  # in place of text[8]
     assert text[9] in [guess.token for guess in follower.guesses(follower.start())]
+
+
+def test_lookup_copies_from_earlier_texts():
+    drafter = Lookup()
+    earlier = list(range(10, 40))
+    drafter.follow().extend(earlier)
+    follower = drafter.follow()
+    follower.extend([200, 201, *earlier[3:7]])
+    guess = follower.guesses(follower.start())[0]
+    assert guess.token == earlier[7]
+    assert follower.guesses(guess.state)[0].token == earlier[8]
+    follower.extend([300, *earlier[4:7], 99])
+    follower.extend(earlier[4:7])  # the same end in this text, which is the longer match
+    assert [g.token for g in follower.guesses(follower.start())] == [99]
+    stranger = Lookup().follow()
+    stranger.extend(earlier[3:7])
+    assert stranger.start() is None

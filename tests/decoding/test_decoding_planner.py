@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_model import ToyModel
+from toy_tokenizers import toy
 
-from nacrith.decoding import Recycling
+from nacrith.decoding import Lookup, NGram, Recycling
 from nacrith.decoding.cost import SIZES, CostCurve
-from nacrith.decoding.drafters import drafters
+from nacrith.decoding.drafters import drafters, saved
 from nacrith.decoding.drafters.protocol import Guess, Row, heaviest
 from nacrith.decoding.planner import Planner
-from nacrith.errors import DecodingError
+from nacrith.errors import DecodingError, ModelMissingError
 
 
 class Chain:
     """Guesses the same token again and again, and another one with it."""
 
     wants_rows = False
+    price = 0.0
     priors = (0.9, 0.3)
 
     def follow(self):
@@ -94,41 +97,73 @@ def test_a_disturbed_pass_does_not_change_the_curve_much():
 def test_candidates_of_a_row():
     row = np.full(600, -(20 << 16), np.int32)
     row[[5, 500, 7]] = 0, 65536, 0
-    found = heaviest(row, (1, 2))
+    found, even = heaviest(np.stack([row, 0 * row]), [(1, 2), (1,)])
     assert found.ids == [500, 5, 7]
     assert found.shares == pytest.approx([0.5, 0.25, 0.25])
-    assert len(heaviest(np.zeros(600, np.int32), (1,)).ids) == 8
+    assert found.before == (1, 2)
+    assert even.ids == list(range(8))
 
 
-def test_recycling_is_kept_for_its_model(tmp_path):
-    path = tmp_path / "learned"
-    drafter = Recycling(50)
-    drafter.observe([Row((3, 4), [7, 9], [0.8, 0.2]), Row((4,), [1], [1.0])])
-    drafter.save(path, bytes(32))
-    again = Recycling.load(path, bytes(32), 50)
+def learned() -> list:
+    made = [Recycling(50), Lookup(), NGram()]
+    made[0].observe([Row((3, 4), [7, 9], [0.8, 0.2]), Row((4,), [1], [1.0])])
+    made[2].follow().extend([5, 6, 7, 5, 6, 7, 5, 6, 8, 1])
+    return made
+
+
+def test_what_is_learned_is_kept_for_its_model(tmp_path):
+    path, first, again = tmp_path / "learned", learned(), drafters("ngram+recycling", ToyModel(toy([])))
+    again[1] = Recycling(50)
+    saved.save(first, path, bytes(32))
+    saved.load(again, path, bytes(32))
     for before in ((3, 4), (4,), (2, 4), (9,)):
-        assert again.candidates(before) == drafter.candidates(before)
-    assert [t for t, _ in again.candidates((3, 4))] == [7, 9]
-    assert [t for t, _ in again.candidates((2, 4))] == [1]
+        assert again[1].candidates(before) == first[0].candidates(before)
+    assert [t for t, _ in again[1].candidates((3, 4))] == [7, 9]
+    assert [t for t, _ in again[1].candidates((2, 4))] == [1]
+    for before in ((5,), (5, 6), (7, 5, 6), (9, 5, 6), (30,)):
+        assert again[0].guesses(before) == first[2].guesses(before)
+    assert [guess.token for guess in again[0].guesses((5, 6))] == [7, 8]
     with pytest.raises(DecodingError, match="another model"):
-        Recycling.load(path, bytes(31) + b"x", 50)
+        saved.load(again, path, bytes(31) + b"x")
     with pytest.raises(DecodingError, match="no state"):
-        Recycling.load(path, bytes(32), 51)
+        saved.load([Recycling(51)], path, bytes(32))
+
+
+def test_a_file_without_a_drafter_leaves_it_as_it_is(tmp_path):
+    path = tmp_path / "learned"
+    saved.save([NGram()], path, bytes(32))
+    made = learned()
+    saved.load(made, path, bytes(32))
+    assert made[0].candidates((3, 4))
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", None])
 def test_a_damaged_state_is_an_error_of_ours(tmp_path, damage):
     path = tmp_path / "learned"
-    Recycling(50).save(path, bytes(32))
+    saved.save(learned(), path, bytes(32))
     data = path.read_bytes()
     path.write_bytes(data[:-200] if damage is None else damage)
     with pytest.raises(DecodingError, match="no state"):
-        Recycling.load(path, bytes(32), 50)
+        saved.load(learned(), path, bytes(32))
+
+
+def test_counts_of_the_wrong_kind(tmp_path):
+    path = tmp_path / "learned"
+    for wrong in (np.zeros((2, 4), np.int32), np.zeros((2, 5), np.int64), np.full((1, 5), -1, np.int32)):
+        np.savez_compressed(path, model=np.zeros(32, np.uint8), **{"ngram.counts": wrong})
+        with pytest.raises(DecodingError, match="no state"):
+            saved.load([NGram()], f"{path}.npz", bytes(32))
 
 
 def test_names_of_drafters():
-    assert [type(d).__name__ for d in drafters("lookup+recycling", 50)] == ["Lookup", "Recycling"]
-    assert drafters("none", 50) == drafters(None, 50) == []
-    for wrong in ("", "lookup+", "lookup+lookup", "magic"):
+    model = ToyModel(toy([]))
+    assert [type(d).__name__ for d in drafters("lookup+recycling", model)] == ["Lookup", "Recycling"]
+    assert [type(d).__name__ for d in drafters("auto+ngram", model)] == ["Recycling", "Lookup", "NGram"]
+    assert drafters("none", model) == drafters(None, model) == []
+    for wrong in ("", "lookup+", "lookup+lookup", "auto+lookup", "magic"):
         with pytest.raises(DecodingError, match="give none"):
-            drafters(wrong, 50)
+            drafters(wrong, model)
+    with pytest.raises(DecodingError, match="only exact models"):
+        drafters("skip:1", model)
+    with pytest.raises(ModelMissingError):
+        drafters("model:no-such-model", model)

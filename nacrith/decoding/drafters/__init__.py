@@ -3,36 +3,85 @@
 from __future__ import annotations
 
 from nacrith.decoding.drafters.lookup import Lookup
+from nacrith.decoding.drafters.model import DraftModel
 from nacrith.decoding.drafters.ngram import NGram
 from nacrith.decoding.drafters.protocol import Drafter, Follower, Guess, Row
+from nacrith.decoding.drafters.recursive import Recursive
 from nacrith.decoding.drafters.recycling import Recycling
 from nacrith.errors import DecodingError
+from nacrith.models import load_model
+from nacrith.models.exact.model import ExactModel
+from nacrith.models.protocol import LanguageModel
 
-__all__ = ["NAMES", "Drafter", "Follower", "Guess", "Lookup", "NGram", "Recycling", "Row", "drafters"]
+__all__ = [
+    "NAMES",
+    "DraftModel",
+    "Drafter",
+    "Follower",
+    "Guess",
+    "Lookup",
+    "NGram",
+    "Recursive",
+    "Recycling",
+    "Row",
+    "Which",
+    "drafters",
+]
 
 NAMES = ("recycling", "lookup", "ngram")
+"""Drafters that need no model."""
+
+AUTO = ("recycling", "lookup")
+
+Which = str | Drafter | list[Drafter] | Recursive | None
 
 
-def drafters(which: str | Drafter | list[Drafter] | None, vocab: int) -> list[Drafter]:
-    """The drafters meant: None or "none" for none, names joined by +, "auto" for recycling+lookup, or
-    objects.
+def drafters(which: Which, model: LanguageModel) -> list[Drafter] | Recursive:
+    """The drafters meant: None or "none" for none, names joined by +, of which "auto" stands for
+    recycling+lookup, or objects.
 
-    vocab: of the model. DecodingError for an unknown name.
+    Beside NAMES there are "model:NAME", for a model by its name or path, and "skip:N", for the first N layers
+    of `model` itself; "rsd:NAME" stands alone, since it is verified by another rule. model: that is to be
+    drafted for. DecodingError for an unknown name; ModelMissingError for a model that is not here.
     """
     if which is None or which == "none":
         return []
+    if isinstance(which, Recursive):
+        return which
     if not isinstance(which, str):
         return [*which] if isinstance(which, list) else [which]
-    names = ["recycling", "lookup"] if which == "auto" else which.split("+")
-    unknown = [name for name in names if name not in NAMES]
+    if which.startswith("rsd:"):
+        return Recursive(_load(which[4:], model), model)
+    names = [part for name in which.split("+") for part in (AUTO if name == "auto" else (name,))]
+    unknown = [name for name in names if name not in NAMES and not name.startswith(("model:", "skip:"))]
     if unknown or len(set(names)) < len(names):
         raise DecodingError(
-            f"drafter {which!r}: give none, auto, or some of {', '.join(NAMES)}, each once, joined by +"
+            f"drafter {which!r}: give none, auto, or some of {', '.join(NAMES)}, model:NAME and skip:LAYERS,"
+            " each once, joined by +; or rsd:NAME alone"
         )
-    return [_make(name, vocab) for name in names]
+    return [_make(name, model) for name in names]
 
 
-def _make(name: str, vocab: int) -> Drafter:
-    if name == "recycling":
-        return Recycling(vocab)
-    return Lookup() if name == "lookup" else NGram()
+def _make(name: str, model: LanguageModel) -> Drafter:
+    kind, _, about = name.partition(":")
+    if kind == "model":
+        return DraftModel(_load(about, model), model)
+    if kind == "skip":
+        return DraftModel(_first_layers(model, about), model)
+    if kind == "recycling":
+        return Recycling(model.vocab_size)
+    return Lookup() if kind == "lookup" else NGram()
+
+
+def _load(name: str, target: LanguageModel) -> LanguageModel:
+    """The model of this name, with as many threads as its target."""
+    return load_model(name, threads=getattr(target, "threads", None))
+
+
+def _first_layers(model: LanguageModel, count: str) -> LanguageModel:
+    if not isinstance(model, ExactModel):
+        raise DecodingError(f"drafter skip: only exact models skip layers, and {model.name} is none")
+    layers = model.file.config.layers
+    if not (count.isascii() and count.isdigit() and 1 <= int(count) <= layers):
+        raise DecodingError(f"drafter 'skip:{count}': give a number of layers, 1 to {layers}")
+    return model.first_layers(int(count))

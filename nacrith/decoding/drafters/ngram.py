@@ -8,7 +8,11 @@ lookup decoding).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from nacrith.decoding.drafters.protocol import Guess, Row
 
@@ -25,6 +29,7 @@ class NGram:
     """A `Drafter` that counts what followed each end of up to 3 tokens, across texts."""
 
     wants_rows = False
+    price = 0.0
     priors = tuple(trust * middle for trust in (0.5, 0.7, 0.9) for middle in _MIDDLES)
 
     def __init__(self) -> None:
@@ -45,6 +50,24 @@ class NGram:
             if token not in counts and len(counts) == _TOKENS:
                 del counts[min(counts, key=counts.__getitem__)]
             counts[token] = counts.get(token, 0) + 1
+
+    def state(self) -> dict[str, npt.NDArray[np.int32]]:
+        """What was counted, for `restore`: rows of an end, -1 before it where it is shorter, a token, its
+        count."""
+        rows = [
+            [*(-1,) * (_MOST - len(end)), *end, token, count]
+            for end, counts in self._counts.items()
+            for token, count in counts.items()
+        ]
+        return {"counts": np.array(rows, np.int32).reshape(-1, _MOST + 2)}
+
+    def restore(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take what `state` gave. ValueError if it is damaged."""
+        rows = state["counts"]
+        if rows.dtype != np.int32 or rows.ndim != 2 or rows.shape[1] != _MOST + 2 or (rows[:, -3:] < 0).any():
+            raise ValueError("counts are of the wrong kind")
+        for *end, token, count in rows.tolist():
+            self._counts.setdefault(tuple(t for t in end if t >= 0), {})[token] = count
 
     def guesses(self, before: tuple[int, ...]) -> list[Guess]:
         """What may follow these tokens, by the longest end that was counted."""

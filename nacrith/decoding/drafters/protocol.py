@@ -53,7 +53,7 @@ class Follower(Protocol):
 
 
 class Drafter(Protocol):
-    """A way to guess tokens; `save` and `load` of those that learn across texts are their own."""
+    """A way to guess tokens. Those that learn across texts have `state` and `restore` too: see `saved`."""
 
     @property
     def priors(self) -> Sequence[float]:
@@ -65,6 +65,12 @@ class Drafter(Protocol):
         """Whether `observe` is of use."""
         ...
 
+    @property
+    def price(self) -> float:
+        """Seconds that a follower takes for an answer: 0 if they are not worth counting, infinite if it is
+        not known yet."""
+        ...
+
     def follow(self) -> Follower:
         """A follower of a new, empty text."""
         ...
@@ -74,11 +80,20 @@ class Drafter(Protocol):
         ...
 
 
-def heaviest(row: npt.NDArray[np.int32], before: tuple[int, ...]) -> Row:
-    """The candidates of a row of weights (V,): at most CANDIDATES, none below 1/64 of the heaviest."""
-    top = int(row.max())
-    ids = np.flatnonzero(row > top - (6 << 16))
-    weights = row[ids]
-    order = np.argsort(-weights, kind="stable")[:CANDIDATES] if len(ids) > 1 else np.zeros(1, np.int64)
-    shares = np.exp2((weights[order] - top) / 65536.0)
-    return Row(before, ids[order].tolist(), (shares / shares.sum()).tolist())
+def heaviest(rows: npt.NDArray[np.int32], befores: Sequence[tuple[int, ...]]) -> list[Row]:
+    """The candidates of rows of weights (n, V): at most CANDIDATES of each, none below 1/64 of the heaviest.
+
+    befores: `Row.before` of each.
+    """
+    tops = rows.max(axis=1)
+    made = []
+    for row, before, top in zip(rows, befores, tops.tolist(), strict=True):
+        ids = np.flatnonzero(row > top - (6 << 16))
+        if len(ids) == 1:
+            made.append(Row(before, [int(ids[0])], [1.0]))
+            continue
+        weights = row[ids]
+        order = np.argsort(-weights, kind="stable")[:CANDIDATES]
+        shares = np.exp2((weights[order] - top) / 65536.0)
+        made.append(Row(before, ids[order].tolist(), (shares / shares.sum()).tolist()))
+    return made

@@ -9,18 +9,13 @@ shares are kept as their kinds, so that the planner grows the likeliest tree in 
 
 from __future__ import annotations
 
-import io
-import os
 from bisect import bisect_left
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nacrith import atomic
 from nacrith.decoding.drafters.protocol import CANDIDATES, Guess, Row
-from nacrith.errors import DecodingError
 
 _EDGES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)  # of the shares; a kind is the number of edges below a share
 _LEVELS = len(_EDGES) + 1
@@ -57,10 +52,11 @@ class _Table:
 class Recycling:
     """A `Drafter` that learns from every row, across texts. vocab: of the model, V; V x 40 bytes + 3 MB.
 
-    `save` and `load` keep it between processes, for one model.
+    `saved` keeps it between processes, for one model.
     """
 
     wants_rows = True
+    price = 0.0
     priors = tuple(trust * middle for trust in _TRUST for middle in _MIDDLES)
 
     def __init__(self, vocab: int) -> None:
@@ -89,38 +85,19 @@ class Recycling:
         key = first * self.vocab + second
         return (key * _SPREAD & (1 << 64) - 1) >> 48, key
 
-    def save(self, path: str | os.PathLike[str], fingerprint: bytes) -> None:
-        """Write the tables to a file for the model of this fingerprint. OSError if it cannot be written."""
-        out = io.BytesIO()
-        tables = {
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What was learned, for `restore`."""
+        return {
             f"{name}_{part}": getattr(table, part)
             for name, table in (("single", self._single), ("pairs", self._pairs))
             for part in ("keys", "ids", "kinds")
         }
-        np.savez_compressed(out, model=np.frombuffer(fingerprint, np.uint8), **tables)
-        atomic.write(path, out.getvalue())
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], fingerprint: bytes, vocab: int) -> Recycling:
-        """What `save` wrote. DecodingError if the file is damaged, or is of another model."""
-        made = cls(vocab)
-        try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as arrays:
-                if arrays["model"].tobytes() != fingerprint:
-                    raise DecodingError(
-                        f"{path}: was learned with another model; remove it or name another file"
-                    )
-                for name, table in (("single", made._single), ("pairs", made._pairs)):
-                    for part in ("keys", "ids", "kinds"):
-                        _fill(getattr(table, part), arrays[f"{name}_{part}"])
-                made._check()
-        except OSError:
-            raise
-        except DecodingError:
-            raise
-        except Exception as error:  # zipfile, numpy and zlib have each their own
-            raise DecodingError(f"{path}: is no state of a drafter ({error}); remove it") from None
-        return made
+    def restore(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take what `state` gave. ValueError or KeyError if it is damaged, or for another vocabulary."""
+        for name, own in self.state().items():
+            _fill(own, state[name])
+        self._check()
 
     def _check(self) -> None:
         for table in (self._single, self._pairs):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nacrith.cores import usable_cores
+from nacrith.errors import ModelError
 from nacrith.lazy import lazy
 from nacrith.models.exact import engines, modelfile
 from nacrith.models.exact.config import SINKS
@@ -27,8 +28,18 @@ class ExactModel:
     rollback_limit = ROLLBACK
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        self.file = modelfile.read(path)
-        self.threads = threads or usable_cores()
+        self._take(modelfile.read(path), threads or usable_cores())
+
+    @classmethod
+    def of_file(cls, file: modelfile.ModelFile, threads: int) -> ExactModel:
+        """The model of a file that has been read."""
+        made = cls.__new__(cls)
+        made._take(file, threads)
+        return made
+
+    def _take(self, file: modelfile.ModelFile, threads: int) -> None:
+        self.file = file
+        self.threads = threads
         tensors = self.file.tensors
         self.weights = sum(t.size for t in tensors.values() if t.dtype == np.int8)  # their number
         self.max_length = LOW * len(tensors["rope.coarse"][0])
@@ -76,6 +87,14 @@ class ExactModel:
             return
         # Native code creates the engine without the GIL, so the tokenizer can be built at the same time.
         Workers(2).run([lambda: self.engine, lambda: self.tokenizer.vocabulary(self.vocab_size)])
+
+    def first_layers(self, count: int) -> ExactModel:
+        """A model of the first `count` layers, with the same vocabulary, last norm and output head: what the
+        model would say if it stopped there. It reads the file again. ModelError if that has changed."""
+        file = modelfile.read(self.file.path)
+        if file.fingerprint != self.fingerprint:
+            raise ModelError(f"{self.file.path}: the file has been changed since the model was loaded")
+        return ExactModel.of_file(file.first_layers(count), self.threads)
 
     def session(self, lanes: int = 1, window: int | None = None) -> Session:
         """A session with empty lanes; ValueError for a window outside 2 * SINKS .. max_context."""

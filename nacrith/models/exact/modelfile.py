@@ -99,6 +99,18 @@ class ModelFile:
     def tokenizer_definition(self) -> bytes:
         return self.tensors["tokenizer"].tobytes()
 
+    def first_layers(self, count: int) -> ModelFile:
+        """The same with the first `count` layers only: another function, and so of another fingerprint."""
+        config = dataclasses.replace(self.config, layers=count)
+        kept = {
+            name: tensor
+            for name, tensor in self.tensors.items()
+            if not name.startswith("layers.") or int(name.split(".")[1]) < count
+        }
+        digest = hashlib.sha256(self.fingerprint + b"first layers" + count.to_bytes(4, "little")).digest()
+        info = self.info | {"name": f"{self.name}, {count} layers"}
+        return dataclasses.replace(self, config=config, tensors=kept, fingerprint=digest, info=info)
+
     def without_weights(self) -> ModelFile:
         """The same with the tokenizer as its only tensor, for use when an engine has taken the weights."""
         return dataclasses.replace(self, tensors={"tokenizer": self.tensors["tokenizer"]})
