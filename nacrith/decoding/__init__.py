@@ -10,6 +10,7 @@ from __future__ import annotations
 from nacrith.decoding.constraint import Constraint
 from nacrith.decoding.drafters import Drafter, Lookup, NGram, Recycling
 from nacrith.decoding.generation import Answer, Statistics, generate, generate_all
+from nacrith.decoding.grammar import Regex, Schema
 from nacrith.decoding.jsonrule import Json
 from nacrith.decoding.sampling import Sampling
 
@@ -21,7 +22,9 @@ __all__ = [
     "Lookup",
     "NGram",
     "Recycling",
+    "Regex",
     "Sampling",
+    "Schema",
     "Statistics",
     "generate",
     "generate_all",
