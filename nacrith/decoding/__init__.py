@@ -7,6 +7,7 @@ that anybody with the model can check them.
 
 from __future__ import annotations
 
+from nacrith.decoding.cautious import Caution, CautiousAnswer, cautious
 from nacrith.decoding.constraint import Constraint
 from nacrith.decoding.drafters import Drafter, Lookup, NGram, Recycling
 from nacrith.decoding.generation import Answer, Statistics, generate, generate_all
@@ -16,6 +17,8 @@ from nacrith.decoding.sampling import Sampling
 
 __all__ = [
     "Answer",
+    "Caution",
+    "CautiousAnswer",
     "Constraint",
     "Drafter",
     "Json",
@@ -26,6 +29,7 @@ __all__ = [
     "Sampling",
     "Schema",
     "Statistics",
+    "cautious",
     "generate",
     "generate_all",
 ]
