@@ -83,8 +83,8 @@ def say_what_decoding_takes(made: CodecId, settings: Settings) -> None:
 
     if settings.backend not in (None, EXACT):
         settings.console.once(
-            f"to decompress, the recipient needs the weights of {made.model_name}, and the same libraries and kind of"
-            " machine as here"
+            f"to decompress, the recipient needs the weights of {made.model_name}, and the same libraries"
+            " and kind of machine as here"
         )
         return
     members = CodingParams.from_bytes(made.params).members or (made.fingerprint,)

@@ -35,8 +35,11 @@ _PER_PROMPT = {
     "top_p": float,
     "min_p": float,
     "seed": int,
+    "regex": str,
 }
-"""Options that a line of --batch may set for its prompt."""
+"""Options that a line of --batch may set for its prompt, with _LISTS of texts and one of _RULES."""
+_LISTS = ("stop", "banned")
+_RULES = ("regex", "schema")
 
 
 @click.command("generate", short_help="Generate text, exactly reproducible.")
@@ -51,6 +54,9 @@ _PER_PROMPT = {
 @click.option("--min-p", metavar="X", type=float, default=0.0, help="Among those of this share of the top.")
 @click.option("--seed", metavar="N", type=int, default=0, help="The same seed gives the same text.")
 @click.option("--stop", metavar="TEXT", multiple=True, help="End the answer before TEXT.")
+@click.option("--ban", "banned", metavar="TEXT", multiple=True, help="Answer without TEXT.")
+@click.option("--regex", metavar="RE", help="The answer matches RE from beginning to end.")
+@click.option("--schema", metavar="FILE", help="The answer is JSON of the JSON Schema in FILE.")
 @click.option(
     "--drafter",
     metavar="NAMES",
@@ -84,10 +90,13 @@ def command(file: str | None, **options: Any) -> int:
 
     \b
     nacrith generate -p 'Once upon a time' -n 100
+    nacrith generate -p 'The year was ' --regex '[12][0-9]{3}'
     nacrith generate --batch prompts.jsonl -o answers.jsonl
     nacrith generate --verify answers.jsonl
     """
     chosen = settings(options)
+    if options["regex"] is not None and options["schema"] is not None:
+        raise click.UsageError("--regex and --schema exclude each other")
     sources = [option for option in ("prompt", "batch", "verify") if options[option] is not None]
     if len(sources) + (file is not None) > 1:
         raise click.UsageError("FILE, -p, --batch and --verify exclude each other")
@@ -96,6 +105,8 @@ def command(file: str | None, **options: Any) -> int:
     try:
         if options["verify"] is not None:
             return _verify(chosen, options["verify"])
+        if options["schema"] is not None:
+            options["schema"] = _json(options["schema"])
         if options["batch"] is not None:
             _batch(chosen, options)
         else:
@@ -113,6 +124,15 @@ def _read(name: str) -> bytes:
     return read_whole(name)
 
 
+def _json(name: str) -> Any:
+    from nacrith import jsontext
+
+    try:
+        return jsontext.parse(_read(name), unique=True)
+    except jsontext.JsonError as error:
+        raise CommandError(f"{shown(name)} is no JSON: {error}") from None
+
+
 def _load(chosen: Settings) -> LanguageModel:
     from nacrith.models import load_model
 
@@ -120,12 +140,16 @@ def _load(chosen: Settings) -> LanguageModel:
 
 
 def _answer(model: LanguageModel, prompt: str | bytes, options: dict[str, Any]) -> Answer:
-    from nacrith.decoding import Answer, Sampling
+    from nacrith.decoding import Answer, Constraint, Regex, Sampling, Schema
 
     names = ("temperature", "top_k", "top_p", "min_p", "seed")
-    return Answer(
-        model, prompt, options["max_tokens"], Sampling(**{n: options[n] for n in names}), options["stop"]
-    )
+    sampling = Sampling(**{n: options[n] for n in names})
+    rule: Constraint | None = None
+    if options["regex"] is not None:
+        rule = Regex(options["regex"])
+    elif options["schema"] is not None:
+        rule = Schema(options["schema"])
+    return Answer(model, prompt, options["max_tokens"], sampling, options["stop"], rule, options["banned"])
 
 
 def _drafters(model: LanguageModel, options: dict[str, Any]) -> list[Drafter] | Recursive:
@@ -220,15 +244,21 @@ def _requests(data: bytes, options: dict[str, Any]) -> Iterator[tuple[int, dict[
             raise CommandError(f'line {number} is no object with a text "prompt"')
         for name, value in found.items():
             kind = _PER_PROMPT.get(name)
-            good = kind is None or (isinstance(value, (int, kind)) and not isinstance(value, bool))
-            if name == "stop":
+            good = kind is None or (
+                isinstance(value, kind if kind is str else (int, kind)) and not isinstance(value, bool)
+            )
+            if name in _LISTS:
                 good = isinstance(value, list) and all(isinstance(s, str) for s in value)
-            elif name not in (*_PER_PROMPT, "prompt", "id"):
-                known = ", ".join((*_PER_PROMPT, "prompt", "stop", "id"))
+            elif name not in (*_PER_PROMPT, "schema", "prompt", "id"):
+                known = ", ".join((*_PER_PROMPT, *_LISTS, "schema", "prompt", "id"))
                 raise CommandError(f"line {number}: {name!r} is unknown; known are {known}")
             if not good:
                 raise CommandError(f"line {number}: {name} is of the wrong type")
-        yield number, options | found
+        rules = [name for name in _RULES if found.get(name) is not None]
+        if len(rules) > 1:
+            raise CommandError(f"line {number}: {' and '.join(rules)} exclude each other")
+        own = dict.fromkeys(_RULES) if rules else {}  # a rule of the line replaces that of the options
+        yield number, options | own | found
 
 
 def _line(value: dict[str, Any]) -> bytes:

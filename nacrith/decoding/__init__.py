@@ -7,14 +7,18 @@ that anybody with the model can check them.
 
 from __future__ import annotations
 
+from nacrith.decoding.cautious import Caution, CautiousAnswer, cautious
 from nacrith.decoding.constraint import Constraint
 from nacrith.decoding.drafters import Drafter, DraftModel, Lookup, NGram, Recycling
 from nacrith.decoding.generation import Answer, Statistics, generate, generate_all
+from nacrith.decoding.grammar import Regex, Schema
 from nacrith.decoding.jsonrule import Json
 from nacrith.decoding.sampling import Sampling
 
 __all__ = [
     "Answer",
+    "Caution",
+    "CautiousAnswer",
     "Constraint",
     "DraftModel",
     "Drafter",
@@ -22,8 +26,11 @@ __all__ = [
     "Lookup",
     "NGram",
     "Recycling",
+    "Regex",
     "Sampling",
+    "Schema",
     "Statistics",
+    "cautious",
     "generate",
     "generate_all",
 ]

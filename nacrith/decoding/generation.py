@@ -29,13 +29,15 @@ Prompt = str | bytes | Sequence[int]
 @dataclass(frozen=True)
 class Statistics:
     """What an answer took. passes: of the model, after the prompt's; drafted: tokens that were verified;
-    accepted: of these, those in the answer; checks: of a constraint. Seconds are of wall time;
+    accepted: of these, those in the answer; checks: of a constraint; undone: how often a banned phrase was
+    taken back. Seconds are of wall time;
     `prompt_seconds` is part of `seconds`."""
 
     passes: int
     drafted: int
     accepted: int
     checks: int
+    undone: int
     seconds: float
     prompt_seconds: float
 
@@ -55,6 +57,7 @@ class Answer(Stateful):
         sampling: Sampling,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
+        banned: Sequence[str] = (),
     ) -> None:
         if most < 0:
             raise DecodingError(f"max_tokens {most}: give a number of tokens")
@@ -63,7 +66,7 @@ class Answer(Stateful):
         self.sampling = sampling
         self.most = most
         self.stop = tuple(stop)
-        self.line = Line(ids, most, sampling, TextStream(model.tokenizer, stop), constraint)
+        self.line = Line(ids, most, sampling, TextStream(model.tokenizer, stop), constraint, banned)
         self._pieces: Iterator[str] = iter(())
 
     def __iter__(self) -> Iterator[str]:
@@ -108,9 +111,15 @@ class Answer(Stateful):
     @property
     def statistics(self) -> Statistics:
         line = self.line
-        accepted = len(line.tokens) - line.passes
+        accepted = len(line.taken) - line.passes
         return Statistics(
-            line.passes, line.drafted, accepted, line.checks, line.seconds, line.prefill_seconds
+            line.passes,
+            line.drafted,
+            accepted,
+            line.checks,
+            line.banned.undone,
+            line.seconds,
+            line.prefill_seconds,
         )
 
 
@@ -127,17 +136,19 @@ def generate(
     min_p: float = 0.0,
     stop: Sequence[str] = (),
     constraint: Constraint | None = None,
+    banned: Sequence[str] = (),
 ) -> Answer:
     """An answer to `prompt`, generated while it is iterated over; `Answer.run` generates it at once.
 
     max_tokens: the most tokens. drafter: None, a name (see `drafters.drafters`) or drafters, which may be
     kept from answer to answer; it changes the speed only, except for "rsd:NAME" with a temperature: then the
     answers have the distribution of plain decoding, but a seed gives another one. seed, temperature, top_k,
-    top_p, min_p: see `Sampling`. stop: texts that end the answer. constraint: a rule, such as `Json`.
-    DecodingError for a value that is not allowed or a prompt that is too long.
+    top_p, min_p: see `Sampling`. stop: texts that end the answer. constraint: a rule, such as `Json`, `Regex`
+    or `Schema`. banned: phrases, in any case of letters, that the answer must not have. DecodingError for a
+    value that is not allowed or a prompt that is too long.
     """
     sampling = Sampling(temperature, top_k, top_p, min_p, seed)
-    answer = Answer(model, prompt, max_tokens, sampling, stop, constraint)
+    answer = Answer(model, prompt, max_tokens, sampling, stop, constraint, banned)
     answer._pieces = stream(model, answer, drafter)
     return answer
 

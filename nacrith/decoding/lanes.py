@@ -12,6 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
+from nacrith.decoding.banned import Banned
 from nacrith.decoding.constraint import Constraint, pick
 from nacrith.decoding.drafters.protocol import Follower, Row, heaviest
 from nacrith.decoding.planner import Planner, Tree
@@ -30,7 +33,8 @@ token that the constraint allows."""
 class Line:
     """One prompt and its answer so far.
 
-    prompt: token ids, at least one. passes: of the model, the prompt's aside; drafted: tokens that these
+    prompt: token ids, at least one. taken: all tokens in the order in which they came, those before a cut
+    (`Banned`) included. passes: of the model, the prompt's aside; drafted: tokens that these
     verified; seconds: since the prompt was begun. finish: END, LENGTH, STOP, STUCK, or empty while it goes
     on.
     """
@@ -42,13 +46,17 @@ class Line:
         sampling: Sampling,
         stream: TextStream,
         constraint: Constraint | None = None,
+        banned: Sequence[str] = (),
     ) -> None:
         self.constraint = constraint
+        self.banned = Banned(banned, stream)
         self.coupled = True  # whether the answer is that of plain decoding with the same seed
         self.checks = 0
         self.weights: list[float] = []  # of the picks under a constraint, at least one for each token
         self.prompt = list(prompt)
         self.tokens: list[int] = []
+        self.taken: list[int] = []
+        self._shown = 0  # tokens that were given to the stream
         self.sampling = sampling
         self.stream = stream
         self.most = most
@@ -64,36 +72,60 @@ class Line:
         """The token that follows the answer and these tokens; None if the constraint allows none. A row
         (V,)."""
         place = len(self.tokens) + len(ahead)
-        rule = self.constraint
+        rule, out = self.constraint, self.banned.excluded.get(place, set())
+        sampling = self.sampling.renewed(self.banned.undone)
+        if len(out) == len(row):
+            return None
+        if out:
+            row = row.copy()
+            row[list(out)] = np.iinfo(row.dtype).min
         if rule is None:
-            return self.sampling.choose(row, place)
+            return sampling.choose(row, place)
         before = [*self.tokens, *ahead]
         text = model.tokenizer.decode(before)
 
         def allowed(token: int) -> bool:
+            if token in out:
+                return False
             if token == model.bos_id:
                 return rule.complete(text)
             longer = model.tokenizer.decode([*before, token])
             return len(longer) > len(text) and rule.allows(longer)
 
-        found = pick(self.sampling, row, place, allowed)
+        found = pick(sampling, row, place, allowed)
         self.checks += found.checks
         self.weights.append(found.weight)
         return found.token
 
     def take(self, token: int, model: LanguageModel) -> str:
-        """Append a token; returns a piece of the text."""
+        """Append a token, or cut the answer where a banned phrase began; returns a piece of the text."""
         self.tokens.append(token)
-        piece = ""
+        self.taken.append(token)
+        begun = self.banned.begun(self.tokens, self._shown)
+        if begun is not None:
+            self.banned.undo(self.tokens, begun)
+            del self.weights[begun:]
+            return ""
+        piece = self._show(self.banned.certain(self.tokens, self._shown))
         if token == model.bos_id:
             self.finish = END
-        else:
-            piece = self.stream.push(token)
-            if self.stream.stopped:
-                self.finish = STOP
-            elif len(self.tokens) >= self.most or len(self.prompt) + len(self.tokens) >= model.max_length:
-                self.finish = LENGTH
-        return piece + self.stream.finish() if self.finish else piece
+        elif self.stream.stopped:
+            self.finish = STOP
+        elif len(self.tokens) >= self.most or len(self.prompt) + len(self.tokens) >= model.max_length:
+            self.finish = LENGTH
+        return piece + self.end() if self.finish else piece
+
+    def end(self) -> str:
+        """The last piece of the text."""
+        return self._show(len(self.tokens)) + self.stream.finish()
+
+    def _show(self, count: int) -> str:
+        """The text of the tokens up to the first `count` that was not shown."""
+        piece = ""
+        while self._shown < count and not self.stream.stopped:
+            piece += self.stream.push(self.tokens[self._shown])
+            self._shown += 1
+        return piece
 
 
 class _Lane:
@@ -133,8 +165,16 @@ class Lanes:
         again."""
         started = time.perf_counter()
         lane = self._lanes[place]
-        wanted = line.prompt[:-1]
-        self._go_back(place, _common(lane.held, wanted))
+        self._enter(place, line.prompt)
+        if not line.finish:
+            lane.line = line
+        line.prefill_seconds = time.perf_counter() - started
+        line.seconds = line.prefill_seconds
+
+    def _enter(self, place: int, text: Sequence[int]) -> None:
+        """Make a lane hold all of a text but its newest token, and its drafters know the text."""
+        lane, wanted = self._lanes[place], list(text[:-1])
+        self._go_back(place, common(lane.held, wanted))
         while (done := len(lane.held)) < len(wanted):
             part = wanted[done : done + PREFILL]
             rows = self._session.extend(self._only(place, part))[place]
@@ -142,11 +182,7 @@ class Lanes:
             if self._learns:
                 self._teach(heaviest(rows, [_before(lane.held, done + i) for i in range(len(part))]))
         lane.followers = [drafter.follow() for drafter in self.planner.drafters]
-        lane.unseen = list(line.prompt)
-        if not line.finish:
-            lane.line = line
-        line.prefill_seconds = time.perf_counter() - started
-        line.seconds = line.prefill_seconds
+        lane.unseen = list(text)
 
     def step(self) -> list[tuple[Line, str]]:
         """One pass: the lines that went on, and the pieces of text that they went on by."""
@@ -191,14 +227,17 @@ class Lanes:
         return self.planner.plan([self._lanes[place].followers for place in places], limits)
 
     def _take(self, place: int, line: Line, tokens: Sequence[int], stuck: bool) -> str:
-        piece = ""
+        piece, undone = "", line.banned.undone
         for token in tokens:
             piece += line.take(token, self.model)
+            if line.banned.undone > undone:
+                self._enter(place, [*line.prompt, *line.tokens])
+                return piece
             if line.finish:
                 break
         if stuck and not line.finish:
             line.finish = STUCK
-            piece += line.stream.finish()
+            piece += line.end()
         if line.finish:
             self._lanes[place].line = None
         return piece
@@ -276,7 +315,7 @@ def _before(text: Sequence[int], place: int) -> tuple[int, ...]:
     return tuple(text[max(0, place - 1) : place + 1])
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def common(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens two texts begin with in common."""
     for n, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:

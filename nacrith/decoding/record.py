@@ -2,7 +2,8 @@
 
 An exact model, the prompt's tokens and the sampling determine an answer, so a record is right or wrong, on
 any machine and with any engine. Checking enters the recorded tokens in large passes and chooses each anew
-from its row, which is several times faster than generating them.
+from its row, which is several times faster than generating them. Of an answer that banned phrases cut, the
+tokens that were taken back are recorded too, since they led to it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any
 
 from nacrith import jsontext
 from nacrith.decoding.generation import Answer, prompt_ids
-from nacrith.decoding.lanes import PREFILL, Line
+from nacrith.decoding.grammar import of_record
+from nacrith.decoding.lanes import PREFILL, STUCK, Line, common
 from nacrith.decoding.sampling import SAMPLING_VERSION, Sampling
 from nacrith.decoding.text import TextStream
 from nacrith.errors import DecodingError, ModelMismatchError
-from nacrith.models.protocol import LanguageModel
+from nacrith.models.protocol import LanguageModel, Logits
 
 VERSION = 1
 
@@ -41,14 +43,23 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 def record(model: LanguageModel, answer: Answer) -> dict[str, Any]:
-    """A finished answer as a JSON object. `prompt` is there to be read; `prompt_tokens` is what counts."""
-    if answer.line.constraint is not None:
-        raise DecodingError("an answer under a constraint cannot be recorded: a record has no rule")
-    if not answer.line.coupled:
+    """A finished answer as a JSON object. `prompt` is there to be read; `prompt_tokens` is what counts.
+
+    DecodingError for one under a constraint that has no method `record`, and for one that depends on its
+    drafter.
+    """
+    line, s = answer.line, answer.sampling
+    if not line.coupled:
         raise DecodingError(
             "an answer at a temperature with the drafter rsd cannot be recorded: it depends on the drafter"
         )
-    s = answer.sampling
+    more: dict[str, Any] = {}
+    if line.constraint is not None:
+        if not hasattr(line.constraint, "record"):
+            raise DecodingError("an answer under a constraint of your own cannot be recorded")
+        more["constraint"] = line.constraint.record()
+    if line.banned.phrases:
+        more |= {"banned": list(line.banned.phrases), "taken": line.taken}
     return {
         "nacrith_answer": VERSION,
         "sampling_version": SAMPLING_VERSION,
@@ -66,6 +77,7 @@ def record(model: LanguageModel, answer: Answer) -> dict[str, Any]:
         "tokens": answer.tokens,
         "text": answer.text,
         "finish": answer.finish,
+        **more,
     }
 
 
@@ -82,8 +94,10 @@ def parse(line: str | bytes) -> dict[str, Any]:
     for name, kind in _FIELDS.items():
         if not isinstance(found.get(name), kind) or isinstance(found[name], bool):
             raise DecodingError(f"the recorded answer is damaged: {name} is missing or of the wrong type")
-    for name, kind in (("prompt_tokens", int), ("tokens", int), ("stop", str)):
-        if not all(isinstance(item, kind) for item in found[name]):
+    lists = (("prompt_tokens", int), ("tokens", int), ("stop", str), ("banned", str), ("taken", int))
+    for name, kind in lists:
+        some = found.get(name, [])
+        if not isinstance(some, list) or not all(isinstance(item, kind) for item in some):
             raise DecodingError(f"the recorded answer is damaged: {name} is of the wrong type")
     return found
 
@@ -118,30 +132,70 @@ def check(model: LanguageModel, found: Mapping[str, Any]) -> None:
     except OverflowError:
         raise DecodingError("the recorded answer is damaged: a number is too large") from None
     sampling = Sampling(temperature, found["top_k"], top_p, min_p, found["seed"])
-    line = Line(prompt, found["max_tokens"], sampling, TextStream(model.tokenizer, found["stop"]))
-    _replay(model, line, found["tokens"])
+    stream, rule = TextStream(model.tokenizer, found["stop"]), of_record(found.get("constraint"))
+    line = Line(prompt, found["max_tokens"], sampling, stream, rule, found.get("banned", []))
+    _replay(model, line, found.get("taken", found["tokens"]), found["finish"] == STUCK)
     if not line.finish or line.finish != found["finish"]:
         raise DecodingError(f"the answer does not end as recorded: {line.finish or 'it goes on'}")
+    if line.tokens != found["tokens"]:
+        raise DecodingError("the recorded tokens are not what is left of those taken")
     if line.stream.text != found["text"]:
         raise DecodingError("the recorded text is not that of the tokens")
 
 
-def _replay(model: LanguageModel, line: Line, tokens: list[int]) -> None:
-    """Take the tokens one by one, each of which has to be the one that the model's row gives."""
-    if tokens:
-        prompt_ids(model, tokens)  # within the vocabulary
-    ids = [*line.prompt, *tokens]
-    session, first = model.session(), len(line.prompt) - 1
-    for begin in range(0, len(ids) - 1, PREFILL):
-        part = ids[begin : min(begin + PREFILL, len(ids) - 1)]
-        for place, row in enumerate(session.extend([part])[0], begin - first):
-            if place < 0:
-                continue
+def _replay(model: LanguageModel, line: Line, taken: list[int], stuck: bool) -> None:
+    """Take the tokens one by one, each of which has to be the one that the model's row gives. stuck: after
+    the last of them there must be none."""
+    if taken:
+        prompt_ids(model, taken)  # within the vocabulary
+    wanted: list[int | None] = [*taken, None] if stuck else [*taken]
+    held, done = _Held(model), 0
+    while done < len(wanted):
+        rows = held.rows([*line.prompt, *line.tokens], taken[done : done + PREFILL])
+        undone = line.banned.undone
+        for row, token in zip(rows, wanted[done:], strict=False):
             if line.finish:
-                raise DecodingError(f"the recorded answer goes on behind its end, at token {place + 1}")
+                raise DecodingError(f"the recorded answer goes on behind its end, at token {done + 1}")
             chosen = line.choose(row, (), model)
-            if chosen != tokens[place]:
+            if chosen != token:
                 raise DecodingError(
-                    f"token {place + 1} is not what the model gives here: {chosen}, not {tokens[place]}"
+                    f"token {done + 1} is not what the model gives here: {chosen}, not {token}"
                 )
+            done += 1
+            if chosen is None:
+                line.finish = STUCK
+                line.end()
+                return
             line.take(chosen, model)
+            if line.banned.undone > undone:
+                break
+
+
+class _Held:
+    """A session of one lane, and the tokens in it."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._session = model.session()
+        self._ids: list[int] = []
+
+    def rows(self, text: list[int], ahead: list[int]) -> list[Logits]:
+        """The rows that follow `text` and each of the tokens that go on from it, but for the last row if
+        there are PREFILL of these."""
+        first, wanted = len(text) - 1, [*text, *ahead[: PREFILL - 1]]
+        if len(self._ids) > first or self._ids != text[: len(self._ids)]:
+            self._go_back(common(self._ids, text[:-1]))
+        out: list[Logits] = []
+        while (done := len(self._ids)) < len(wanted):
+            part = wanted[done : done + PREFILL]
+            rows = self._session.extend([part])[0]
+            self._ids += part
+            out += list(rows[max(0, first - done) :])
+        return out
+
+    def _go_back(self, length: int) -> None:
+        try:
+            self._session.rollback(0, length)
+        except ValueError:  # the window has moved on; nothing at all can always be kept
+            length = 0
+            self._session.rollback(0, 0)
+        del self._ids[length:]

@@ -43,8 +43,8 @@ class SampledLanes(Lanes):
         self._shape = (0, 0)
 
     def begin(self, place: int, line: Line) -> None:
-        if line.constraint is not None:
-            raise DecodingError("drafter rsd takes no constraint; use model:NAME")
+        if line.constraint is not None or line.banned.phrases:
+            raise DecodingError("drafter rsd takes no constraint and bans no phrase; use model:NAME")
         if line.sampling.temperature:
             line.coupled = False
         self._choices[place] = Choices(line.sampling.seed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,14 @@ class Sampling:
             return int(row.argmax())
         ids, weights = self.candidates(row)
         return int(ids[np.searchsorted(np.cumsum(weights), self.draw(place, int(weights.sum())), "right")])
+
+    def renewed(self, times: int) -> Sampling:
+        """The same with random numbers that are independent of these, of every other `times`."""
+        key = (
+            b"nacrith renewed 1" + self.seed.to_bytes(8, "little", signed=True) + times.to_bytes(8, "little")
+        )
+        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "little", signed=True)
+        return replace(self, seed=seed) if times else self
 
     def candidates(self, row: npt.NDArray[np.int32]) -> tuple[I64, I64]:
         """The ids that may be chosen, ascending, and their weights (positive, of a sum of at most 2^43).

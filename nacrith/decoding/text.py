@@ -14,18 +14,39 @@ from nacrith.models.protocol import Tokenizer
 _ESCAPED = 3  # tokens of an escaped byte
 
 
+class Phrases:
+    """Texts that are looked for in a text that grows. Empty ones are ignored."""
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        self._all = [phrase for phrase in phrases if phrase]
+        self._beginnings = {phrase[:n] for phrase in self._all for n in range(1, len(phrase))}
+        self._longest = max(map(len, self._all), default=1) - 1
+
+    def find(self, text: str) -> int | None:
+        """Where the first phrase in `text` begins; None if there is none."""
+        return min((place for place in map(text.find, self._all) if place >= 0), default=None)
+
+    def begins(self, text: str) -> int:
+        """Where the longest end of `text` begins that is the beginning of a phrase; its length if none
+        is."""
+        for place in range(max(0, len(text) - self._longest), len(text)):
+            if text[place:] in self._beginnings:
+                return place
+        return len(text)
+
+
 class TextStream:
-    """Text of an answer. stop: texts that end it, and are no part of it. The concatenated pieces are
-    `text`."""
+    """Text of an answer. stop: texts that end it, and are no part of it. The concatenated pieces are `text`;
+    held: what came, and may be the beginning of a stop text."""
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         self.text = ""
         self.stopped = False
-        self._tokenizer = tokenizer
-        self._stop = [s for s in stop if s]
+        self.tokenizer = tokenizer
+        self.stops = Phrases(stop)
         self._tokens: list[int] = []  # that are not decoded yet
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
+        self.held = ""
 
     def push(self, token: int) -> str:
         """Add a token; returns the piece of text that is certain now. `stopped` says whether it is the
@@ -33,42 +54,32 @@ class TextStream:
         waiting = self._tokens
         waiting.append(token)
         # A token that means nothing alone may be an escape, which concerns the next two.
-        if len(waiting) < _ESCAPED and not self._tokenizer.decode(waiting[:1]):
+        if len(waiting) < _ESCAPED and not self.tokenizer.decode(waiting[:1]):
             return ""
-        if len(waiting) >= _ESCAPED and not self._tokenizer.decode(waiting[-1:]):
+        if len(waiting) >= _ESCAPED and not self.tokenizer.decode(waiting[-1:]):
             ready, self._tokens = waiting[:-1], waiting[-1:]
         else:
             ready, self._tokens = waiting, []
-        return self._add(self._decoder.decode(self._tokenizer.decode(ready)))
+        return self._add(self._decoder.decode(self.tokenizer.decode(ready)))
 
     def finish(self) -> str:
         """The last piece. Bytes that are no UTF-8 become U+FFFD."""
         if self.stopped:
             return ""
-        rest = self._tokenizer.decode(self._tokens)
+        rest = self.tokenizer.decode(self._tokens)
         self._tokens = []
         piece = self._add(self._decoder.decode(rest, True))
         if not self.stopped:
-            piece += self._held
-            self.text += self._held
-            self._held = ""
+            piece += self.held
+            self.text += self.held
+            self.held = ""
         return piece
 
     def _add(self, piece: str) -> str:
-        held = self._held + piece
-        ends = [place for place in map(held.find, self._stop) if place >= 0]
-        if ends:
-            self.stopped, kept = True, min(ends)
-        else:
-            kept = len(held) - self._doubtful(held)
-        self._held = "" if self.stopped else held[kept:]
+        held = self.held + piece
+        end = self.stops.find(held)
+        self.stopped = end is not None
+        kept = self.stops.begins(held) if end is None else end
+        self.held = "" if self.stopped else held[kept:]
         self.text += held[:kept]
         return held[:kept]
-
-    def _doubtful(self, text: str) -> int:
-        """The length of the longest end of `text` with which a stop text begins."""
-        longest = max(map(len, self._stop), default=1) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            if any(s.startswith(text[-length:]) for s in self._stop):
-                return length
-        return 0

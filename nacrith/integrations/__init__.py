@@ -1,1 +1,2 @@
-"""Adapters that make nacrith a codec of other packages. Only these modules import those packages."""
+"""Adapters: nacrith as a codec of other packages, and its drafters in other runtimes. Only these modules
+import those packages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from clirunner import nacrith
@@ -116,6 +117,10 @@ def test_a_batch_gives_what_single_prompts_give(tmp_path):
         (b'{"prompt": "a", "seed": "1"}', "seed"),
         (b'{"prompt": "a", "top_k": 1.5}', "top_k"),
         (b'{"prompt": "a", "stop": "x"}', "stop"),
+        (b'{"prompt": "a", "banned": "x"}', "banned"),
+        (b'{"prompt": "a", "banned": [""]}', "line 1: a banned phrase is empty"),
+        (b'{"prompt": "a", "regex": 5}', "regex"),
+        (b'{"prompt": "a", "regex": "a", "schema": {}}', "exclude"),
         (b'{"prompt": "a", "top_p": 2}', "line 1: top_p"),
         (b'{"prompt": "a", "max_tokens": -1}', "max_tokens"),
     ],
@@ -134,6 +139,9 @@ def test_a_bad_line_of_a_batch_leaves_no_file(tmp_path, line, word):
     [
         (("-p", "a", "--batch", "x"), "exclude"),
         (("x", "--verify", "y"), "exclude"),
+        (("-p", "a", "--regex", "a", "--schema", "s"), "exclude"),
+        (("-p", "a", "--schema", "absent"), "absent"),
+        (("-p", "a", "--ban", ""), "empty"),
         (("-p", "a", "--drafter", "magic"), "magic"),
         (("-p", "a", "--temperature", "-1"), "temperature"),
         (("-p", "a", "--drafter", "lookup", "--learned", "l"), "recycling"),
@@ -173,3 +181,42 @@ def test_a_learned_file_of_another_model_is_left_alone(tmp_path):
     assert done.code == 1
     assert done.said("no state")
     assert (tmp_path / "l").read_bytes() == b"precious"
+
+
+def test_banned_phrases_do_not_come_and_the_record_is_checked(tmp_path):
+    plain = nacrith(*PROMPT).out.decode()
+    phrase = plain[3:7].upper()
+    assert phrase.lower() in plain.lower()
+    made = nacrith(*PROMPT, "--ban", phrase)
+    assert made.code == 0
+    assert made.out
+    assert phrase.lower() not in made.out.decode().lower()
+    batch, answers = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    batch.write_text(json.dumps({"prompt": "It was late", "banned": [phrase]}))
+    assert nacrith("generate", "--batch", batch, "-n", "12", "-o", answers).code == 0
+    assert json.loads(answers.read_text())["text"].encode() == made.out
+    assert nacrith("generate", "--verify", answers, "-m", _tiny()).code == 0
+
+
+def test_rules_of_options_and_of_lines(tmp_path):
+    pytest.importorskip("llguidance", reason="llguidance is not installed: pip install '.[constraints]'")
+    done = nacrith(*PROMPT, "--regex", "[A-Z]{2}[0-9]", "--temperature", "1")
+    assert done.code == 0
+    assert re.fullmatch(b"[A-Z]{2}[0-9]", done.out)
+    schema = tmp_path / "s.json"
+    schema.write_text('{"enum": ["on", "off"]}')
+    assert json.loads(nacrith(*PROMPT, "--schema", schema).out) in ("on", "off")
+    lines = [{"prompt": "A"}, {"prompt": "A", "regex": "[0-9]{3}"}, {"prompt": "A", "schema": {"const": 7}}]
+    batch, answers = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    batch.write_text("\n".join(map(json.dumps, lines)))
+    assert nacrith("generate", "--batch", batch, "--schema", schema, "-o", answers).code == 0
+    texts = [json.loads(line)["text"] for line in answers.read_text().splitlines()]
+    assert texts[0] in ('"on"', '"off"')
+    assert re.fullmatch("[0-9]{3}", texts[1])
+    assert texts[2] == "7"
+    assert b"3 answers" in nacrith("generate", "--verify", answers, "-m", _tiny()).out
+    for options, word in ((("--regex", "[a-"), "unclosed"), (("--schema", batch), "JSON")):
+        done = nacrith(*PROMPT, *options, "-o", tmp_path / "out")
+        assert done.code == 1
+        assert done.said(word)
+        assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paths import TINY
 
-from nacrith.decoding import Json, Sampling, generate
+from nacrith.decoding import Json, Regex, Sampling, Schema, generate
 from nacrith.decoding.constraint import pick
-from nacrith.decoding.record import record
+from nacrith.decoding.record import check, record
 from nacrith.errors import DecodingError
 from nacrith.models.exact.model import ExactModel
 
@@ -152,10 +153,9 @@ def test_json_from_a_model_with_and_without_drafts(temperature):
         assert (answer.weight > 0) == (answer.finish != "stuck")
         assert answer.weight <= 1
         assert answer.statistics.checks < 30 * model.vocab_size / 10  # of masking
+        check(model, record(model, answer))
         found.append((answer.tokens, answer.weight))
     assert found[0] == found[1]
-    with pytest.raises(DecodingError, match="constraint"):
-        record(model, answer)
 
 
 class Nothing:
@@ -172,3 +172,24 @@ def test_an_answer_gets_stuck_where_nothing_is_allowed():
     model = ExactModel(TINY, threads=1)
     answer = generate(model, "A list: ", max_tokens=30, constraint=Nothing()).run()
     assert (answer.finish, answer.text, answer.weight) == ("stuck", "", 0.0)
+    with pytest.raises(DecodingError, match="of your own"):
+        record(model, answer)
+
+
+def test_a_recorded_answer_that_got_stuck_is_checked():
+    """A JSON value that may only begin with a brace whose token is banned."""
+    model = ExactModel(TINY, threads=1)
+    answer = generate(model, "A list: ", max_tokens=30, constraint=Json(b"{"), banned=["{"]).run()
+    assert (answer.finish, answer.text) == ("stuck", "")
+    found = record(model, answer)
+    assert found["taken"]
+    check(model, found)
+    with pytest.raises(DecodingError, match="token"):
+        check(model, found | {"banned": [], "taken": found["tokens"]})
+
+
+@pytest.mark.parametrize("make", [lambda: Regex("a"), lambda: Schema({})])
+def test_without_the_library_the_message_says_what_to_install(monkeypatch, make):
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(DecodingError, match=r"nacrith\[constraints\]"):
+        make()

@@ -13,11 +13,12 @@ from native_library import WHY
 from paths import TINY
 from plain_decoding import GREEDY, SEEDED, model, plainly
 
-from nacrith.decoding import Answer, Lookup, NGram, Recycling, Sampling, generate, generate_all
+from nacrith.decoding import Answer, Json, Lookup, NGram, Recycling, Sampling, generate, generate_all
 from nacrith.decoding.drafters import drafters
 from nacrith.decoding.drafters.protocol import Guess
 from nacrith.decoding.lanes import Lanes
 from nacrith.decoding.planner import Planner
+from nacrith.decoding.record import check, record
 
 EACH = [
     "recycling",
@@ -177,6 +178,22 @@ def test_numpy_native_and_torch_give_the_same_text():
     }
     assert len(set(map(tuple, found.values()))) == 1
     assert len(found["numpy"]) == 16
+
+
+def test_a_record_of_each_engine_is_checked_with_every_other():
+    """--verify between numpy, native and torch: a seeded answer with a rule, and one that was cut."""
+    pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+    engines = ["numpy", "torch", *([] if WHY else ["native"])]
+    said = generate(model(), "It was late", max_tokens=16).run().text
+    for more in ({"constraint": Json(), "temperature": 1.1}, {"banned": [said[3:6], said[9:12]]}):
+        records = [
+            record(model(e), generate(model(e), "It was late", max_tokens=16, seed=-3, **more).run())
+            for e in engines
+        ]
+        assert all(found == records[0] for found in records)
+        for engine in engines:
+            check(model(engine), records[0])
+    assert len(records[0]["taken"]) > len(records[0]["tokens"])
 
 
 def test_a_drafter_learns_from_answer_to_answer():

@@ -47,7 +47,7 @@ ABOVE: dict[str, set[str]] = {
     "bytelevel": {"coder", "decoding.sampling", "models"},
     "decoding": {"coder", "models"},
     "": {"archive", "bytelevel", "codec", "fallback", "models"},
-    "integrations": {""},
+    "integrations": {"", "decoding"},
     "jobs": set(),
     "prompt": {"models"},
     "training": {"models", "prompt.encoder", "prompt.segment", "prompt.scorers"},

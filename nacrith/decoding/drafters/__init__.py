@@ -26,6 +26,7 @@ __all__ = [
     "Row",
     "Which",
     "drafters",
+    "drafters_alone",
 ]
 
 NAMES = ("recycling", "lookup", "ngram")
@@ -52,14 +53,28 @@ def drafters(which: Which, model: LanguageModel) -> list[Drafter] | Recursive:
         return [*which] if isinstance(which, list) else [which]
     if which.startswith("rsd:"):
         return Recursive(_load(which[4:], model), model)
+    return [_make(name, model) for name in _names(which, ("model:", "skip:"))]
+
+
+def drafters_alone(which: Which, vocab: int) -> list[Drafter]:
+    """As `drafters`, for a model of `vocab` tokens that another runtime has: none that is a model itself."""
+    if isinstance(which, Recursive):
+        raise DecodingError("drafter rsd verifies its drafts by itself; another runtime has its own way")
+    if which is None or which == "none":
+        return []
+    if not isinstance(which, str):
+        return [*which] if isinstance(which, list) else [which]
+    return [_plain(name, vocab) for name in _names(which)]
+
+
+def _names(which: str, kinds: tuple[str, ...] = ()) -> list[str]:
+    """The names joined by +. kinds: what other names than NAMES may begin with."""
     names = [part for name in which.split("+") for part in (AUTO if name == "auto" else (name,))]
-    unknown = [name for name in names if name not in NAMES and not name.startswith(("model:", "skip:"))]
+    unknown = [name for name in names if name not in NAMES and not (kinds and name.startswith(kinds))]
     if unknown or len(set(names)) < len(names):
-        raise DecodingError(
-            f"drafter {which!r}: give none, auto, or some of {', '.join(NAMES)}, model:NAME and skip:LAYERS,"
-            " each once, joined by +; or rsd:NAME alone"
-        )
-    return [_make(name, model) for name in names]
+        more = ", model:NAME and skip:LAYERS, each once, joined by +; or rsd:NAME alone" if kinds else ""
+        raise DecodingError(f"drafter {which!r}: give none, auto, or some of {', '.join(NAMES)}{more}")
+    return names
 
 
 def _make(name: str, model: LanguageModel) -> Drafter:
@@ -68,9 +83,13 @@ def _make(name: str, model: LanguageModel) -> Drafter:
         return DraftModel(_load(about, model), model)
     if kind == "skip":
         return DraftModel(_first_layers(model, about), model)
-    if kind == "recycling":
-        return Recycling(model.vocab_size)
-    return Lookup() if kind == "lookup" else NGram()
+    return _plain(kind, model.vocab_size)
+
+
+def _plain(name: str, vocab: int) -> Drafter:
+    if name == "recycling":
+        return Recycling(vocab)
+    return Lookup() if name == "lookup" else NGram()
 
 
 def _load(name: str, target: LanguageModel) -> LanguageModel:
