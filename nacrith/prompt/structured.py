@@ -8,13 +8,13 @@ headings and front matter stay unchanged. The instruction of a prompt stays (`in
 
 from __future__ import annotations
 
+import json.decoder
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from json.decoder import scanstring
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ INPUTS = ("text", "markdown", "json", "chat")
 
 Rates = Mapping[str, float]
 
+_scan_string: Any = json.decoder.scanstring  # type: ignore[attr-defined]  # public, and not in typeshed
 _MARK = re.compile(r'["{}\[\],]')
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL
@@ -203,7 +204,7 @@ def walk(source: str) -> Iterator[tuple[str, tuple[str | int, ...], int, int]]:
         token, start, end = match.group(), match.end(), match.end()
         if token == '"':
             # The decoder's own scanner finds the end of a string many times faster than a pattern does.
-            value, end = scanstring(source, start, False)
+            value, end = _scan_string(source, start, False)
             if key_next and key_next[-1]:
                 path[-1] = value
                 key_next[-1] = False

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from nacrith.arith import F64
-from nacrith.prompt.scorers.relevance import asked, relevance
+from nacrith.prompt.scorers.cues import cues
+from nacrith.prompt.scorers.likeness import built_in
+from nacrith.prompt.scorers.relevance import Query, relevance
 from nacrith.prompt.scorers.terms import Counts, counted, sums, terms
 from nacrith.prompt.segment import I64, Passage, passage
 
@@ -39,13 +41,14 @@ class LexRankScorer:
         score = np.zeros(total)
         if query:
             words = [term for _, term in terms(passage(query))]
-            score = relevance(counts, _paragraphs(passages), asked(words, vocabulary))
+            signs = cues(query, [p.sentence_text(i) for p in passages for i in range(len(p.sentences))])
+            score = relevance(counts, paragraphs(passages), Query(words, vocabulary, signs, built_in()))
         if not score.any():
             score = _walk(counts)
         return np.split(score / score.max(), before[1:-1])
 
 
-def _paragraphs(passages: Sequence[Passage]) -> I64:
+def paragraphs(passages: Sequence[Passage]) -> I64:
     """(sentences,) number of the paragraph of each sentence, ascending; a passage begins a new one."""
     begins: list[bool] = []
     for p in passages:
