@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 
@@ -123,6 +125,42 @@ def test_sql_keeps_what_defines_and_some_rows() -> None:
 
 def test_sql_in_which_a_row_is_asked_for() -> None:
     assert "no. 44;" in cut(DUMP, 0.4, "What is the note of order no. 44?")
+
+
+def halls(count: int) -> list[dict[str, Any]]:
+    notes = ('Say "Ana" at nine.', "Back\\slash, tab\tand 😀.", "日本語 only.")
+    return [{"id": i, "name": f"Hall {i}", "open": i != 7, "note": notes[i % 3]} for i in range(count)]
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("rate", [0.2, 0.35, 0.5])
+def test_json_in_a_string_of_json(rate: float, ascii_only: bool) -> None:
+    body = {"halls": halls(40), "page": 1}
+    text = json.dumps({"status": 200, "body": json.dumps(body, ensure_ascii=ascii_only), "took": 3})
+    made = json.loads(cut(text, rate))
+    assert (made["status"], made["took"]) == (200, 3)
+    inner = json.loads(made["body"])
+    assert inner["page"] == 1
+    found = inner["halls"]
+    assert found["columns"] == ["id", "name", "open", "note"]
+    every = [list(h.values()) for h in halls(40)]
+    assert all(row in every for row in found["rows"])
+    assert found["note"] == f"{len(found['rows'])} of 40 rows kept"
+    assert json.loads(json.loads(cut(text, 0.9))["body"])["halls"] == {
+        "columns": found["columns"],
+        "rows": every,
+    }
+
+
+def test_json_in_a_string_that_the_query_asks_for() -> None:
+    text = json.dumps({"content": [{"type": "text", "text": json.dumps(halls(40))}]})
+    assert "Hall 23" in cut(text, 0.3, "Is Hall 23 open?")
+
+
+def test_what_only_looks_like_json_in_a_string_stays() -> None:
+    odd = "{not json, but long: " + "x y z " * 100 + "}"
+    text = json.dumps({"odd": odd, "halls": halls(20)})
+    assert json.loads(cut(text, 0.7))["odd"] == odd
 
 
 @pytest.mark.parametrize(
