@@ -127,6 +127,25 @@ def test_sql_in_which_a_row_is_asked_for() -> None:
     assert "no. 44;" in cut(DUMP, 0.4, "What is the note of order no. 44?")
 
 
+def test_context_of_a_diff_stays_only_with_its_change() -> None:
+    """There was room for the line before the change, and none for the change."""
+    change = "".join(f"+        self.step_{i}(everything, that, follows)\n" for i in range(8))
+    text = (
+        "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1,4 +1,11 @@\n     def run(self):\n"
+        f"{change}         return True\n@@ -40,3 +47,3 @@\n     def end(self):\n"
+        "-        pass\n+        self.done()\n"
+    )
+    content = route(text)
+    assert content is not None
+    assert content.kind == "diff"
+    assert "".join(text[a:b] for a, b, _ in content.segments) == text
+    for rate in (0.2, 0.3, 0.4, 0.5):
+        made = PromptCompressor("lexrank", len).compress(text, rate=rate, on_error="pass").text
+        assert ("def run" in made) <= ("step_3" in made)
+        assert ("return True" in made) <= ("step_3" in made)
+        assert ("def end" in made) <= ("self.done()" in made)
+
+
 def halls(count: int) -> list[dict[str, Any]]:
     notes = ('Say "Ana" at nine.', "Back\\slash, tab\tand 😀.", "日本語 only.")
     return [{"id": i, "name": f"Hall {i}", "open": i != 7, "note": notes[i % 3]} for i in range(count)]

@@ -115,6 +115,15 @@ def test_words_that_mean_alike() -> None:
     assert name > author > paper
 
 
+@pytest.mark.parametrize("query", ["", "Why did the invoice test fail?"])
+def test_a_sentence_that_is_said_again_comes_last(query: str) -> None:
+    said = "The test of the invoice total failed because of the rounding."
+    text = f"{said} {said.upper()} The order of discount and tax was wrong. {said} Ana mended the rounding."
+    kept = kept_of(text, query, 0.6)
+    assert kept.casefold().count(said.casefold()) == 1
+    assert "Ana mended" in kept
+
+
 def test_likeness_of_words() -> None:
     likeness = built_in()
     words = [stem(w) for w in ("wrote", "author", "granite", "Zwieback", "日本")]

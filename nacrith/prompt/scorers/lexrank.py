@@ -21,6 +21,8 @@ from nacrith.prompt.segment import I64, Passage, passage
 
 _DAMPING = 0.85
 _STEPS = 60
+_REPEATED = 0.1  # of the score is left for a sentence that is there already
+_BRIEF = 20  # characters; a shorter sentence may be said again: "Yes."
 
 
 class LexRankScorer:
@@ -45,7 +47,21 @@ class LexRankScorer:
             score = relevance(counts, paragraphs(passages), Query(words, vocabulary, signs, built_in()))
         if not score.any():
             score = _walk(counts)
+        score *= _fresh(passages)
         return np.split(score / score.max(), before[1:-1])
+
+
+def _fresh(passages: Sequence[Passage]) -> F64:
+    """(sentences,) 1, or less for a sentence that an earlier one equals but for case and white space."""
+    seen: set[str] = set()
+    out: list[float] = []
+    for p in passages:
+        for number in range(len(p.sentences)):
+            plain = " ".join(p.sentence_text(number).casefold().split())
+            out.append(_REPEATED if plain in seen else 1.0)
+            if len(plain) > _BRIEF:
+                seen.add(plain)
+    return np.array(out)
 
 
 def paragraphs(passages: Sequence[Passage]) -> I64:
