@@ -14,14 +14,14 @@ from nacrith.prompt.content import route
 PYTEST = (
     "============================= test session starts ==============================\n"
     "platform linux -- Python 3.12.1, pytest-8.0.0\nrootdir: /srv/app\ncollected 64 items\n\n"
-    + "".join(f"tests/test_cart.py::test_case_{i} PASSED [{i:3}%]\n" for i in range(60))
-    + "tests/test_pay.py::test_refund FAILED [100%]\n\n"
+    + "".join(f"spec/test_cart.py::test_case_{i} PASSED [{i:3}%]\n" for i in range(60))
+    + "spec/test_pay.py::test_refund FAILED [100%]\n\n"
     "=================================== FAILURES ===================================\n"
     "_________________________________ test_refund __________________________________\n\n"
     "    def test_refund():\n        order = make(3)\n>       assert order.refund() == 30\n"
-    "E       assert 27 == 30\nE        +  where 27 = refund()\n\ntests/test_pay.py:41: AssertionError\n"
+    "E       assert 27 == 30\nE        +  where 27 = refund()\n\nspec/test_pay.py:41: AssertionError\n"
     "=========================== short test summary info ============================\n"
-    "FAILED tests/test_pay.py::test_refund - assert 27 == 30\n"
+    "FAILED spec/test_pay.py::test_refund - assert 27 == 30\n"
     "========================= 1 failed, 63 passed in 2.41s =========================\n"
 )
 GO = (
@@ -75,7 +75,7 @@ def test_kinds(kind: str) -> None:
     [
         (
             PYTEST,
-            ["collected 64", "FAILED tests/test_pay.py::test_refund", "assert 27 == 30", "63 passed"],
+            ["collected 64", "FAILED spec/test_pay.py::test_refund", "assert 27 == 30", "63 passed"],
             "case_31",
         ),
         (GO, ["--- FAIL: TestTotal", "got 4, want 5", "FAIL\texample.com/shop"], "PASS: TestPart17"),
