@@ -8,7 +8,8 @@
 - qmsum: a meeting, and the turns that a question is about (qmsum.test.jsonl.xz, Zhong et al. 2021).
 
 The weights of the scorer lexrank were chosen on other questions: the even ones of HotpotQA, the first of the
-shuffled ones of NQ and SQuAD, and QMSum's validation set.
+shuffled ones of NQ (`unreported`) and SQuAD, and QMSum's validation set; its word vectors were trained on
+others of NQ and on SQuAD's training file (`bench.training.likeness`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ HARD = 9
 """Passages beside that with the answer."""
 
 _USED = {"nq": 300, "squad": 250}  # questions that weights were chosen on
+_FIELDS = ("context", "question", "answer")
 _WORD = re.compile(r"\w+")
 _RANKED = 80  # passages of which those with the answer are left out
 _COMMON = 0.2  # of the passages have a word that says nothing
@@ -73,14 +75,47 @@ def hotpotqa(folder: Path, count: int, seed: int) -> list[Asked]:
 
 def nq(folder: Path, count: int, seed: int) -> list[Asked]:
     rows = lines(folder / "nq-open-oracle.jsonl.xz")
+    rng = random.Random(seed)
+    order = rng.sample(range(len(rows)), len(rows))
+    return _among_hard(rows, [rows[i] for i in order[_USED["nq"] :][:count]], rng)
+
+
+def unreported(folder: Path, reported: int = 300, seed: int = 0) -> list[Asked]:
+    """Questions of NQ-open that `nq` does not give, and whose passage is that of none it gives: for training
+    and the choice of weights."""
+    rows = lines(folder / "nq-open-oracle.jsonl.xz")
+    rng = random.Random(seed)
+    order = rng.sample(range(len(rows)), len(rows))
+    taken = order[_USED["nq"] :][:reported]
+    passages = {rows[i]["ctxs"][0]["text"] for i in taken}
+    free = [i for i in order if i not in set(taken) and rows[i]["ctxs"][0]["text"] not in passages]
+    return _among_hard(rows, [rows[i] for i in free], rng)
+
+
+def squad_training(folder: Path, count: int, seed: int = 5, distractors: int = 6) -> list[Asked]:
+    """Questions of SQuAD's training file, of which none is reported; tokenised, among hard passages."""
+    rows = lines(folder / "squad11.tokenised-val4k.jsonl.xz")
+    joined = [[x if isinstance(x := row[k], str) else " ".join(x) for k in _FIELDS] for row in rows]
+    passages = list(dict.fromkeys(passage for passage, _, _ in joined))
+    ranking = Ranking(passages)
+    rng = random.Random(seed)
+    out = []
+    for passage, question, answer in rng.sample(joined, count):
+        near = (passages[k] for k in ranking.best(question, _RANKED))
+        others = [p for p in near if p != passage and answer.lower() not in p.lower()]
+        chosen = [passage, *others[:distractors]]
+        rng.shuffle(chosen)
+        out.append(Asked("\n\n".join(chosen), question, [answer]))
+    return out
+
+
+def _among_hard(rows: Sequence[Any], chosen_rows: Sequence[Any], rng: random.Random) -> list[Asked]:
+    """Questions with their passage among the hardest of all rows."""
     titles = {row["ctxs"][0]["text"]: row["ctxs"][0]["title"] for row in rows}
     passages = list(titles)
     ranking = Ranking([f"{titles[p]} {p}" for p in passages])
-    rng = random.Random(seed)
-    order = rng.sample(range(len(rows)), len(rows))
     out = []
-    for i in order[_USED["nq"] :][:count]:
-        row = rows[i]
+    for row in chosen_rows:
         gold, answers = row["ctxs"][0]["text"], [a.lower() for a in row["answers"]]
         near = (passages[k] for k in ranking.best(row["question"], _RANKED))
         others = [p for p in near if p != gold and not any(a in p.lower() for a in answers)]

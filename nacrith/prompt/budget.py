@@ -154,12 +154,20 @@ class _Budget:
             for k in range(len(clauses) - 1, max(0, len(clauses) - 4), -1):
                 if self.left and self.try_add(np.concatenate(clauses[:k])):
                     break
-        if self.left <= _UNUSED * self._room(self._ranking.masks(np.empty(0, np.int64))):
+        if self.left <= _UNUSED * self._whole():
             return
         for units in sentences:
             rest = units[~np.isin(units, self.chosen)]
             if len(rest) and self._longest_prefix(np.split(rest, len(rest))):
                 break
+
+    def _whole(self) -> float:
+        """About the tokens of the budget, that part included which is spent on what is kept always."""
+        ranking = self._ranking
+        forced = ranking.masks(np.empty(0, np.int64))
+        free = self._room(forced)
+        before, now = ranking.size(forced), ranking.size(self.best)
+        return free + before * (free - self.left) / (now - before) if now > before else free
 
     def drop_stubs(self, seeds: I64) -> None:
         """Leave out the pieces that were chosen so that a block is not empty, where it is not now."""
@@ -255,6 +263,10 @@ class _Ranking:
         """(groups + 1,) characters of all groups before each, and of all."""
         sizes = self._sizes[0]
         return np.cumsum([0.0, *(sizes[g].sum() + len(g) for g in groups)])
+
+    def size(self, masks: Sequence[Mask]) -> int:
+        """Characters of a choice."""
+        return int(self._sizes[0][np.concatenate([np.empty(0, bool), *masks])].sum())
 
     def masks(self, chosen: I64) -> list[Mask]:
         flat = np.zeros(self.edges[-1], bool)

@@ -64,6 +64,7 @@ _CLAUSE_END = set(",;:،؛、，；：—–")
 _LEAD_END = set(":：")
 _CLAUSE = 3.0  # words on each side of the end of a clause
 _HAN_WORD = 0.4  # words of a Han or Hiragana character
+_NUMBERED = re.compile(r"\d{1,3}(?:\.\d{1,3})*|[IVX]+|[A-Za-z]")
 _DAY = re.compile(r"\d{1,3}")
 _LABEL = re.compile(r"[^\W\d_][\w .-]{0,30}:$")
 _WRAPPED = 60  # characters; a sentence may continue after a line of at least this length
@@ -231,9 +232,20 @@ def _sentences(text: str, starts: list[int], ends: list[int], kinds: list[int]) 
     number = 0
     for i in range(1, len(starts)):
         if kinds[i] != CLOSE or "\n" in text[ends[i - 1] : starts[i]]:
-            number += _is_break(text, starts, ends, i)
+            first = i < 3 or out[i - 2] != out[i - 3]
+            number += _is_break(text, starts, ends, i) and not (first and _counts(text, starts, ends, i))
         out[i] = number
     return out
+
+
+def _counts(text: str, starts: list[int], ends: list[int], i: int) -> bool:
+    """Whether what begins a sentence before unit i is its number ("9. Fees are due."), on the same line."""
+    return (
+        i > 1
+        and text[starts[i - 1] : ends[i - 1]] == "."
+        and "\n" not in text[ends[i - 1] : starts[i]]
+        and _NUMBERED.fullmatch(text, starts[i - 2], ends[i - 2]) is not None
+    )
 
 
 def _is_break(text: str, starts: list[int], ends: list[int], i: int) -> bool:

@@ -12,17 +12,14 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from nacrith import jsontext
 from nacrith.prompt.compress import PromptCompressor
 from nacrith.prompt.content.part import ContentPart, routed
 from nacrith.prompt.document import Document, Part
 from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, of_source
-
-Value = TypeVar("Value")
 
 DEFAULT_RATE = 0.3
 DEFAULT_MINIMUM = 1000
@@ -73,30 +70,6 @@ class Memory:
         self._left -= size + _UNIT
         while self._left < 0 and len(self._found) > 1:
             self._left += self._found.popitem(last=False)[1][1]
-
-
-class Patient:
-    """Runs functions in a thread of its own, and does not wait for longer than `seconds`."""
-
-    def __init__(self, seconds: float = 10.0) -> None:
-        self.seconds = seconds
-        self._worker = ThreadPoolExecutor(1)
-        self._late: Future[Any] | None = None
-
-    def run(self, function: Callable[..., Value], *arguments: Any) -> Value:
-        """The result; TimeoutError if it takes too long, or at once while one that did is still running."""
-        if self._late is not None and not self._late.done():
-            raise TimeoutError
-        self._late = None
-        future = self._worker.submit(function, *arguments)
-        try:
-            return future.result(self.seconds)
-        except TimeoutError:
-            self._late = future
-            raise
-
-    def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
 
 
 class ToolResults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import subprocess
@@ -16,7 +17,7 @@ from small_models import TINY, engine, tokens
 
 from nacrith import loaded
 from nacrith.models.exact.model import ExactModel
-from nacrith.workers import Workers, run_all
+from nacrith.workers import Patient, Workers, run_all
 
 
 def squares(workers: Workers, count: int) -> list[int]:
@@ -194,3 +195,91 @@ def test_a_model_can_be_used_while_the_interpreter_shuts_down(ending: str, engin
     )
     assert done.stdout.splitlines() == ["used 512"] * (2 if "before" in ending else 1), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_patience_ends_and_comes_back() -> None:
+    patient, free = Patient(0.05), threading.Event()
+    with pytest.raises(TimeoutError):
+        patient.run(free.wait)
+    with pytest.raises(TimeoutError):  # at once: the thread is still busy
+        patient.run(int)
+    free.set()
+    patient.seconds = 30
+    while True:
+        try:
+            assert patient.run(int, "7") == 7
+            break
+        except TimeoutError:
+            continue
+    patient.close()
+
+
+def test_patience_within_an_event_loop() -> None:
+    free = threading.Event()
+
+    async def both() -> list[int]:
+        patient = Patient(PATIENCE)
+        waiting = asyncio.ensure_future(patient.wait(free.wait))
+        await asyncio.sleep(0)  # it has begun, and the loop goes on
+        free.set()
+        await waiting
+        found = [await patient.wait(int, "7")]
+        with pytest.raises(ValueError, match="invalid literal"):
+            await patient.wait(int, "x")
+        return found
+
+    assert asyncio.run(both()) == [7]
+
+
+def test_what_nobody_waits_for_is_not_begun() -> None:
+    patient, free, begun = Patient(PATIENCE), threading.Event(), []
+
+    async def given_up() -> None:
+        first = asyncio.ensure_future(patient.wait(free.wait))
+        second = asyncio.ensure_future(patient.wait(begun.append, 1))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        free.set()
+        await first
+
+    asyncio.run(given_up())
+    assert patient.run(int, "7") == 7
+    assert not begun
+
+
+def test_a_patient_caller_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Patient().run(int, "7") == 7
+
+
+def test_patience_lasts_to_the_end_of_the_interpreter() -> None:
+    """An exit handler is served, and a function without end does not keep the interpreter."""
+    code = (
+        "import atexit, threading\n"
+        "from nacrith.workers import Patient\n"
+        "patient = Patient(30)\n"
+        "atexit.register(lambda: print(patient.run(int, '7')))\n"
+        "other = Patient(0.01)\n"
+        "try:\n    other.run(threading.Event().wait)\n"
+        "except TimeoutError:\n    pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=PATIENCE)
+    assert (done.stdout.strip(), done.stderr) == (b"7", b"")
+
+
+PATIENT = Patient(30)
+
+
+def _patiently() -> int:
+    return PATIENT.run(int, "7")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_patience_in_a_forked_child() -> None:
+    assert _patiently() == 7
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_patiently).get(timeout=PATIENCE) == 7

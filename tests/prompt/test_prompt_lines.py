@@ -200,3 +200,31 @@ def test_a_letter_is_looked_up_a_bounded_number_of_times() -> None:
     """No entry of the tables makes hits multiply."""
     text = "if not only unless never hardly " * 1000
     assert len(hits(text)) < 10 * 6 * 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("All ended. 9. Fees are due in May. 9.1. No fee is due at sea.", 3),
+        ("I. The fee is due. II. It is 5 EUR. a. It is paid in cash.", 3),
+        ("He has 9. She has none.", 2),
+        ("The sum is due.\n9.\nFees are due.", 3),
+    ],
+)
+def test_the_number_of_a_sentence_belongs_to_it(text: str, sentences: int) -> None:
+    """A lone "9." was kept without what it counts."""
+    assert len(passage(text).sentences) == sentences
+
+
+def test_no_lone_words_where_a_sentence_is_kept() -> None:
+    """Of "The disk holds 2 TB and reads 550 MB/s." remained "The disk 2 TB 550 MB/s"."""
+    text = (
+        "Give the patient 5 mg of the drug every 8 hours, at most 40 mg a day. The disk holds 2 TB and reads "
+        "550 MB/s. The fee is EUR 1,250.50 plus 19 % tax, due on 3 March 2025 at 14:30 CET. "
+        "Version 2.10.3 is old."
+    )
+    whole = [passage(text).sentence_text(i) for i in range(4)]
+    for target in range(110, len(text)):
+        made = PromptCompressor("lexrank", len).compress(text, target_tokens=target).text
+        assert "The disk" not in made or "The disk holds 2 TB" in made
+        assert whole[0] in made

@@ -116,7 +116,7 @@ def test_many_budgets(name: str, scorer: str) -> None:
         assert len(result.text) <= target
         check_faithful(result)
         lengths.append(len(result.text))
-    assert lengths[-2] > 0.45 * len(text)  # the budget is used, to a sentence of a text of two
+    assert lengths[-2] > 0.6 * len(text)  # the budget is used, but for a clause of a text of three sentences
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -17,7 +17,7 @@ from tool_chats import LONG, completions, messages, responses, result
 from nacrith import jsontext
 from nacrith.prompt.proxy.places import tool_texts
 from nacrith.prompt.proxy.plan import ANTHROPIC, CACHE_MINIMUM, CHARS_PER_TOKEN, OPENAI, Planner
-from nacrith.prompt.toolresults import Memory, Patient, ToolResults, is_program
+from nacrith.prompt.toolresults import Memory, ToolResults, is_program
 
 SOURCE = Path(__file__).read_text()
 SPLIT = SOURCE.splitlines(keepends=True)
@@ -230,22 +230,3 @@ def test_memory_forgets_the_oldest() -> None:
 
 def test_keys_do_not_run_together() -> None:
     assert Memory.key("a", "bc") != Memory.key("ab", "c")
-
-
-def test_patience_ends_and_comes_back() -> None:
-    import threading
-
-    patient, free = Patient(0.05), threading.Event()
-    with pytest.raises(TimeoutError):
-        patient.run(free.wait)
-    with pytest.raises(TimeoutError):  # at once: the thread is still busy
-        patient.run(int)
-    free.set()
-    patient.seconds = 30
-    while True:
-        try:
-            assert patient.run(int, "7") == 7
-            break
-        except TimeoutError:
-            continue
-    patient.close()

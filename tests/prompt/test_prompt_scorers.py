@@ -21,8 +21,11 @@ from nacrith.prompt import PromptCompressor
 from nacrith.prompt.scorers import NAMES, make
 from nacrith.prompt.scorers.attribution import AttributionScorer
 from nacrith.prompt.scorers.auto import is_english
+from nacrith.prompt.scorers.cues import cues
 from nacrith.prompt.scorers.language_model import QuestionScorer, SelfInformationScorer
 from nacrith.prompt.scorers.lexrank import LexRankScorer
+from nacrith.prompt.scorers.likeness import built_in
+from nacrith.prompt.scorers.terms import stem
 from nacrith.prompt.segment import WORD, passage
 
 FACTS = """\
@@ -103,6 +106,66 @@ def test_a_paragraph_that_the_answer_to_half_of_the_question_names() -> None:
     assert "Norvik Harbour was designed by Anna Lindqvist" in kept
     assert "born in Uppsala" in kept
     assert "Bergen" not in kept
+
+
+def test_words_that_mean_alike() -> None:
+    """Neither sentence has a word of the question; one says who wrote it."""
+    text = "Red Dawn was printed in Rome. Its paper is thick and grey. Its author is a farmer."
+    name, paper, author = LexRankScorer().score([passage(text)], "Who wrote Red Dawn?")[0]
+    assert name > author > paper
+
+
+@pytest.mark.parametrize("query", ["", "Why did the invoice test fail?"])
+def test_a_sentence_that_is_said_again_comes_last(query: str) -> None:
+    said = "The test of the invoice total failed because of the rounding."
+    text = f"{said} {said.upper()} The order of discount and tax was wrong. {said} Ana mended the rounding."
+    kept = kept_of(text, query, 0.6)
+    assert kept.casefold().count(said.casefold()) == 1
+    assert "Ana mended" in kept
+
+
+def test_likeness_of_words() -> None:
+    likeness = built_in()
+    words = [stem(w) for w in ("wrote", "author", "granite", "Zwieback", "日本")]
+    places = likeness.places(words)
+    vectors = likeness.vectors(places)
+    found = likeness.alike(vectors, vectors)
+    assert found[0, 1] > 0.5 > found[0, 2]
+    assert (places[3:] == likeness.size).all()
+    assert not found[3:].any()  # not even to each other
+    rarity = likeness.rarity(likeness.places(["the", "right", "warn", "Zwieback"]))
+    assert rarity[0] == 0 < rarity[1] < rarity[2] < rarity[3] == 1
+
+
+def test_a_common_word_that_is_rare_in_the_text_decides_nothing() -> None:
+    text = (
+        "The lyrics ask what went right now and then. The choir sang for an hour.\n\n"
+        "Donald Trump is the president of the country. He has been in office since January.\n\n"
+        "The president of the club is Bob. The president of the guild is Tim."
+    )
+    assert "Donald Trump" in kept_of(text, "Who is the president of the country right now?", 0.35)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "other"),
+    [
+        ("When was the mill closed?", "It was closed in 1944.", "It was closed by the owner."),
+        ("Wann schloss die Mühle?", "Sie schloss im Mai.", "Sie schloss mit Verlust."),
+        ("Combien de moulins ?", "Il y en a 12.", "Il y en a beaucoup."),
+        ("Who closed the mill?", "It was closed by Anna Berg.", "It was closed by the owner."),
+        ("Where is the mill?", "It is near the town of Metz.", "It is near the river."),
+    ],
+)
+def test_cues_of_a_question(question: str, answer: str, other: str) -> None:
+    found = cues(question, [answer, other])
+    assert found[0] > 0 == found[1]
+    assert not cues("Why is the mill closed?", [answer, other]).any()
+
+
+def test_a_query_as_long_as_a_text() -> None:
+    """Its terms are compared with those of the text only up to a number."""
+    query = " ".join(f"word{k}" for k in range(3000))
+    assert LexRankScorer().score([passage(FACTS + query)], query)[0].max() == 1
 
 
 def test_a_sentence_counts_for_more_in_a_paragraph_that_fits() -> None:

@@ -329,7 +329,8 @@ class Query:
 
 
 def test_adapters() -> None:
-    texts = [LONG, "Nothing of interest is written here at all, or so they say. " * 3, LONG]
+    texts = [LONG, "Nothing of interest is written here at all, or so they say. " * 3]
+    texts.append(LONG.replace("mayor", "young mayor"))  # what is said twice is kept once
     compressor = PromptCompressor("lexrank", len, retain="with_sentence")
     documents = [Document(t, {"n": i}) for i, t in enumerate(texts)]
     chain = DocumentCompressor(compressor, target_tokens=160)

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from nacrith.errors import PromptError
-from nacrith.prompt.content import diff, indented, logs, markup, records, table
+from nacrith.prompt.content import diff, indented, listing, logs, markup, outcomes, records, sql, table
 from nacrith.prompt.content.blocks import Content
 
 KINDS: dict[str, Callable[[str], Content | None]] = {
     "json": records.parse,
     "diff": diff.parse,
+    "test output": outcomes.parse,
     "log": logs.parse,
+    "listing": listing.parse,
+    "sql": sql.parse,
     "table": table.parse,
     "html": markup.parse_html,
     "xml": markup.parse_xml,

@@ -60,13 +60,26 @@ def _file(text: str, lines: Sequence[tuple[int, int]]) -> Node:
 
 
 def _hunk(text: str, lines: Sequence[tuple[int, int]], scale: float) -> Node:
-    """A hunk: its header, and nodes for runs of changed lines and of context."""
+    """A hunk: its header, and a node for each run of changed lines, which holds the context before it; that
+    after the last one belongs to it too. So no context is kept for want of room for what it is about."""
     node = Node(lines[0][0], lines[-1][1], _HEADER * scale)
+    around: list[Node] = []  # runs of context before the next change
     for a, b in lines[1:]:
-        prior = (_CHANGE if text[a] in "+-\\" else _CONTEXT) * scale
-        last = node.children[-1] if node.children else None
-        if last and last.prior == prior and text.count("\n", last.start, last.end) < _MANY:
+        changes = text[a] in "+-\\"
+        last = node.children[-1] if node.children and not around else None
+        if not changes:
+            if around and text.count("\n", around[-1].start, around[-1].end) < _MANY:
+                around[-1].end = b
+            else:
+                around.append(Node(a, b, _CONTEXT * scale))
+        elif last and text.count("\n", last.start, last.end) < _MANY:
             last.end = b
         else:
-            node.children.append(Node(a, b, prior))
+            node.children.append(Node(around[0].start if around else a, b, _CHANGE * scale, children=around))
+            around = []
+    if around and node.children:
+        node.children[-1].end = around[-1].end
+        node.children[-1].children += around
+    else:
+        node.children += around
     return node

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
+
 from nacrith import jsontext
 from nacrith.prompt.content import priors
 from nacrith.prompt.content.blocks import Content, Node, Segment, add, noted
@@ -22,6 +24,7 @@ from nacrith.prompt.segment import Mask
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _BREAK = re.compile(r"\n[ \t\r\n]*")
 _SENTENCE_END = re.compile(r"\\n|\\.|[.!?]['”’)]*[ ]+|[。！？]")
+_ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
 _DEEP = 60  # levels; deeper JSON is not touched
 _FEW = 3  # an array of fewer elements stays whole
 _LARGE = 600  # characters; a smaller record is kept or dropped as a whole
@@ -45,6 +48,7 @@ class Value:
     node: Node | None = None  # if the value may be dropped
     sentences: list[Node] = field(default_factory=list)  # of a long string
     open: bool = False  # whether something inside may be dropped
+    inner: Value | None = None  # the JSON in a string, with offsets in the text
 
 
 class Json(Content):
@@ -59,6 +63,7 @@ class Json(Content):
         self._known: dict[int, list[Piece]] = {}  # by the start of a value that is not open
         self._rows: dict[int, list[Piece]] = {}
         self._tables: dict[int, bool] = {}  # by the start of an array whether its values are alike
+        self._quote = '"'  # as it is written where the output is now
 
     def pieces(self, kept: Mask) -> list[Piece]:
         out: list[Piece] = []
@@ -70,6 +75,10 @@ class Json(Content):
 
     def _kept(self, value: Value, kept: Mask) -> bool:
         return value.node is None or bool(kept[self.number[id(value.node)]])
+
+    def _say(self, out: list[Piece], at: int, words: str) -> None:
+        """Insert JSON syntax, and words without an escape."""
+        add(out, Piece(at, at, words.replace('"', self._quote)))
 
     def _put_lines(self, out: list[Piece], kept: Mask) -> None:
         chosen = [v for v in self.values if self._kept(v, kept)]
@@ -132,17 +141,18 @@ class Json(Content):
         total = len(value.items)
         table = len(chosen) >= _FEW and self._are_alike(value.start, value.items)
         if table:
-            columns = f'{{"columns":[{self._keys(chosen[0])}],"rows":'
-            add(out, Piece(value.start, value.start, columns))
+            self._say(out, value.start, '{"columns":[')
+            add(out, Piece(value.start, value.start, self._keys(chosen[0])))
+            self._say(out, value.start, '],"rows":')
         add(out, Piece(value.start, value.start + 1))
         self._put_each(out, chosen, ",", table, kept)
         end = value.end
         note = f"{len(chosen)} of {total} {'rows' if table else 'items'} kept" if len(chosen) < total else ""
         if note and not table:
-            add(out, Piece(end - 1, end - 1, f'{"," if chosen else ""}"[{note}]"'))
+            self._say(out, end - 1, f'{"," if chosen else ""}"[{note}]"')
         add(out, Piece(end - 1, end))
         if table:
-            add(out, Piece(end, end, f',"note":"{note}"}}' if note else "}"))
+            self._say(out, end, f',"note":"{note}"}}' if note else "}")
 
     def _put_object(self, out: list[Piece], value: Value, kept: Mask) -> None:
         add(out, Piece(value.start, value.start + 1))
@@ -158,7 +168,7 @@ class Json(Content):
             self._put(out, item, kept)
         if count < len(value.items):
             note = f'"...":"{count} of {len(value.items)} members kept"'
-            add(out, Piece(value.end - 1, value.end - 1, f",{note}" if count else note))
+            self._say(out, value.end - 1, f",{note}" if count else note)
         add(out, Piece(value.end - 1, value.end))
 
     def _keys(self, record: Value) -> str:
@@ -181,6 +191,13 @@ class Json(Content):
         add(out, Piece(record.end, record.end, "]"))
 
     def _put_string(self, out: list[Piece], value: Value, kept: Mask) -> None:
+        if value.inner is not None:
+            add(out, Piece(value.start, value.inner.start))
+            self._quote = '\\"'
+            self._put(out, value.inner, kept)
+            self._quote = '"'
+            add(out, Piece(value.inner.end, value.end))
+            return
         segments, position = [], value.start
         for node in value.sentences:
             if position < node.start:
@@ -261,7 +278,9 @@ def _nodes(text: str, value: Value) -> list[Node]:
     """The nodes directly inside a value, which is kept; marks the values that hold a node as open."""
     out: list[Node] = []
     if value.shape == '"':
-        out = value.sentences = _sentences(text, value)
+        value.inner = _inner(text, value)
+        out = _nodes(text, value.inner) if value.inner else _sentences(text, value)
+        value.sentences = [] if value.inner else out
     elif _is_table(value):
         out = _elements(text, value.items)
     else:
@@ -295,13 +314,43 @@ def _elements(text: str, values: Sequence[Value], prior: float | None = None) ->
     return [record.node for record in values if record.node]
 
 
+def _inner(text: str, string: Value) -> Value | None:
+    """The JSON in a long string, as services pass on what others said; strings in it stay whole."""
+    if string.end - string.start < _LONG or text[string.start + 1] not in "{[":
+        return None
+    try:
+        inside = jsontext.parse(text[string.start : string.end])
+        jsontext.parse(inside, finite=False)
+    except jsontext.JsonError:
+        return None
+    found = list(_values(inside))
+    if len(found) != 1:
+        return None
+    # Every character of `inside` is one character or one escape of the text.
+    shift = np.zeros(len(inside) + 2, np.int64)
+    longer = 0
+    first = string.start + 1
+    for match in _ESCAPE.finditer(text, first, string.end - 1):
+        shift[match.start() - first - longer + 1] = match.end() - match.start() - 1
+        longer += match.end() - match.start() - 1
+    places = (first + np.arange(len(shift)) + np.cumsum(shift)).tolist()
+    stack = found[:]
+    while stack:
+        value = stack.pop()
+        value.start, value.end = places[value.start], places[value.end]
+        value.keys = [(places[a], places[b]) for a, b in value.keys]
+        value.shape = "" if value.shape == '"' else value.shape
+        stack += value.items
+    return found[0]
+
+
 def _sentences(text: str, value: Value) -> list[Node]:
     """The sentences of a long string."""
     if value.end - value.start < _LONG:
         return []
     first, last = value.start + 1, value.end - 1
     inside = text[first:last]
-    if inside[:1] in ("{", "["):  # probably JSON, which would break
+    if inside[:1] in ("{", "["):  # nearly JSON, which would break
         return []
     cuts = [
         first + m.end()

@@ -19,7 +19,8 @@ from nacrith import jsontext
 from nacrith.errors import PromptError
 from nacrith.prompt.mcp.originals import NAME, OTHER_NAME, Originals, notice, tool
 from nacrith.prompt.structured import walk
-from nacrith.prompt.toolresults import Patient, Shortened, ToolResults, query_of
+from nacrith.prompt.toolresults import Shortened, ToolResults, query_of
+from nacrith.workers import Patient
 
 MAX_LINE = 16 << 20
 """Bytes; a longer line is passed on without reading it."""

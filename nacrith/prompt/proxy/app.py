@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from nacrith.prompt.proxy.plan import ANTHROPIC, OPENAI, Plan, Planner, Totals
-from nacrith.prompt.toolresults import Patient
+from nacrith.workers import Patient
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -67,7 +67,7 @@ class Proxy:
             plain = _decoded(body, encoding, self.max_body)
             plan = None
             if plain is not None:
-                plan = await asyncio.to_thread(self.patient.run, self.planner.plan, plain, api)
+                plan = await self.patient.wait(self.planner.plan, plain, api)
         except Exception as error:
             self.totals.failed_open += 1
             self.say(f"{about}: passed on as it is ({type(error).__name__})")

@@ -13,12 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from nacrith.arith import F64
-from nacrith.prompt.scorers.relevance import asked, relevance
+from nacrith.prompt.scorers.cues import cues
+from nacrith.prompt.scorers.likeness import built_in
+from nacrith.prompt.scorers.relevance import Query, relevance
 from nacrith.prompt.scorers.terms import Counts, counted, sums, terms
 from nacrith.prompt.segment import I64, Passage, passage
 
 _DAMPING = 0.85
 _STEPS = 60
+_REPEATED = 0.1  # of the score is left for a sentence that is there already
+_BRIEF = 20  # characters; a shorter sentence may be said again: "Yes."
 
 
 class LexRankScorer:
@@ -39,13 +43,28 @@ class LexRankScorer:
         score = np.zeros(total)
         if query:
             words = [term for _, term in terms(passage(query))]
-            score = relevance(counts, _paragraphs(passages), asked(words, vocabulary))
+            signs = cues(query, [p.sentence_text(i) for p in passages for i in range(len(p.sentences))])
+            score = relevance(counts, paragraphs(passages), Query(words, vocabulary, signs, built_in()))
         if not score.any():
             score = _walk(counts)
+        score *= _fresh(passages)
         return np.split(score / score.max(), before[1:-1])
 
 
-def _paragraphs(passages: Sequence[Passage]) -> I64:
+def _fresh(passages: Sequence[Passage]) -> F64:
+    """(sentences,) 1, or less for a sentence that an earlier one equals but for case and white space."""
+    seen: set[str] = set()
+    out: list[float] = []
+    for p in passages:
+        for number in range(len(p.sentences)):
+            plain = " ".join(p.sentence_text(number).casefold().split())
+            out.append(_REPEATED if plain in seen else 1.0)
+            if len(plain) > _BRIEF:
+                seen.add(plain)
+    return np.array(out)
+
+
+def paragraphs(passages: Sequence[Passage]) -> I64:
     """(sentences,) number of the paragraph of each sentence, ascending; a passage begins a new one."""
     begins: list[bool] = []
     for p in passages:

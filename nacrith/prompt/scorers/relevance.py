@@ -6,19 +6,27 @@ A sentence that answers often shares little with the question. So besides its ow
   sentences around it;
 - a second hop: the terms of the best sentences, together with the terms of the query that these lack, are a
   second query ("the director of X" needs what the text says about him, far from X);
-- links: a paragraph whose first words, its title, occur in one of the best sentences.
+- links: a paragraph whose first words, its title, occur in one of the best sentences;
+- words that mean alike (`likeness`), of the sentence and of its paragraph, and what kind of thing is asked
+  for (`cues`): an answer often has none of the question's words.
 
-All weights were chosen on one half of HotpotQA, NQ-open, SQuAD and QMSum samples; bench.prompts.asked
-measures.
+In a few passages every word is rare. So a term of the query also counts by how rare it is in English.
+
+All weights were chosen on parts of HotpotQA, NQ-open, SQuAD and QMSum that bench.prompts.asked, which
+measures, does not report.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from nacrith.arith import F64
+from nacrith.lazy import lazy
+from nacrith.prompt.scorers.likeness import Likeness
 from nacrith.prompt.scorers.terms import Counts, sums
 from nacrith.prompt.segment import I64
 
@@ -31,13 +39,64 @@ _HEAD = 3  # terms that are the title of a paragraph
 _LONG = 12  # sentences of a long paragraph
 _SIMILAR, _SHARED, _LEAST = 0.4, 0.7, 4
 """Weight of a term that shares this part of its characters, and at least so many, with a query's term."""
+_MEANT, _MEANT_AROUND, _CUE = 0.5, 0.7, 0.2
+"""Weights of words that mean alike, in a sentence and in its paragraph, and of cues."""
+_FREQUENT = 0.3  # weight of the most frequent English word; the rarest has 1
+_MOST = 64  # terms of a query that are compared with words that begin or mean alike
+
+
+@dataclass
+class Query:
+    """A query and the terms of a text. terms: of the query. vocabulary: number of each term of the text.
+    cues: (sentences,) as of `cues`. likeness: None to go by words alone."""
+
+    terms: Sequence[str]
+    vocabulary: dict[str, int]
+    cues: F64 | None = None
+    likeness: Likeness | None = None
+
+    @lazy
+    def weights(self) -> F64:
+        """(terms of the text,) how much each counts."""
+        found = asked(list(self.terms), self.vocabulary)
+        if self.likeness is None or not self.vocabulary:
+            return found
+        there = np.flatnonzero(found)
+        names = list(self.vocabulary)
+        rarity = self.likeness.rarity(self.likeness.places([names[i] for i in there]))
+        found[there] *= _FREQUENT + (1 - _FREQUENT) * rarity
+        return found
+
+    @lazy
+    def alike(self) -> tuple[F64, F64]:
+        """(query terms, terms of the text) how alike they are, 1 for the same; and (query terms,) weights of
+        a sum of 1. Of a long query, the heaviest terms."""
+        assert self.likeness is not None
+        terms = list(dict.fromkeys(self.terms))
+        places = self.likeness.places(terms)
+        weights = self.likeness.weights(places)
+        heaviest = np.argsort(-weights, kind="stable")[:_MOST]
+        vectors = self.likeness.vectors(places[heaviest])
+        found = self.likeness.alike(
+            vectors, self.likeness.vectors(self.likeness.places(list(self.vocabulary)))
+        )
+        for row, k in enumerate(heaviest.tolist()):
+            if terms[k] in self.vocabulary:
+                found[row, self.vocabulary[terms[k]]] = 1.0
+        chosen = weights[heaviest]
+        return found, chosen / max(float(chosen.sum()), 1e-9)
 
 
 def asked(query: list[str], vocabulary: dict[str, int]) -> F64:
     """(terms,) weight of each term for a query: 1 for its own terms, less for those that begin alike
-    (Iran, Iranian)."""
+    (Iran, Iranian). Of a long query, later terms count for themselves only."""
     weights = np.zeros(max(len(vocabulary), 1))
     near: dict[str, list[str]] = {}
+    query = list(dict.fromkeys(query))
+    for term in query[_MOST:]:
+        if term in vocabulary:
+            weights[vocabulary[term]] = 1.0
+    query = query[:_MOST]
     wanted = {t[:_LEAST] for t in query}
     for term in vocabulary:
         if term[:_LEAST] in wanted:
@@ -57,11 +116,12 @@ def _alike(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def relevance(sentences: Counts, paragraph: I64, query: F64) -> F64:
+def relevance(sentences: Counts, paragraph: I64, asks: Query) -> F64:
     """(sentences,) scores, at least 0; all 0 if nothing has a term of the query.
 
-    paragraph: (sentences,) paragraph of each, ascending from 0 without gaps. query: (terms,) weights.
+    paragraph: (sentences,) paragraph of each, ascending from 0 without gaps.
     """
+    query = asks.weights
     own = _scaled(sentences.bm25(query))
     if not own.any():
         return own
@@ -71,6 +131,15 @@ def relevance(sentences: Counts, paragraph: I64, query: F64) -> F64:
     if len(edges) > 2:
         near += _PARAGRAPH * _scaled(paragraphs.bm25(query))[paragraph]
     near = _scaled(near)
+    if asks.likeness is not None:
+        meant = _meant(sentences, asks)
+        around = _scaled(_surroundings(meant, edges))
+        near += _MEANT * np.where(around > 0, around, meant)
+        if len(edges) > 2:
+            near += _MEANT_AROUND * _meant(paragraphs, asks)[paragraph]
+    if asks.cues is not None:
+        near += _CUE * asks.cues
+    near = _scaled(near)
     first = np.zeros(len(near))
     first[edges[:-1]] = _FIRST * _most(near, edges)
     near += first
@@ -79,6 +148,16 @@ def relevance(sentences: Counts, paragraph: I64, query: F64) -> F64:
     if len(edges) > 2:
         score += _LINK * _links(sentences, paragraphs, paragraph, top, near)[paragraph]
     return score
+
+
+def _meant(rows: Counts, asks: Query) -> F64:
+    """(rows,) from 0 to 1: how alike to a term of the query the most alike word of a row is, on average."""
+    alike, weights = asks.alike
+    out = np.zeros(rows.shape[0])
+    some = np.flatnonzero(np.diff(rows.starts) > 0)
+    for found, weight in zip(alike, weights.tolist(), strict=True):
+        out[some] += weight * np.maximum.reduceat(found[rows.columns], rows.starts[some])
+    return out
 
 
 def _scaled(x: F64) -> F64:
