@@ -2,14 +2,13 @@
 
 A model takes seconds where a fallback codec takes milliseconds, so a sample of each segment of text decides
 first whether the model is worth it. Then the cheapest of these plans is taken: model blocks for the text and
-fallback codecs for the rest; one fallback block per segment; one fallback block for everything. The plans
-without a model are not made where the sample leaves no doubt about most of the content.
+fallback codecs for the rest; one fallback block per segment; one fallback block for everything. A model that
+makes a sample much smaller may yet lose: the longer the content, the more a fallback codec learns of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from functools import partial
 from zlib import crc32
 
@@ -25,14 +24,6 @@ BLOCK_COST = 15  # bytes that an entry of a group head takes
 _SAMPLE = 4096  # bytes of a segment that decide whether the model is worth it
 
 
-class Worth(IntEnum):
-    """Of a model for a segment of text: none, perhaps some, or certainly much."""
-
-    NOTHING = 0
-    SOME = 1
-    MUCH = 2
-
-
 Coded = tuple[Block, bytes]
 """A block with its payload."""
 
@@ -44,13 +35,13 @@ Encode = Callable[..., FallbackBlock]
 
 
 class _Part:
-    """A segment of the content, and `worth`: what a model makes of it, by a sample."""
+    """A segment of the content, and `worth`: whether a model may make it smaller, by a sample."""
 
     def __init__(self, content: bytes, text: bool, encode: Encode, codec: BlockCodec | None) -> None:
         self.content = content
         self.text = text
         self._encode = encode
-        self.worth = Worth.NOTHING if codec is None or not text else _worth(content, codec, encode)
+        self.worth = codec is not None and text and _worth(content, codec, encode)
 
     def pieces(self, target: int) -> list[_Part]:
         """The same as parts of about `target` bytes, all of the same worth."""
@@ -94,13 +85,11 @@ def encode_super_block(
     if codec is not None and any(part.worth for part in parts):
         cuts = [segment.cut(part.content, target) if part.worth else [] for part in parts]
         plans.append(_with_model(parts, cuts, codec, encode, told))
-    certain = sum(len(part.content) for part in parts if part.worth is Worth.MUCH)
-    if 2 * certain <= len(data):
-        by_segment = [part.plain for part in parts]
-        whole = by_segment
-        if len(parts) > 1 and not all_blocks:
-            whole = [_Part(data, False, encode, None).plain]
-        plans = [whole, by_segment, *plans]
+    by_segment = [part.plain for part in parts]
+    whole = by_segment
+    if len(parts) > 1 and not all_blocks:
+        whole = [_Part(data, False, encode, None).plain]
+    plans = [whole, by_segment, *plans]
     told(len(data) - told.total)
     return min(plans, key=cost)  # the first one of those that cost the same
 
@@ -124,22 +113,20 @@ def _block(kind: int, content: bytes, payload: bytes) -> Coded:
     return Block(kind, len(content), len(payload), payload_check, check), payload
 
 
-def _worth(content: bytes, codec: BlockCodec, encode: Encode) -> Worth:
-    """What a model makes of this text, from a sample of it that both code.
+def _worth(content: bytes, codec: BlockCodec, encode: Encode) -> bool:
+    """Whether a model may make this text smaller, by a sample of it that both code.
 
     It makes nothing of printable noise, such as random digits, of which a fallback codec sees as much, and of
     endless repetition, which needs no model.
     """
     if len(content) < _SAMPLE * 2:
-        return Worth.SOME
+        return True
     sample = cuts.sample(content, _SAMPLE)
     plain = len(encode(sample, text=True).payload)
     if not len(sample) // 64 <= plain <= 0.8 * len(sample):
-        return Worth.NOTHING
+        return False
     (payload,) = codec.encode([sample])
-    if len(payload) > 0.97 * plain:
-        return Worth.NOTHING
-    return Worth.MUCH if len(payload) < 0.85 * plain else Worth.SOME
+    return len(payload) <= 0.97 * plain
 
 
 def _with_model(
@@ -153,11 +140,10 @@ def _with_model(
     payloads = iter(made)
     plan: list[Coded] = []
     for part, blocks in zip(parts, cuts, strict=True):
-        in_doubt = part.worth is not Worth.MUCH
         # A block that is the whole segment is coded once by the fallback codecs.
-        plain = part.plain if in_doubt and len(blocks) == 1 else None
+        plain = part.plain if len(blocks) == 1 else None
         mixed = [_model_or_less(content, next(payloads), encode, plain) for content in blocks]
-        if not mixed or (in_doubt and _size([part.plain]) <= _size(mixed)):
+        if not mixed or _size([part.plain]) <= _size(mixed):
             mixed = [part.plain]
         plan += mixed
     return plan
