@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import ipaddress
-import signal
 import socket
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,29 +99,15 @@ def serve(
 
     from nacrith.prompt.proxy.app import Proxy
 
-    stopped: list[int] = []
-
     async def run() -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         timeout = httpx.Timeout(None, connect=_CONNECT)
         async with httpx.AsyncClient(limits=limits, timeout=timeout) as client:
             proxy = Proxy(client, planner, upstreams, audit, max_body, say=say, totals=totals)
-            server = uvicorn.Server(uvicorn.Config(proxy, **_SERVER))
-            handle = server.handle_exit
-
-            def stop(number: int, frame: FrameType | None) -> None:
-                stopped.append(number)
-                handle(number, frame)
-
-            server.handle_exit = stop
             try:
-                await server.serve(sockets=[bound])
+                await uvicorn.Server(uvicorn.Config(proxy, **_SERVER)).serve(sockets=[bound])
             finally:
                 proxy.patient.close()
 
     planner.warm_up()
     asyncio.run(run())
-    # The server raises the signal again at its end, but asyncio turns SIGINT into a cancellation, and what is
-    # awaited just then may swallow that.
-    for number in stopped[:1]:
-        signal.raise_signal(number)
