@@ -51,14 +51,14 @@ END_RECORD = 37  # bytes of that of full-all-kinds.nac
 
 
 def main() -> None:
-    whole = remade("good/full-all-kinds.nac", [(SHIP * 2, (TEXT, 17))])
+    whole = remade("good/full-all-kinds.nac", [(SHIP * 2, (TEXT, 16))])
     remade(
         "good/full-parameters.nac",
         [
-            (SHIP * 2, (TEXT, 17)),
+            (SHIP * 2, (TEXT, 16)),
             (PEAKS * 3, (TEXT, 16)),
             (SHIP * 2, (DATA, 16)),
-            (PEAKS * 4, (FAST, 17)),
+            (PEAKS * 4, (FAST, 16)),
             (b"a" * 200, (DATA, 16)),
         ],
     )

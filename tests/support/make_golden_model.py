@@ -213,7 +213,7 @@ def refused() -> list[tuple[str, bytes, str]]:
     )
     params("bad/model-learner-size", "claim histories of 2^29 bytes", record[:2] + b"\x1d" + record[3:])
     params("unsupported/model-coding-1", "are of version 1", b"\x01\x00\x40")
-    params("unsupported/model-coding-3", "are of version 3", b"\x03" + record[1:])
+    params("unsupported/model-coding-4", "are of version 4", b"\x04" + record[1:])
     params("unsupported/model-predictors", "name predictor set 3", b"\x02\x03" + record[2:])
     params("unsupported/model-capacity", "name n-grams of capacity 2^21", b"\x02\xd1" + record[2:])
     return made
