@@ -208,7 +208,7 @@ model_option = click.option(
 ensemble_option = click.option(
     "--ensemble",
     metavar="A,B",
-    help="Models that predict together, of any vocabularies: smallest, and slow (some 20 bytes a second).",
+    help="Models that predict together, of any vocabularies; slow (some 20 bytes a second).",
 )
 backend_option = click.option(
     "--backend",
