@@ -18,6 +18,7 @@ from nacrith.cli import compress, inputs, options, outputs
 from nacrith.cli.console import ERROR, MODEL, OK, WARNING, CommandError
 from nacrith.cli.entry import group as commands
 from nacrith.codec.levels import LEVELS
+from nacrith.codec.params import CodingParams
 
 OLD = 1_600_000_000_123_456_789  # a time of last modification, ns
 
@@ -257,6 +258,7 @@ def test_group_size_is_the_length_of_blocks(
     assert made is not None
     arguments = ["f"] if command == "compress" else ["f", "--output-dir", "o", "--manifest", "m"]
     given: list[int] = []
+    codec = FakeCodec(params=CodingParams(512).to_bytes())
 
     def writer(*args: object, block_bytes: int, **named: object) -> ArchiveWriter:
         given.append(block_bytes)
@@ -266,5 +268,5 @@ def test_group_size_is_the_length_of_blocks(
     for more in (["--group-size", "32K"], []):
         parsed = options.settings(made.make_context(command, [*arguments, "-5", *more]).params)
         with inputs.open_input(str(source), archive=False) as file:
-            compress.write_archive(file, file.file, io.BytesIO(), FakeCodec(), parsed, lambda _: None)
+            compress.write_archive(file, file.file, io.BytesIO(), codec, parsed, lambda _: None)
     assert given == [32 << 10, LEVELS[5].group]

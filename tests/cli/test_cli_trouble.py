@@ -236,7 +236,7 @@ NAMED = Metadata(name="gotcha\x1b[2J")
 def test_archives_do_not_speak_to_the_terminal(tmp_path: Path) -> None:
     packed = tmp_path / "f.nac"
     with packed.open("wb") as file:
-        writer = ArchiveWriter(file, Stranger(), CODECS, block_bytes=1 << 12, metadata=NAMED)  # type: ignore
+        writer = ArchiveWriter(file, Stranger(), CODECS, block_bytes=1 << 20, metadata=NAMED)  # type: ignore
         writer.write(TEXT * 100)
         writer.close()
     assert b"\x1b]0;gotcha" in packed.read_bytes()

@@ -25,7 +25,7 @@ BINDING = {"backend": "fake", "threads": "2", "cpu": "Some (R) CPU @ 2.00GHz"}
 def test_params_round_trip(window: int, capacity: int | None, number: int, bits: int) -> None:
     some = (0, 0) if capacity is None else (number, capacity)
     for binding, prefix in itertools.product(({}, BINDING), (b"", bytes(range(8)))):
-        params = CodingParams(window, *some, bits, binding, prefix)
+        params = CodingParams(window, *some, bits, binding, prefix=prefix)
         assert CodingParams.from_bytes(params.to_bytes()) == params
 
 

@@ -83,7 +83,7 @@ def test_the_bytes_are_those_of_one_process() -> None:
         assert sum(told) == 2 * sum(map(len, BLOCKS))
         assert codec.encode([]) == codec.decode([]) == []
         with pytest.raises(CorruptError, match="claims"):
-            codec.decode([(b"\x02\xff\xff\x03", 5)])
+            codec.decode([(b"\x04\xff\xff\x03", 5)])
         assert codec.decode(jobs[:1]) == BLOCKS[:1]  # an error in a block ends no worker
     finally:
         codec.stop()

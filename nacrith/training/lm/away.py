@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nacrith import atomic
+from nacrith import atomic, jsontext
 from nacrith.errors import NacrithError
 from nacrith.models.exact import modelfile
 from nacrith.training.lm import checkpoint, export
@@ -87,7 +87,7 @@ def run(folder: Path, minutes: float, device: str) -> Path:
 def read_job(folder: Path) -> dict[str, Any]:
     """The manifest, after all files have been compared with it. NacrithError names what is missing."""
     try:
-        job: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        job: dict[str, Any] = jsontext.parse((folder / MANIFEST).read_text())
     except OSError:
         raise NacrithError(f"{folder / MANIFEST}: not here yet; unpack the last load too") from None
     wrong: dict[int, str] = {}
@@ -120,7 +120,7 @@ def _planned(folder: Path, model: Llama, ids: U16, recipe: Recipe, half: bool, s
     kept: a run that goes on keeps its plan."""
     plan = folder / "plan.json"
     if plan.exists():
-        return Recipe(**json.loads(plan.read_text()))
+        return Recipe(**jsontext.parse(plan.read_text()))
     at_once, speed = 0, 0.0
     for count in _counts(recipe.count):
         found = _speed(model, ids, recipe.length, count, half)
