@@ -40,6 +40,7 @@ from bench.coding.nacrith_ensemble import NacrithEnsemble
 from bench.common import RESULTS, machine, markdown_table, write_atomic, write_json
 from nacrith.codec import predictor_set
 from nacrith.codec.group_reference import Lane, Port, Tree
+from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.codec.text import strip_crlf
@@ -60,7 +61,8 @@ from nacrith.predictors.prior import load
 from nacrith.predictors.protocol import Ensemble
 from nacrith.predictors.registry import SETS
 
-CAPACITY, BITS = 15, 22  # log2, of the n-grams and of the learner's bytes: those of the default level
+LEVEL = LEVELS[DEFAULT_LEVEL]
+CAPACITY, BITS = LEVEL.capacity, LEVEL.bits  # log2, of the n-grams and of the learner's bytes
 _CHUNK = 256
 
 
