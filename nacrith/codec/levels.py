@@ -4,8 +4,9 @@ A level decides whether a model is used and which, how content is cut into block
 model attends to. Levels 1 to 3 use no model, unless the user names one: they are ten times faster and more.
 A block is coded as a group of lanes, which are decoded side by side and share all that is learnt
 (`model_codec`). So long blocks cost no speed, and each block starts without context: longer ones make smaller
-archives. Short ones are for reading at random, and a damaged byte costs the block that it is in. No level is
-part of the format: an archive records the parameters themselves.
+archives. Short ones are for reading at random, and a damaged byte costs the block that it is in. The model
+begins anew in each lane, which costs most where it is strong: level 9 has few lanes, and is decoded slowly.
+No level is part of the format: an archive records the parameters themselves.
 """
 
 from __future__ import annotations
@@ -52,5 +53,5 @@ LEVELS = {
     6: Level(window=2048, group=1 << 19, capacity=15, bits=24),
     7: Level(window=2048, group=1 << 20, capacity=16, bits=25),
     8: Level(window=2048, group=1 << 20, capacity=16, bits=25, large=True),
-    9: Level(window=2048, group=1 << 20, capacity=16, bits=25, large=True),
+    9: Level(window=2048, group=1 << 20, capacity=16, bits=25, lanes=4, large=True),
 }
