@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from nacrith import scratch
 from nacrith.coder import cdf
+from nacrith.decoding.answer import Generated
 from nacrith.decoding.generation import Prompt, prompt_ids
 from nacrith.decoding.lanes import PREFILL, Line
 from nacrith.decoding.sampling import Sampling
 from nacrith.decoding.text import TextStream
 from nacrith.errors import DecodingError
 from nacrith.models.protocol import LanguageModel, Logits
-from nacrith.stateful import Stateful
 
 _UNIT = 16  # fractional bits of weights, and of what is calculated here
 _PEAK = 23  # log2 of the weight of the heaviest token, in `cdf.weigh`
@@ -45,7 +45,7 @@ class Caution:
             raise DecodingError("give 1 to 64 trials of 1 to 256 tokens")
 
 
-class CautiousAnswer(Stateful):
+class CautiousAnswer(Generated):
     """An answer, generated while it is iterated over. trials: how often there were any; passes: of the model,
     after the prompt's."""
 
@@ -56,27 +56,6 @@ class CautiousAnswer(Stateful):
         self._model = model
         self._session = model.session()
         self._pieces = self._generate()
-
-    def __iter__(self) -> Iterator[str]:
-        return self._pieces
-
-    def run(self) -> CautiousAnswer:
-        """Generate what is left, and return the answer itself."""
-        for _ in self:
-            pass
-        return self
-
-    @property
-    def text(self) -> str:
-        return self.line.stream.text
-
-    @property
-    def tokens(self) -> list[int]:
-        return list(self.line.tokens)
-
-    @property
-    def finish(self) -> str:
-        return self.line.finish
 
     @property
     def passes(self) -> int:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nacrith.decoding.answer import Generated
 from nacrith.decoding.constraint import Constraint
 from nacrith.decoding.drafters import Which, drafters
 from nacrith.decoding.drafters.recursive import Recursive
@@ -20,7 +21,6 @@ from nacrith.decoding.sampling import Sampling
 from nacrith.decoding.text import TextStream
 from nacrith.errors import DecodingError
 from nacrith.models.protocol import LanguageModel
-from nacrith.stateful import Stateful
 
 Prompt = str | bytes | Sequence[int]
 """Text, bytes, or token ids after the model's start token."""
@@ -42,7 +42,7 @@ class Statistics:
     prompt_seconds: float
 
 
-class Answer(Stateful):
+class Answer(Generated):
     """An answer. Iterating over it generates it, and yields pieces of its text as they become certain.
 
     prompt: the token ids, the start token included. sampling, most and stop: as asked for. The fingerprint of
@@ -68,31 +68,6 @@ class Answer(Stateful):
         self.stop = tuple(stop)
         self.line = Line(ids, most, sampling, TextStream(model.tokenizer, stop), constraint, banned)
         self._pieces: Iterator[str] = iter(())
-
-    def __iter__(self) -> Iterator[str]:
-        return self._pieces
-
-    def run(self) -> Answer:
-        """Generate what is left, and return the answer itself."""
-        for _ in self:
-            pass
-        return self
-
-    @property
-    def text(self) -> str:
-        """The text so far. Bytes that are no UTF-8 show as U+FFFD; a stop text is no part of it."""
-        return self.line.stream.text
-
-    @property
-    def tokens(self) -> list[int]:
-        """The token ids so far; the start token at the end says that the model ended the text."""
-        return list(self.line.tokens)
-
-    @property
-    def finish(self) -> str:
-        """Why the answer ended: "end" (the model's choice), "length", "stop" (a stop text), "stuck" (no token
-        is allowed); "" while it goes on."""
-        return self.line.finish
 
     @property
     def tokens_per_pass(self) -> float:
