@@ -53,11 +53,12 @@ class TextStream:
         last."""
         waiting = self._tokens
         waiting.append(token)
-        # A token that means nothing alone may be an escape, which concerns the next two.
-        if len(waiting) < _ESCAPED and not self.tokenizer.decode(waiting[:1]):
-            return ""
-        if len(waiting) >= _ESCAPED and not self.tokenizer.decode(waiting[-1:]):
+        # A token that means nothing alone may be an escape, which concerns the next two; another such token
+        # among these ends its hope.
+        if len(waiting) > 1 and not self.tokenizer.decode(waiting[-1:]):
             ready, self._tokens = waiting[:-1], waiting[-1:]
+        elif len(waiting) < _ESCAPED and not self.tokenizer.decode(waiting[:1]):
+            return ""
         else:
             ready, self._tokens = waiting, []
         return self._add(self._decoder.decode(self.tokenizer.decode(ready)))
