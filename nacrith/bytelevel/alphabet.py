@@ -63,13 +63,13 @@ class Alphabet:
     def weights(self, row: Logits) -> tuple[F64, float]:
         """(weights (N,) in sorted order, weight of the end): the counts that the coder would use, or a
         multiple of them. Integers, so that their sums are exact."""
-        counts = cdf.counts(row)
-        stop = float(counts[self._ends].astype(np.float64).cumsum()[-1]) if len(self._ends) else 0.0
+        counts = cdf.counts(row).astype(np.float64)  # what is multiplied below does not fit binary32
+        stop = float(counts[self._ends].cumsum()[-1]) if len(self._ends) else 0.0
         if not self._spelt:
-            return counts[self._order].astype(np.float64), stop
+            return counts[self._order], stop
         # Each byte gets its share of the escape's count as an integer: all others are multiplied instead.
         parts = len(self._spelt)
-        scaled = np.full(self._vocab_size + parts, float(counts[self._escape]))
+        scaled = np.full(self._vocab_size + parts, counts[self._escape])
         np.multiply(counts, float(parts), out=scaled[: self._vocab_size])
         return scaled[self._order], stop * parts
 

@@ -4,8 +4,9 @@
 (Mattern, "Mixing Strategies in Data Compression", 2012). "mixture": p = sum of w_i p_i with the weights of
 Bayes' rule, a part of which is given out again as the shares have been so far on average: a member that has
 been good can come back, one that never was gets nothing (Bousquet and Warmuth, "Tracking a Small Set of
-Experts by Mixing Past Posteriors", 2002). "both", the default: the mixture of the product and the members,
-which is never much worse than the best of them.
+Experts by Mixing Past Posteriors", 2002). "both", the default: the mixture of the learnt product, of one
+product for each member that leans to it, and of the members, which is never much worse than the best of them.
+The leaning products are there because exponents take hundreds of bytes to be learnt, and shares a dozen.
 
 Only single IEEE operations in a fixed order decide a result, so it is portable when the members are.
 """
@@ -22,14 +23,16 @@ import numpy.typing as npt
 from nacrith.arith import exp2
 from nacrith.bytelevel.rows import F64, log2
 from nacrith.bytelevel.state import HISTORY, counts_of
+from nacrith.errors import ModelError
 
 KINDS = ("both", "product", "mixture")
 
 _LEAST = 2.0**-60
 _RATE, _LEAST_RATE, _SLOWER = 0.015, 0.003, 100.0  # of the exponents: the first, the last, half way in bytes
-_AGAIN, _LEAST_AGAIN = 0.05, 0.01  # of the shares: given out again at first, and always
+_AGAIN, _LEAST_AGAIN = 0.02, 0.002  # of the shares: given out again at first, and always
 _SETTLED = 100.0  # bytes after which what is above the least is half
-_EQUAL = 5  # bytes for which the equal shares of the beginning count in the average
+_FIRST = 15  # bytes for which the shares of the beginning count in the average
+_LEANT, _REST = 0.9, 0.2  # exponents in a leaning product: of its member, of all others together
 
 
 class Reader(Protocol):
@@ -74,8 +77,8 @@ class ByteEnsemble:
 
 
 class _Learnt(NamedTuple):
-    """exponents: of the members in the product. shares: of what is mixed, which is the product, the members,
-    or both in this order. average: of all shares so far."""
+    """exponents: of the members in the learnt product. shares: of what is mixed, which is the products, the
+    members, or both in this order. average: of all shares so far."""
 
     exponents: F64
     shares: F64
@@ -83,10 +86,10 @@ class _Learnt(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """p: the joint distribution. product, mixed, logs: what it was made of; logs are the members'."""
+    """p: the joint distribution. mixed, logs: what it was made of; logs are the members', and the first that
+    is mixed is the learnt product if there is one."""
 
     p: F64
-    product: F64
     mixed: F64
     logs: F64
 
@@ -97,9 +100,11 @@ class EnsembleState:
     def __init__(self, states: Sequence[Reader], kind: str = KINDS[0]) -> None:
         self._states, self._kind = list(states), kind
         count = len(self._states)
-        mixed = {"product": 1, "mixture": count, "both": count + 1}[kind]
-        equal = np.full(mixed, 1.0 / mixed)
-        self._learnt = _Learnt(np.full(count, 1.0 / count), equal, equal)
+        self._leaning = _leaning(count) if kind == "both" else []
+        products = 0 if kind == "mixture" else 1 + len(self._leaning)
+        members = 0 if kind == "product" else count
+        shares = np.repeat([_half(products, members), _half(members, products)], [products, members])
+        self._learnt = _Learnt(np.full(count, 1.0 / count), shares, shares)
         self._past: deque[_Learnt] = deque(maxlen=HISTORY)
         self._length = 0
         self._told: _Told | None = None
@@ -128,10 +133,16 @@ class EnsembleState:
         self._length -= count
 
     def push(self, byte: int) -> None:
-        """Read one byte, and learn from how well each member had predicted it."""
+        """Read one byte, and learn from how well each member had predicted it. ModelError if a member cannot
+        read it; then none has."""
         told = self._joined()
-        for state in self._states:
-            state.push(byte)
+        for i, state in enumerate(self._states):
+            try:
+                state.push(byte)
+            except ModelError:
+                for earlier in self._states[:i]:
+                    earlier.rollback()
+                raise
         self._learn(told, byte)
 
     def extend(self, data: bytes) -> None:
@@ -173,14 +184,10 @@ class EnsembleState:
         """The joint distribution of rows (members, 257)."""
         exponents, shares, _ = self._learnt
         logs = log2(np.maximum(rows, _LEAST))
-        product = rows[0]
-        if self._kind != "mixture":
-            product = _weighted(exponents, logs)
-            powers = exp2((product - product.max()).astype(np.float32)).astype(np.float64)
-            product = powers / float(powers.cumsum()[-1])
-        mixed = {"product": product[None], "mixture": rows, "both": np.vstack([product, rows])}[self._kind]
+        products = [] if self._kind == "mixture" else [_product(e, logs) for e in (exponents, *self._leaning)]
+        mixed = np.vstack([*products, *(() if self._kind == "product" else rows)])
         p = _weighted(shares, mixed)
-        return _Told(p / float(p.cumsum()[-1]), product, mixed, logs)
+        return _Told(p / float(p.cumsum()[-1]), mixed, logs)
 
     def _learn(self, told: _Told, byte: int) -> None:
         self._past.append(self._learnt)
@@ -189,15 +196,34 @@ class EnsembleState:
         read = self._length
         rate = _LEAST_RATE + _RATE / (1 + read / _SLOWER)
         again = _LEAST_AGAIN + _AGAIN / (1 + read / _SETTLED)
-        expected = np.cumsum(told.product * told.logs, axis=1)[:, -1]
+        expected = np.cumsum(told.mixed[0] * told.logs, axis=1)[:, -1]
         posterior = shares * told.mixed[:, byte]
         total = float(posterior.cumsum()[-1])
         if total > 0:
             posterior = posterior / total
-            average = average + (posterior - average) / (read + _EQUAL)
+            average = average + (posterior - average) / (read + _FIRST)
             shares = posterior * (1 - again) + average * again
         self._learnt = _Learnt(exponents + rate * (told.logs[:, byte] - expected), shares, average)
         self._told = None
+
+
+def _leaning(count: int) -> list[F64]:
+    """The exponents of the products of `count` members that lean to each of them."""
+    rest = _REST / (count - 1) if count > 1 else 0.0
+    return [np.where(np.arange(count) == i, _LEANT, rest) for i in range(count)]
+
+
+def _half(mine: int, others: int) -> float:
+    """The first share of each of `mine`: together they have half, or everything if there are no others."""
+    return (0.5 if others else 1.0) / mine if mine else 0.0
+
+
+def _product(exponents: F64, logs: F64) -> F64:
+    """The product of the members, as a distribution."""
+    weighted = _weighted(exponents, logs)
+    powers = exp2((weighted - weighted.max()).astype(np.float32)).astype(np.float64)
+    product: F64 = powers / float(powers.cumsum()[-1])
+    return product
 
 
 def _weighted(weights: F64, rows: F64) -> F64:

@@ -22,6 +22,7 @@ from nacrith.bytelevel.covering import Node
 from nacrith.bytelevel.evaluator import Evaluator, give_probability
 from nacrith.bytelevel.rows import Row
 from nacrith.coder.cdf import DOWN, TOTAL
+from nacrith.errors import ModelError
 from nacrith.models.tokenizer import sorted_vocabulary
 
 F64 = npt.NDArray[np.float64]
@@ -117,12 +118,16 @@ class ByteState:
         self._length -= count
 
     def push(self, byte: int) -> None:
-        """Read one byte. ValueError if the model cannot produce it here, or for a number that is no byte."""
+        """Read one byte. ValueError for a number that is no byte. ModelError if no tokens lead to it, after
+        which the state is as before; a tokenizer that has all bytes leads to any."""
         if not 0 <= byte < 256:
             raise ValueError(f"{byte} is not a byte")
         heads = self._step(self._heads, byte)
         if not heads:
-            raise ValueError(f"no token sequence leads to byte {byte:#04x} after {self._length} bytes")
+            raise ModelError(
+                f"the model has no tokens that lead to byte {byte:#04x} after {self._length} bytes:"
+                " use a model whose vocabulary has all bytes"
+            )
         self._past.append(_Stage(self._heads, self.excess_bits))
         if self._told and self._told[1]:
             masses, spread = self._told
@@ -131,7 +136,8 @@ class ByteState:
         self._length += 1
 
     def extend(self, data: bytes) -> None:
-        """Read bytes, without computing anything of the model."""
+        """Read bytes, without computing anything of the model. ModelError as of `push`; what comes before is
+        read."""
         for byte in data:
             self.push(byte)
 
@@ -163,11 +169,13 @@ class ByteState:
         return Fraction(mantissa, top + shift)
 
     def encoded(self) -> Node:
-        """The node of the tokenizer's encoding of the bytes read."""
+        """The node of the tokenizer's encoding of the bytes read. ModelError if a beam has dropped it."""
         for node, pending in self._heads:
             if not pending.depth and self._evaluator.rules.can_end(node):
                 return node
-        raise ValueError(f"no token sequence is the encoding of the {self._length} bytes read")
+        raise ModelError(
+            f"the beam has dropped the encoding of the {self._length} bytes read: use a wider one"
+        )
 
     def score(self, data: bytes, *, end: bool = False) -> float:
         """The bits that `data` costs after the bytes read: -log2 of its probability. The state does not

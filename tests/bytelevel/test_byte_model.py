@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from byte_checks import brute_force
 from fake_backend import FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,9 +16,10 @@ from paths import TINY
 from toy_model import ToyModel, row
 from toy_tokenizers import GPT2, gpt2, plain, random_tokenizers, ranks, toy
 
-from nacrith.bytelevel import END, Beam, ByteModel, ByteState
+from nacrith.bytelevel import END, Beam, ByteEnsemble, ByteModel, ByteState
 from nacrith.bytelevel.covering import Mask, Node
 from nacrith.bytelevel.rows import Row
+from nacrith.errors import ModelError
 from nacrith.models.exact.model import ExactModel
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
@@ -41,29 +43,6 @@ def token_bits(model: ByteModel, data: bytes, *, end: bool) -> float:
             assert child is not None
             node, tokens = child, list(rules.alphabet.ids_of(rank))
     return bits
-
-
-def brute_force(model: ByteModel, data: bytes) -> float:
-    """P(data), the sum over all covers, each found by search through all tokens."""
-    alphabet, rules = model.rules.alphabet, model.rules
-
-    def below(node: Node, tokens: list[int]) -> float:
-        done = node.end
-        if done >= len(data):
-            return 1.0
-        weights, stop = alphabet.weights(row(tokens, model.model.vocab_size, model.model.seed))  # type: ignore[attr-defined]
-        allowed = rules.allowed(node)
-        total = float((weights * allowed).sum()) + (stop if rules.can_end(node) else 0.0)
-        result = 0.0
-        for rank in np.flatnonzero(allowed):
-            token = alphabet.token_bytes(rank)
-            if token.startswith(data[done:]) or data[done:].startswith(token):
-                child = rules.child(node, int(rank))
-                assert child is not None
-                result += weights[rank] / total * below(child, [*tokens, *alphabet.ids_of(int(rank))])
-        return result
-
-    return below(rules.root, [model.model.bos_id])
 
 
 @settings(max_examples=15, deadline=None)
@@ -91,7 +70,7 @@ def chain(state: ByteState, data: bytes) -> float:
         for other in range(256):
             try:
                 total += 2.0 ** -state.score(bytes([other]))
-            except ValueError:
+            except ModelError:
                 continue
         worst = max(worst, abs(total - 1))
         state.push(byte)
@@ -298,23 +277,48 @@ def test_every_byte_can_be_read_after_any(monkeypatch: pytest.MonkeyPatch) -> No
             assert math.isfinite(state.probability().bits)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(sorted(TOKENIZERS)), st.binary(max_size=24) | st.text(max_size=8).map(str.encode))
+def test_no_bytes_are_a_dead_end(name: str, data: bytes) -> None:
+    """A tokenizer of all bytes encodes any, so tokens lead to any."""
+    state = ByteModel(ToyModel(TOKENIZERS[name])).start()
+    state.extend(data)
+    assert state.encoded().end == len(data)
+
+
+class Letters:
+    """A tokenizer of three tokens."""
+
+    vocab_size = 4
+
+    def encode(self, data: bytes) -> Sequence[int]:
+        return [b"-ab".index(bytes([b])) for b in data]
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        return b"".join([b"", b"a", b"b", b"ab"][i] for i in ids)
+
+    def vocabulary(self, size: int) -> SortedVocabulary:
+        return SortedVocabulary([b"", b"a", b"b", b"ab"])
+
+
+def test_a_byte_that_one_member_lacks_is_read_by_none() -> None:
+    members = [ByteModel(ToyModel(gpt2())), ByteModel(ToyModel(Letters()), beam=Beam(64, 0.0))]
+    state = ByteEnsemble(members).start()
+    state.extend(b"ab")
+    before = state.next_byte().tolist()
+    with pytest.raises(ModelError, match="no tokens that lead to byte 0x63"):
+        state.push(ord("c"))
+    assert state.next_byte().tolist() == before
+    state.push(ord("a"))
+    assert len(state) == 3
+
+
 def test_a_beam_works_with_any_tokenizer() -> None:
-    class Letters:
-        vocab_size = 4
-
-        def encode(self, data: bytes) -> Sequence[int]:
-            return [b"-ab".index(bytes([b])) for b in data]
-
-        def decode(self, ids: Sequence[int]) -> bytes:
-            return b"".join([b"", b"a", b"b", b"ab"][i] for i in ids)
-
-        def vocabulary(self, size: int) -> SortedVocabulary:
-            return SortedVocabulary([b"", b"a", b"b", b"ab"])
-
     model = ByteModel(ToyModel(Letters()), beam=Beam(64, 0.0))
     state = model.start()
     state.extend(b"ab")
     assert state.next_byte()[ord("c")] == 0
     assert state.next_byte().sum() == pytest.approx(1, abs=1e-9)
-    with pytest.raises(ValueError, match="no token sequence"):
+    with pytest.raises(ModelError, match="no tokens that lead to byte 0x63 after 2 bytes"):
         state.push(ord("c"))
+    assert (len(state), state.next_byte()[ord("c")]) == (2, 0)

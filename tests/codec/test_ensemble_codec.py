@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
 from pathlib import Path
 
+import archive_plain_reader
+import ensemble_plain
 import numpy as np
+import plain_blocks
 import pytest
+from archive_fakes import short_stream
 from clirunner import nacrith as run
+from coding_plain import counts_alone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import TINY
@@ -17,7 +20,7 @@ from two_models import write_second
 
 import nacrith
 from nacrith import loaded
-from nacrith.arith import exp2
+from nacrith.archive.wire import MODEL
 from nacrith.bytelevel.joined import MOST_MEMBERS, JoinedModel
 from nacrith.codec import for_decoding, for_encoding
 from nacrith.codec.model_codec import ModelCodec
@@ -201,55 +204,36 @@ def test_the_command_line(second: Path, tmp_path: Path) -> None:
         assert run("-c", *options, stdin=b"x").code
 
 
-def by_the_book(members: list[np.ndarray], data: bytes) -> list[list[int]]:
-    """The rows of formats/coding-v3.md, from sections 2 and 4 alone, in Python's own floats. members: their
-    distributions before each byte, and after the last."""
-    n, c = len(members), 2.8853900817779268
-
-    def log2(v: float) -> float:
-        m, e = math.frexp(v)
-        r = math.sqrt(0.5)
-        t = (m - r) / (m + r)
-        u, s = t * t, c / 11
-        for k in (9, 7, 5, 3, 1):
-            s = s * u + c / k
-        return (e - 0.5) + s * t
-
-    def total(terms: Iterable[float]) -> float:
-        result = 0.0
-        for term in terms:
-            result += term
-        return result
-
-    g, h, v, rows = [1 / n] * n, [1 / (n + 1)] * (n + 1), [1 / (n + 1)] * (n + 1), []
-    for k, distributions in enumerate(zip(*(m.tolist() for m in members), strict=True), 1):
-        logs = [[log2(max(x, 2.0**-60)) for x in p] for p in distributions]
-        a = [total(g[i] * logs[i][s] for i in range(n)) for s in range(257)]
-        powers = exp2((np.array(a) - max(a)).astype(np.float32)).astype(np.float64).tolist()
-        whole = total(powers)
-        mixed = [[x / whole for x in powers], *distributions]
-        q = [total(h[i] * mixed[i][s] for i in range(n + 1)) for s in range(257)]
-        whole = total(q)
-        rows.append([round(65536.0 * log2(max(x / whole, 2.0**-60))) for x in q[:256]])
-        if k > len(data):
-            break
-        b = data[k - 1]
-        rate, again = 0.003 + 0.015 / (1 + k / 100), 0.01 + 0.05 / (1 + k / 100)
-        means = [total(p * x for p, x in zip(mixed[0], logs[i], strict=True)) for i in range(n)]
-        o = [h[i] * mixed[i][b] for i in range(n + 1)]
-        whole = total(o)
-        o = [x / whole for x in o]
-        v = [v[i] + (o[i] - v[i]) / (k + 5) for i in range(n + 1)]
-        h = [o[i] * (1 - again) + v[i] * again for i in range(n + 1)]
-        g = [g[i] + rate * (logs[i][b] - means[i]) for i in range(n)]
-    return rows
-
-
-def test_the_rows_are_those_of_the_specification(ensemble: JoinedModel) -> None:
+def test_rows_are_those_of_the_specification(ensemble: JoinedModel) -> None:
+    """Many rows by sections 2 and 4 alone, of the members' own distributions."""
     data = PROSE[:60]
     members = []
     for member in ensemble.members:
         state = member.start()
-        members.append(np.vstack([state.distributions(data), state.next_byte()]))
-    rows = ensemble.session(1).extend([[256, *data]])[0]
-    assert rows.tolist() == by_the_book(members, data)
+        members.append(np.vstack([state.distributions(data), state.next_byte()]).tolist())
+    joined = ensemble_plain.Mixed(len(members))
+    expected = []
+    for i, distributions in enumerate(zip(*members, strict=True)):
+        if i:
+            joined.learn(data[i - 1])
+        expected.append(joined.row(list(distributions)))
+    assert ensemble.session(1).extend([[256, *data]])[0].tolist() == expected
+
+
+def test_an_archive_is_read_by_the_documents_alone(ensemble: JoinedModel) -> None:
+    text = "b\u00e9, 9's\n".encode() + b"\xff\xe2\x80 "
+    params = CodingParams(100, bits=16, members=for_encoding(6, ensemble, 1).params.members)
+    archive = short_stream(MODEL, text, ModelCodec(ensemble, params, threads=1))  # type: ignore[arg-type]
+    assert archive_plain_reader.read(archive, plain_blocks.ensemble(ensemble.models)) == text  # type: ignore[arg-type]
+
+
+def test_weights_are_exact_multiples_of_counts(ensemble: JoinedModel) -> None:
+    """Of a tokenizer that spells some bytes; the products have more than 24 bits."""
+    alphabet, model = ensemble.members[0].rules.alphabet, ensemble.models[0]
+    row = model.session(1).extend([[model.bos_id, 54]])[0][-1]
+    weights, _ = alphabet.weights(row)
+    assert weights.max() > 1 << 24
+    places = [rank for rank in range(alphabet.size) if len(alphabet.ids_of(rank)) == 1]
+    spelt = alphabet.size - len(places)
+    plain = counts_alone(row.tolist())
+    assert [weights[r] for r in places] == [spelt * plain[alphabet.ids_of(r)[0]] for r in places]

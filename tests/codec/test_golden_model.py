@@ -1,26 +1,27 @@
 """The model-coded golden archives: what the tiny model wrote once decodes for ever, everywhere.
 
 They are read by native code, by the reference in Python, and by a second reader made from the documents alone
-(`archive_plain_reader`, `coding_plain`), which takes only the model's rows from the package. They also pin
-the encoder: within a version of the format, equal input, model and parameters give equal bytes. A change here
-is a change of the format. `tests/support/make_golden_model.py` made them.
+(`archive_plain_reader`, `coding_plain`, `ensemble_plain`), which takes only the rows of models from the
+package. They also pin the encoder: within a version of the format, equal input, model and parameters give
+equal bytes. A change here is a change of the format. `tests/support/make_golden_model.py` made them.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Sequence
 
 import archive_plain_reader
+import plain_blocks
 import pytest
-from coding_plain import decode_lanes, head
 from paths import GOLDEN, TINY
+from two_models import write_second
 
 from nacrith import codec, errors
 from nacrith.archive import ArchiveReader
 from nacrith.archive.blockcodec import CodecId
 from nacrith.archive.records import parse_short_head
 from nacrith.archive.wire import Source
+from nacrith.bytelevel.joined import JoinedModel
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.fallback import CODECS
@@ -51,6 +52,19 @@ def _read(name, model):
     return b"".join(ArchiveReader(file, find, CODECS))
 
 
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    return load_model(str(write_second(tmp_path_factory.mktemp("models"))), threads=1)
+
+
+def _is_joint(entry):
+    return "+" in entry["model"]
+
+
+def _coder(entry, model, second):
+    return JoinedModel([model, second]) if _is_joint(entry) else model
+
+
 def _predictors(entry):
     """The set of a short stream."""
     head = parse_short_head(Source(io.BytesIO((GOLDEN / entry["file"]).read_bytes()[2:])), CODECS.names)
@@ -70,39 +84,20 @@ def test_there_are_model_coded_archives():
 
 
 @pytest.mark.parametrize("entry", GOOD, ids=lambda e: e["file"])
-def test_good(entry, model):
-    _check(entry, _read(entry["file"], model))
+def test_good(entry, model, second):
+    _check(entry, _read(entry["file"], _coder(entry, model, second)))
 
 
 @pytest.mark.parametrize("entry", SMALL, ids=lambda e: e["file"])
-def test_good_by_the_reference(entry, monkeypatch):
+def test_good_by_the_reference(entry, second, monkeypatch):
     monkeypatch.setenv("NACRITH_ENGINE", "numpy")
-    _check(entry, _read(entry["file"], load_model(str(TINY), threads=1)))
+    _check(entry, _read(entry["file"], _coder(entry, load_model(str(TINY), threads=1), second)))
 
 
 @pytest.mark.parametrize("entry", PLAIN, ids=lambda e: e["file"])
-def test_good_by_the_plain_reader(entry):
-    model = load_model(str(TINY), threads=1)
-    vocabulary = model.tokenizer.vocabulary(model.vocab_size)
-    words = [vocabulary.token_bytes(rank) for rank in vocabulary.rank]
-
-    def block(fingerprint: bytes, params: bytes, payload: bytes, size: int) -> bytes:
-        """params as in section 1 of coding-v2.md, with a window below 128."""
-        assert model.fingerprint.startswith(fingerprint)
-        version, predictors, bits, window = params
-        assert version == 2
-        lengths, crlf, stream = head(payload)
-        session = model.session(len(lengths), window)
-
-        def row(lane: int, tokens: Sequence[int]) -> list[int]:
-            inputs: list[Sequence[int]] = [()] * len(lengths)
-            inputs[lane] = [tokens[-1] if tokens else model.bos_id]
-            return session.extend(inputs)[lane][0].tolist()
-
-        lanes = decode_lanes(lengths, stream, words, predictors, bits, row)
-        text = b"".join(map(model.tokenizer.decode, lanes))
-        return text.replace(b"\n", b"\r\n") if crlf else text
-
+def test_good_by_the_plain_reader(entry, second):
+    tiny = load_model(str(TINY), threads=1)
+    block = plain_blocks.ensemble([tiny, second]) if _is_joint(entry) else plain_blocks.single(tiny)
     _check(entry, archive_plain_reader.read((GOLDEN / entry["file"]).read_bytes(), block))
 
 

@@ -22,7 +22,7 @@ def brute_force(model: ByteModel, data: bytes) -> float:
         done = node.end
         if done >= len(data):
             return 1.0
-        weights, stop = alphabet.weights(model.model.session(1).extend([tokens])[0][-1])
+        weights, stop = alphabet.weights(model.model.session().extend([tokens])[0][-1])
         allowed = rules.allowed(node)
         total = float((weights * allowed).sum()) + (stop if rules.can_end(node) else 0.0)
         result = 0.0

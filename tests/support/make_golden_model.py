@@ -2,10 +2,11 @@
 
     PYTHONPATH=. python tests/support/make_golden_model.py
 
-All are coded with the committed tiny model. The texts are those of the archives that are there, so a second
-run changes nothing. After a change of the format, which cannot read those, a folder of their contents (files
-`model-short` and so on, written with the nacrith of before) is given as an argument. The manifest's lines
-about these archives are written too. After a release this is never run again, as `make_golden` is not.
+All are coded with the committed tiny model, one by an ensemble of it and that of `two_models`. The texts are
+those of the archives that are there, so a second run changes nothing. After a change of the format, which
+cannot read those, a folder of their contents (files `model-short` and so on, written with the nacrith of
+before) is given as an argument. The manifest's lines about these archives are written too. After a release
+this is never run again, as `make_golden` is not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import io
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -24,13 +26,15 @@ import numpy as np
 from archive_fakes import full_stream, short_stream
 from make_golden import put
 from paths import GOLDEN, TINY
+from two_models import write_second
 
 from nacrith import codec, cuts
 from nacrith.archive import ArchiveReader, CodecId, Metadata
 from nacrith.archive.wire import MODEL, RAW
+from nacrith.bytelevel.joined import JoinedModel
 from nacrith.codec import group
 from nacrith.codec.model_codec import ModelCodec
-from nacrith.codec.params import CodingParams
+from nacrith.codec.params import MEMBER, CodingParams
 from nacrith.codec.payload import head
 from nacrith.fallback import CODECS
 from nacrith.fallback.zstd import Zstd
@@ -39,6 +43,8 @@ from nacrith.models import load_model
 _MANIFEST = GOLDEN / "manifest.json"
 
 SHORT = CodingParams(64, bits=16)
+ENSEMBLE = "model-ensemble"
+"""Short, for the plain reader takes a third of a second a byte."""
 NOON = 1_600_000_000_000_000_000
 
 
@@ -58,7 +64,8 @@ def main() -> None:
     for name, archive, content, says in good():
         put(f"good/{name}.nac", archive)
         digest = hashlib.sha256(content).hexdigest()
-        entries.append(entry(f"good/{name}", says, content_size=len(content), content_sha256=digest))
+        by = {"model": "tiny+second"} if name == ENSEMBLE else {}
+        entries.append(entry(f"good/{name}", says, content_size=len(content), content_sha256=digest, **by))
     for name, archive, says in refused():
         put(f"{name}.nac", archive)
         unsupported = name.startswith("unsupported/")
@@ -146,7 +153,20 @@ def good() -> list[tuple[str, bytes, bytes, str]]:
     content = ("Über allen Gipfeln ist Ruh.\n" * 4).encode()
     says = "tokens that nacrith does not write: single bytes, special ones, lanes cut anywhere, one empty"
     short("model-other-tokens", says, Given(coder(params).id, other_tokens(content, params)), content)
+    says = (
+        "two models of different vocabularies, byte by byte; bytes that one lacks, and one that is no UTF-8"
+    )
+    short(ENSEMBLE, says, joint_coder(), "An old b\u00e9ret, 9's\n".encode() + b"\xff")
     return made
+
+
+def joint_coder() -> ModelCodec:
+    """Of the tiny model and the second one."""
+    with tempfile.TemporaryDirectory() as folder:
+        joined = JoinedModel([model(), load_model(str(write_second(Path(folder))), threads=1)])
+        joined.prepare()
+    members = tuple(m.fingerprint[:MEMBER] for m in joined.models)
+    return ModelCodec(joined, CodingParams(64, bits=16, members=members), lanes=1, threads=1)
 
 
 def model_blocks(content: bytes, count: int) -> list[tuple[int, bytes]]:
