@@ -2,7 +2,7 @@
 
 Layout: version byte, predictor byte, learner byte, window as a LEB128 varint, the name of a prefix where
 there is one, and what the version has more: in coding 2 the binding of a floating-point model, empty for an
-exact one; in coding 3, that of an ensemble, the first 8 bytes of the fingerprint of each member. The low four
+exact one; in coding 3, that of an ensemble, the first 4 bytes of the fingerprint of each member. The low four
 bits of the predictor byte are the number of the predictor set; except for set 0, the high four bits are log2
 of the n-grams' capacity, minus 8. The learner byte is log2 of the bytes of its histories; bit 7 says
 that the name of a prefix stands behind the window.
@@ -34,7 +34,7 @@ NAMED = 8
 _ROOM = 1 << 12  # bytes of histories for each token of a block, at most
 _PREFIX = 0x80  # in the learner byte
 
-MEMBER = 8
+MEMBER = 4
 """Bytes of the fingerprint of each member of an ensemble."""
 
 MEMBERS = range(2, 9)

@@ -51,7 +51,7 @@ def ensemble(models: Sequence[ExactModel]) -> Block:
         assert hashlib.sha256(whole).digest().startswith(fingerprint)
         version, predictors, bits, window = params[:4]
         assert version == 3
-        assert params[4:] == b"".join(m.fingerprint[:8] for m in models)
+        assert params[4:] == b"".join(m.fingerprint[:4] for m in models)
         lengths, crlf, stream = head(payload)
         members = [Member(m.tokenizer.definition, m.bos_id, _rows(m, window)) for m in models]
         lanes = [Joined(members) for _ in lengths]
