@@ -79,12 +79,18 @@ def _whole(scored: Scored) -> list[Token]:
 def _span(data: bytes, token: Token) -> str:
     told = [f"{token.bits:.2f} bits", *(f"{bits:6.2f}  {visible(text)}" for text, bits in token.others)]
     kind = sum(token.bits >= step for step in _STEPS)
-    text = data[token.start : token.end].decode(errors="replace")
+    text = _escaped(data[token.start : token.end], "\n\t")
     tip = html.escape("\n".join(told)).replace("\n", "&#10;")
     return f'<span class="b{kind}" data-t="{tip}">{html.escape(text)}</span>'
 
 
 def visible(text: bytes) -> str:
     """A token on one line: spaces as middle dots, other white space and bytes that are no text as escapes."""
+    return _escaped(text, "").replace(" ", "\u00b7")
+
+
+def _escaped(text: bytes, kept: str) -> str:
+    """`text`, with escapes for bytes that are no text and for characters that are not `kept` and would not be
+    seen, or be taken for others, as HTML takes a carriage return for a line feed."""
     readable = text.decode(errors="backslashreplace")
-    return "".join("\u00b7" if c == " " else c if c.isprintable() else ascii(c)[1:-1] for c in readable)
+    return "".join(c if c.isprintable() or c in kept else ascii(c)[1:-1] for c in readable)

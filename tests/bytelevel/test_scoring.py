@@ -55,6 +55,13 @@ def test_tokens_are_told_on_one_line() -> None:
     assert visible(b" a\n\t\xff\\") == "\u00b7a\\n\\t\\xff\\"
 
 
+def test_the_page_shows_what_is_no_text(model: ByteModel) -> None:
+    """A browser takes a carriage return for one more line, and shows nothing of a NUL."""
+    found = page([("file", [score(model, b"a\r\nb\t\x00\xf0\x9f")])])
+    [column] = re.findall(r"<pre>(.*?)</pre>", found, re.S)
+    assert re.sub(r"<.*?>", "", column) == "a\\r\nb\t\\x00\\xf0\\x9f"
+
+
 def test_the_page_has_the_text_and_what_was_likelier(model: ByteModel) -> None:
     lane = score(model, TEXT, others=4)
     found = page([("a & b", [lane, lane])])
