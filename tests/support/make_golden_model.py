@@ -61,7 +61,7 @@ class Given:
 
 def main() -> None:
     entries = [e for e in json.loads(_MANIFEST.read_text("utf-8")) if "model" not in e]
-    for name, archive, content, says in good():
+    for name, archive, content, says in (*good(), joint()):
         put(f"good/{name}.nac", archive)
         digest = hashlib.sha256(content).hexdigest()
         by = {"model": "tiny+second"} if name == ENSEMBLE else {}
@@ -153,11 +153,16 @@ def good() -> list[tuple[str, bytes, bytes, str]]:
     content = ("Über allen Gipfeln ist Ruh.\n" * 4).encode()
     says = "tokens that nacrith does not write: single bytes, special ones, lanes cut anywhere, one empty"
     short("model-other-tokens", says, Given(coder(params).id, other_tokens(content, params)), content)
-    says = (
-        "two models of different vocabularies, byte by byte; bytes that one lacks, and one that is no UTF-8"
-    )
-    short(ENSEMBLE, says, joint_coder(), "An old b\u00e9ret, 9's\n".encode() + b"\xff")
     return made
+
+
+def joint() -> tuple[str, bytes, bytes, str]:
+    """The same, of the archive by an ensemble."""
+    content = "An old b\u00e9ret, 9's\n".encode() + b"\xff"
+    says = (
+        "two models of different vocabularies, byte by byte; a byte that both lack, and one that is no UTF-8"
+    )
+    return ENSEMBLE, short_stream(MODEL, content, joint_coder()), content, f"A short stream: {says}."
 
 
 def joint_coder() -> ModelCodec:
