@@ -11,6 +11,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ from nacrith.cli.options import (
     message_options,
     model_option,
     name_option,
+    prefix_option,
     settings,
     threads_option,
 )
@@ -70,6 +72,7 @@ several."""
 @click.option("--shard", metavar="I/N", help="Part I of N, from 0; slurm/N: that of the array task.")
 @level_options
 @group_size_option
+@prefix_option
 @name_option
 @max_size_option
 @model_option
@@ -104,6 +107,7 @@ class _Batch:
         if not self._decompress:
             self._how |= {"level": settings.level, "model": settings.model, "backend": settings.backend}
             self._how["group_size"] = settings.group_size
+            self._how["prefix"] = sha256(settings.prefix).hexdigest() if settings.prefix else None
 
     def run(self) -> int:
         console, options = self._settings.console, self._options
@@ -219,6 +223,7 @@ class _Batch:
             force_backend=settings.force_backend,
             store_name=settings.store_name,
             group_size=settings.group_size,
+            prefix=settings.prefix,
             verbosity=settings.console.verbosity,
             own_process=not ray,
         )

@@ -70,6 +70,7 @@ class BatchStart:
     force_backend: bool
     store_name: bool
     group_size: int | None
+    prefix: bytes
     verbosity: int
     own_process: bool
 
@@ -89,6 +90,7 @@ class BatchStart:
             force_backend=self.force_backend,
             store_name=self.store_name,
             group_size=self.group_size,
+            prefix=self.prefix,
         )
         codecs = _Codecs(settings)
         if not self.decompress:  # each archive names the model that it needs

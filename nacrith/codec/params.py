@@ -29,7 +29,8 @@ BITS = range(16, 27)
 """log2 of the bytes of the learner's histories."""
 
 NAMED = 8
-"""Bytes of the SHA-256 of a prefix. They find mistakes; the archive's checks find the rest."""
+"""Bytes of the SHA-256 of a prefix. They find mistakes; the archive's checks find the rest
+(formats/coding-v2.md, section 4)."""
 
 _ROOM = 1 << 12  # bytes of histories for each token of a block, at most
 _PREFIX = 0x80  # in the learner byte

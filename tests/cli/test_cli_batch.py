@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -117,6 +118,34 @@ def test_outputs_that_no_manifest_knows(copy: Path) -> None:
     assert sorted(r["status"] for r in records(copy / "m.jsonl")) == ["done"] * 4 + ["failed"]
     assert nacrith("batch", *INTO, "-f", "in/b.txt", cwd=copy).code == OK
     assert (copy / "out/in/b.txt.nac").read_bytes() != b"of value"
+
+
+def test_files_after_a_prefix(tmp_path: Path) -> None:
+    """The bytes of the single command; the manifest knows by which prefix; the way back takes it too."""
+    write(tmp_path, {"in/a": TEXT[:90], "in/b": TEXT[20:200], "prefix": TEXT[:120], "other": TEXT[50:150]})
+    digest = hashlib.sha256(TEXT[:120]).hexdigest()
+
+    def run(*arguments: str) -> Result:
+        return nacrith("batch", *INTO, "-q", "in", *arguments, cwd=tmp_path)
+
+    assert run("--prefix", "prefix") == Result(OK, b"", "")
+    assert nacrith("compress", "-q", "--prefix", "prefix", "in/a", "in/b", cwd=tmp_path).code == OK
+    for name in ("in/a.nac", "in/b.nac"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+    assert [record["prefix"] for record in records(tmp_path / "m.jsonl")] == [digest] * 2
+    assert run("--prefix", "prefix").code == OK
+    assert len(records(tmp_path / "m.jsonl")) == 2
+    back = ["batch", "-d", "--output-dir", "back", "--manifest", "back.jsonl", "out"]
+    for wrong in ([], ["--prefix", "other"]):
+        done = nacrith(*back, *wrong, cwd=tmp_path)
+        assert done.code == ERROR
+        assert done.said("out/in/a.nac: ", digest[:16], "2 of 2 files failed")
+        assert not everything(tmp_path / "back")
+    assert nacrith(*back, "--prefix", "prefix", cwd=tmp_path).code == OK
+    assert everything(tmp_path / "back/out/in") == {"a": TEXT[:90], "b": TEXT[20:200]}
+    assert run("--prefix", "other").code == OK
+    assert len(records(tmp_path / "m.jsonl")) == 4
 
 
 def test_the_way_back_goes_on_after_a_damaged_archive(copy: Path) -> None:

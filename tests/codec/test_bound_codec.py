@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 
+import backend_checks as checks
 import numpy as np
 import pytest
 from fake_backend import FakeContext, FakeModel
 from small_models import TINY
 
+import nacrith
 from nacrith import codec
 from nacrith.archive.blockcodec import CodecId
 from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import CodingParams
 from nacrith.codec.payload import head, parse
-from nacrith.errors import CorruptError, ModelError, ModelMismatchError
+from nacrith.codec.prefix import name_of
+from nacrith.errors import CorruptError, ModelError, ModelMismatchError, PrefixError
 from nacrith.models.floats import binding as bound
 from nacrith.settings import BACKENDS, EXACT
 
@@ -39,6 +42,29 @@ def test_blocks_come_back_alone_and_in_any_company(params: CodingParams, lanes: 
     coder.shared = True
     assert coder.decode(coded) == BLOCKS
     assert coder.encode(BLOCKS) == payloads
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("times", [1, 12], ids=["short prefix", "prefix longer than a context"])
+def test_blocks_come_back_after_a_prefix(lanes: int, times: int) -> None:
+    """The prefix goes to the lanes at other places and beside other lanes when it is decoded."""
+    prefix = b"The gulls came back.\n" * times
+    model = FakeModel(lanes=lanes)
+    assert (len(model.tokenizer.encode(prefix)) > model.max_context) == (times > 1)
+    payloads = checks.blocks_after_a_prefix(model, prefix, BLOCKS, lane_size=30)
+    assert [len(parse(p, 200).lengths) for p in payloads] == [min(2, lanes), 0, 1, min(4, lanes)]
+
+
+def test_an_archive_that_is_bound_to_a_machine_may_have_a_prefix() -> None:
+    model, prefix = FakeModel(), checks.TEXT[:400]
+    small = nacrith.compress(checks.TEXT, level=1, model=model, prefix=prefix)
+    (stream,) = nacrith.info(small)
+    assert stream.codec is not None
+    params = CodingParams.from_bytes(stream.codec.params)
+    assert (params.prefix, params.binding) == (name_of(prefix), model.binding)
+    assert nacrith.decompress(small, model=model, prefix=prefix) == checks.TEXT
+    with pytest.raises(PrefixError):
+        nacrith.decompress(small, model=model)
 
 
 @pytest.mark.parametrize("lanes", [1, 3])

@@ -31,6 +31,7 @@ from nacrith.errors import (
     ModelMismatchError,
     ModelMissingError,
     NacrithError,
+    PrefixError,
     UnsupportedFormatError,
 )
 from nacrith.models import load_model, store
@@ -67,6 +68,24 @@ def test_archives_come_back_and_a_payload_is_smaller_than_that_of_a_member(ensem
     )
     assert alone is not None
     assert len(together) < 0.7 * len(alone)
+
+
+@pytest.mark.parametrize("length", [None, 40], ids=["short prefix", "prefix longer than a lane"])
+def test_an_ensemble_codes_after_a_prefix(
+    ensemble: JoinedModel, monkeypatch: pytest.MonkeyPatch, length: int | None
+) -> None:
+    """Also where a lane of the model begins anew in the prefix, and again in the text."""
+    if length is not None:
+        monkeypatch.setattr(ensemble, "max_length", length)
+    prefix, text = PROSE[:93], TEXT[:93]
+    small = nacrith.compress(text, model=ensemble, prefix=prefix)
+    (stream,) = nacrith.info(small)
+    assert stream.codec is not None
+    assert len(CodingParams.from_bytes(stream.codec.params).members) == 2
+    assert nacrith.decompress(small, model=ensemble, prefix=prefix) == text
+    assert len(small) < len(nacrith.compress(text, model=ensemble))
+    with pytest.raises(PrefixError):
+        nacrith.decompress(small, model=ensemble)
 
 
 @settings(max_examples=5, deadline=None)

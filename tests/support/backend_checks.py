@@ -12,6 +12,7 @@ import nacrith
 from nacrith import loaded
 from nacrith.codec.model_codec import ModelCodec, binding_of
 from nacrith.codec.params import CodingParams
+from nacrith.codec.prefix import name_of
 from nacrith.errors import ModelMismatchError
 from nacrith.models.floats import binding as bound
 from nacrith.models.floats.binding import BoundModel
@@ -76,6 +77,22 @@ def blocks_come_back(model: BoundModel, blocks: list[bytes]) -> None:
         payloads = ModelCodec(model, params).encode(blocks)
         coded = list(zip(payloads, map(len, blocks), strict=True))
         assert ModelCodec(model, params).decode(coded[::-1]) == blocks[::-1]
+    after = blocks_after_a_prefix(model, TEXT[:60], blocks[:1])
+    assert payloads[0] != after[0]
+
+
+def blocks_after_a_prefix(
+    model: BoundModel, prefix: bytes, blocks: list[bytes], **options: int
+) -> list[bytes]:
+    """Blocks that are coded after a prefix come back, whatever company and places they have. Returns their
+    payloads. options: of ModelCodec."""
+    params = CodingParams(16, 1, 8, binding=binding_of(model), prefix=name_of(prefix))
+    payloads = ModelCodec(model, params, prefix=prefix, **options).encode(blocks)
+    coded = list(zip(payloads, map(len, blocks), strict=True))
+    assert ModelCodec(model, params, prefix=prefix).decode(coded[::-1]) == blocks[::-1]
+    for one, block in zip(coded, blocks, strict=True):
+        assert ModelCodec(model, params, prefix=prefix).decode([one]) == [block]
+    return payloads
 
 
 def archives(path: Path, backend: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
