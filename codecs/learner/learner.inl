@@ -41,6 +41,7 @@ public:
           lanes_(lanes) {
         for (int i = 0; i < kCells; i++) cell_tables_[i].assign(size_t{1} << Shape::kCellBits, uint32_t{kHalf} << 16);
         for (int i = 0; i < kMatches; i++) matches_[i] = {Shape::kLeast[i], kPlaceBits};
+        inputs_[kModelAt - 1] = 256;
         std::fill_n(order0_, 2 << 8, kHalf);
         std::fill_n(order1_.get(), 2 << 16, kHalf);
         std::fill_n(&order2_[0][0], 32 << kPairBits, kHalf);
@@ -66,15 +67,14 @@ public:
     int32_t predict(int32_t model = 0) {
         const Cursor &c = at_->cursor;
         Selectors s{partial_, 7u - static_cast<uint32_t>(left_), 0, 0, 0, model};
-        const uint32_t step = consider(s);
-        inputs_[kModelAt - 1] = 256;
         if (Shape::kModel) {
             inputs_[kModelAt] = static_cast<int16_t>(model);
             inputs_[kModelAt + 1] = linear(squash(t_, model));
         }
+        const uint32_t step = consider(s);
         uint32_t rows[kSets];
         shape_.sets(c, s, rows);
-        int32_t mixed[kSets], two[2];
+        alignas(16) int32_t mixed[8], two[4];
         mixers_.mix(t_, inputs_, rows, mixed);
         if constexpr (Shape::kLight) {
             const int32_t joined = (mixed[0] + mixed[1]) >> 1;
@@ -82,9 +82,8 @@ public:
             const int32_t r2 = corrections_[2].refine(joined, far_);
             return std::clamp((2 * squash(t_, joined) + r1 + r2) >> 2, 1, kOne - 1);
         }
-        for (int i = 0; i < kSets; i++) mixed_[i] = static_cast<int16_t>(mixed[i]);
-        mixed_[kSets] = 256;
         if (Shape::kModel) mixed_[kSets + 1] = static_cast<int16_t>(model);
+        narrow<kSets>(mixed, 256, mixed_);
         const uint32_t chosen[2] = {partial_, (s.expected * 5 + s.match) * 8 + s.hits};
         final_.mix(t_, mixed_, chosen, two);
         const int32_t joined = (two[0] + two[1]) >> 1;
@@ -152,19 +151,14 @@ private:
             for (auto &p : at_->pointers) Match::begin(texts_, p);
         if (left_ == 7 || left_ == 3)
             for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);
-        int16_t *x = consider_histories(inputs_, s);
-        x = consider_direct(x);
+        // What is stored one by one comes first, and the vectors that are loaded with it last.
+        node_ = left_ > 3 ? partial_ - 1 : (partial_ & ((1u << (3 - left_)) - 1)) + (1u << (3 - left_)) - 1;
+        int16_t *x = consider_direct(inputs_ + 2 * kContexts);
         const uint32_t step = consider_matches(x, s);
         if (kCells) consider_cells(x + 2 * kMatches, s);
-        return step;
-    }
-
-    int16_t *consider_histories(int16_t *x, Selectors &s) {
-        node_ = left_ > 3 ? partial_ - 1 : (partial_ & ((1u << (3 - left_)) - 1)) + (1u << (3 - left_)) - 1;
-        const uint32_t seen = maps_.consider(buckets_, node_, x);
+        const uint32_t seen = maps_.consider(buckets_, node_, inputs_);
         s.hits = static_cast<uint32_t>(__builtin_popcount(seen >> Shape::kFirstHit & 63));
-        x += 2 * kContexts;
-        return x;
+        return step;
     }
 
     int16_t *consider_direct(int16_t *x) {
@@ -243,8 +237,11 @@ private:
         cursor.push(c);
         taught_++;
         texts_[lane_].at = cursor.at;
-        for (int i = 0; i < kMatches; i++) matches_[i].end(texts_, static_cast<uint32_t>(lane_), at_->pointers[i]);
+        uint32_t places[kMatches];
+        for (int i = 0; i < kMatches; i++) places[i] = matches_[i].seek(texts_[lane_]);
         look_ahead();
+        for (int i = 0; i < kMatches; i++)
+            matches_[i].end(texts_, static_cast<uint32_t>(lane_), at_->pointers[i], places[i]);
     }
 
     // Before a byte: hashes of all contexts, and the mixers' rate.
