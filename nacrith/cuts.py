@@ -6,13 +6,20 @@ or a tab, which most tokenizers join to the word that follows, else between two 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 
 def cut(text: bytes, count: int) -> list[bytes]:
     """`text` in at most `count` pieces, none of them empty."""
-    reach = max(1, len(text) // max(1, count) // 8)  # keeps cuts in order and pieces nearly equal
-    places = [0, *(_near(text, i * len(text) // count, reach) for i in range(1, count)), len(text)]
+    return cut_at(text, [i * len(text) // count for i in range(1, count)])
+
+
+def cut_at(text: bytes, ideals: Sequence[int]) -> list[bytes]:
+    """`text` cut near the places `ideals`, which ascend from 0 to its length; no piece is empty."""
+    least = min(b - a for a, b in pairwise([0, *ideals, len(text)]))
+    reach = max(1, least // 8)  # keeps cuts in order and pieces nearly as long as they should be
+    places = [0, *sorted(_near(text, ideal, reach) for ideal in ideals), len(text)]
     return [text[a:b] for a, b in pairwise(places) if b > a]
 
 

@@ -51,7 +51,7 @@ public:
         *x = 256;
         const auto sure = static_cast<uint32_t>(std::clamp((model + 2304) >> 7, 0, kSteps - 1));
         const uint32_t rows[2] = {sure * 3 + agreed, c.last4 & 0xff};
-        int32_t two[2];
+        alignas(16) int32_t two[4];
         mixers_.mix(t_, inputs_, rows, two);
         const int32_t joined = (two[0] + two[1]) >> 1;
         return gate_.join(std::clamp(squash(t_, joined), 1, kOne - 1), squash(t_, model));

@@ -22,7 +22,7 @@ template <class Shape>
 class Learner {
 public:
     static constexpr int kContexts = Shape::kContexts, kMatches = Shape::kMatches, kSets = Shape::kSets, kCells = Shape::kCells;
-    static constexpr int kDirect = 6;  // fast and slow probabilities of orders 0, 1 and 2
+    static constexpr int kDirect = Shape::kLight ? 4 : 6;  // fast and slow probabilities of orders 0, 1 and 2
     static constexpr int kModelAt = 2 * kContexts + kDirect + 2 * kMatches + 2 * kCells + 1;
     static constexpr int kInputs = (kModelAt + 2 * Shape::kModel + 7) / 8 * 8;
     static constexpr int kMixed = Shape::kModel ? 16 : 8;  // the sets', a constant, the model's
@@ -41,9 +41,10 @@ public:
           lanes_(lanes) {
         for (int i = 0; i < kCells; i++) cell_tables_[i].assign(size_t{1} << Shape::kCellBits, uint32_t{kHalf} << 16);
         for (int i = 0; i < kMatches; i++) matches_[i] = {Shape::kLeast[i], kPlaceBits};
+        inputs_[kModelAt - 1] = 256;
         std::fill_n(order0_, 2 << 8, kHalf);
         std::fill_n(order1_.get(), 2 << 16, kHalf);
-        std::fill_n(&order2_[0][0], 32 << kPairBits, kHalf);
+        std::fill_n(&order2_[0][0], 32 * kPairs, kHalf);
     }
 
     // Where the text of a lane lies: kMargin zero bytes and then the text, of which only what has been learnt is
@@ -66,25 +67,22 @@ public:
     int32_t predict(int32_t model = 0) {
         const Cursor &c = at_->cursor;
         Selectors s{partial_, 7u - static_cast<uint32_t>(left_), 0, 0, 0, model};
-        const uint32_t step = consider(s);
-        inputs_[kModelAt - 1] = 256;
         if (Shape::kModel) {
             inputs_[kModelAt] = static_cast<int16_t>(model);
             inputs_[kModelAt + 1] = linear(squash(t_, model));
         }
+        const uint32_t step = consider(s);
         uint32_t rows[kSets];
         shape_.sets(c, s, rows);
-        int32_t mixed[kSets], two[2];
+        alignas(16) int32_t mixed[8], two[4];
         mixers_.mix(t_, inputs_, rows, mixed);
         if constexpr (Shape::kLight) {
             const int32_t joined = (mixed[0] + mixed[1]) >> 1;
             const int32_t r1 = corrections_[1].refine(joined, near_);
-            const int32_t r2 = corrections_[2].refine(joined, far_);
-            return std::clamp((2 * squash(t_, joined) + r1 + r2) >> 2, 1, kOne - 1);
+            return std::clamp((squash(t_, joined) + r1) >> 1, 1, kOne - 1);
         }
-        for (int i = 0; i < kSets; i++) mixed_[i] = static_cast<int16_t>(mixed[i]);
-        mixed_[kSets] = 256;
         if (Shape::kModel) mixed_[kSets + 1] = static_cast<int16_t>(model);
+        narrow<kSets>(mixed, 256, mixed_);
         const uint32_t chosen[2] = {partial_, (s.expected * 5 + s.match) * 8 + s.hits};
         final_.mix(t_, mixed_, chosen, two);
         const int32_t joined = (two[0] + two[1]) >> 1;
@@ -110,7 +108,6 @@ public:
         mixers_.learn(inputs_, bit, rate);
         if constexpr (Shape::kLight) {
             corrections_[1].learn(bit, kShift);
-            corrections_[2].learn(bit, kShift);
             return;
         }
         final_.learn(mixed_, bit, Shape::kRates.last);
@@ -123,6 +120,7 @@ public:
 
 private:
     static constexpr int kPairBits = 14, kHashBits = 14, kPlaceBits = 18;
+    static constexpr int kPairs = Shape::kLight ? 1 : 1 << kPairBits;
     static constexpr uint16_t kHalf = 1 << 15;
 
     static const int16_t *first_row() {
@@ -152,27 +150,22 @@ private:
             for (auto &p : at_->pointers) Match::begin(texts_, p);
         if (left_ == 7 || left_ == 3)
             for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);
-        int16_t *x = consider_histories(inputs_, s);
-        x = consider_direct(x);
+        // What is stored one by one comes first, and the vectors that are loaded with it last.
+        node_ = left_ > 3 ? partial_ - 1 : (partial_ & ((1u << (3 - left_)) - 1)) + (1u << (3 - left_)) - 1;
+        int16_t *x = consider_direct(inputs_ + 2 * kContexts);
         const uint32_t step = consider_matches(x, s);
         if (kCells) consider_cells(x + 2 * kMatches, s);
-        return step;
-    }
-
-    int16_t *consider_histories(int16_t *x, Selectors &s) {
-        node_ = left_ > 3 ? partial_ - 1 : (partial_ & ((1u << (3 - left_)) - 1)) + (1u << (3 - left_)) - 1;
-        const uint32_t seen = maps_.consider(buckets_, node_, x);
+        const uint32_t seen = maps_.consider(buckets_, node_, inputs_);
         s.hits = static_cast<uint32_t>(__builtin_popcount(seen >> Shape::kFirstHit & 63));
-        x += 2 * kContexts;
-        return x;
+        return step;
     }
 
     int16_t *consider_direct(int16_t *x) {
         const uint32_t last4 = at_->cursor.last4;
         direct_[0] = order0_ + 2 * partial_;
         direct_[1] = order1_.get() + 2 * ((last4 & 0xff) << 8 | partial_);
-        direct_[2] = pair_ + 2 * node_;
-        for (const uint16_t *d : direct_) *x++ = stretch(t_, d[0]), *x++ = stretch(t_, d[1]);
+        if (!Shape::kLight) direct_[2] = pair_ + 2 * node_;
+        for (int i = 0; i < kDirect / 2; i++) *x++ = stretch(t_, direct_[i][0]), *x++ = stretch(t_, direct_[i][1]);
         return x;
     }
 
@@ -221,7 +214,7 @@ private:
             state = t_.next[state][static_cast<size_t>(bit)];
         }
         for (int i = 0; i < kCells; i++) adapt(t_, *cells_[i], bit, kMapMost);
-        static constexpr int kShifts[kDirect] = {4, 6, 3, 5, 2, 4};
+        static constexpr int kShifts[] = {4, 6, 3, 5, 2, 4};
         for (int i = 0; i < kDirect; i++) {
             uint16_t &p = direct_[i / 2][i % 2];
             p = static_cast<uint16_t>(p + (((bit ? kOne - 1 : 0) - p) >> kShifts[i]));
@@ -231,9 +224,10 @@ private:
     // Which contexts of corrections the next bit has.
     void seek_corrections() {
         const uint32_t last4 = at_->cursor.last4;
-        near_ = hash(last4 & 0xff, partial_) >> (32 - kHashBits);
-        far_ = hash(last4 & 0xffffff, partial_) >> (32 - kHashBits);
+        near_ = hash(last4 & (Shape::kLight ? 0xffff : 0xff), partial_) >> (32 - kHashBits);
         corrections_[1].prefetch(near_);
+        if (Shape::kLight) return;
+        far_ = hash(last4 & 0xffffff, partial_) >> (32 - kHashBits);
         corrections_[2].prefetch(far_);
     }
 
@@ -243,8 +237,11 @@ private:
         cursor.push(c);
         taught_++;
         texts_[lane_].at = cursor.at;
-        for (int i = 0; i < kMatches; i++) matches_[i].end(texts_, static_cast<uint32_t>(lane_), at_->pointers[i]);
+        uint32_t places[kMatches];
+        for (int i = 0; i < kMatches; i++) places[i] = matches_[i].seek(texts_[lane_]);
         look_ahead();
+        for (int i = 0; i < kMatches; i++)
+            matches_[i].end(texts_, static_cast<uint32_t>(lane_), at_->pointers[i], places[i]);
     }
 
     // Before a byte: hashes of all contexts, and the mixers' rate.
@@ -270,6 +267,7 @@ private:
             }
             histories_.prefetch(places_[i]);
         }
+        if (Shape::kLight) return;
         pair_ = order2_[hash(at_->cursor.last4 & 0xffff, half) >> (32 - kPairBits)];
         __builtin_prefetch(pair_);
     }
@@ -301,7 +299,7 @@ private:
     Followers followers_;
     uint16_t order0_[2 << 8];        // at 2 * context: a fast and a slow probability
     std::unique_ptr<uint16_t[]> order1_{new uint16_t[2 << 16]};
-    Pairs order2_{new (std::align_val_t{64}) uint16_t[1 << kPairBits][32]};  // a cache line serves a half byte
+    Pairs order2_{new (std::align_val_t{64}) uint16_t[kPairs][32]};  // a cache line serves a half byte
     uint16_t *pair_ = nullptr;                                               // the present one
     uint32_t hashes_[kContexts], places_[kContexts];
     uint8_t *buckets_[kContexts];

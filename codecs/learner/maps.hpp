@@ -13,7 +13,7 @@ constexpr uint32_t kMapMost = 1023;  // uses of an entry after which its rate fa
 template <int kContexts>
 class Maps {
 public:
-    static constexpr int kPadded = (kContexts + 7) / 8 * 8;  // `consider` writes two inputs for each of so many
+    static constexpr int kPadded = (kContexts + 7) / 8 * 8;  // `consider` may touch two inputs for each of so many
 
     explicit Maps(const Tables &t) : t_(t) {
         for (size_t i = 0; i < size_t{kContexts} << 8; i++) {
@@ -23,27 +23,39 @@ public:
     }
 
     // Writes stretch(p) and linear(p) of each context's history at `node` to x; both are 0 where nothing was seen.
-    // Returns a bit for each context that has seen something.
+    // Returns a bit for each context that has seen something. What lies behind the 2 * kContexts inputs stays.
     uint32_t consider(uint8_t *const *buckets, uint32_t node, int16_t *x) {
-        for (uint32_t i = 0; i < kContexts; i++) {
-            at_[i] = i << 8 | buckets[i][node];
-            values_[i] = maps_[at_[i]];
-        }
         uint32_t seen = 0;
 #ifdef __AVX2__
         for (int i = 0; i < kPadded; i += 8) {
-            const __m256i value = load(values_ + i), state = _mm256_and_si256(load(at_ + i), _mm256_set1_epi32(255));
+            uint32_t at[8], entry[8];  // kept in registers: a vector does not wait for what is stored in parts
+            for (int k = 0; k < 8; k++) {
+                const bool one = i + k < kContexts;
+                at[k] = one ? static_cast<uint32_t>(i + k) << 8 | buckets[one ? i + k : 0][node] : 0;
+                entry[k] = one ? maps_[at[k]] : 0;
+                at_[i + k] = at[k];
+            }
+            const __m256i value = eight(entry), state = _mm256_and_si256(eight(at), _mm256_set1_epi32(255));
+            _mm256_store_si256(reinterpret_cast<__m256i *>(values_ + i), value);
             const __m256i some = _mm256_cmpgt_epi32(state, _mm256_setzero_si256());
             const auto *table = reinterpret_cast<const int *>(t_.stretch.data());  // two entries, of which one counts
             const __m256i stretched = _mm256_i32gather_epi32(table, _mm256_srli_epi32(value, 20), 2);
             const __m256i half = _mm256_set1_epi32(kOne / 2);
             const __m256i linear = _mm256_srai_epi32(_mm256_sub_epi32(_mm256_srli_epi32(value, 16), half), kLinear);
-            const __m256i both = _mm256_blend_epi16(stretched, _mm256_slli_epi32(linear, 16), 0xaa);
-            _mm256_storeu_si256(reinterpret_cast<__m256i *>(x + 2 * i), _mm256_and_si256(both, some));
+            __m256i both = _mm256_blend_epi16(stretched, _mm256_slli_epi32(linear, 16), 0xaa);
+            both = _mm256_and_si256(both, some);
+            auto *to = reinterpret_cast<__m256i *>(x + 2 * i);
+            if (i + 8 > kContexts) {
+                constexpr int kOwn = (1 << kContexts % 8) - 1;
+                both = _mm256_blend_epi32(_mm256_loadu_si256(to), both, kContexts % 8 ? kOwn : 255);
+            }
+            _mm256_storeu_si256(to, both);
             seen |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(some))) << i;
         }
 #else
         for (int i = 0; i < kContexts; i++) {
+            at_[i] = static_cast<uint32_t>(i) << 8 | buckets[i][node];
+            values_[i] = maps_[at_[i]];
             const bool some = at_[i] & 255;
             const int32_t p = probability(values_[i]);
             x[2 * i] = some ? stretch(t_, p) : int16_t{0};
@@ -81,6 +93,10 @@ public:
 
 private:
 #ifdef __AVX2__
+    static __m256i eight(const uint32_t *n) {
+        const auto of = [n](int i) { return static_cast<int>(n[i]); };
+        return _mm256_setr_epi32(of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7));
+    }
     static __m256i load(const uint32_t *from) { return _mm256_load_si256(reinterpret_cast<const __m256i *>(from)); }
 #endif
 

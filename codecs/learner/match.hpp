@@ -93,8 +93,17 @@ public:
         if (p.bit != bit) p.length = 0, p.misses++;
     }
 
-    // After a byte of `lane`.
-    void end(const Texts &texts, uint32_t lane, Pointer &p) {
+    // After a byte of a lane: where the table has what followed the same bytes before, which is fetched.
+    uint32_t seek(const LaneText &text) const {
+        uint32_t h = 0;
+        for (uint32_t i = 1; i <= least_; i++) h = (h + text.bytes[text.at - i] + 1) * 0x2f0b4c47u;
+        const uint32_t found = (h ^ h >> 13) * 0x9e3779b1u >> (32 - bits_);
+        __builtin_prefetch(&places_[found], 1);
+        return found;
+    }
+
+    // After a byte of `lane`. found: by `seek`.
+    void end(const Texts &texts, uint32_t lane, Pointer &p, uint32_t found) {
         const uint8_t *text = texts[lane].bytes;
         const uint32_t at = texts[lane].at;
         if (p.place) {
@@ -104,9 +113,7 @@ public:
             if (p.length > 16) p.misses = 0;
             if (p.misses > kMisses) p.place = Place();
         }
-        uint32_t h = 0;
-        for (uint32_t i = 1; i <= least_; i++) h = (h + text[at - i] + 1) * 0x2f0b4c47u;
-        Place &place = places_[(h ^ h >> 13) * 0x9e3779b1u >> (32 - bits_)];
+        Place &place = places_[found];
         if (p.length < least_ && place) {
             const uint8_t *other = texts[place.lane()].bytes + place.offset();
             const uint32_t most = std::min({kLook, place.offset() - kMargin, at - kMargin});

@@ -40,29 +40,27 @@ public:
     }
 
     // What each mixer predicts, in units of stretch. inputs: kInputs, each within kMostStretch, aligned to 32 bytes.
-    // rows: the one of each mixer.
+    // rows: the one of each mixer. mixed: aligned to 16 bytes, with room for a multiple of four.
     void mix(const Tables &t, const int16_t *inputs, const uint32_t *rows, int32_t *mixed) {
         for (int m = 0; m < kMixers; m++) rows_[m] = weights_.get() + (starts_[m] + rows[m]) * kInputs;
-        int32_t sums[kMixers];
-        add_up(inputs, sums);
-        for (int m = 0; m < kMixers; m++) {
-            mixed[m] = clamp(sums[m] >> 11, kMostStretch);
-            p_[m] = squash(t, mixed[m]);
-        }
+        add_up(inputs, mixed);
+        for (int m = 0; m < kMixers; m++) p_[m] = squash(t, mixed[m]);
     }
 
     // rate: in 1 / 1,024. An error is kept below 2^15, so that a step is below 2^27.
     void learn(const int16_t *inputs, int bit, int rate) {
+        int32_t errors[kMixers], any = 0;
         for (int m = 0; m < kMixers; m++) {
-            const int32_t error = clamp((bit * kOne - p_[m]) * rate >> 10, 32767);
-            if (error) move(rows_[m], inputs, error);
+            errors[m] = clamp((bit * kOne - p_[m]) * rate >> 10, 32767);
+            any |= errors[m];
         }
+        if (any) move(inputs, errors);
     }
 
 private:
 #ifdef __AVX2__
     // A product of 16 bits by 16 is half of a madd; the other half's factor is 0.
-    void add_up(const int16_t *inputs, int32_t *sums) const {
+    void add_up(const int16_t *inputs, int32_t *mixed) const {
         __m256i sum[kMixers];
         for (auto &s : sum) s = _mm256_setzero_si256();
         for (int i = 0; i < kInputs; i += 8) {
@@ -73,32 +71,42 @@ private:
                 sum[m] = _mm256_add_epi32(sum[m], _mm256_madd_epi16(_mm256_srai_epi32(w, kDropped - 16), x));
             }
         }
-        for (int m = 0; m < kMixers; m++) {
-            __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum[m]), _mm256_extracti128_si256(sum[m], 1));
-            s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-            sums[m] = _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+        const __m128i most = _mm_set1_epi32(kMostStretch), least = _mm_set1_epi32(-kMostStretch);
+        for (int m = 0; m < kMixers; m += 4) {
+            const auto of = [&](int i) { return i < kMixers ? sum[i < kMixers ? i : 0] : _mm256_setzero_si256(); };
+            const __m256i pairs = _mm256_hadd_epi32(of(m), of(m + 1)), others = _mm256_hadd_epi32(of(m + 2), of(m + 3));
+            const __m256i four = _mm256_hadd_epi32(pairs, others);
+            __m128i s = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+            s = _mm_max_epi32(_mm_min_epi32(_mm_srai_epi32(s, 11), most), least);
+            _mm_store_si128(reinterpret_cast<__m128i *>(mixed + m), s);
         }
     }
-    static void move(int32_t *row, const int16_t *inputs, int32_t error) {
-        const __m256i e = _mm256_set1_epi32(error & 0xffff), most = _mm256_set1_epi32(kMostWeight);
-        const __m256i least = _mm256_set1_epi32(-kMostWeight);
+    // An error of 0 moves nothing.
+    void move(const int16_t *inputs, const int32_t *errors) const {
+        const __m256i most = _mm256_set1_epi32(kMostWeight), least = _mm256_set1_epi32(-kMostWeight);
+        __m256i e[kMixers];
+        for (int m = 0; m < kMixers; m++) e[m] = _mm256_set1_epi32(errors[m] & 0xffff);
         for (int i = 0; i < kInputs; i += 8) {
             const __m128i eight = _mm_load_si128(reinterpret_cast<const __m128i *>(inputs + i));
-            auto *at = reinterpret_cast<__m256i *>(row + i);
-            const __m256i moved =
-                _mm256_add_epi32(_mm256_load_si256(at), _mm256_madd_epi16(_mm256_cvtepu16_epi32(eight), e));
-            _mm256_store_si256(at, _mm256_max_epi32(_mm256_min_epi32(moved, most), least));
+            const __m256i x = _mm256_cvtepu16_epi32(eight);
+            for (int m = 0; m < kMixers; m++) {
+                auto *at = reinterpret_cast<__m256i *>(rows_[m] + i);
+                const __m256i moved = _mm256_add_epi32(_mm256_load_si256(at), _mm256_madd_epi16(x, e[m]));
+                _mm256_store_si256(at, _mm256_max_epi32(_mm256_min_epi32(moved, most), least));
+            }
         }
     }
 #else
-    void add_up(const int16_t *inputs, int32_t *sums) const {
+    void add_up(const int16_t *inputs, int32_t *mixed) const {
         for (int m = 0; m < kMixers; m++) {
-            sums[m] = 0;
-            for (int i = 0; i < kInputs; i++) sums[m] += inputs[i] * (rows_[m][i] >> kDropped);
+            int32_t sum = 0;
+            for (int i = 0; i < kInputs; i++) sum += inputs[i] * (rows_[m][i] >> kDropped);
+            mixed[m] = clamp(sum >> 11, kMostStretch);
         }
     }
-    static void move(int32_t *row, const int16_t *inputs, int32_t error) {
-        for (int i = 0; i < kInputs; i++) row[i] = clamp(row[i] + inputs[i] * error, kMostWeight);
+    void move(const int16_t *inputs, const int32_t *errors) const {
+        for (int m = 0; m < kMixers; m++)
+            for (int i = 0; i < kInputs; i++) rows_[m][i] = clamp(rows_[m][i] + inputs[i] * errors[m], kMostWeight);
     }
 #endif
 
@@ -111,6 +119,22 @@ private:
     int32_t *rows_[kMixers] = {};
     int32_t p_[kMixers] = {};  // what the rows predicted last, 16 bits
 };
+
+// The first n of `mixed`, and `last` behind them, as inputs of another layer; n <= 8. Both are aligned to 16 bytes.
+template <int n>
+inline void narrow(const int32_t *mixed, int16_t last, int16_t *to) {
+    static_assert(n <= 8);
+#ifdef __AVX2__
+    const auto *from = reinterpret_cast<const __m128i *>(mixed);
+    __m128i eight = _mm_packs_epi32(_mm_load_si128(from), _mm_load_si128(from + 1));  // all within kMostStretch
+    if constexpr (n < 8) eight = _mm_insert_epi16(eight, last, n);
+    _mm_store_si128(reinterpret_cast<__m128i *>(to), eight);
+    if constexpr (n == 8) to[n] = last;
+#else
+    for (int i = 0; i < n; i++) to[i] = static_cast<int16_t>(mixed[i]);
+    to[n] = last;
+#endif
+}
 
 // An adaptive correction: for each context probabilities at 17 points of the logistic axis, interpolated.
 class Correction {

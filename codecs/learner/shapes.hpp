@@ -41,7 +41,7 @@ struct Alone {
     explicit Alone(Layout) {}
     static void cells(const Selectors &, uint32_t *) {}
 
-    // kLight: no second layer, and two corrections instead of four.
+    // kLight: no second layer, no probabilities of order 2, and one correction instead of four.
     static constexpr bool kModel = false, kLight = false;
     static constexpr Rates kRates = {10, 80, 16};
     static constexpr FirstWeights kFirst = {450, 0};

@@ -37,7 +37,7 @@ class EncodeJob:
         """lanes, lane_size: as of `lanes_of`."""
         text, self._crlf = strip_crlf(block)
         encode = model.tokenizer.encode
-        self.tokens = [np.array(encode(lane), np.int32) for lane in lanes_of(text, lanes, lane_size)]
+        self.tokens = [np.array(encode(lane), np.int32) for lane in lanes_of(text, encode, lanes, lane_size)]
         self.block = block
 
     @property

@@ -58,7 +58,7 @@ class Learner:
             np.array(start, np.int64), n
         )  # from a history to a probability, 256 of each context
         self._map_rows = np.arange(n, dtype=np.int64) * 256
-        self._direct = [[HALF] * (2 << size) for size in (8, 16, _PAIR_BITS + 4)]
+        self._direct = [[HALF] * (2 << size) for size in (8, 16, _PAIR_BITS + 4)][: form.direct // 2]
         self._cell_rows = np.arange(form.cell_count, dtype=np.int64) << form.cell_bits
         self._cells = np.full(form.cell_count << form.cell_bits, HALF << 16, np.int64)
         self._cells_at = self._cell_rows
@@ -67,7 +67,7 @@ class Learner:
         share = WEIGHT_ONE // sets >> 16
         self._final = Mixers((256, 512), [share] * sets + [0] * (form.mixed - sets))
         sizes = [512, 1 << _HASH_BITS, 1 << _HASH_BITS, 512]
-        self._used = slice(1, 3) if form.light else slice(4)  # of the corrections
+        self._used = slice(1, 2) if form.light else slice(4)  # of the corrections
         self._corrections = [Correction(n) for n in sizes[self._used]]
         self._gate = Gate()
         self._inputs = np.zeros(form.inputs, np.int64)
@@ -100,7 +100,7 @@ class Learner:
         joined = self._join(self._mixers.mix(self._inputs, self._form.sets(cursor, s)), models[:1], s)
         contexts = [
             partial + 256 * (s.expected != 0),
-            mix(cursor.last4 & 0xFF, partial) >> (32 - _HASH_BITS),
+            mix(cursor.last4 & (0xFFFF if self._form.light else 0xFF), partial) >> (32 - _HASH_BITS),
             mix(cursor.last4 & 0xFFFFFF, partial) >> (32 - _HASH_BITS),
             step * 8 + s.gone,
         ]
@@ -108,7 +108,7 @@ class Learner:
             c.refine(joined, at) for c, at in zip(self._corrections, contexts[self._used], strict=True)
         ]
         if self._form.light:
-            p = 2 * squash(joined) + sum(refined) >> 2
+            p = squash(joined) + refined[0] >> 1
         else:
             r0, r1, r2, r3 = refined
             p = 2 * squash(joined) + r0 + 2 * r1 + 2 * r2 + r3 >> 3
@@ -150,7 +150,7 @@ class Learner:
         if self._form.cell_count:
             self._cells[self._cells_at] = adapted(self._cells.take(self._cells_at), bit, RATES_ARRAY)
         aim = bit * (ONE - 1)
-        for i, shift in enumerate(_DIRECT_SHIFTS):
+        for i, shift in enumerate(_DIRECT_SHIFTS[: self._form.direct]):
             table, at = self._direct[i // 2], self._pairs[i // 2] + i % 2
             table[at] += (aim - table[at]) >> shift
         for match, pointer in zip(self._matches, self.pointers, strict=True):
@@ -206,7 +206,7 @@ class Learner:
         pair = mix(last4 & 0xFFFF, half) >> (32 - _PAIR_BITS)
         self._pairs = [2 * partial, 2 * ((last4 & 0xFF) << 8 | partial), 2 * (pair << 4 | self._node)]
         found = []
-        for table, at in zip(self._direct, self._pairs, strict=True):
+        for table, at in zip(self._direct, self._pairs, strict=False):  # light forms have no third table
             found += [STRETCH[table[at] >> 4], STRETCH[table[at + 1] >> 4]]
         return found
 
@@ -246,7 +246,7 @@ def _first_weights(form: Form) -> list[int]:
     n = form.size
     weights = [0] * form.inputs
     weights[0 : 2 * n : 2] = [form.first] * n
-    weights[2 * n + 6 : form.constant : 2] = [form.first] * (len(form.least) + form.cell_count)
+    weights[2 * n + form.direct : form.constant : 2] = [form.first] * (len(form.least) + form.cell_count)
     if form.model is not None:
         weights[form.constant + 1] = form.model
     return weights

@@ -47,7 +47,7 @@ class Form:
     rate_start: int = 80  # and what is added at its start
     final_rate: int = 16  # of the second layer
     first: int = 450  # weights of the stretched predictions of histories and matches, in 1 / 4,096
-    light: bool = False  # no second layer, and two corrections instead of four
+    light: bool = False  # no second layer, no probabilities of order 2, one correction instead of four
     model: int | None = None  # weight of a language model's; None: there is none
 
     @property
@@ -59,7 +59,12 @@ class Form:
     def constant(self) -> int:
         """Where the constant input is: behind two of each context, direct probability pair, match and
         cell."""
-        return 2 * (self.size + len(self.least) + self.cell_count) + 6
+        return 2 * (self.size + len(self.least) + self.cell_count) + self.direct
+
+    @property
+    def direct(self) -> int:
+        """Of fast and slow probabilities of orders 0, 1 and 2."""
+        return 4 if self.light else 6
 
     @property
     def mixed(self) -> int:

@@ -24,7 +24,7 @@ def test_line_ends(data: bytes) -> None:
     st.integers(1, 100),
 )
 def test_lanes_are_the_text(text: bytes, most: int, size: int) -> None:
-    lanes = lanes_of(text, most, size)
+    lanes = lanes_of(text, list, most, size)
     assert b"".join(lanes) == text
     assert all(lanes)
     assert len(lanes) <= most
@@ -42,7 +42,19 @@ def test_lanes_are_the_text(text: bytes, most: int, size: int) -> None:
     ],
 )
 def test_a_lane_for_every_16_kb_of_text(size: int, lanes: int) -> None:
-    assert len(lanes_of((b"word " * size)[:size], 16)) == lanes
+    assert len(lanes_of((b"word " * size)[:size], list, 16)) == lanes
+
+
+def test_lanes_have_equal_numbers_of_tokens() -> None:
+    dense, prose = b"<a>1</a>\n" * 3000, b"and then it went on for a while\n" * 3000
+
+    def encode(text: bytes) -> list[int]:
+        return [0] * (text.count(b" ") + 4 * text.count(b"<") + 1)
+
+    for text in (dense + prose, prose + dense, prose + dense + prose):
+        counts = [len(encode(lane)) for lane in lanes_of(text, encode, 7)]
+        assert len(counts) == 7
+        assert max(counts) < 1.02 * min(counts)
 
 
 def test_cuts_are_after_lines_or_before_words() -> None:

@@ -107,7 +107,7 @@ def test_a_light_form_leaves_out_the_second_layer(number: int) -> None:
         learner.learn(1)
     assert np.array_equal(learner._final._weights, before) == learner._form.light
     assert learner._form.light == (number == Shape.FAST)
-    assert len(learner._corrections) == (2 if learner._form.light else 4)
+    assert len(learner._corrections) == (1 if learner._form.light else 4)
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9), st.integers(0, 1))

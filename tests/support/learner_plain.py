@@ -223,7 +223,12 @@ class Learner:
         self.maps = [list(fresh) for _ in range(count)]
         self.direct: dict[tuple[int, int], list[int]] = defaultdict(lambda: [32768, 32768])
         stretched = (100 if self.beside else 450) << 16
-        weights = [stretched, 0] * count + [0] * 6 + [stretched, 0] * len(self.matches) + [0]
+        weights = (
+            [stretched, 0] * count
+            + [0] * (4 if shape == FAST else 6)
+            + [stretched, 0] * len(self.matches)
+            + [0]
+        )
         if self.grid is not None:
             self.cells: list[dict[int, int]] = [{} for _ in range(self.grid.CELLS)]
             weights[-1:] = [stretched, 0] * len(self.cells) + [0]
@@ -276,7 +281,7 @@ class Learner:
             x += [stretch(p), linear(p)] if state else [0, 0]
         half = partial >> known if self.gone >= 4 else 0
         pair = 16 * (mix(c.c4 & 0xFFFF, half) >> 18) + self.node
-        places = (partial, 256 * c.c1 + partial, pair)
+        places = (partial, 256 * c.c1 + partial, pair)[: 2 if self.shape == FAST else 3]
         self.now = [self.direct[order, place] for order, place in enumerate(places)]
         x += [stretch(p) for both in self.now for p in both]
         for match in self.matches:
@@ -310,8 +315,8 @@ class Learner:
         near, far = mix(c.c1, partial) >> 18, mix(c.c4 & 0xFFFFFF, partial) >> 18
         if self.shape == FAST:
             z = sum(outs) >> 1
-            one, two = self.corrections[1].refine(z, near), self.corrections[2].refine(z, far)
-            return min(max((2 * squash(z) + one + two) >> 2, 1), 65535)
+            one = self.corrections[1].refine(z, mix(c.c4 & 0xFFFF, partial) >> 18)
+            return min(max((squash(z) + one) >> 1, 1), 65535)
         second = [*outs, 256, *[m] * self.beside]
         joined = np.array(second + [0] * (self.joined - len(second)), np.int64)
         z1 = self.final[0].mix(joined, partial)
@@ -331,7 +336,7 @@ class Learner:
         light = self.shape == FAST
         for mixer in self.final[: 0 if light else 2]:
             mixer.learn(bit, final)
-        for correction in self.corrections[1:3] if light else self.corrections:
+        for correction in self.corrections[1:2] if light else self.corrections:
             correction.learn(bit)
         if self.beside:
             self.gate.learn(bit)
@@ -350,7 +355,7 @@ class Learner:
                 cell[at] = adapted(cell[at], bit)
         for bucket in self.buckets:
             bucket[1 + self.node] = after(bucket[1 + self.node], bit)
-        for both, shifts in zip(self.now, SHIFTS, strict=True):
+        for both, shifts in zip(self.now, SHIFTS[: len(self.now)], strict=True):
             for i, shift in enumerate(shifts):
                 both[i] += 65535 * bit - both[i] >> shift
         for match in self.matches:
