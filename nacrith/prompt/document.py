@@ -92,6 +92,11 @@ class Part:
         """Whether a note stands for what is dropped, so that the output is never empty."""
         return False
 
+    @property
+    def brings(self) -> I64 | None:
+        """(units,) characters that are kept at least with a unit; None if sentences tell."""
+        return None
+
     def in_mode(self, mode: str) -> Part:
         """The part in another mode; what does not depend on the mode is not computed again."""
         if mode == self.mode:

@@ -46,7 +46,7 @@ _OPENING = re.compile(r"\"\"\"|'''|/\*|//|#")
 _LEADING = re.compile(r"\s*(?:@\w|#\[)")
 _KEY = re.compile(r"\s*(?:- +)*(?:[\w./$@*-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*:(?:[ \t]+\S.*|[ \t]*)$")
 _ITEM = re.compile(r"\s*-(?:[ \t]|$)")
-_SMALL_CODE, _SMALL_YAML = 500, 100  # characters of a block that is not divided
+_SMALL_CODE, _LEAST_CODE, _SMALL_YAML = 500, 60, 100  # characters of a block that is not divided
 _DEEP = 60
 _LEAST = 3  # lines
 _SIGNATURE = 40  # lines of the longest one
@@ -210,15 +210,16 @@ def _grouped(
 def _code_node(text: str, line: _Line, depth: int) -> Node:
     node = Node(line.start, line.end, 0.5)
     head = _head(text, line)
+    small = min(_SMALL_CODE, max(_LEAST_CODE, len(text) // 6))
     if _DEFINITION.match(head):
         node.prior = 0.95
         body = [c for c in line.children if c.start >= _signature_end(text, line)]
         inner = any(c.children and _DEFINITION.match(_head(text, c)) for c in body)
-        if body and body[-1].end - body[0].start <= _SMALL_CODE and not inner:
+        if body and body[-1].end - body[0].start <= small and not inner:
             node.children = [Node(body[0].start, body[-1].end, 0.45)]
         else:
             node.children = _grouped(text, body, _code_node, depth + 1)
-    elif line.end - line.start > _SMALL_CODE and not head.lstrip().startswith("match "):
+    elif line.end - line.start > small and not head.lstrip().startswith("match "):
         node.children = _grouped(text, line.children, _code_node, depth + 1)
     elif head.lstrip().startswith(("import ", "from ", "#include", "use ", "using ")):
         node.prior = 0.6

@@ -26,6 +26,8 @@ _TOOLS = frozenset({"tool", "function"})
 
 _ASKED, _UNASKED = 0.2, 0.7
 """Share of the prior in the score of a block, with a query and without one."""
+_NAMED = 0.5  # share of the values that the question names in what is left
+_LITTLE = 0.5  # of the highest prior
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class ContentPart(Part):
 
     content: Content | None = None
     quoted: bool = False  # whether the source has the text in a JSON string
+    main: bool = False  # whether most of its text of the source is content, of which something must be left
 
     @lazy
     def _content(self) -> Content:
@@ -42,7 +45,7 @@ class ContentPart(Part):
 
     @property
     def noted(self) -> bool:
-        return True
+        return not self.main
 
     @lazy
     def passage(self) -> Passage:
@@ -81,6 +84,25 @@ class ContentPart(Part):
     def forced(self) -> Mask:
         return np.array([bool(r) for r in self.reasons], bool)
 
+    def narrowed(self, query: str, share: float) -> Part:
+        """The part as a query is about it, if it is to be cut to this share."""
+        content = self._content.narrowed(query, share * len(self.text))
+        return self if content is self._content else replace(self, content=content)
+
+    @lazy
+    def brings(self) -> I64:
+        """(units,) characters of the block of each with those that hold it; too many for one that says
+        little beside others."""
+        content = self._content
+        size = np.zeros(len(content.nodes) + 1, np.int64)
+        for start, end, block in content.segments:
+            size[block] += end - start
+        for block, parent in enumerate(content.parent.tolist()):  # a holder is before what it holds
+            size[block] += size[parent] if parent >= 0 else 0
+        size[:-1][content.prior < _LITTLE * content.prior.max(initial=0.0)] += len(self.text)
+        found: I64 = size[self._block]
+        return found
+
     def _blocks(self, kept: Mask) -> Mask:
         chosen = np.zeros(len(self._content.nodes) + 1, bool)  # the last one stands for -1
         chosen[self._block[kept | self.forced]] = True
@@ -107,6 +129,9 @@ class ContentPart(Part):
         prior = np.append(self._content.prior, 1.0)
         best = np.full(len(prior), -np.inf)
         np.maximum.at(best, self._block, values)
+        match = np.append(self._content.match, 0.0)
+        if match.any():
+            best = (1 - _NAMED) * best + _NAMED * match
         found = ((1 - share) * best + share * prior)[self._block]
         if not by_sentence:
             return found
