@@ -189,6 +189,7 @@ class Part:
                 continue
             first, last = int(p.sentence[a]), int(p.sentence[b - 1])
             out += [(first, last + 1, k) for k in range(first, last + 1)]
+        out += [(outer, outer + 1, inner) for outer, inner in p.nested]
         for lead, end in p.lists:
             first, last = p.sentences[lead]
             if any(self.reasons[i] in RESTRICTIONS for i in range(first, last)):

@@ -46,7 +46,7 @@ class Content:
     """A text as blocks, numbered in the order of the nodes, a holder before what it holds.
 
     kind: its name. segments: cover the text, ascending. parent: of each block, -1 at the top. prior,
-    forced: of each block. match: of each block, from 0 to 1, how much of a question it names.
+    forced: of each block.
     """
 
     def __init__(self, kind: str, text: str, roots: Sequence[Node]) -> None:
@@ -73,7 +73,6 @@ class Content:
         self.parent = np.array(parents, np.int64)
         self.prior = np.array([n.prior for n in self.nodes], np.float64)
         self.forced: Mask = np.array([n.forced for n in self.nodes], bool)
-        self.match = np.zeros(len(self.nodes))
 
     def _own(self, start: int, end: int, block: int) -> None:
         if start < end:

@@ -1,15 +1,14 @@
-"""What of records a question is about: the columns and the values that it names.
+"""Which columns of records a question is about: those that it names, and those with a value that it names.
 
-Rows with such a value come first. A column is left out last: only if those rows do not fit with all
-columns, and only if the question names a column; else what is asked for may stand anywhere. The first
-column, which mostly tells which record it is, stays.
+A column is left out last: only if the rows with such a value do not fit with all columns, and only if the
+question names a column; else what is asked for may stand anywhere. The first column, which mostly tells
+which record it is, stays.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nacrith.prompt.scorers.terms import stem, terms
 from nacrith.prompt.segment import passage
@@ -20,31 +19,23 @@ _VALUE = 60  # characters; a longer value is a text, in which words of the quest
 _ROWS = 0.8  # of the room is for rows; the rest for the header and notes
 
 
-@dataclass(frozen=True)
-class Asked:
-    """columns: those to keep, ascending; None for all. matches: (rows,) from 0 to 1, how many values of each
-    the question names."""
-
-    columns: list[int] | None
-    matches: list[float]
-
-
 def asked(
     query: str, names: Sequence[str], rows: Sequence[Sequence[str]], sizes: Sequence[int], room: float
-) -> Asked:
-    """What a question is about. rows: the values of each record. sizes: (rows,) characters of each. room:
-    characters that may be kept."""
+) -> list[int] | None:
+    """The columns to keep, ascending; None for all. rows: the values of each record. sizes: (rows,)
+    characters of each. room: characters that may be kept."""
     words = {term for _, term in terms(passage(query))}
     columns = {k for k, name in enumerate(names) if not words.isdisjoint(_terms(_CASE.sub(" ", name)))}
+    if not columns or sum(sizes) <= _ROWS * room:
+        return None
     named = [{k for k, value in enumerate(row) if _names(words, value)} for row in rows]
-    most = max(map(len, named), default=0)
-    matches = [len(found) / most if most else 0.0 for found in named]
-    wanted = sum(size for size, found in zip(sizes, named, strict=True) if found or not most)
-    if not columns or wanted <= _ROWS * room:
-        return Asked(None, matches)
+    some = any(named)
+    wanted = sum(size for size, found in zip(sizes, named, strict=True) if found or not some)
+    if wanted <= _ROWS * room:
+        return None
     first = next((k for k, name in enumerate(names) if name), 0)
     columns |= {first, *(k for k, name in enumerate(names) if not name)}.union(*named)
-    return Asked(sorted(columns) if len(columns) < len(names) else None, matches)
+    return sorted(columns) if len(columns) < len(names) else None
 
 
 def note(missing: Sequence[str]) -> str:

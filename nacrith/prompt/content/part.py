@@ -8,6 +8,7 @@ the rows of a table), which decides alone if the scorer finds nothing.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -19,6 +20,7 @@ from nacrith.prompt.content import embedded, regions, route
 from nacrith.prompt.content.blocks import Content
 from nacrith.prompt.document import Part, Piece
 from nacrith.prompt.protect import Protected, protected
+from nacrith.prompt.scorers.terms import terms
 from nacrith.prompt.segment import I64, WORD, Mask, Passage, passage
 
 _TOOLS = frozenset({"tool", "function"})
@@ -26,7 +28,7 @@ _TOOLS = frozenset({"tool", "function"})
 
 _ASKED, _UNASKED = 0.2, 0.7
 """Share of the prior in the score of a block, with a query and without one."""
-_NAMED = 0.5  # share of the values that the question names in what is left
+_NAMED = 0.5  # share of a block's own words in what is left: scorers also look at what is around it
 _LITTLE = 0.5  # of the highest prior
 
 
@@ -125,17 +127,26 @@ class ContentPart(Part):
         if not len(self.passage):
             return score
         values = score[self.passage.sentence] if by_sentence else score
+        if query:
+            values = (1 - _NAMED) * values + _NAMED * self._named(query)[self.passage.sentence]
         share = _ASKED if query else _UNASKED
         prior = np.append(self._content.prior, 1.0)
         best = np.full(len(prior), -np.inf)
         np.maximum.at(best, self._block, values)
-        match = np.append(self._content.match, 0.0)
-        if match.any():
-            best = (1 - _NAMED) * best + _NAMED * match
         found = ((1 - share) * best + share * prior)[self._block]
         if not by_sentence:
             return found
         return found[[a for a, _ in self.passage.sentences]]
+
+    def _named(self, query: str) -> F64:
+        """(segments,) from 0 to 1: how many words of the query each has, rare ones more."""
+        asked = {term for _, term in terms(passage(query))}
+        found = {pair for pair in terms(self.passage) if pair[1] in asked}
+        tally = Counter(term for _, term in found)
+        out = np.zeros(len(self.passage.sentences))
+        for segment, term in sorted(found):
+            out[segment] += np.log1p(len(out) / tally[term])
+        return out / max(float(out.max(initial=0.0)), 1e-9)
 
 
 def routed(part: Part, kind: str, stable: bool) -> Iterator[Part]:

@@ -48,19 +48,19 @@ class Json(Content):
         self._quote = '"'  # as it is written where the output is now
 
     def narrowed(self, query: str, room: float) -> Json:
-        made = copy(self)
-        made._only, made._rows, made.match = {}, {}, self.match.copy()
+        only = {}
         for at, records in self._arrays():
             if len(records) < _FEW or not self._are_alike(at, records):
                 continue
             rows = [[self.source[v.start : v.end].strip('\\"') for v in r.items] for r in records]
             sizes = [sum(v.end - v.start + 1 for v in r.items) for r in records]
-            asked = columns.asked(query, self._names(records[0]), rows, sizes, room)
-            if asked.columns is not None:
-                made._only[at] = asked.columns
-            for record, match in zip(records, asked.matches, strict=True):
-                if record.node is not None:
-                    made.match[self.number[id(record.node)]] = match
+            found = columns.asked(query, self._names(records[0]), rows, sizes, room)
+            if found is not None:
+                only[at] = found
+        if not only:
+            return self
+        made = copy(self)
+        made._only, made._rows = only, {}
         return made
 
     def _arrays(self) -> Iterator[tuple[int, Sequence[Value]]]:

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from copy import copy
 
-import numpy as np
-
 from nacrith.prompt.content import columns, priors
 from nacrith.prompt.content.blocks import Content, Node, add
 from nacrith.prompt.document import Piece
@@ -65,13 +63,13 @@ class Table(Content):
         first = 1 + self.bars
         names = [name.strip('"') for name in self.cells[0]]
         sizes = [end - start for start, end in self.ends[first:]]
-        asked = columns.asked(query, names, self.cells[first:], sizes, room)
+        found = columns.asked(query, names, self.cells[first:], sizes, room)
+        kept = [k for k in self.columns if found is None or k in found]
+        if not kept or len(kept) == len(self.columns):
+            return self
         made = copy(self)
-        made.match = np.array([0.0] * first + asked.matches)
-        if asked.columns is not None:
-            made.columns = [k for k in self.columns if k in asked.columns] or self.columns
-            missing = [names[k] for k in self.columns if k not in made.columns]
-            made.missing = columns.note(missing) if missing else ""
+        made.columns = kept
+        made.missing = columns.note([names[k] for k in self.columns if k not in kept])
         return made
 
     def pieces(self, kept: Mask) -> list[Piece]:
