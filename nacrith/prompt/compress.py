@@ -193,6 +193,7 @@ class PromptCompressor:
             [(0, len(document.source))],
             float(np.nanmin(cuts)) if not np.isnan(cuts).all() else float("nan"),
             inserted=[(p.start, p.inserted) for p in pieces if p.inserted],
+            raised=work.raised,
             retain=ALWAYS if work.modes and WITH_SENTENCE not in work.modes else WITH_SENTENCE,
         )
 
