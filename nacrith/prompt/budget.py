@@ -234,8 +234,8 @@ class _Ranking:
         mine = self._every[self.block[self._every] == block]
         if not self.by_sentence and level < LEAST:
             return mine[:1]
-        if level > CLAUSE and (brings := self._brings(block)) is not None:
-            return mine[[np.argmin(brings[mine])]]
+        if level > CLAUSE and block < 0:  # content
+            return mine[[np.argmin(self._brings[mine])]]
         if level <= CLAUSE:
             sentence = mine[self.groups[mine] == self.groups[mine[0]]]
             return sentence if level == BEST else self.openings(sentence)[0]
@@ -252,15 +252,11 @@ class _Ranking:
         ]
         return pieces[int(np.argmin(costs))]
 
-    def _brings(self, block: int) -> I64 | None:
-        """(units,) of the parts of a block what a unit of theirs brings; None for prose."""
-        mine = [(k, p.brings) for k, p in enumerate(self.parts) if p.block == block]
-        out = np.zeros(self.edges[-1], np.int64)
-        for k, brings in mine:
-            if brings is None:
-                return None
-            out[self.edges[k] : self.edges[k + 1]] = brings
-        return out
+    @lazy
+    def _brings(self) -> I64:
+        """(units,) characters that are kept at least with a unit of content."""
+        found = [np.zeros(len(p.passage), np.int64) if p.brings is None else p.brings for p in self.parts]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     @lazy
     def _sizes(self) -> tuple[I64, Mask, I64]:

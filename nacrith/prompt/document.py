@@ -72,8 +72,8 @@ class Part:
     start, end: its offsets in the source. text: its unescaped text. origin: (len(text) + 1,) source
     offset of each character and of the end; None if `text` is the source itself. label: its name for the
     caller (a role, a heading, a JSON path). rate: its own rate, or None. kept: spans of `text` that are
-    kept as the instruction. block: number of the string of the source that it is from; of each block
-    something is kept.
+    kept as the instruction. block: number of the string of the source that it is from, negative
+    for content that is most of it; of each block something is kept.
     """
 
     start: int
