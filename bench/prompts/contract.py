@@ -6,8 +6,9 @@ FILE (tests/prompt/contract.jsonl) has a sentence on each line, with its languag
 be kept whole or not at all; a sentence without pieces is ordinary text. Each sentence stands between two
 ordinary ones on each side, so that there is something else to drop, and is compressed to nine rates with
 each way to retain. A sentence holds if every piece is whole or gone at every rate; "random" tries to cut it
-everywhere, with several seeds. Rows of other scorers in contract.json stay. "cut" is how many of the pieces
-would be cut without any rule: a test set of which nothing is cut shows nothing.
+everywhere, with several seeds; "truncate" without rules is what is done without a tool. Rows of other
+scorers in contract.json stay. "cut" is how many of the pieces would be cut without any rule: a test set of
+which nothing is cut shows nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import common
+from nacrith.arith import F64
 from nacrith.errors import BudgetError
 from nacrith.prompt import Compressed, PromptCompressor
+from nacrith.prompt.scorers import make
+from nacrith.prompt.scorers.protocol import Scorer
+from nacrith.prompt.segment import Passage
 
 RATES = tuple(k / 10 for k in range(1, 10))
 SENTENCES = common.ROOT / "tests" / "prompt" / "contract.jsonl"
@@ -85,11 +90,27 @@ def broken(case: Case, compressors: Sequence[PromptCompressor], rates: Sequence[
     return out
 
 
+class Remembered:
+    """A scorer that scores a text once, not again for each rate."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.name, self.by_sentence, self.causal = scorer.name, scorer.by_sentence, scorer.causal
+        self._scorer = scorer
+        self._known: dict[tuple[str, ...], list[F64]] = {}
+
+    def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
+        key = (query, *(p.text for p in passages))
+        if key not in self._known:
+            self._known[key] = self._scorer.score(passages, query)
+        return self._known[key]
+
+
 def compressors(scorer: str, seeds: int, protect: str = "all") -> Iterator[PromptCompressor]:
     """A compressor for each way to retain and, for random, each seed."""
-    for retain in RETAIN if protect == "all" else RETAIN[:1]:
-        for seed in range(seeds if scorer == "random" else 1):
-            yield PromptCompressor(scorer, len, seed=seed, retain=retain, protect=protect)  # type: ignore[arg-type]
+    for seed in range(seeds if scorer == "random" else 1):
+        made = Remembered(make(scorer, seed=seed))
+        for retain in RETAIN if protect == "all" else RETAIN[:1]:
+            yield PromptCompressor(made, len, retain=retain, protect=protect)  # type: ignore[arg-type]
 
 
 def measure(every: Sequence[Case], scorers: Sequence[str], seeds: int) -> list[dict[str, Any]]:
@@ -120,6 +141,13 @@ def render(result: dict[str, Any]) -> str:
     rows = result["rows"]
     cells = [[r["scorer"], r["language"], r["sentences"], r["hold"], r["cut"]] for r in rows]
     total, held = sum(r["sentences"] for r in rows), sum(r["hold"] for r in rows)
+    plain = [r for r in rows if r["scorer"] == "truncate"]
+    beside = (
+        f" Truncation, without rules, cuts {sum(r['cut'] for r in plain)} of"
+        f" {sum(r['sentences'] for r in plain)}."
+        if plain
+        else ""
+    )
     table = common.markdown_table(
         ["scorer", "language", "sentences", "hold", "cut without rules"],
         [[str(c) for c in row] for row in cells],
@@ -127,7 +155,7 @@ def render(result: dict[str, Any]) -> str:
     return (
         "# What belongs together stays together\n\n"
         f"{result['machine']}. See bench/prompts/contract.py for what is measured.\n\n"
-        f"{held} of {total} hold at every rate ({held / total:.1%}).\n\n{table}"
+        f"{held} of {total} hold at every rate ({held / total:.1%}).{beside}\n\n{table}"
     )
 
 

@@ -56,8 +56,18 @@ class _Rate(click.ParamType[tuple[str, float]]):
 
 @click.command(FILTER, cls=FilterCommand, short_help=_SUMMARY)
 @click.argument("files", metavar="[FILE|-]...", nargs=-1)
-@click.option("--rate", type=click.FloatRange(0, 1), help="Fraction of the tokens to keep (default: 0.5).")
-@click.option("--target-tokens", metavar="N", type=click.IntRange(0), help="Never more than N tokens.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    help="Fraction of the tokens to keep (default: 0.5). Of a chat or JSON more is kept, with a warning,"
+    " where what must stay of each text exceeds it; for other inputs that is an error.",
+)
+@click.option(
+    "--target-tokens",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Never more than N tokens: an error says the smallest N that works.",
+)
 @click.option("--threshold", metavar="X", type=float, help="Drop what scores less, in the scorer's unit.")
 @click.option("--query", metavar="TEXT", default="", help="What the prompt's reader will be asked.")
 @click.option(
@@ -86,7 +96,7 @@ class _Rate(click.ParamType[tuple[str, float]]):
     metavar="NAME=RATE",
     type=_Rate(),
     multiple=True,
-    help="Rate of parts by role, heading or JSON path; * matches.",
+    help="Rate of parts by role, heading or JSON path; * matches. Exceeded as --rate of a chat is.",
 )
 @click.option(
     "--protect",
@@ -248,6 +258,11 @@ def _report(chosen: Settings, result: Compressed, options: dict[str, Any]) -> No
     _write(chosen.output, text, chosen.force)
     if options["stats"]:
         _show(report.stats(result))
+    if result.raised:
+        chosen.console.warning(
+            f"the result has {result.compressed_tokens} tokens, up to {result.raised} more than the rates"
+            " allow: what must be kept of each text exceeds its rate (--target-tokens is never exceeded)"
+        )
 
 
 def _show(rows: Sequence[tuple[str, str]]) -> None:

@@ -33,7 +33,7 @@ _UNUSED = 0.4
 is no worse than its beginning."""
 BEST, CLAUSE, SHORTEST, LEAST = range(4)
 """What is chosen of a block first: its best sentence or word, the first clause of that sentence, the shortest
-clause that begins a sentence, the shortest piece of all."""
+clause that begins a sentence, the shortest word that does."""
 
 Room = Callable[[Sequence[Mask]], int]
 
@@ -150,7 +150,7 @@ class _Budget:
         """Add the first clauses of sentences that do not fit; and if much of the budget is still left, words
         from the beginning of the first one where that is possible."""
         for units in sentences:
-            clauses = self._ranking.clauses(units)
+            clauses = self._ranking.openings(units)
             for k in range(len(clauses) - 1, max(0, len(clauses) - 4), -1):
                 if self.left and self.try_add(np.concatenate(clauses[:k])):
                     break
@@ -158,7 +158,7 @@ class _Budget:
             return
         for units in sentences:
             rest = units[~np.isin(units, self.chosen)]
-            if len(rest) and self._longest_prefix(np.split(rest, len(rest))):
+            if len(rest) and self._longest_prefix(self._ranking.stubs(rest)):
                 break
 
     def _whole(self) -> float:
@@ -234,20 +234,29 @@ class _Ranking:
         mine = self._every[self.block[self._every] == block]
         if not self.by_sentence and level < LEAST:
             return mine[:1]
+        if level > CLAUSE and block < 0:  # content
+            return mine[[np.argmin(self._brings[mine])]]
         if level <= CLAUSE:
             sentence = mine[self.groups[mine] == self.groups[mine[0]]]
-            return sentence if level == BEST else self.clauses(sentence)[0]
+            return sentence if level == BEST else self.openings(sentence)[0]
         sizes, soft, linked = self._sizes
         groups = self.groups[mine] - self.groups[mine].min()
         bound = np.bincount(groups, (sizes * soft + linked)[mine])
-        if level == LEAST:
+        if not self.by_sentence:
             return mine[[np.argmin(bound[groups] + np.where(soft, 0, sizes)[mine])]]
-        pieces = [self.clauses(s)[0] for s in self.sentences(np.sort(mine))]
+        divided = self.stubs if level == LEAST else self.openings
+        pieces = [divided(s)[0] for s in self.sentences(np.sort(mine))]
         costs = [
             np.where(soft, 0, sizes)[c].sum() + bound[self.groups[c[0]] - self.groups[mine].min()]
             for c in pieces
         ]
         return pieces[int(np.argmin(costs))]
+
+    @lazy
+    def _brings(self) -> I64:
+        """(units,) characters that are kept at least with a unit of content."""
+        found = [np.zeros(len(p.passage), np.int64) if p.brings is None else p.brings for p in self.parts]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     @lazy
     def _sizes(self) -> tuple[I64, Mask, I64]:
@@ -283,10 +292,23 @@ class _Ranking:
         """The units of each sentence, in the same order."""
         return _runs(order, self.groups[order])
 
-    def clauses(self, sentence: I64) -> list[I64]:
-        """The units of each clause of a sentence."""
+    def openings(self, sentence: I64) -> list[I64]:
+        """The units of each clause of a sentence. The first one goes on to the last unit that is kept with
+        the sentence, which would stand there without what it belongs to."""
         part = int(np.searchsorted(self.edges, sentence[0], "right")) - 1
-        return _runs(sentence, self.parts[part].passage.clauses[sentence - self.edges[part]])
+        clauses = _runs(sentence, self.parts[part].passage.clauses[sentence - self.edges[part]])
+        return self._joined(clauses, sentence)
+
+    def stubs(self, sentence: I64) -> list[I64]:
+        """The same of its words."""
+        return self._joined(np.split(sentence, len(sentence)), sentence)
+
+    def _joined(self, pieces: list[I64], sentence: I64) -> list[I64]:
+        soft = np.flatnonzero(self._sizes[1][sentence])
+        if not len(soft):
+            return pieces
+        first = next(k for k, piece in enumerate(pieces) if sentence[soft[-1]] in piece) + 1
+        return [np.concatenate(pieces[:first]), *pieces[first:]]
 
 
 def _runs(units: I64, keys: I64) -> list[I64]:

@@ -16,14 +16,16 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from nacrith.errors import BudgetError, PromptError
+from nacrith.prompt.content.part import ContentPart
 from nacrith.prompt.counters import counter
-from nacrith.prompt.document import ALWAYS, WITH_SENTENCE, Contract, Document, rendered
+from nacrith.prompt.document import ALWAYS, WITH_SENTENCE, Contract, Document, Part, rendered
 from nacrith.prompt.protect import chosen_rules
 from nacrith.prompt.result import BYTE_ORDER_MARK, Compressed, Later, explain, of_source, unchanged
 from nacrith.prompt.scorers import AUTO, make
@@ -167,6 +169,9 @@ class PromptCompressor:
         stable: bool = False,
     ) -> Compressed:
         """Compress a document that has been divided into parts."""
+        if query:
+            share = target / max(1, self.count(document.source)) if target is not None else rate
+            document = _narrowed(document, query, share)
         scorer = self.scorer
         if isinstance(scorer, AutoScorer):
             scorer = scorer.choose(query, "" if stable else document.source)
@@ -188,6 +193,7 @@ class PromptCompressor:
             [(0, len(document.source))],
             float(np.nanmin(cuts)) if not np.isnan(cuts).all() else float("nan"),
             inserted=[(p.start, p.inserted) for p in pieces if p.inserted],
+            raised=work.raised,
             retain=ALWAYS if work.modes and WITH_SENTENCE not in work.modes else WITH_SENTENCE,
         )
 
@@ -205,6 +211,17 @@ class PromptCompressor:
             return self.count(source)
         except Exception:
             return len(source)
+
+
+def _narrowed(document: Document, query: str, share: float | None) -> Document:
+    """The document with its content as a query is about it. share: how much is kept of parts without a rate
+    of their own; None if that is not known."""
+
+    def of(part: Part) -> Part:
+        mine = share if part.rate is None else part.rate
+        return part if mine is None or not isinstance(part, ContentPart) else part.narrowed(query, mine)
+
+    return replace(document, parts=[of(part) for part in document.parts])
 
 
 def _check(

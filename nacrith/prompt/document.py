@@ -72,8 +72,8 @@ class Part:
     start, end: its offsets in the source. text: its unescaped text. origin: (len(text) + 1,) source
     offset of each character and of the end; None if `text` is the source itself. label: its name for the
     caller (a role, a heading, a JSON path). rate: its own rate, or None. kept: spans of `text` that are
-    kept as the instruction. block: number of the string of the source that it is from; of each block
-    something is kept.
+    kept as the instruction. block: number of the string of the source that it is from, negative
+    for content that is most of it; of each block something is kept.
     """
 
     start: int
@@ -91,6 +91,11 @@ class Part:
     def noted(self) -> bool:
         """Whether a note stands for what is dropped, so that the output is never empty."""
         return False
+
+    @property
+    def brings(self) -> I64 | None:
+        """(units,) characters that are kept at least with a unit; None if sentences tell."""
+        return None
 
     def in_mode(self, mode: str) -> Part:
         """The part in another mode; what does not depend on the mode is not computed again."""
@@ -184,6 +189,7 @@ class Part:
                 continue
             first, last = int(p.sentence[a]), int(p.sentence[b - 1])
             out += [(first, last + 1, k) for k in range(first, last + 1)]
+        out += [(outer, outer + 1, inner) for outer, inner in p.nested]
         for lead, end in p.lists:
             first, last = p.sentences[lead]
             if any(self.reasons[i] in RESTRICTIONS for i in range(first, last)):

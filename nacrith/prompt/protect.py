@@ -49,6 +49,10 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"|\[[^\[\]\n]{0,100}\])",
         r"(?m)^ {0,3}\[[^\[\]\n]{1,100}\]:[ \t]*\S[^\n]*$",
     ),
+    "block": (
+        r"\$\$[^$]{1,5000}\$\$",  # display math
+        r"-----BEGIN [A-Z0-9 ]{1,60}-----[^-]{1,20000}-----END [A-Z0-9 ]{1,60}-----",  # keys and certificates
+    ),
     "url": (r"(?i)(?<![a-z0-9+.-])(?:[a-z][a-z0-9+.-]{1,30}://|www\.)[^\s<>\"'`]*[^\s<>\"'`.,;:!?)\]}]",),
     "email": (r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",),
     "path": (
@@ -65,7 +69,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
 }
 _COMPILED = {name: [re.compile(p) for p in patterns] for name, patterns in _PATTERNS.items()}
 
-TABLE, ROW, INSTRUCTION = "table", "table row", "instruction"
+TABLE, ROW, ITEM, INSTRUCTION = "table", "table row", "list item", "instruction"
 
 RULES = (
     "json",
@@ -84,7 +88,7 @@ STRUCTURE = frozenset({"code fence", "xml", "role", TABLE})
 
 HARD = STRUCTURE | {"json", "placeholder", INSTRUCTION, "pattern", "forced"}
 
-BOUND = frozenset({ROW})
+BOUND = frozenset({ROW, ITEM})
 """Reasons for which a span stays together, but is not kept if nothing of its sentence is."""
 
 _BRACES = re.compile(r"\{(?:\w[\w.\[\]]{0,60})?(?:[:!][^{}\s]{1,20})?\}")
@@ -149,12 +153,22 @@ def protected(
     for rule in rules:
         if rule in _FINDERS:
             found += _FINDERS[rule](text)
-    found += _meaning(text, rules, read)
+    if rules:
+        read = read or passage(text)
+        found += _items(read)
+        found += _meaning(text, rules, read)
     order = {rule: k for k, rule in enumerate(RULES)}
     return sorted(found, key=lambda p: (p.start, order.get(p.reason, -1)))
 
 
-def _meaning(text: str, rules: Sequence[str], read: Passage | None) -> Iterator[Protected]:
+def _items(read: Passage) -> Iterator[Protected]:
+    """Items of a list with others under them, which say little without them."""
+    for number in sorted({outer for outer, _ in read.nested}):
+        first, end = read.sentences[number]
+        yield Protected(int(read.starts[first]), int(read.ends[end - 1]), ITEM)
+
+
+def _meaning(text: str, rules: Sequence[str], read: Passage) -> Iterator[Protected]:
     """What the rules about numbers and restrictions keep."""
     wanted = {*RESTRICTIONS, "number"}.intersection(rules)
     if not wanted:
@@ -165,7 +179,7 @@ def _meaning(text: str, rules: Sequence[str], read: Passage | None) -> Iterator[
         yield from (Protected(a, b, "number") for a, b in numbers.atoms(text, numerals))
     found = [h for h in hits if h.kind in wanted]
     if found:
-        yield from (Protected(*h) for h in meaning.scopes(read or passage(text), found))
+        yield from (Protected(*h) for h in meaning.scopes(read, found))
 
 
 def _matches(pattern: re.Pattern[str], text: str, reason: str) -> Iterator[Protected]:

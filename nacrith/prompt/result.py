@@ -70,7 +70,8 @@ class Compressed:
 
     units: the whole original, unit by unit; the kept ones make up `text`, together with what is inserted.
     inserted: (offset in the original, text), ascending: what stands there for what was left out of content
-    that is no prose. limit: the allowed tokens, None if there was no budget. cut: the lowest score of a
+    that is no prose. limit: the allowed tokens, None if there was no budget. raised: by how many of them what
+    has to be kept of each text exceeds its rate; they are part of the limit. cut: the lowest score of a
     chosen unit. note: why the text was left unchanged, or "". retain: whether numbers, restrictions and the
     like were kept "always" or "with_sentence".
     """
@@ -87,6 +88,7 @@ class Compressed:
     note: str = ""
     retain: str = ""
     inserted: Sequence[tuple[int, str]] = ()
+    raised: int = 0
 
     @lazy
     def spans(self) -> list[Span]:

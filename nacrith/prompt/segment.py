@@ -67,6 +67,7 @@ _HAN_WORD = 0.4  # words of a Han or Hiragana character
 _NUMBERED = re.compile(r"\d{1,3}(?:\.\d{1,3})*|[IVX]+|[A-Za-z]")
 _DAY = re.compile(r"\d{1,3}")
 _LABEL = re.compile(r"[^\W\d_][\w .-]{0,30}:$")
+_QUOTED = 120  # characters of a short line
 _WRAPPED = 60  # characters; a sentence may continue after a line of at least this length
 
 
@@ -142,11 +143,30 @@ class Passage:
         for k, (first, _) in enumerate(self.sentences):
             if k == 0:
                 continue
-            if self.gaps[first].count("\n") in (1, 2) and _BULLET.match(self.words[first]):
+            if self.gaps[first].count("\n") in (1, 2) and _is_item(self.text, int(self.starts[first])):
                 if out and out[-1][1] == k:
                     out[-1] = out[-1][0], k + 1
                 elif not _LEAD_END.isdisjoint(self.words[first - 1]):
                     out.append((k - 1, k + 1))
+        return out
+
+    @lazy
+    def nested(self) -> list[tuple[int, int]]:
+        """(sentence, sentence) of an item of a list, and of one that is indented under it."""
+        out: list[tuple[int, int]] = []
+        stack: list[tuple[int, int]] = []  # indentation and sentence of the items around
+        for k, (first, _) in enumerate(self.sentences):
+            gap = self.gaps[first]
+            if not _is_item(self.text, int(self.starts[first])) or (k and "\n" not in gap):
+                continue
+            if gap.count("\n") > 2:
+                stack = []
+            indent = len(gap) - 1 - gap.rfind("\n")
+            while stack and stack[-1][0] >= indent:
+                stack.pop()
+            if stack:
+                out.append((stack[-1][1], k))
+            stack.append((indent, k))
         return out
 
     @lazy
@@ -258,17 +278,28 @@ def _is_break(text: str, starts: list[int], ends: list[int], i: int) -> bool:
     if "\n" in gap:
         if gap.count("\n") > 1 or (terminated and not short) or before.endswith(":"):
             return True
-        if _BULLET.match(after) or _LABEL.match(text[starts[i] : starts[i] + 32].partition("\n")[0]):
+        if _is_item(text, starts[i]) or _LABEL.match(text[starts[i] : starts[i] + 32].partition("\n")[0]):
             return True
         line = text[text.rfind("\n", 0, ends[i - 1]) + 1 : ends[i - 1]]
         return len(line) < _WRAPPED or _BULLET.match(line.lstrip().partition(" ")[0]) is not None
-    if not terminated:
+    if not terminated or _is_quoted(text, ends[i - 1]):
         return False
     if terminated & set("。！？．"):
         return True
     if not gap or after[0].islower():
         return False
     return not short
+
+
+def _is_item(text: str, start: int) -> bool:
+    """Whether a line that begins there is an item of a list."""
+    return _BULLET.match(text[start : start + 8].partition(" ")[0]) is not None
+
+
+def _is_quoted(text: str, place: int) -> bool:
+    """Whether a line is short and of a mail that is quoted: its mark would not stand before each sentence."""
+    start = text.rfind("\n", 0, place) + 1
+    return text.startswith(">", start) and text.find("\n", place, start + _QUOTED) >= 0
 
 
 def _continues(text: str, starts: list[int], ends: list[int], i: int) -> bool:

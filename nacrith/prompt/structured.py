@@ -11,6 +11,7 @@ from __future__ import annotations
 import json.decoder
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -88,10 +89,26 @@ def build(
         parts = _instructed(source, parts, stable)
     parts = [replace(p, rate=_rate(p.label, rates)) for p in parts if p.text and not p.wordless]
     parts = [replace(p, block=0 if plain else n) for n, p in enumerate(parts) if p.rate != 1.0]
-    parts = [piece for part in parts for piece in routed(part, kind, stable)]
+    parts = _main([piece for part in parts for piece in routed(part, kind, stable)])
     if stable:
         parts = [piece for part in parts for piece in paragraphs(part)]
     return Document(source, parts, texts=not plain)
+
+
+def _main(parts: Sequence[Part]) -> list[Part]:
+    """The parts, in which the content that is most of a text is a block of its own: a note alone, however
+    short the text, would say nothing of it."""
+    whole = Counter[int]()
+    content = Counter[int]()
+    for part in parts:
+        whole[part.block] += len(part.text)
+        content[part.block] += len(part.text) if isinstance(part, ContentPart) else 0
+    return [
+        replace(p, main=True, block=~p.block)
+        if isinstance(p, ContentPart) and 2 * content[p.block] > whole[p.block]
+        else p
+        for p in parts
+    ]
 
 
 def paragraphs(part: Part) -> Iterator[Part]:

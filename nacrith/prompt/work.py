@@ -120,7 +120,8 @@ class Work:
         done = ""  # the output for the source up to `position`
         position = 0
         due = 0.0
-        empty = -1  # the block of which nothing is kept yet
+        empty: list[int] = []  # the block of which nothing is kept yet
+        met: set[int] = set()  # blocks before
         # Counting all of the text up to each part would be quadratic. Where the limit may rise, a stretch is
         # counted for itself; its first part begins at `start` of the source and at `begun` of `done`.
         start = begun = left = 0  # left: tokens that the stretches before it have lost
@@ -133,8 +134,9 @@ class Work:
             position = part.end
             due += self.due[k]
             allowed = left + self._lost(source[start:position], done[begun:]) + self.raised - _ceil(due)
-            if k == 0 or part.block != parts[k - 1].block:
-                empty = part.block
+            if part.block not in met:
+                empty = [part.block]
+                met.add(part.block)
 
             def text(mask: Mask, part: Part = part) -> str:
                 return part.written(mask, source)
@@ -144,19 +146,19 @@ class Work:
 
             if part.rate is None and not self.free:
                 mask, cut = np.ones(len(part.passage), bool), _NONE
-            elif choice := self._choose([part], [score], room, partial=False, blocks=[empty]):
+            elif choice := self._choose([part], [score], room, partial=False, blocks=empty):
                 mask, cut = choice.kept[0], choice.cut
             else:
                 # Protected text stays even if it exceeds the budget; later paragraphs get less, unless each
                 # is of a text of its own.
-                (mask,), cut = self._least([part], [empty]), _NONE
+                (mask,), cut = self._least([part], empty), _NONE
                 if not self.fixed and self.limit is not None:
                     self.raised += max(0, count(text(mask)) - max(0, allowed))
             kept.append(mask)
             scores.append(score)
             cuts.append(cut)
             if mask.any():
-                empty = -1
+                empty = []
             done += text(mask)
         self._check_whole(kept)
         return kept, scores, cuts
@@ -206,7 +208,9 @@ class Work:
         """The error that says the smallest budget that works."""
         assert self.limit is not None
         parts = self.document.parts
-        outside = self.document.render([np.zeros(len(m), bool) for m in kept])
+        starts, ends = [p.start for p in parts], [p.end for p in parts]
+        gaps = zip([0, *ends], [*starts, len(self.document.source)], strict=True)
+        outside = "".join(self.document.source[a:b] for a, b in gaps)
         needed = self.count(self.document.render(kept))
         return too_much(parts, kept, needed, self.limit, self.count(outside))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -25,6 +26,24 @@ def test_filter_and_budget() -> None:
     assert (done.code, done.err) == (0, "")
     assert b"bridge" in done.out
     assert len(done.out) <= 60
+
+
+def test_a_rate_that_is_exceeded() -> None:
+    """Of a chat something of each text is kept, and a warning says by how much; never beyond a target."""
+    text = "The bridge is closed for trucks above 12 t, unless the mayor has agreed in writing before."
+    chat = json.dumps([{"role": "tool", "content": text}, {"role": "user", "content": "Well?"}])
+    options = ("prompt", "--input", "chat", "--tokenizer", "chars")
+    done = nacrith(*options, "--part-rate", "tool=0.1", stdin=chat.encode())
+    assert done.code == 0
+    assert json.loads(done.out)[0]["content"] == text
+    found = re.search(r"the result has (\d+) tokens, up to (\d+) more than the rates allow", done.err)
+    assert found is not None
+    assert int(found[1]) == len(done.out.decode())
+    assert int(found[2]) > 50
+    assert nacrith(*options, "--part-rate", "tool=1", stdin=chat.encode()).err == ""
+    failed = nacrith(*options, "--target-tokens", "90", stdin=chat.encode())
+    assert failed.code == 1
+    assert failed.said("raise the budget to")
 
 
 def test_model_and_json(tmp_path: Path) -> None:

@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from nacrith.errors import PromptError
-from nacrith.prompt.content import diff, indented, listing, logs, markup, outcomes, records, sql, table
+from nacrith.prompt.content import (
+    diff,
+    indented,
+    listing,
+    logs,
+    manual,
+    markup,
+    outcomes,
+    records,
+    sql,
+    table,
+)
 from nacrith.prompt.content.blocks import Content
 
 KINDS: dict[str, Callable[[str], Content | None]] = {
@@ -24,6 +35,7 @@ KINDS: dict[str, Callable[[str], Content | None]] = {
     "table": table.parse,
     "html": markup.parse_html,
     "xml": markup.parse_xml,
+    "manual": manual.parse,
     "yaml": indented.parse_yaml,
     "code": indented.parse_code,
 }

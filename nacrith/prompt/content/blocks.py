@@ -78,6 +78,11 @@ class Content:
         if start < end:
             self.segments.append(Segment(start, end, block))
 
+    def narrowed(self, query: str, room: float) -> Content:
+        """The content with only what a question is about of each record, if no more fits into `room`
+        characters."""
+        return self
+
     def closed(self, kept: Mask) -> Mask:
         """(blocks,) the blocks of `kept`, those that are forced, and all that hold them."""
         out = kept | self.forced

@@ -45,21 +45,22 @@ _CLOSING = re.compile(r"\s*(?:[\])}]|end\b|else\b|elif\b|except\b|finally\b|catc
 _OPENING = re.compile(r"\"\"\"|'''|/\*|//|#")
 _LEADING = re.compile(r"\s*(?:@\w|#\[)")
 _KEY = re.compile(r"\s*(?:- +)*(?:[\w./$@*-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*:(?:[ \t]+\S.*|[ \t]*)$")
+_ANCHOR, _ALIAS = re.compile(r"(?:^|[\s:-])&([\w-]+)"), re.compile(r"(?:^|[\s:\[,-])\*([\w-]+)")
 _ITEM = re.compile(r"\s*-(?:[ \t]|$)")
-_SMALL_CODE, _SMALL_YAML = 500, 100  # characters of a block that is not divided
+_SMALL_CODE, _LEAST_CODE, _SMALL_YAML = 500, 60, 100  # characters of a block that is not divided
 _DEEP = 60
 _LEAST = 3  # lines
 _SIGNATURE = 40  # lines of the longest one
 
 
 @dataclass
-class _Line:
+class Line:
     """A line with what is indented more after it, and what closes it."""
 
     start: int
     end: int
     indent: int
-    children: list[_Line] = field(default_factory=list)
+    children: list[Line] = field(default_factory=list)
 
 
 def parse_code(text: str) -> Content | None:
@@ -78,7 +79,7 @@ def parse_code(text: str) -> Content | None:
         return None
     braces = sum(line.rstrip().endswith((";", "{", "}")) for line in lines)
     comment, filler = ("// ", "") if braces > 0.15 * len(lines) else ("# ", "...  ")
-    roots = _grouped(text, _outline(text, spans, _CLOSING), _code_node)
+    roots = _grouped(text, outline(text, spans, _CLOSING), _code_node)
     return Lines("code", text, roots, comment=comment, filler=filler)
 
 
@@ -123,15 +124,16 @@ def parse_yaml(text: str) -> Content | None:
     )
     if not opened or any("\t" in s[: len(s) - len(s.lstrip())] for s in lines):
         return None
-    roots = _grouped(text, _outline(text, spans, None), _yaml_node)
+    roots = _grouped(text, outline(text, spans, None), _yaml_node)
+    _keep_anchors(text, roots)
     return Lines("yaml", text, roots, comment="# ")
 
 
-def _outline(text: str, spans: Sequence[tuple[int, int]], closing: re.Pattern[str] | None) -> list[_Line]:
+def outline(text: str, spans: Sequence[tuple[int, int]], closing: re.Pattern[str] | None) -> list[Line]:
     """The lines as a forest by indentation. A blank line belongs to the line before it; a line that closes
     ("}", "else:") to the line of the same indentation that it goes on."""
-    top: list[_Line] = []
-    stack: list[_Line] = []
+    top: list[Line] = []
+    stack: list[Line] = []
     inside = ""  # what ends the string or comment of several lines that the line begins in
     for start, end in spans:
         line = text[start:end]
@@ -141,7 +143,7 @@ def _outline(text: str, spans: Sequence[tuple[int, int]], closing: re.Pattern[st
             for holder in stack or top[-1:]:
                 holder.end = end
             if not top:
-                top.append(_Line(start, end, 0))
+                top.append(Line(start, end, 0))
             continue
         indent = len(line.expandtabs(8)) - len(bare.expandtabs(8))
         item = closing is None and _ITEM.match(line) is not None
@@ -155,7 +157,7 @@ def _outline(text: str, spans: Sequence[tuple[int, int]], closing: re.Pattern[st
             holder.end = end
         if goes_on:
             continue
-        made = _Line(start, end, indent)
+        made = Line(start, end, indent)
         (stack[-1].children if stack else top).append(made)
         if len(stack) < _DEEP:
             stack.append(made)
@@ -177,19 +179,19 @@ def _unclosed(line: str, inside: str) -> str:
         position, inside = match.end(), "*/" if match[0] == "/*" else match[0]
 
 
-def _holds(text: str, line: _Line) -> bool:
+def _holds(text: str, line: Line) -> bool:
     """Whether a line is a YAML key that may hold list items of its own indentation."""
     head = _head(text, line)
     return head.rstrip().endswith(":") and _ITEM.match(head) is None
 
 
-def _head(text: str, line: _Line) -> str:
+def _head(text: str, line: Line) -> str:
     """The beginning of the line itself."""
     return text[line.start : min(line.end, line.start + 300)].partition("\n")[0]
 
 
 def _grouped(
-    text: str, lines: Sequence[_Line], make: Callable[[str, _Line, int], Node], depth: int = 0
+    text: str, lines: Sequence[Line], make: Callable[[str, Line, int], Node], depth: int = 0
 ) -> list[Node]:
     """The nodes of lines beside each other; decorators go with what they decorate."""
     out: list[Node] = []
@@ -207,25 +209,26 @@ def _grouped(
     return out
 
 
-def _code_node(text: str, line: _Line, depth: int) -> Node:
+def _code_node(text: str, line: Line, depth: int) -> Node:
     node = Node(line.start, line.end, 0.5)
     head = _head(text, line)
+    small = min(_SMALL_CODE, max(_LEAST_CODE, len(text) // 6))
     if _DEFINITION.match(head):
         node.prior = 0.95
         body = [c for c in line.children if c.start >= _signature_end(text, line)]
         inner = any(c.children and _DEFINITION.match(_head(text, c)) for c in body)
-        if body and body[-1].end - body[0].start <= _SMALL_CODE and not inner:
+        if body and body[-1].end - body[0].start <= small and not inner:
             node.children = [Node(body[0].start, body[-1].end, 0.45)]
         else:
             node.children = _grouped(text, body, _code_node, depth + 1)
-    elif line.end - line.start > _SMALL_CODE and not head.lstrip().startswith("match "):
+    elif line.end - line.start > small and not head.lstrip().startswith("match "):
         node.children = _grouped(text, line.children, _code_node, depth + 1)
     elif head.lstrip().startswith(("import ", "from ", "#include", "use ", "using ")):
         node.prior = 0.6
     return node
 
 
-def _signature_end(text: str, line: _Line) -> int:
+def _signature_end(text: str, line: Line) -> int:
     """The end of the lines of a definition up to that which closes its parentheses."""
     depth, position = 0, line.start
     for _ in range(_SIGNATURE):
@@ -238,7 +241,18 @@ def _signature_end(text: str, line: _Line) -> int:
     return position
 
 
-def _yaml_node(text: str, line: _Line, depth: int) -> Node:
+def _keep_anchors(text: str, roots: Sequence[Node]) -> None:
+    """Keep what a name refers to from anywhere: without its anchor, an alias is an error."""
+    used = set(_ALIAS.findall(text))
+    stack = list(roots) if used else []
+    while stack:
+        node = stack.pop()
+        own = text[node.start : node.children[0].start if node.children else node.end]
+        node.forced = not used.isdisjoint(_ANCHOR.findall(own))
+        stack += node.children
+
+
+def _yaml_node(text: str, line: Line, depth: int) -> Node:
     node = Node(line.start, line.end, 1 / (1 + 0.3 * depth))
     if line.end - line.start > _SMALL_YAML:
         node.children = [_yaml_node(text, child, depth + 1) for child in line.children]

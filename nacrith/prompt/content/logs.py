@@ -1,7 +1,8 @@
-"""Logs and stack traces: entries with their continuation lines; repeats are left out first, with a count.
+"""Logs, stack traces, what builds print: entries with their continuation lines; repeats are left out first,
+with a count.
 
-An entry is a line with a time or a level and the lines after it that have neither, such as a stack trace. An
-entry like an earlier one but for its numbers says little, and one like the entry right before it nothing.
+An entry is a line with a time, a level or a step and the lines after it that have none, such as a stack
+trace. An entry like an earlier one but for its numbers says little, and one like the one before it nothing.
 Errors come first, then warnings, then the first entry of each form. Of a long trace the innermost and
 outermost frames are worth more than those between.
 """
@@ -23,10 +24,24 @@ _START = re.compile(
 )
 _SEVERE = re.compile(r"\b(?:FATAL|CRITICAL|SEVERE|PANIC|ERROR|ERR)\b|Traceback|Exception\b")
 _WARNING = re.compile(r"\bWARN(?:ING)?\b")
-_FRAME = re.compile(r'[ \t]+(?:at |File "|in |from |\.\.\. \d+ more|\d+: |#\d+ )|#\d+ ')
+_FRAME = re.compile(r'[ \t]+(?:at |File "|in |from |\.\.\. \d+ more|\d+: |#\d+ |\S+\.go:\d+)|#\d+ ')
 _TRACE = re.compile(
-    r"Traceback \(most recent call last\)|^\s+at [\w$.<>/]+\(|^\s+File \"[^\"]+\", line \d|^goroutine \d"
+    r"Traceback \(most recent call last\)|^\s+at (?:async )?[\w$.<>/]+ ?\(|^\s+at \S+:\d+:\d+$"
+    r"|^\s+File \"[^\"]+\", line \d|^goroutine \d|^stack backtrace:"
 )
+_FOUND = re.compile(
+    r"(?:npm )?(?:error|warn(?:ing)?|ERR!|fatal)\b(?: \w|\[\w+\])?.*|\[(?:ERROR|WARNING)\]"
+    r"|[^\s:()]+(?::\d+(?::\d+)?:|\(\d+,\d+\):) (?:fatal )?(?:error|warning|note)\b"
+)
+"""What a compiler or a package manager found."""
+_STEP = re.compile(
+    r"[ \t]*(?:Compiling|Checking|Building|Built|Download(?:ing|ed)|Fetch(?:ing|ed)|Finished|Installing"
+    r"|Linking"
+    r"|Collecting|Updat(?:ing|ed)|Unpacking|Setting up|Using cached|Requirement already|Generating|Running"
+    r"|Get:\d+|\[ *\d+(?:%|/\d+)\]|make(?:\[\d+\])?:|npm (?:http|notice|info|timing|sill|verb)\b|\[INFO\])"
+)
+"""A step of theirs."""
+_DETAIL = re.compile(r"[ \t]|\d*[ \t]*\||-->|$")
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{7,}(?:-[0-9a-f]{4,})*\b|\d+")
 _LEAST, _SHARE = 5, 0.4  # lines of a log, and the share of them that begin an entry
 _SHORT_TRACE = 8  # lines after an entry that stay with it
@@ -59,9 +74,12 @@ def parse(text: str) -> Content | None:
     blank = sum(not text[a:b].strip() for a, b in lines)
     first = next((i for i, (a, b) in enumerate(lines) if text[a:b].strip()), 0)
     if sum(starts) < max(_LEAST - 2, _SHARE * (len(lines) - blank)) or not starts[first]:
-        if not _is_trace(text, lines):
+        if _is_build(text, lines):
+            starts = [bool(_FOUND.match(text, a, b) or _STEP.match(text, a, b)) for a, b in lines]
+        elif _is_trace(text, lines):
+            starts = _of_trace(text, lines)
+        else:
             return None
-        starts = [i == 0 or (not text[a:b][:1].isspace()) for i, (a, b) in enumerate(lines)]
     entries = [i for i, s in enumerate(starts) if s]
     if entries[0] > 0:
         entries.insert(0, 0)
@@ -82,6 +100,23 @@ def _is_trace(text: str, lines: list[tuple[int, int]]) -> bool:
     frames = sum(_FRAME.match(text, a, b) is not None for a, b in lines)
     found = any(_TRACE.search(text[a:b]) for a, b in lines)
     return found and frames >= max(3, len(lines) // 4)
+
+
+def _of_trace(text: str, lines: list[tuple[int, int]]) -> list[bool]:
+    """Which lines begin an entry: what is before the first frame is the message."""
+    first = next(i for i, (a, b) in enumerate(lines) if _FRAME.match(text, a, b))
+    return [i == 0 or (i > first and not text[a].isspace()) for i, (a, b) in enumerate(lines)]
+
+
+def _is_build(text: str, lines: list[tuple[int, int]]) -> bool:
+    """Whether it is what a compiler or a package manager prints: steps, and what they found."""
+    found = sum(_FOUND.match(text, a, b) is not None for a, b in lines)
+    steps = sum(_STEP.match(text, a, b) is not None for a, b in lines)
+    other = sum(
+        not (_FOUND.match(text, a, b) or _STEP.match(text, a, b) or _DETAIL.match(text[a:b].rstrip()))
+        for a, b in lines
+    )
+    return found > 0 and found + steps >= max(3, len(lines) // 6) and other <= 0.1 * len(lines)
 
 
 def _entry(text: str, lines: list[tuple[int, int]]) -> Node:

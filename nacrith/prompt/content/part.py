@@ -8,6 +8,7 @@ the rows of a table), which decides alone if the scorer finds nothing.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -19,6 +20,7 @@ from nacrith.prompt.content import embedded, regions, route
 from nacrith.prompt.content.blocks import Content
 from nacrith.prompt.document import Part, Piece
 from nacrith.prompt.protect import Protected, protected
+from nacrith.prompt.scorers.terms import terms
 from nacrith.prompt.segment import I64, WORD, Mask, Passage, passage
 
 _TOOLS = frozenset({"tool", "function"})
@@ -26,6 +28,8 @@ _TOOLS = frozenset({"tool", "function"})
 
 _ASKED, _UNASKED = 0.2, 0.7
 """Share of the prior in the score of a block, with a query and without one."""
+_NAMED = 0.5  # share of a block's own words in what is left: scorers also look at what is around it
+_LITTLE = 0.5  # of the highest prior
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class ContentPart(Part):
 
     content: Content | None = None
     quoted: bool = False  # whether the source has the text in a JSON string
+    main: bool = False  # whether most of its text of the source is content, of which something must be left
 
     @lazy
     def _content(self) -> Content:
@@ -42,7 +47,7 @@ class ContentPart(Part):
 
     @property
     def noted(self) -> bool:
-        return True
+        return not self.main
 
     @lazy
     def passage(self) -> Passage:
@@ -81,6 +86,25 @@ class ContentPart(Part):
     def forced(self) -> Mask:
         return np.array([bool(r) for r in self.reasons], bool)
 
+    def narrowed(self, query: str, share: float) -> Part:
+        """The part as a query is about it, if it is to be cut to this share."""
+        content = self._content.narrowed(query, share * len(self.text))
+        return self if content is self._content else replace(self, content=content)
+
+    @lazy
+    def brings(self) -> I64:
+        """(units,) characters of the block of each with those that hold it; too many for one that says
+        little beside others."""
+        content = self._content
+        size = np.zeros(len(content.nodes) + 1, np.int64)
+        for start, end, block in content.segments:
+            size[block] += end - start
+        for block, parent in enumerate(content.parent.tolist()):  # a holder is before what it holds
+            size[block] += size[parent] if parent >= 0 else 0
+        size[:-1][content.prior < _LITTLE * content.prior.max(initial=0.0)] += len(self.text)
+        found: I64 = size[self._block]
+        return found
+
     def _blocks(self, kept: Mask) -> Mask:
         chosen = np.zeros(len(self._content.nodes) + 1, bool)  # the last one stands for -1
         chosen[self._block[kept | self.forced]] = True
@@ -103,6 +127,8 @@ class ContentPart(Part):
         if not len(self.passage):
             return score
         values = score[self.passage.sentence] if by_sentence else score
+        if query:
+            values = (1 - _NAMED) * values + _NAMED * self._named(query)[self.passage.sentence]
         share = _ASKED if query else _UNASKED
         prior = np.append(self._content.prior, 1.0)
         best = np.full(len(prior), -np.inf)
@@ -111,6 +137,16 @@ class ContentPart(Part):
         if not by_sentence:
             return found
         return found[[a for a, _ in self.passage.sentences]]
+
+    def _named(self, query: str) -> F64:
+        """(segments,) from 0 to 1: how many words of the query each has, rare ones more."""
+        asked = {term for _, term in terms(passage(query))}
+        found = {pair for pair in terms(self.passage) if pair[1] in asked}
+        tally = Counter(term for _, term in found)
+        out = np.zeros(len(self.passage.sentences))
+        for segment, term in sorted(found):
+            out[segment] += np.log1p(len(out) / tally[term])
+        return out / max(float(out.max(initial=0.0)), 1e-9)
 
 
 def routed(part: Part, kind: str, stable: bool) -> Iterator[Part]:

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 _FAILURE = re.compile(
-    r"(?i)\b(?:error|fail(?:ed|ure|s)?|exception|fatal|critical|panic|denied|refused|timed? ?out|abort(?:ed)?"
-    r"|fehler|erreur|échec|errore|ошибка)\b|错误|失败|エラー|خطأ"
+    r"(?i)\b(?:error|fail(?:ed|ure|s)?|exception|fatal|critical|panic(?:ked)?|denied|refused"
+    r"|timed? ?out|abort(?:ed)?|fehler|erreur|échec|errore|ошибка)\b|错误|失败|エラー|خطأ"
 )
 _SPREAD, _RARE = 0.6, 0.4  # shares of the prior
 _REPEATED = 0.1  # of the prior is left for a record that is there already

@@ -2,30 +2,27 @@
 
 What is done first loses nothing: the white space of pretty-printed JSON goes, and an array of objects with
 the same keys becomes {"columns": [...], "rows": [[...], ...]}. Then elements of arrays, members of objects
-that are used as tables, and sentences of long strings are left out, each with a note of how many remain.
-The output of JSON is JSON, of JSON lines is JSON lines.
+that are used as tables, and sentences of long strings are left out, each with a note of how many remain; of
+a table that a question is about also columns (`columns`). The output of JSON is JSON, of JSON lines is JSON
+lines.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from copy import copy
 from itertools import pairwise
 
-import numpy as np
-
 from nacrith import jsontext
-from nacrith.prompt.content import priors
+from nacrith.prompt.content import columns, priors
 from nacrith.prompt.content.blocks import Content, Node, Segment, add, noted
+from nacrith.prompt.content.values import LONG, Value, alike, inner, read_values
 from nacrith.prompt.document import Piece
 from nacrith.prompt.segment import Mask
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _BREAK = re.compile(r"\n[ \t\r\n]*")
 _SENTENCE_END = re.compile(r"\\n|\\.|[.!?]['”’)]*[ ]+|[。！？]")
-_ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
-_DEEP = 60  # levels; deeper JSON is not touched
 _FEW = 3  # an array of fewer elements stays whole
 _LARGE = 600  # characters; a smaller record is kept or dropped as a whole
 _TABLE = 8  # members of an object whose values are all objects or arrays, to be used as a table
@@ -33,22 +30,6 @@ _SCALAR, _MANY = 100, 20
 """In a large object longer members may be dropped; all of them if there are more than this."""
 
 _MEMBER = 0.9  # prior of a member, which is worth more than a record
-_LONG = 400  # characters of a string that is shortened
-
-
-@dataclass
-class Value:
-    """A value of JSON text. shape: "{", "[", '"', or "" for the rest. keys: spans of an object's keys."""
-
-    start: int
-    shape: str
-    end: int = 0
-    keys: list[tuple[int, int]] = field(default_factory=list)
-    items: list[Value] = field(default_factory=list)
-    node: Node | None = None  # if the value may be dropped
-    sentences: list[Node] = field(default_factory=list)  # of a long string
-    open: bool = False  # whether something inside may be dropped
-    inner: Value | None = None  # the JSON in a string, with offsets in the text
 
 
 class Json(Content):
@@ -63,7 +44,35 @@ class Json(Content):
         self._known: dict[int, list[Piece]] = {}  # by the start of a value that is not open
         self._rows: dict[int, list[Piece]] = {}
         self._tables: dict[int, bool] = {}  # by the start of an array whether its values are alike
+        self._only: dict[int, list[int]] = {}  # the same; the columns that a question is about
         self._quote = '"'  # as it is written where the output is now
+
+    def narrowed(self, query: str, room: float) -> Json:
+        only = {}
+        for at, records in self._arrays():
+            if len(records) < _FEW or not self._are_alike(at, records):
+                continue
+            rows = [[self.source[v.start : v.end].strip('\\"') for v in r.items] for r in records]
+            sizes = [sum(v.end - v.start + 1 for v in r.items) for r in records]
+            found = columns.asked(query, self._names(records[0]), rows, sizes, room)
+            if found is not None:
+                only[at] = found
+        if not only:
+            return self
+        made = copy(self)
+        made._only, made._rows = only, {}
+        return made
+
+    def _arrays(self) -> Iterator[tuple[int, Sequence[Value]]]:
+        """The place and the elements of each array."""
+        if self.lines:
+            yield self.values[0].start, self.values
+        stack = list(self.values)
+        while stack:
+            value = stack.pop()
+            if value.shape == "[" and value.open:
+                yield value.start, value.items
+            stack += value.items if value.inner is None else [value.inner]
 
     def pieces(self, kept: Mask) -> list[Piece]:
         out: list[Piece] = []
@@ -83,26 +92,27 @@ class Json(Content):
     def _put_lines(self, out: list[Piece], kept: Mask) -> None:
         chosen = [v for v in self.values if self._kept(v, kept)]
         at = self.values[0].start
-        table = len(chosen) >= _FEW and self._are_alike(at, self.values)
-        if table:
-            add(out, Piece(at, at, f'{{"columns":[{self._keys(chosen[0])}]}}\n'))
+        table = self._table(at, self.values, chosen)
+        if table is not None:
+            add(out, Piece(at, at, f'{{"columns":[{self._keys(chosen[0], table)}]}}\n'))
         self._put_each(out, chosen, "\n", table, kept)
-        if len(chosen) < len(self.values):
+        note = self._note("lines", at, self.values, chosen)
+        if note:
             end = self.values[-1].end
-            note = f'{{"note":"{len(chosen)} of {len(self.values)} lines kept"}}'
+            note = f'{{"note":"{note}"}}'
             add(out, Piece(end, end, f"\n{note}" if chosen else note))
         if self.source.endswith("\n"):
             add(out, Piece(len(self.source) - 1, len(self.source)))
 
     def _put_each(
-        self, out: list[Piece], values: Sequence[Value], between: str, table: bool, kept: Mask
+        self, out: list[Piece], values: Sequence[Value], between: str, table: Sequence[int] | None, kept: Mask
     ) -> None:
-        """The values with `between` them. table: as rows of a table."""
+        """The values with `between` them. table: as rows of a table with these columns."""
         for i, value in enumerate(values):
             if i:
                 add(out, Piece(value.start, value.start, between))
-            if table:
-                self._put_row(out, value, kept)
+            if table is not None:
+                self._put_row(out, value, table, kept)
             else:
                 self._put(out, value, kept)
 
@@ -119,7 +129,7 @@ class Json(Content):
 
     def _are_alike(self, start: int, values: Sequence[Value]) -> bool:
         if start not in self._tables:
-            self._tables[start] = _alike(self.source, values)
+            self._tables[start] = alike(self.source, values)
         return self._tables[start]
 
     def _compact(self, value: Value) -> list[Piece]:
@@ -138,20 +148,20 @@ class Json(Content):
 
     def _put_array(self, out: list[Piece], value: Value, kept: Mask) -> None:
         chosen = [v for v in value.items if self._kept(v, kept)]
-        total = len(value.items)
-        table = len(chosen) >= _FEW and self._are_alike(value.start, value.items)
-        if table:
+        table = self._table(value.start, value.items, chosen)
+        if table is not None:
             self._say(out, value.start, '{"columns":[')
-            add(out, Piece(value.start, value.start, self._keys(chosen[0])))
+            add(out, Piece(value.start, value.start, self._keys(chosen[0], table)))
             self._say(out, value.start, '],"rows":')
         add(out, Piece(value.start, value.start + 1))
         self._put_each(out, chosen, ",", table, kept)
         end = value.end
-        note = f"{len(chosen)} of {total} {'rows' if table else 'items'} kept" if len(chosen) < total else ""
-        if note and not table:
+        kind = "items" if table is None else "rows"
+        note = self._note(kind, value.start, value.items, chosen)
+        if note and table is None:
             self._say(out, end - 1, f'{"," if chosen else ""}"[{note}]"')
         add(out, Piece(end - 1, end))
-        if table:
+        if table is not None:
             self._say(out, end, f',"note":"{note}"}}' if note else "}")
 
     def _put_object(self, out: list[Piece], value: Value, kept: Mask) -> None:
@@ -171,22 +181,40 @@ class Json(Content):
             self._say(out, value.end - 1, f",{note}" if count else note)
         add(out, Piece(value.end - 1, value.end))
 
-    def _keys(self, record: Value) -> str:
-        return ",".join(self.source[a:b] for a, b in record.keys)
+    def _table(self, at: int, values: Sequence[Value], chosen: Sequence[Value]) -> Sequence[int] | None:
+        """The columns of the table that the values make; None if they make none."""
+        if not chosen or not self._are_alike(at, values):
+            return None
+        every = range(len(values[0].keys)) if len(chosen) >= _FEW else None
+        return self._only.get(at, every)
 
-    def _put_row(self, out: list[Piece], record: Value, kept: Mask) -> None:
+    def _note(self, kind: str, at: int, values: Sequence[Value], chosen: Sequence[Value]) -> str:
+        words = [f"{len(chosen)} of {len(values)} {kind} kept"] if len(chosen) < len(values) else []
+        if at in self._only and chosen:
+            names = self._names(values[0])
+            words.append(columns.note([n for k, n in enumerate(names) if k not in self._only[at]]))
+        return "; ".join(words)
+
+    def _names(self, record: Value) -> list[str]:
+        return [self.source[a:b].strip('\\"') for a, b in record.keys]
+
+    def _keys(self, record: Value, table: Sequence[int]) -> str:
+        return ",".join(self.source[slice(*record.keys[k])] for k in table)
+
+    def _put_row(self, out: list[Piece], record: Value, table: Sequence[int], kept: Mask) -> None:
         if record.open:
-            self._cells(out, record, kept)
+            self._cells(out, record, table, kept)
             return
         found = self._rows.get(record.start)
         if found is None:
             found = self._rows[record.start] = []
-            self._cells(found, record, kept)
+            self._cells(found, record, table, kept)
         out += found
 
-    def _cells(self, out: list[Piece], record: Value, kept: Mask) -> None:
-        for i, item in enumerate(record.items):
-            add(out, Piece(item.start, item.start, "," if i else "["))
+    def _cells(self, out: list[Piece], record: Value, table: Sequence[int], kept: Mask) -> None:
+        for k in table:
+            item = record.items[k]
+            add(out, Piece(item.start, item.start, "," if k != table[0] else "["))
             self._put(out, item, kept)
         add(out, Piece(record.end, record.end, "]"))
 
@@ -224,7 +252,7 @@ def parse(text: str) -> Content | None:
         jsontext.parse(bare, finite=False)
     except jsontext.JsonError:
         return _parse_lines(text)
-    found = list(_values(text))
+    found = list(read_values(text))
     return Json(text, found, False) if found and found[0].items else None
 
 
@@ -237,48 +265,15 @@ def _parse_lines(text: str) -> Content | None:
             return None
     except jsontext.JsonError:
         return None
-    found = list(_values(text))
+    found = list(read_values(text))
     return Json(text, found, True) if len(found) == len(lines) else None
-
-
-def _values(text: str) -> Iterator[Value]:
-    """The values at the top of text of valid JSON values; none if one is too deep."""
-    stack: list[Value] = []
-    key: tuple[int, int] | None = None
-    for match in _TOKEN.finditer(text):
-        first = match.group()[0]
-        start, end = match.span()
-        if first in ",:":
-            continue
-        if first in "}]":
-            value = stack.pop()
-            value.end = end
-            if not stack:
-                yield value
-            continue
-        holder = stack[-1] if stack else None
-        if holder is not None and holder.shape == "{" and key is None:
-            key = start, end
-            continue
-        value = Value(start, first if first in '{["' else "", end)
-        if holder is not None:
-            holder.items.append(value)
-            if key is not None:
-                holder.keys.append(key)
-                key = None
-        elif first not in "{[":
-            yield value
-        if first in "{[":
-            if len(stack) >= _DEEP:
-                return
-            stack.append(value)
 
 
 def _nodes(text: str, value: Value) -> list[Node]:
     """The nodes directly inside a value, which is kept; marks the values that hold a node as open."""
     out: list[Node] = []
     if value.shape == '"':
-        value.inner = _inner(text, value)
+        value.inner = inner(text, value)
         out = _nodes(text, value.inner) if value.inner else _sentences(text, value)
         value.sentences = [] if value.inner else out
     elif _is_table(value):
@@ -314,39 +309,9 @@ def _elements(text: str, values: Sequence[Value], prior: float | None = None) ->
     return [record.node for record in values if record.node]
 
 
-def _inner(text: str, string: Value) -> Value | None:
-    """The JSON in a long string, as services pass on what others said; strings in it stay whole."""
-    if string.end - string.start < _LONG or text[string.start + 1] not in "{[":
-        return None
-    try:
-        inside = jsontext.parse(text[string.start : string.end])
-        jsontext.parse(inside, finite=False)
-    except jsontext.JsonError:
-        return None
-    found = list(_values(inside))
-    if len(found) != 1:
-        return None
-    # Every character of `inside` is one character or one escape of the text.
-    shift = np.zeros(len(inside) + 2, np.int64)
-    longer = 0
-    first = string.start + 1
-    for match in _ESCAPE.finditer(text, first, string.end - 1):
-        shift[match.start() - first - longer + 1] = match.end() - match.start() - 1
-        longer += match.end() - match.start() - 1
-    places = (first + np.arange(len(shift)) + np.cumsum(shift)).tolist()
-    stack = found[:]
-    while stack:
-        value = stack.pop()
-        value.start, value.end = places[value.start], places[value.end]
-        value.keys = [(places[a], places[b]) for a, b in value.keys]
-        value.shape = "" if value.shape == '"' else value.shape
-        stack += value.items
-    return found[0]
-
-
 def _sentences(text: str, value: Value) -> list[Node]:
     """The sentences of a long string."""
-    if value.end - value.start < _LONG:
+    if value.end - value.start < LONG:
         return []
     first, last = value.start + 1, value.end - 1
     inside = text[first:last]
@@ -362,15 +327,3 @@ def _sentences(text: str, value: Value) -> list[Node]:
         return []
     weights = priors.of_records([[text[a:b]] for a, b in spans])
     return [Node(a, b, 0.5 * prior) for (a, b), prior in zip(spans, weights, strict=True)]
-
-
-def _alike(text: str, values: Sequence[Value]) -> bool:
-    """Whether all are objects with the same keys in the same order."""
-    first = values[0]
-    if first.shape != "{" or not first.keys:
-        return False
-    names = [text[a:b] for a, b in first.keys]
-    return all(
-        v.shape == "{" and len(v.keys) == len(names) and [text[a:b] for a, b in v.keys] == names
-        for v in values
-    )

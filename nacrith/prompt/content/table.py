@@ -1,15 +1,17 @@
 """CSV, TSV and Markdown tables: the header and some rows; columns that say nothing go first.
 
 A column that is empty in all rows is left out, and one with the same value in all is told once, in the note
-after the last row: nothing is lost by that. Then rows are left out, with a note of how many remain.
+after the last row: nothing is lost by that. Then rows are left out, with a note of how many remain. If those
+that a question is about do not fit, so are columns that it does not name (`columns`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 
-from nacrith.prompt.content import priors
+from nacrith.prompt.content import columns, priors
 from nacrith.prompt.content.blocks import Content, Node, add
 from nacrith.prompt.document import Piece
 from nacrith.prompt.segment import Mask
@@ -38,7 +40,9 @@ class Table(Content):
         nodes += [Node(*span, prior) for span, prior in zip(ends[1 + bars :], weights, strict=True)]
         super().__init__("table", text, nodes)
         self.rows, self.ends, self.bars = rows, ends, bars
+        self.cells = cells
         self.columns, self.same = self._choose(cells, 1 + bars)
+        self.missing = ""  # what is said of columns that the question does not name
 
     def _choose(self, cells: Sequence[Sequence[str]], first: int) -> tuple[list[int], list[str]]:
         """The columns that are kept, and what is said once of the others."""
@@ -54,6 +58,19 @@ class Table(Content):
             else:
                 columns.append(k)
         return (columns, same) if columns else (list(range(len(cells[0]))), [])
+
+    def narrowed(self, query: str, room: float) -> Table:
+        first = 1 + self.bars
+        names = [name.strip('"') for name in self.cells[0]]
+        sizes = [end - start for start, end in self.ends[first:]]
+        found = columns.asked(query, names, self.cells[first:], sizes, room)
+        kept = [k for k in self.columns if found is None or k in found]
+        if not kept or len(kept) == len(self.columns):
+            return self
+        made = copy(self)
+        made.columns = kept
+        made.missing = columns.note([names[k] for k in self.columns if k not in kept])
+        return made
 
     def pieces(self, kept: Mask) -> list[Piece]:
         out: list[Piece] = []
@@ -74,6 +91,7 @@ class Table(Content):
         total = len(self.rows) - 1 - self.bars
         words = [f"{count} of {total} rows kept"] if count < total else []
         words += [f"in all rows: {', '.join(self.same)}"] if self.same else []
+        words += [self.missing] if self.missing else []
         if words:
             at = self.ends[-1][1]
             line = "\r\n" if self.text.endswith("\r\n") else "\n"
