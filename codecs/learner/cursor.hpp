@@ -4,6 +4,7 @@
 // defines every field.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "learner/match.hpp"
@@ -52,12 +53,14 @@ public:
 private:
     static constexpr uint32_t kPeriod = 512, kLeast = 24;
 
-    // The shortest of the distances from `from` on with the most votes, each times the distance or `limit`; 0 if these are
-    // fewer than `least`.
+    // The shortest of the distances from `from` on with the most votes, each times the distance or `limit`; 0 if none
+    // has `least` votes.
     uint32_t most(uint32_t from, uint32_t limit, uint32_t least) const {
         uint32_t best = 0, weight = 0;
-        for (uint32_t d = from; d < kLongest; d++)
-            if (votes_[d] >= least && votes_[d] * std::min(d, limit) > weight) best = d, weight = votes_[d] * std::min(d, limit);
+        for (uint32_t d = from; d < kLongest; d++) {
+            const uint32_t counted = votes_[d] * std::min(d, limit);
+            if (votes_[d] >= least && counted > weight) best = d, weight = counted;
+        }
         return best;
     }
 
@@ -83,7 +86,7 @@ struct Cursor {
     uint32_t column = 0, above = 0;      // of the line, and the byte of the line before in that column
     Records records;
     uint32_t back1 = 0, back2 = 0, row1 = 0;  // bytes one and two records before, and one row
-    uint32_t lately = 0;  // whether the last three bytes were back1, in 3 bits, then row1, then the foreseen ones
+    uint32_t lately = 0;  // of the last three bytes, which were back1, row1 and foreseen, 3 bits each
     // What the last and the first of the match models that expect a byte do, under a leading 1; 0: none. Data's only.
     uint32_t foreseen = 0, foreseen_short = 0;
 

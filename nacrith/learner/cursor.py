@@ -34,9 +34,9 @@ _NEWLINE, _BLANK, _TAB, _APOSTROPHE = b"\n \t'"
 
 
 class Records:
-    """Finds the length of fixed-length records, and that of rows of them: distances at which bytes often recur
-    twice running. Zeros between small numbers recur at every short distance, so a longer one counts for more.
-    """
+    """Finds the length of fixed-length records, and that of rows of them: distances at which bytes often
+    recur twice running. Zeros between small numbers recur at every short distance, so a longer one counts
+    for more."""
 
     _LONGEST, _PERIOD, _LEAST = 4096, 512, 24
 
@@ -59,8 +59,8 @@ class Records:
             self._votes //= 2
 
     def _most(self, start: int, limit: int, least: int) -> int:
-        """The shortest of the distances from `start` on with the most votes, each times the distance or `limit`;
-        0 if these are fewer than `least`."""
+        """The shortest of the distances from `start` on with the most votes, each times the distance or
+        `limit`; 0 if none has `least` votes."""
         votes = self._votes * (self._votes >= least)
         weights = votes[start:] * np.minimum(np.arange(start, self._LONGEST), limit)
         best = int(weights.argmax()) if len(weights) else 0
@@ -85,9 +85,7 @@ class Cursor:
         self.column = self.above = 0  # of the line, and the byte of the line before in that column
         self.records = Records()
         self.back1 = self.back2 = self.row1 = 0  # bytes one and two records before, and one row
-        self.lately = (
-            0  # whether the last three bytes were back1, in 3 bits, then row1, then the foreseen ones
-        )
+        self.lately = 0  # of the last three bytes, which were back1, row1 and foreseen, 3 bits each
         # What the last and the first of the match models that expect a byte do, under a leading 1; 0: none.
         self.foreseen = self.foreseen_short = 0
 
