@@ -112,7 +112,7 @@ struct Data : Alone {
     static constexpr bool kForesees = true;
     static constexpr int kContexts = 27, kMatches = 3, kSets = 6;
     static constexpr int kFirstHit = 1;
-    static constexpr int kRows[kSets] = {1024, 256, 512, 576, 2048, 1024};
+    static constexpr int kRows[kSets] = {1024, 256, 256, 576, 512, 1024};
     static constexpr uint32_t kLeast[kMatches] = {4, 8, 20};
 
     template <class Put>
@@ -151,9 +151,9 @@ struct Data : Alone {
     static void sets(const Cursor &c, const Selectors &s, uint32_t *rows) {
         rows[0] = s.partial + 256 * (s.match <= 2 ? s.match > 0 : s.match - 1);
         rows[1] = c.last4 & 0xff;
-        rows[2] = c.lately;
+        rows[2] = c.last4 >> 8 & 0xff;
         rows[3] = (s.hits * 8 + s.gone) * 9 + (s.match ? s.match * 2 - 2 + s.expected : 0);
-        rows[4] = c.back1 * 8 + s.gone;
+        rows[4] = c.lately;
         rows[5] = (c.records.width() ? c.at % c.records.width() % 127 + 1 : 0) * 8 + s.gone;
     }
 };

@@ -170,9 +170,9 @@ def _data_sets(c: Cursor, s: Selectors) -> list[int]:
     return [
         of_match(s),
         c.last4 & 0xFF,
-        c.lately,
+        c.last4 >> 8 & 0xFF,
         of_hits(s),
-        c.back1 * 8 + s.gone,
+        c.lately,
         (c.at % width % 127 + 1 if width else 0) * 8 + s.gone,
     ]
 
@@ -198,7 +198,7 @@ _TEXT_ROWS = (1024, 256, 256, 576, 1024, 256, 1536)
 
 FORMS = (
     Form(_text, _text_sets, 20, 0, (4, 7, 20), _TEXT_ROWS),
-    Form(_data, _data_sets, 27, 1, (4, 8, 20), (1024, 256, 512, 576, 2048, 1024)),
+    Form(_data, _data_sets, 27, 1, (4, 8, 20), (1024, 256, 256, 576, 512, 1024)),
     Form(_fast, _fast_sets, 6, 0, (6,), (1024, 576), light=True),
 )
 """By the number of the shape."""

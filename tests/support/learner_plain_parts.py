@@ -274,4 +274,4 @@ def mixer_rows(
             15 * model_step(m) + 3 * match + expected,
         ][: 8 if shape == BESIDE else 7]  # fmt: skip
     in_record = c.phase() % 127 + 1 if c.width else 0
-    return [by_match, c.c1, c.lately, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
+    return [by_match, c.c1, c.c2, by_hits, c.lately, 8 * in_record + gone]
