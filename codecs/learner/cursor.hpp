@@ -4,6 +4,7 @@
 // defines every field.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "learner/match.hpp"
@@ -29,12 +30,14 @@ inline uint32_t class_of(uint32_t c) {
     }
 }
 
-// Finds the length of fixed-length records: the distance at which bytes most often recur twice in a row.
+// Finds the length of fixed-length records, and that of rows of them: distances at which bytes often recur twice in a
+// row. Zeros between small numbers recur at every short distance, so a longer one counts for more.
 class Records {
 public:
-    static constexpr uint32_t kLongest = 2048;
+    static constexpr uint32_t kLongest = 4096;
 
     uint32_t width() const { return width_; }  // 0: none found
+    uint32_t row() const { return row_; }      // more than two records; 0: none found
 
     void push(uint32_t c, uint32_t at) {
         const uint32_t distance = at - last_[c];
@@ -42,19 +45,28 @@ public:
         distance_[c] = distance;
         last_[c] = at;
         if (at % kPeriod) return;
-        uint32_t best = 0;
-        for (uint32_t d = 2; d < kLongest; d++)
-            if (votes_[d] > votes_[best]) best = d;
-        width_ = votes_[best] >= kLeast ? best : 0;
+        width_ = most(2, 16, kLeast);
+        row_ = most(2 * width_ + 2, 64, kLeast / 2);
         for (auto &v : votes_) v /= 2;
     }
 
 private:
     static constexpr uint32_t kPeriod = 512, kLeast = 24;
 
+    // The shortest of the distances from `from` on with the most votes, each times the distance or `limit`; 0 if none
+    // has `least` votes.
+    uint32_t most(uint32_t from, uint32_t limit, uint32_t least) const {
+        uint32_t best = 0, weight = 0;
+        for (uint32_t d = from; d < kLongest; d++) {
+            const uint32_t counted = votes_[d] * std::min(d, limit);
+            if (votes_[d] >= least && counted > weight) best = d, weight = counted;
+        }
+        return best;
+    }
+
     uint32_t last_[256] = {}, distance_[256] = {};
     uint16_t votes_[kLongest] = {};
-    uint32_t width_ = 0;
+    uint32_t width_ = 0, row_ = 0;
 };
 
 struct Cursor {
@@ -73,7 +85,10 @@ struct Cursor {
     uint32_t indent = 0, first = 0;      // of a line: leading blanks, and the first byte after them
     uint32_t column = 0, above = 0;      // of the line, and the byte of the line before in that column
     Records records;
-    uint32_t back1 = 0, back2 = 0;  // bytes one and two records before
+    uint32_t back1 = 0, back2 = 0, row1 = 0;  // bytes one and two records before, and one row
+    uint32_t lately = 0;  // of the last three bytes, which were back1, row1 and foreseen, 3 bits each
+    // What the last and the first of the match models that expect a byte do, under a leading 1; 0: none. Data's only.
+    uint32_t foreseen = 0, foreseen_short = 0;
 
     void push(uint32_t c) {
         last8 = last8 << 8 | c;
@@ -81,13 +96,21 @@ struct Cursor {
         at++;
         push_word(c);
         push_line(c);
-        records.push(c, at);
-        const uint32_t width = records.width();
-        back1 = width && at >= kMargin + width ? text[at - width] : 0;
-        back2 = width && at >= kMargin + 2 * width ? text[at - 2 * width] : 0;
+        push_record(c);
     }
 
 private:
+    void push_record(uint32_t c) {
+        const uint32_t right = (c == back1) | (c == row1) << 3 | ((c | 256) == foreseen) << 6;
+        lately = (lately << 1 & 0666) | right;
+        records.push(c, at);
+        back1 = back(records.width());
+        back2 = back(2 * records.width());
+        row1 = back(records.row());
+    }
+
+    uint32_t back(uint32_t distance) const { return distance && at >= kMargin + distance ? text[at - distance] : 0; }
+
     void push_word(uint32_t c) {
         if (is_letter(c) || c >= 128 || (c == '\'' && word)) {
             if (!word) word_start = at;

@@ -246,6 +246,7 @@ private:
 
     // Before a byte: hashes of all contexts, and the mixers' rate.
     void look_ahead() {
+        if constexpr (Shape::kForesees) foresee();
         partial_ = 1;
         left_ = 7;
         rate_ = Shape::kRates.end + Shape::kRates.start / static_cast<int>(1 + (taught_ >> kRateHalf));
@@ -255,6 +256,18 @@ private:
             n++;
         });
         look_up(0);
+    }
+
+    // What the matches expect next becomes a part of contexts.
+    void foresee() {
+        Cursor &cursor = at_->cursor;
+        cursor.foreseen = cursor.foreseen_short = 0;
+        for (auto &p : at_->pointers) {
+            Match::begin(texts_, p);
+            if (!p.expected) continue;
+            if (!cursor.foreseen_short) cursor.foreseen_short = p.expected;
+            cursor.foreseen = p.expected;
+        }
     }
 
     // Where what a half byte needs lies. half: 0, or the first four bits under a leading 1.

@@ -41,8 +41,9 @@ struct Alone {
     explicit Alone(Layout) {}
     static void cells(const Selectors &, uint32_t *) {}
 
-    // kLight: no second layer, no probabilities of order 2, and one correction instead of four.
-    static constexpr bool kModel = false, kLight = false;
+    // kLight: no second layer, no probabilities of order 2, and one correction instead of four. kForesees: contexts may
+    // use `foreseen`; with one lane only, since the byte that a place in another lane is for may come later.
+    static constexpr bool kModel = false, kLight = false, kForesees = false;
     static constexpr Rates kRates = {10, 80, 16};
     static constexpr FirstWeights kFirst = {450, 0};
 };
@@ -108,9 +109,10 @@ struct Beside : Text {
 
 struct Data : Alone {
     using Alone::Alone;
-    static constexpr int kContexts = 25, kMatches = 3, kSets = 6;
+    static constexpr bool kForesees = true;
+    static constexpr int kContexts = 27, kMatches = 3, kSets = 6;
     static constexpr int kFirstHit = 1;
-    static constexpr int kRows[kSets] = {1024, 256, 256, 576, 2048, 1024};
+    static constexpr int kRows[kSets] = {1024, 256, 256, 576, 512, 1024};
     static constexpr uint32_t kLeast[kMatches] = {4, 8, 20};
 
     template <class Put>
@@ -138,10 +140,12 @@ struct Data : Alone {
         put(c.back1 | phase << 8, 0);
         put(c.back1 | c1 << 8, width);
         put(c.back1 | c.back2 << 8, width);
-        put(c.back1 | c.back2 << 8 | c1 << 16, phase);
-        put(c1 | c2 << 8, phase | width << 16);
         put(f.after1[c1] & 0xffff, c1);
         put(f.after2[c4 & 0xffff] & 0xffff, c4 & 0xffff);
+        put(c.foreseen | c1 << 16, 0);
+        put(c.foreseen_short | c1 << 16, c2 + 1);
+        put(c.foreseen | c.back1 << 16, phase + 1);
+        put(c.foreseen | c.row1 << 16, c.back1 + 1);
     }
 
     static void sets(const Cursor &c, const Selectors &s, uint32_t *rows) {
@@ -149,7 +153,7 @@ struct Data : Alone {
         rows[1] = c.last4 & 0xff;
         rows[2] = c.last4 >> 8 & 0xff;
         rows[3] = (s.hits * 8 + s.gone) * 9 + (s.match ? s.match * 2 - 2 + s.expected : 0);
-        rows[4] = c.back1 * 8 + s.gone;
+        rows[4] = c.lately;
         rows[5] = (c.records.width() ? c.at % c.records.width() % 127 + 1 : 0) * 8 + s.gone;
     }
 };

@@ -34,13 +34,15 @@ _NEWLINE, _BLANK, _TAB, _APOSTROPHE = b"\n \t'"
 
 
 class Records:
-    """Finds the length of fixed-length records: the distance at which bytes most often recur twice
-    running."""
+    """Finds the length of fixed-length records, and that of rows of them: distances at which bytes often
+    recur twice running. Zeros between small numbers recur at every short distance, so a longer one counts
+    for more."""
 
-    _LONGEST, _PERIOD, _LEAST = 2048, 512, 24
+    _LONGEST, _PERIOD, _LEAST = 4096, 512, 24
 
     def __init__(self) -> None:
         self.width = 0  # 0: none found
+        self.row = 0  # more than two records; 0: none found
         self._last, self._distance = [0] * 256, [0] * 256
         self._votes = np.zeros(self._LONGEST, np.int64)
 
@@ -52,9 +54,17 @@ class Records:
         self._distance[c] = distance
         self._last[c] = at
         if at % self._PERIOD == 0:
-            best = int(self._votes.argmax())  # the shortest of the most frequent
-            self.width = best if self._votes[best] >= self._LEAST else 0
+            self.width = self._most(2, 16, self._LEAST)
+            self.row = self._most(2 * self.width + 2, 64, self._LEAST // 2)
             self._votes //= 2
+
+    def _most(self, start: int, limit: int, least: int) -> int:
+        """The shortest of the distances from `start` on with the most votes, each times the distance or
+        `limit`; 0 if none has `least` votes."""
+        votes = self._votes * (self._votes >= least)
+        weights = votes[start:] * np.minimum(np.arange(start, self._LONGEST), limit)
+        best = int(weights.argmax()) if len(weights) else 0
+        return start + best if len(weights) and weights[best] else 0
 
 
 class Cursor:
@@ -74,7 +84,10 @@ class Cursor:
         self.indent = self.first = 0  # of a line: leading blanks, and the first byte after them
         self.column = self.above = 0  # of the line, and the byte of the line before in that column
         self.records = Records()
-        self.back1 = self.back2 = 0  # bytes one and two records before
+        self.back1 = self.back2 = self.row1 = 0  # bytes one and two records before, and one row
+        self.lately = 0  # of the last three bytes, which were back1, row1 and foreseen, 3 bits each
+        # What the last and the first of the match models that expect a byte do, under a leading 1; 0: none.
+        self.foreseen = self.foreseen_short = 0
 
     def push(self, c: int) -> None:
         self.older = self.older << 8 & MASK | self.last4 >> 24
@@ -83,10 +96,18 @@ class Cursor:
         self.at += 1
         self._push_word(c)
         self._push_line(c)
+        self._push_record(c)
+
+    def _push_record(self, c: int) -> None:
+        right = int(c == self.back1) | int(c == self.row1) << 3 | int(c | 256 == self.foreseen) << 6
+        self.lately = self.lately << 1 & 0o666 | right
         self.records.push(c, self.at)
-        width = self.records.width
-        self.back1 = self.text[-width] if width and self.at >= MARGIN + width else 0
-        self.back2 = self.text[-2 * width] if width and self.at >= MARGIN + 2 * width else 0
+        self.back1 = self._back(self.records.width)
+        self.back2 = self._back(2 * self.records.width)
+        self.row1 = self._back(self.records.row)
+
+    def _back(self, distance: int) -> int:
+        return self.text[-distance] if distance and self.at >= MARGIN + distance else 0
 
     def _push_word(self, c: int) -> None:
         if _WORDS[c] or (c == _APOSTROPHE and self.word):

@@ -177,15 +177,17 @@ class Learner:
         return step
 
     def _begin_byte(self) -> None:
-        """Hashes of all contexts, buckets of the first half, and what the matches expect."""
+        """What the matches expect, hashes of all contexts, and buckets of the first half."""
+        for pointer in self.pointers:
+            pointer.begin(self._texts)
+        foreseen = [pointer.expected for pointer in self.pointers if pointer.expected] or [0]
+        self.cursor.foreseen_short, self.cursor.foreseen = foreseen[0], foreseen[-1]
         contexts = self._form.contexts(self.cursor, self._followers)
         a = np.array([a & MASK for a, _ in contexts], np.int64)
         b = np.array([b & MASK for _, b in contexts], np.int64)
         n = self._numbers
         self._hashes = mix(a + n * GOLDEN & MASK, b ^ n << 24)
         self._histories.take(self._hashes.tolist())
-        for pointer in self.pointers:
-            pointer.begin(self._texts)
 
     def _consider_histories(self, s: Selectors) -> None:
         low = s.gone & 3  # bits of the half byte that are known

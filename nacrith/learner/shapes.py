@@ -161,10 +161,12 @@ def _data(c: Cursor, f: Followers) -> Contexts:
         (c.back1 | phase << 8, 0),
         (c.back1 | c1 << 8, width),
         (c.back1 | c.back2 << 8, width),
-        (c.back1 | c.back2 << 8 | c1 << 16, phase),
-        (c1 | c2 << 8, phase | width << 16),
         (f.after1[c1] & 0xFFFF, c1),
         (f.after2[c4 & 0xFFFF] & 0xFFFF, c4 & 0xFFFF),
+        (c.foreseen | c1 << 16, 0),
+        (c.foreseen_short | c1 << 16, c2 + 1),
+        (c.foreseen | c.back1 << 16, phase + 1),
+        (c.foreseen | c.row1 << 16, c.back1 + 1),
     ]
 
 
@@ -175,7 +177,7 @@ def _data_sets(c: Cursor, s: Selectors) -> list[int]:
         c.last4 & 0xFF,
         c.last4 >> 8 & 0xFF,
         of_hits(s),
-        c.back1 * 8 + s.gone,
+        c.lately,
         (c.at % width % 127 + 1 if width else 0) * 8 + s.gone,
     ]
 
@@ -201,7 +203,7 @@ _TEXT_ROWS = (1024, 256, 256, 576, 1024, 256, 1536)
 
 FORMS = (
     Form(_text, _text_sets, 20, 0, (4, 7, 20), _TEXT_ROWS),
-    Form(_data, _data_sets, 25, 1, (4, 8, 20), (1024, 256, 256, 576, 2048, 1024)),
+    Form(_data, _data_sets, 27, 1, (4, 8, 20), (1024, 256, 256, 576, 512, 1024)),
     Form(_fast, _fast_sets, 6, 0, (6,), (1024, 576), light=True),
 )
 """By the number of the shape."""

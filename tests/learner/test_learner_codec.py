@@ -42,6 +42,22 @@ def test_a_long_repetition_and_larger_tables_give_the_same() -> None:
 
 
 @needs_library
+@settings(max_examples=3, deadline=None)
+@given(st.integers(3, 9), st.integers(8, 20), st.integers(0, 9))
+def test_rows_of_records_give_the_same(width: int, columns: int, seed: int) -> None:
+    """Long enough for lengths of records and rows to be found, with a cell of another length now and then."""
+    random = noise(2000, seed)
+    cells = [
+        bytes([5, row, column + 64]) + random[column : column + width] * (1 + (random[row] == column))
+        for row in range(700 // (columns * (width + 3)) + 1)
+        for column in range(columns)
+    ]
+    data = b"".join(cells)[:1100]
+    want = payload(REFERENCE, data, Shape.DATA, 18)
+    assert {payload(kernels, data, Shape.DATA, 18) for kernels in KERNELS} == {want}
+
+
+@needs_library
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(

@@ -253,12 +253,15 @@ class Learner:
         return contexts(self.shape, self.cursor) if self.grid is None else self.grid.contexts()
 
     def begin_byte(self) -> None:
+        for match in self.matches:
+            match.begin(self.lane)
+        bytes_to_come = [m.now.expected for m in self.matches if m.now.expected is not None]
+        self.cursor.foreseen0 = 256 + bytes_to_come[0] if bytes_to_come else 0
+        self.cursor.foreseen = 256 + bytes_to_come[-1] if bytes_to_come else 0
         self.hashes = [
             mix((a + n * GOLD) & WORD, (b ^ n << 24) & WORD) for n, (a, b) in enumerate(self.contexts())
         ]
         self.buckets = [self.histories.take(h) for h in self.hashes]
-        for match in self.matches:
-            match.begin(self.lane)
 
     def second_half(self) -> None:
         self.buckets = []

@@ -133,8 +133,9 @@ class Cursor:
         self.c4 = self.older = self.classes = 0
         self.word = self.word1 = self.word2 = self.punctuation = self.digits = 0
         self.field = self.field_hash = self.first = self.indent = self.column = self.above = 0
-        self.width = self.back1 = self.back2 = 0
-        self.last, self.distance, self.votes = [0] * 256, [0] * 256, [0] * 2048
+        self.width = self.row = self.back1 = self.back2 = self.row1 = 0
+        self.lately = self.foreseen = self.foreseen0 = 0
+        self.last, self.distance, self.votes = [0] * 256, [0] * 256, [0] * 4096
         self.f1: dict[int, int] = defaultdict(int)
         self.f2: dict[int, int] = defaultdict(int)
 
@@ -196,19 +197,24 @@ class Cursor:
         self.above = self.text[place] if place < self.line else 0
 
     def push_record(self, c: int) -> None:
+        right = int(c == self.back1) + 8 * int(c == self.row1) + 64 * int(c + 256 == self.foreseen)
+        self.lately = self.lately << 1 & 438 | right
         d = self.at - self.last[c]
-        if d == self.distance[c] and 1 < d < 2048:
+        if d == self.distance[c] and 1 < d < 4096:
             self.votes[d] += 1
         self.distance[c], self.last[c] = d, self.at
         if self.at % 512 == 0:
-            most = max(self.votes)
-            self.width = self.votes.index(most) if most >= 24 else 0
+            self.width = self.most(2, 16, 24)
+            self.row = self.most(2 * self.width + 2, 64, 12)
             self.votes = [votes // 2 for votes in self.votes]
-        self.back1, self.back2 = self.back(1), self.back(2)
+        self.back1, self.back2, self.row1 = map(self.back, (self.width, 2 * self.width, self.row))
 
-    def back(self, times: int) -> int:
-        reach = times * self.width
-        return self.text[self.at - reach] if reach and self.at >= START + reach else 0
+    def most(self, first: int, limit: int, least: int) -> int:
+        found = [d for d in range(first, 4096) if self.votes[d] >= least]
+        return max(found, key=lambda d: self.votes[d] * min(d, limit), default=0)
+
+    def back(self, d: int) -> int:
+        return self.text[self.at - d] if d and self.at >= START + d else 0
 
 
 # Section 4
@@ -238,8 +244,9 @@ def contexts(shape: int, c: Cursor) -> list[tuple[int, int]]:
         (c4 & 0xFF00FF, 0), (c4 & 0xFFFF0000, 0), (c4 & 0xF0F0F0F0, older & 0xF0F0F0F0),
         (c4 & 0xF8F8F8, c.at & 3), (c1, c.at & 3), (c4 & 0xFF000000, older & 0xFF000000),
         (c.width | phase << 16, 0), (c.back1 | phase << 8, 0), (c.back1 | c1 << 8, c.width),
-        (c.back1 | c.back2 << 8, c.width), (c.back1 | c.back2 << 8 | c1 << 16, phase),
-        (c1 | c2 << 8, phase | c.width << 16), (c.f1[c1] & 0xFFFF, c1), (c.f2[pair] & 0xFFFF, pair),
+        (c.back1 | c.back2 << 8, c.width), (c.f1[c1] & 0xFFFF, c1), (c.f2[pair] & 0xFFFF, pair),
+        (c.foreseen | c1 << 16, 0), (c.foreseen0 | c1 << 16, c2 + 1),
+        (c.foreseen | c.back1 << 16, phase + 1), (c.foreseen | c.row1 << 16, c.back1 + 1),
     ]  # fmt: skip
 
 
@@ -267,4 +274,4 @@ def mixer_rows(
             15 * model_step(m) + 3 * match + expected,
         ][: 8 if shape == BESIDE else 7]  # fmt: skip
     in_record = c.phase() % 127 + 1 if c.width else 0
-    return [by_match, c.c1, c.c2, by_hits, 8 * c.back1 + gone, 8 * in_record + gone]
+    return [by_match, c.c1, c.c2, by_hits, c.lately, 8 * in_record + gone]
