@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "learner/match.hpp"
+#include "learner/parts.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
@@ -74,6 +74,7 @@ struct Cursor {
     uint32_t column = 0, above = 0;      // of the line, and the byte of the line before in that column
     Records records;
     uint32_t back1 = 0, back2 = 0;  // bytes one and two records before
+    Parts parts;                    // beside a model; others have none
 
     void push(uint32_t c) {
         last8 = last8 << 8 | c;

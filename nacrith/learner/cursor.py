@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nacrith.learner.match import MARGIN
+from nacrith.learner.parts import Parts
 from nacrith.learner.tables import MASK, mix
 
 
@@ -75,6 +76,7 @@ class Cursor:
         self.column = self.above = 0  # of the line, and the byte of the line before in that column
         self.records = Records()
         self.back1 = self.back2 = 0  # bytes one and two records before
+        self.parts = Parts()  # beside a model; others have none
 
     def push(self, c: int) -> None:
         self.older = self.older << 8 & MASK | self.last4 >> 24
