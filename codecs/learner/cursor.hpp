@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "learner/match.hpp"
+#include "learner/parts.hpp"
 
 namespace nacrith::learner {
 inline namespace NACRITH_LEARNER_SET {
@@ -89,6 +89,7 @@ struct Cursor {
     uint32_t lately = 0;  // of the last three bytes, which were back1, row1 and foreseen, 3 bits each
     // What the last and the first of the match models that expect a byte do, under a leading 1; 0: none. Data's only.
     uint32_t foreseen = 0, foreseen_short = 0;
+    Parts parts;  // beside a model; others have none
 
     void push(uint32_t c) {
         last8 = last8 << 8 | c;

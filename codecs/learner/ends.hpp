@@ -1,7 +1,8 @@
 // Whether a token goes on: the decisions of a tokenised text that are no bits of its bytes.
 //
 // A tokenizer cuts equal bytes equally, so what the text has shown of its cuts says where the next one is: after
-// the token so far and the one before it, after bytes and words, and where the tokens ended that a match follows.
+// the token so far and the one before it, after bytes and words, in fields, columns and below the line before, and
+// where the tokens ended that a match follows.
 // formats/coding-v2.md.
 #pragma once
 
@@ -29,7 +30,10 @@ public:
                                               hash(c.last4, 1),
                                               hash(c.last4, older),
                                               hash(c.word, c.word1),
-                                              hash(c.classes & 0xffff, 3)};
+                                              hash(c.classes & 0xffff, 3),
+                                              hash(c.field | c.parts.above << 8, token),
+                                              hash(hash(c.parts.above | c.parts.next << 8, c.last4 & 0xff), 5),
+                                              hash(c.column, token)};
         int16_t *x = inputs_;
         for (size_t i = 0; i < kContexts; i++) {
             entries_[i] = &seen_[(i << kBits) + (contexts[i] * 0x9e3779b1u >> (32 - kBits))];
@@ -68,16 +72,16 @@ public:
     }
 
 private:
-    static constexpr size_t kContexts = 7, kMatches = 3;
+    static constexpr size_t kContexts = 10, kMatches = 3;
     static constexpr int kInputs = 16, kBits = 16, kLengths = 60, kSteps = 36;
-    static constexpr int kRateEnd = 6, kRateStart = 40;  // as the learner's rates
+    static constexpr int kRateEnd = 14, kRateStart = 120;  // as the learner's rates
     static constexpr uint32_t kMost = 127;               // uses after which an entry's rate falls no more
 
     static const int16_t *first() {
         static const auto row = [] {
             std::array<int16_t, kInputs> made{};
             std::fill_n(made.begin(), kContexts + kMatches, int16_t{300});
-            made[kContexts + kMatches] = 3000;
+            made[kContexts + kMatches] = 2000;
             return made;
         }();
         return row.data();

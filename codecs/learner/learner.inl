@@ -51,9 +51,10 @@ public:
     // read. May be called again when the text has moved.
     void place(size_t lane, const uint8_t *text) { lanes_[lane].cursor.text = texts_[lane].bytes = text; }
 
-    // The following bytes are the next ones of `lane`.
+    // The following bytes are the next ones of `lane`. Beside a model a token begins with the first of them.
     void begin(size_t lane) {
         lane_ = lane;
+        token_ = Shape::kModel ? kTokenBegins : 0;
         at_ = &lanes_[lane];
         look_ahead();
         seek_corrections();
@@ -122,6 +123,7 @@ private:
     static constexpr int kPairBits = 14, kHashBits = 14, kPlaceBits = 18;
     static constexpr int kPairs = Shape::kLight ? 1 : 1 << kPairBits;
     static constexpr uint16_t kHalf = 1 << 15;
+    static constexpr uint32_t kTokenBegins = 0x5bd1e995;  // makes all contexts others
 
     static const int16_t *first_row() {
         static const auto row = [] {
@@ -235,6 +237,8 @@ private:
         Cursor &cursor = at_->cursor;
         followers_.push(cursor.last4, c);
         cursor.push(c);
+        if (Shape::kModel) cursor.parts.push(cursor.text, cursor.at, c);
+        token_ = 0;
         taught_++;
         texts_[lane_].at = cursor.at;
         uint32_t places[kMatches];
@@ -252,7 +256,7 @@ private:
         rate_ = Shape::kRates.end + Shape::kRates.start / static_cast<int>(1 + (taught_ >> kRateHalf));
         uint32_t n = 0;
         shape_.contexts(at_->cursor, followers_, [&](uint32_t a, uint32_t b) {
-            hashes_[n] = hash(a + n * 0x9e3779b1u, b ^ n << 24);
+            hashes_[n] = hash(a + n * 0x9e3779b1u, b ^ n << 24 ^ token_);
             n++;
         });
         look_up(0);
@@ -324,6 +328,7 @@ private:
     uint32_t partial_ = 1, node_ = 0, near_ = 0, far_ = 0;
     int left_ = 7;  // bits of the byte after the next one
     int rate_ = 0;  // of the first layer, for this byte
+    uint32_t token_ = 0;  // kTokenBegins if a token begins with the present byte
 };
 
 }  // namespace NACRITH_LEARNER_SET

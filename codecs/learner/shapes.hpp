@@ -95,13 +95,22 @@ struct Text : Alone {
 struct Beside : Text {
     using Text::Text;
     static constexpr bool kModel = true;
-    static constexpr Rates kRates = {8, 60, 12};
-    static constexpr FirstWeights kFirst = {100, 3000};
-    static constexpr int kSets = 8;
+    static constexpr Rates kRates = {8, 60, 28};
+    static constexpr FirstWeights kFirst = {150, 2000};
+    static constexpr int kContexts = 23, kSets = 8;
     static constexpr int kRows[kSets] = {1024, 256, 256, 576, 1024, 256, 1536, 540};
+
+    template <class Put>
+    static void contexts(const Cursor &c, const Followers &f, const Put &put) {
+        Text::contexts(c, f, put);
+        put(hash(c.parts.number, c.parts.bytes), c.parts.left);
+        put(c.parts.above | c.parts.next << 8, c.parts.bytes);
+        put(c.parts.above | (c.last4 & 0xff) << 8, c.parts.number);
+    }
 
     static void sets(const Cursor &c, const Selectors &s, uint32_t *rows) {
         Text::sets(c, s, rows);
+        rows[4] = (std::min(c.parts.number, 63u) * 8 + s.gone) * 2 + (c.parts.above != 0);
         const auto sure = static_cast<uint32_t>(std::clamp((s.model + 2304) >> 7, 0, 35));
         rows[7] = sure * 15 + s.match * 3 + s.expected;
     }

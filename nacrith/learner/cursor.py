@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nacrith.learner.match import MARGIN
+from nacrith.learner.parts import Parts
 from nacrith.learner.tables import MASK, mix
 
 
@@ -88,6 +89,7 @@ class Cursor:
         self.lately = 0  # of the last three bytes, which were back1, row1 and foreseen, 3 bits each
         # What the last and the first of the match models that expect a byte do, under a leading 1; 0: none.
         self.foreseen = self.foreseen_short = 0
+        self.parts = Parts()  # beside a model; others have none
 
     def push(self, c: int) -> None:
         self.older = self.older << 8 & MASK | self.last4 >> 24

@@ -1,8 +1,8 @@
 """Whether a token goes on: the decisions of a tokenised text that are no bits of its bytes.
 
 A tokenizer cuts equal bytes equally, so what the text has shown of its cuts says where the next one is:
-after the token so far and the one before it, after bytes and words, and where the tokens ended that a match
-follows.
+after the token so far and the one before it, after bytes and words, in fields, columns and below the line
+before, and where the tokens ended that a match follows.
 The reference of codecs/learner/ends.hpp.
 """
 
@@ -18,10 +18,10 @@ from nacrith.learner.mixer import Gate, Mixers
 from nacrith.learner.shapes import MODEL_STEPS, model_step
 from nacrith.learner.tables import GOLDEN, HALF, MASK, ONE, RATES, STRETCH, adapted, mix, squash
 
-_CONTEXTS, _MATCHES, _INPUTS = 7, 3, 16
+_CONTEXTS, _MATCHES, _INPUTS = 10, 3, 16
 _BITS = 16  # log2 of the entries of a context
-_RATE_END, _RATE_START, _RATE_HALF = 6, 40, 11  # as those of the learner's mixers
-_FIRST, _FIRST_MODEL = 300, 3000  # weights of contexts and matches, and of the model, in 1 / 4,096
+_RATE_END, _RATE_START, _RATE_HALF = 14, 120, 11  # as those of the learner's mixers
+_FIRST, _FIRST_MODEL = 300, 2000  # weights of contexts and matches, and of the model, in 1 / 4,096
 _MOST = 127  # uses after which an entry's rate falls no more
 _BIAS = 256  # the constant input
 
@@ -56,7 +56,7 @@ class Ends:
         probability. ended: of each pointer, whether a token ended in front of the byte that it expects (1 or
         0); None if it follows nothing.
         """
-        c4 = cursor.last4
+        c4, parts = cursor.last4, cursor.parts
         hashes = (
             token,
             mix(token, before),
@@ -65,6 +65,9 @@ class Ends:
             mix(c4, cursor.older & 0xFFFF),
             mix(cursor.word, cursor.word1),
             mix(cursor.classes & 0xFFFF, 3),
+            mix(cursor.field | parts.above << 8, token),
+            mix(mix(parts.above | parts.next << 8, c4 & 0xFF), 5),
+            mix(cursor.column, token),
         )
         self._entries = [(h * GOLDEN & MASK) >> (32 - _BITS) for h in hashes]
         inputs = []

@@ -34,6 +34,7 @@ _LINEAR = 4  # a probability of 16 bits becomes an input of 12
 _BIAS = 256  # the constant input
 _HASH_BITS = 14  # of the contexts of corrections
 _PAIR_BITS = 14  # of the half bytes after two bytes, with 16 places for nodes each
+_TOKEN_BEGINS = 0x5BD1E995  # makes all contexts others
 _DIRECT_SHIFTS = (4, 6, 3, 5, 2, 4)  # fast and slow, of orders 0, 1 and 2
 
 
@@ -85,8 +86,10 @@ class Learner:
         self.begin(0)
 
     def begin(self, lane: int) -> None:
-        """The following bytes are the next ones of this lane."""
+        """The following bytes are the next ones of this lane. Beside a model a token begins with the first
+        of them."""
         self._lane = lane
+        self._token = 0 if self._form.model is None else _TOKEN_BEGINS
         self.cursor, self.pointers = self._cursors[lane], self._all_pointers[lane]
 
     def predict(self, model: int = 0) -> int:
@@ -186,7 +189,7 @@ class Learner:
         a = np.array([a & MASK for a, _ in contexts], np.int64)
         b = np.array([b & MASK for _, b in contexts], np.int64)
         n = self._numbers
-        self._hashes = mix(a + n * GOLDEN & MASK, b ^ n << 24)
+        self._hashes = mix(a + n * GOLDEN & MASK, b ^ n << 24 ^ self._token)
         self._histories.take(self._hashes.tolist())
 
     def _consider_histories(self, s: Selectors) -> None:
@@ -237,6 +240,9 @@ class Learner:
     def _end_byte(self, c: int) -> None:
         self._followers.push(self.cursor.last4, c)
         self.cursor.push(c)
+        if self._form.model is not None:
+            self.cursor.parts.push(self.cursor.text)
+        self._token = 0
         self.taught += 1
         for match, pointer in zip(self._matches, self.pointers, strict=True):
             match.end(pointer, self._texts, self._lane)

@@ -52,12 +52,14 @@ class Mixers:
 
 class Gate:
     """A choice between what was mixed and the model alone: the average of both, weighted by how well each has
-    done (a Bayesian mixture that forgets by a fixed share; Herbster and Warmuth 1998)."""
+    done (a Bayesian mixture that forgets by a fixed share; Herbster and Warmuth 1998). It begins with, and
+    forgets towards, what was mixed, which costs nothing where the model is worth nothing."""
 
     _BITS, _SHARE = 22, 9
+    FIRST = 7 << _BITS - 3
 
     def __init__(self) -> None:
-        self.weight = 1 << self._BITS - 1  # of what was mixed
+        self.weight = self.FIRST  # of what was mixed
         self._mixed = self._model = HALF
 
     def join(self, mixed: int, model: int) -> int:
@@ -70,7 +72,7 @@ class Gate:
         mixed, model = (p if bit else ONE - p for p in (self._mixed, self._model))
         ours, others = self.weight * mixed, ((1 << self._BITS) - self.weight) * model
         self.weight = (ours << self._BITS) // (ours + others)
-        self.weight += (1 << self._BITS - 1) - self.weight >> self._SHARE
+        self.weight += self.FIRST - self.weight >> self._SHARE
 
 
 class Correction:

@@ -125,8 +125,20 @@ def _text_sets(c: Cursor, s: Selectors) -> list[int]:
     ]
 
 
+def _beside(c: Cursor, f: Followers) -> Contexts:
+    parts = c.parts
+    return [
+        *_text(c, f),
+        (mix(parts.number, parts.bytes), parts.left),
+        (parts.above | parts.next << 8, parts.bytes),
+        (parts.above | (c.last4 & 0xFF) << 8, parts.number),
+    ]
+
+
 def _beside_sets(c: Cursor, s: Selectors) -> list[int]:
-    return [*_text_sets(c, s), model_step(s.model) * 15 + s.match * 3 + s.expected]
+    rows = _text_sets(c, s)
+    rows[4] = (min(c.parts.number, 63) * 8 + s.gone) * 2 + (c.parts.above != 0)
+    return [*rows, model_step(s.model) * 15 + s.match * 3 + s.expected]
 
 
 def model_step(model: int) -> int:
@@ -209,16 +221,16 @@ FORMS = (
 """By the number of the shape."""
 
 BESIDE = Form(
-    _text,
+    _beside,
     _beside_sets,
-    20,
+    23,
     0,
     (4, 7, 20),
     (*_TEXT_ROWS, MODEL_STEPS * 15),
     rate_end=8,
     rate_start=60,
-    final_rate=12,
-    first=100,
-    model=3000,
+    final_rate=28,
+    first=150,
+    model=2000,
 )
-"""For text beside a language model: the contexts of text."""
+"""For text beside a language model: the contexts of text, and parts of lines."""

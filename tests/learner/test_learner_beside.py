@@ -15,6 +15,7 @@ from nacrith.learner.ends import Ends
 from nacrith.learner.learner import Learner
 from nacrith.learner.match import MARGIN, Pointer
 from nacrith.learner.mixer import Gate
+from nacrith.learner.parts import Parts
 from nacrith.learner.shapes import BESIDE, FORMS, MODEL_STEPS, model_step
 from nacrith.learner.tables import MOST_STRETCH, ONE, STRETCH, mix
 
@@ -96,6 +97,77 @@ def test_a_model_that_is_right_is_followed() -> None:
     assert total < 0.1 * 160
 
 
+def test_a_table_costs_little_more_beside_a_model_that_knows_nothing_of_it() -> None:
+    """The learner lets go of the model: it must not cost much more than it does alone."""
+    rows = b"".join(b"%d,%d\n" % (4000 + 7 * i, 31 * i % 17) for i in range(40))
+    alone = cost(taught(Learner(FORMS[0], 16), 0, rows), rows)
+    assert cost(taught(Learner(BESIDE, 16), 0, rows, model=300), rows) < 1.08 * alone
+
+
+def test_contexts_tell_the_first_byte_of_a_token() -> None:
+    """After the same bytes: a comma within a token, and a full stop where one begins."""
+    learner = Learner(BESIDE, 16)
+    for _ in range(6):
+        taught(learner, 0, b"x,")
+        taught(learner, 0, b"x")
+        taught(learner, 0, b".")
+    learner.begin(0)
+    for bit in bits_of(ord("x")):
+        learner.predict()
+        learner.learn(bit)
+    inside = []
+    for bit in bits_of(ord(",")):
+        inside.append(learner.predict())
+        learner.learn(bit)
+    taught(learner, 0, b"x")
+    other = taught(learner, 0, b",")
+    assert cost(inside, b",") < cost(other, b",") - 1
+
+
+def parts_after(data: bytes) -> Parts:
+    parts, text = Parts(), bytearray(MARGIN)
+    for c in data:
+        text.append(c)
+        parts.push(text)
+    return parts
+
+
+def seen(data: bytes) -> tuple[int, bytes]:
+    """Number of the part, and what lies above."""
+    parts = parts_after(data)
+    return parts.number, bytes([parts.above, parts.next])
+
+
+def test_parts_lie_below_those_of_the_line_before() -> None:
+    assert seen(b"") == (0, b"\0\0")
+    assert seen(b"ab,1.5,x\n") == (0, b"ab")
+    assert seen(b"ab,1.5,x\nlonger") == (0, b"\0\0"), "behind the end of the part above"
+    assert seen(b"ab,1.5,x\nlonger,") == (1, b"1.")
+    assert seen(b"ab,1.5,x\nlonger,2.") == (1, b"5,"), "the byte that ends a part is its last one"
+    assert seen(b"ab,1.5,x\nlonger,2.7,") == (2, b"x\n")
+    assert seen(b"ab,1.5,x\nlonger,2.7,y") == (2, b"\n\0")
+    assert seen(b"ab,1.5,x\nlonger,2.7,y,") == (3, b"\0\0"), "no such part above"
+
+
+def test_hashes_of_parts() -> None:
+    a, b, c = (parts_after(data) for data in (b"k\na-b: v_1", b"a-b:\xff.1\na-b: v_1", b"a-c: v_1"))
+    assert (a.bytes, a.left, a.number) == (b.bytes, b.left, b.number)
+    assert (
+        (c.bytes, c.number)
+        == (a.bytes, a.number)
+        == (mix(mix(mix(ord(" "), ord("v")), ord("_")), ord("1")), 2)
+    )
+    assert c.left == a.left == ord(":")
+    assert parts_after(b"a-c:").left != parts_after(b"a-b:").left
+
+
+def test_the_last_part_of_a_line_has_all_that_follows() -> None:
+    line = b"," * 255 + b"a;b"
+    assert seen(line) == (255, b"\0\0")
+    assert seen(line + b"\n" + b"," * 255 + b"x") == (255, b";b")
+    assert seen(b"," * 300) == (255, b"\0\0")
+
+
 probabilities = st.integers(1, ONE - 1)
 
 
@@ -111,7 +183,7 @@ def test_a_gate_weighs_by_what_came(steps: list[tuple[int, int, int]]) -> None:
         gate.learn(bit)
         a, b = (mixed, model) if bit else (ONE - mixed, ONE - model)
         after = w * a / (w * a + (1 - w) * b)
-        assert abs(Fraction(gate.weight, 1 << 22) - (after + (Fraction(1, 2) - after) / 512)) < Fraction(
+        assert abs(Fraction(gate.weight, 1 << 22) - (after + (Fraction(7, 8) - after) / 512)) < Fraction(
             2, 1 << 22
         )
 

@@ -55,9 +55,9 @@ class Ends:
         self.learner = learner
         self.tok, self.before = [0] * lanes, [0] * lanes
         self.cuts: set[tuple[int, int]] = set()  # lane and position of bytes with which a token ended
-        self.tables: list[dict[int, int]] = [{} for _ in range(7)]
+        self.tables: list[dict[int, int]] = [{} for _ in range(10)]
         self.trusts = [[3 << 30] * 60 for _ in range(3)]
-        first = [300 << 16] * 10 + [3000 << 16] + [0] * 5
+        first = [300 << 16] * 13 + [2000 << 16] + [0] * 2
         self.mixers = [Mixer(first), Mixer(first)]
         self.gate = Gate()
 
@@ -74,6 +74,7 @@ class Ends:
         return [
             tok, mix(tok, self.before[lane]), mix(tok, c4 & 0xFFFF), mix(c4, 1), mix(c4, c.older & 0xFFFF),
             mix(c.word, c.word1), mix(c.classes & 0xFFFF, 3),
+            mix(c.field | c.over << 8, tok), mix(mix(c.over | c.next << 8, c.c1), 5), mix(c.column, tok),
         ]  # fmt: skip
 
     def predict(self, lane: int, m: int) -> int:
@@ -92,7 +93,7 @@ class Ends:
             p = self.trusts[i][step] >> 16
             x.append(stretch_learner(65535 - p if e else p))
             self.matched.append((i, step, e))
-        x += [m, 256, 0, 0, 0, 0]
+        x += [m, 256, 0]
         agreed = 1 + self.matched[-1][2] if self.matched else 0
         inputs = np.array(x, np.int64)
         z1 = self.mixers[0].mix(inputs, 3 * model_step(m) + agreed)
@@ -101,7 +102,7 @@ class Ends:
 
     def learn(self, y: int) -> None:
         for mixer in self.mixers:
-            mixer.learn(y, 6 + 40 // (1 + (self.learner.known >> 11)))
+            mixer.learn(y, 14 + 120 // (1 + (self.learner.known >> 11)))
         for table, at in zip(self.tables, self.places, strict=True):
             table[at] = adapted(table.get(at, 1 << 31), y, 127)
         for i, step, e in self.matched:

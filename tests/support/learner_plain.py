@@ -191,7 +191,7 @@ class Gate:
     """Section 9."""
 
     def __init__(self) -> None:
-        self.w = 1 << 21
+        self.w = 7 << 19
         self.q = self.g = 0
 
     def join(self, q: int, g: int) -> int:
@@ -201,7 +201,7 @@ class Gate:
     def learn(self, y: int) -> None:
         a, b = (self.q, self.g) if y else (65536 - self.q, 65536 - self.g)
         self.w = 4194304 * self.w * a // (self.w * a + (4194304 - self.w) * b)
-        self.w += (1 << 21) - self.w >> 9
+        self.w += (7 << 19) - self.w >> 9
 
 
 class Learner:
@@ -222,7 +222,7 @@ class Learner:
         fresh = [65535 * (2 * o + 1) // (2 * (z + o + 1)) << 16 for z, o, _ in HISTORIES]
         self.maps = [list(fresh) for _ in range(count)]
         self.direct: dict[tuple[int, int], list[int]] = defaultdict(lambda: [32768, 32768])
-        stretched = (100 if self.beside else 450) << 16
+        stretched = (150 if self.beside else 450) << 16
         weights = (
             [stretched, 0] * count
             + [0] * (4 if shape == FAST else 6)
@@ -232,7 +232,7 @@ class Learner:
         if self.grid is not None:
             self.cells: list[dict[int, int]] = [{} for _ in range(self.grid.CELLS)]
             weights[-1:] = [stretched, 0] * len(self.cells) + [0]
-        weights += [3000 << 16, 0] * self.beside
+        weights += [2000 << 16, 0] * self.beside
         self.padding = -len(weights) % 8
         mixers = 6 if self.grid else len(mixer_rows(shape, self.cursors[0], 1, 0, 0, 0, 0, 0))
         self.mixers = [Mixer(weights + [0] * self.padding) for _ in range(mixers)]
@@ -242,11 +242,13 @@ class Learner:
         self.corrections = [Correction() for _ in range(4)]
         self.gate = Gate()
         self.partial, self.gone = 1, 0
+        self.begins = True  # whether a token begins with the present byte
         self.known = START  # 32, and the bytes of all lanes
         self.start(0)
 
     def start(self, lane: int) -> None:
-        """The bits that follow are of this lane."""
+        """The bits that follow are of this lane, and its next token's."""
+        self.begins = True
         self.lane, self.cursor = lane, self.cursors[lane]
 
     def contexts(self) -> list[tuple[int, int]]:
@@ -258,8 +260,10 @@ class Learner:
         bytes_to_come = [m.now.expected for m in self.matches if m.now.expected is not None]
         self.cursor.foreseen0 = 256 + bytes_to_come[0] if bytes_to_come else 0
         self.cursor.foreseen = 256 + bytes_to_come[-1] if bytes_to_come else 0
+        flag = 0x5BD1E995 if self.beside and self.begins else 0
         self.hashes = [
-            mix((a + n * GOLD) & WORD, (b ^ n << 24) & WORD) for n, (a, b) in enumerate(self.contexts())
+            mix((a + n * GOLD) & WORD, (b ^ n << 24 ^ flag) & WORD)
+            for n, (a, b) in enumerate(self.contexts())
         ]
         self.buckets = [self.histories.take(h) for h in self.hashes]
 
@@ -333,7 +337,7 @@ class Learner:
 
     def learn(self, bit: int) -> None:
         """A bit that was predicted."""
-        first, final = (8 + 60 // (1 + (self.known >> 11)), 12) if self.beside else (0, 16)
+        first, final = (8 + 60 // (1 + (self.known >> 11)), 28) if self.beside else (0, 16)
         for mixer in self.mixers:
             mixer.learn(bit, first or 10 + 80 // (1 + (self.cursor.at >> 11)))
         light = self.shape == FAST
@@ -367,6 +371,7 @@ class Learner:
         if self.gone == 8:
             self.cursor.push(self.partial & 255)
             self.partial, self.gone = 1, 0
+            self.begins = False
             self.known += 1
             for match in self.matches:
                 match.end(self.lane)

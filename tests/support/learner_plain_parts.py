@@ -135,6 +135,8 @@ class Cursor:
         self.field = self.field_hash = self.first = self.indent = self.column = self.above = 0
         self.width = self.row = self.back1 = self.back2 = self.row1 = 0
         self.lately = self.foreseen = self.foreseen0 = 0
+        self.number = self.part = self.left = self.over = self.next = 0  # of parts
+        self.parts, self.line_before = [START], [START]
         self.last, self.distance, self.votes = [0] * 256, [0] * 256, [0] * 4096
         self.f1: dict[int, int] = defaultdict(int)
         self.f2: dict[int, int] = defaultdict(int)
@@ -163,6 +165,7 @@ class Cursor:
         self.classes = (self.classes << 4 | class_of(c)) & WORD
         self.push_line(c)
         self.push_record(c)
+        self.push_part(c)
 
     def push_word(self, c: int) -> None:
         if class_of(c) in (1, 2, 6) or (c == 0x27 and self.word):
@@ -195,6 +198,23 @@ class Cursor:
         self.column = self.at - self.line
         place = self.line1 + self.column
         self.above = self.text[place] if place < self.line else 0
+
+    def push_part(self, c: int) -> None:
+        """Section 9."""
+        if c == 10:
+            self.line_before, self.parts = [*self.parts, self.at], [self.at]
+            self.number = self.part = self.left = 0
+        elif class_of(c) in (1, 2, 3, 6) or c in b".-_" or self.number == 255:
+            self.part = mix(self.part, c)
+        else:
+            self.parts.append(self.at)
+            self.number, self.left, self.part = self.number + 1, self.part, c
+        self.over = self.next = 0
+        if self.number < len(self.line_before) - 1:
+            place = self.line_before[self.number] + self.at - self.parts[self.number]
+            end = self.line_before[self.number + 1]
+            self.over = self.text[place] if place < end else 0
+            self.next = self.text[place + 1] if place + 1 < end else 0
 
     def push_record(self, c: int) -> None:
         right = int(c == self.back1) + 8 * int(c == self.row1) + 64 * int(c + 256 == self.foreseen)
@@ -229,13 +249,16 @@ def contexts(shape: int, c: Cursor) -> list[tuple[int, int]]:
             (c.above | c1 << 8, c.back1),
         ]  # fmt: skip
     if shape in (TEXT, BESIDE):
+        parts = [
+            (mix(c.number, c.part), c.left), (c.over | c.next << 8, c.part), (c.over | c1 << 8, c.number),
+        ]  # fmt: skip
         return [
             (c1, 0), (pair, 0), (c4 & 0xFFFFFF, 0), (c4, 0), (c4, (older & 0xFFFF) + 1), (c4, older * 3 + 7),
             (w, 0), (w, c.word1), (w, c1 | c.punctuation << 8), (w, c.word2),
             (c.above | c.column << 8, 0), (c.field | c.above << 16, c.field_hash), (c.field, w),
             (c4 & 0xFF0000FF, 0), (c4 & 0xF8F8F8F8, older & 0xF8), (c.classes, 0),
             (c.f1[c1], c1), (c.f2[pair] & 0xFFFF, pair), (mix(c.first, c.indent), w),
-            (c.digits, c.classes & 0xFFF),
+            (c.digits, c.classes & 0xFFF), *parts[: 3 * (shape == BESIDE)],
         ]  # fmt: skip
     phase = c.phase()
     return [
@@ -265,10 +288,11 @@ def mixer_rows(
     if shape == FAST:
         return [by_match, by_hits]
     if shape in (TEXT, BESIDE):
+        place, above = (c.number, c.over) if shape == BESIDE else (c.column, c.above)
         marks = int(c.punctuation != 0) + 2 * int(c.first != 0)
         return [
             by_match, c.c1, c.c2, by_hits,
-            (8 * min(c.column, 63) + gone) * 2 + int(c.above != 0),
+            (8 * min(place, 63) + gone) * 2 + int(above != 0),
             c.classes & 255,
             (8 * min(c.at - c.word_start, 15) + gone) * 12 + marks * 3 + expected,
             15 * model_step(m) + 3 * match + expected,
