@@ -9,6 +9,8 @@ have llama-cpp-python):
 - `coding`: each file as one group of lanes, coded by the model alone and with the ensemble, in turns: tokens
   a second, by how much the ensemble changes the time, and the shares of the model, of the group's coder, and
   of Python.
+- `ratio`: each file at the default level: time of decoding divided by that of encoding, of the clock and of
+  the processors; and KB a second of processor time of the learner alone, as level 1 and level 3 use it.
 - `start`: seconds from calling `nacrith` to its first byte of output.
 - `memory`: peak of a process that codes the first file at the default level, both ways.
 - `roofline`: weights' bytes and products a second of the engine, against what this machine can read.
@@ -28,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,10 +48,11 @@ from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
 from nacrith.codec.model_codec import ModelCodec
 from nacrith.codec.params import CodingParams
 from nacrith.cores import usable_cores
+from nacrith.learner import codec as learner
 from nacrith.models import load_model
 from nacrith.models.exact.model import ExactModel
 
-PARTS = ("coding", "start", "memory", "roofline", "llama")
+PARTS = ("coding", "ratio", "start", "memory", "roofline", "llama")
 LEVEL = LEVELS[DEFAULT_LEVEL]
 
 
@@ -136,6 +140,45 @@ def coding(model: ExactModel, files: dict[str, bytes], lanes: int, rounds: int) 
             )
     head = ["coding", "lanes", "tokens", "alone, tokens/s", "with predictors", "time"]
     return markdown_table([*head, "model", "coder", "Python"], table)
+
+
+def both_ways(encode: Callable[[bytes], Any], decode: Callable[[Any, int], Any], data: bytes) -> list[float]:
+    """Seconds of the clock and of the processors: encoding, then decoding."""
+    times = [(time.perf_counter(), time.process_time())]
+    made = encode(data)
+    times.append((time.perf_counter(), time.process_time()))
+    if decode(made, len(data)) != data:
+        raise SystemExit("a text did not come back")
+    times.append((time.perf_counter(), time.process_time()))
+    return [b - a for before, after in pairwise(times) for a, b in zip(before, after, strict=True)]
+
+
+def alone(shape: learner.Shape, bits: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Encoding and decoding of the learner without a model."""
+    return (
+        lambda text: learner.encode(text, shape, bits),
+        lambda made, size: learner.decode(made, shape, bits, size),
+    )
+
+
+def ratio(model: ExactModel, files: dict[str, bytes], rounds: int) -> str:
+    params = CodingParams(min(LEVEL.window, model.max_context), 1, LEVEL.capacity, LEVEL.bits)
+    codec = ModelCodec(model, params, lanes=LEVEL.lanes, threads=model.threads)
+    ways: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
+        (lambda text: codec.encode([text])[0], lambda made, size: codec.decode([(made, size)])[0])
+    ]
+    for shape, level in ((learner.Shape.FAST, 1), (learner.Shape.TEXT, 3)):
+        ways.append(alone(shape, LEVELS[level].bits))
+    table = []
+    for name, data in files.items():
+        found = [[both_ways(*way, data) for _ in range(rounds)] for way in ways]
+        row = [name, str(len(data)), *(f"{median(r[i + 2] / r[i] for r in found[0]):.2f}" for i in (0, 1))]
+        for runs in found[1:]:
+            row += [f"{len(data) / 1000 / median(r[i] for r in runs):.0f}" for i in (1, 3)]
+        table.append(row)
+    head = ["default level", "bytes", "decode/encode, clock", "processors"]
+    rates = [f"{shape} {way}, KB/s" for shape in ("fast", "text") for way in ("in", "out")]
+    return markdown_table([*head, *rates], table)
 
 
 def start(model: str | None, rounds: int) -> str:
@@ -263,6 +306,7 @@ def main() -> None:
     files = {path.name: path.read_bytes()[: args.head] for path in args.files}
     print(f"{model.name}, {nacrith.engine}\n")
     parts = {
+        "ratio": lambda: ratio(model, files, args.rounds),
         "coding": lambda: coding(model, files, args.lanes, args.rounds),
         "roofline": lambda: roofline(model, args.threads),
         "llama": lambda: llama(model, args.gguf, args.llama, args.lanes, args.threads, args.rounds),

@@ -322,8 +322,8 @@ class Learner:
         near, far = mix(c.c1, partial) >> 18, mix(c.c4 & 0xFFFFFF, partial) >> 18
         if self.shape == FAST:
             z = sum(outs) >> 1
-            one = self.corrections[1].refine(z, mix(c.c4 & 0xFFFF, partial) >> 18)
-            return min(max((squash(z) + one) >> 1, 1), 65535)
+            r1 = self.corrections[1].refine(z, mix(c.c4 & 0xFFFF, partial) >> 18)
+            return min(max((squash(z) + r1) >> 1, 1), 65535)
         second = [*outs, 256, *[m] * self.beside]
         joined = np.array(second + [0] * (self.joined - len(second)), np.int64)
         z1 = self.final[0].mix(joined, partial)
@@ -340,10 +340,9 @@ class Learner:
         first, final = (8 + 60 // (1 + (self.known >> 11)), 28) if self.beside else (0, 16)
         for mixer in self.mixers:
             mixer.learn(bit, first or 10 + 80 // (1 + (self.cursor.at >> 11)))
-        light = self.shape == FAST
-        for mixer in self.final[: 0 if light else 2]:
+        for mixer in self.final[: 0 if self.shape == FAST else 2]:
             mixer.learn(bit, final)
-        for correction in self.corrections[1:2] if light else self.corrections:
+        for correction in self.corrections[1:2] if self.shape == FAST else self.corrections:
             correction.learn(bit)
         if self.beside:
             self.gate.learn(bit)
