@@ -11,8 +11,8 @@ metadata, and so runs its code.
 Unlike `bench.files.ratio`, which measures a folder of whatever files, this one says how the kinds of text
 compare, and sets two versions of nacrith beside each other: `--against` names another checkout, whose
 `python -m nacrith` runs on the same files directly after ours, and whose commit the results name. What was
-measured is kept in `fresh-runs.json`; started again, it goes on from there, and measures anew what another commit
-than that of `--against` did; after a change of our code, say `--again`. Saves `fresh.md`, also when it is
+measured is kept in `fresh-runs.json`; started again, it goes on from there, and measures anew what another
+commit than that of `--against` did; after a change of our code, say `--again`. Saves `fresh.md`, also when it is
 interrupted: the tables are of the files that all programs have compressed.
 """
 
@@ -134,7 +134,7 @@ def programs(options: argparse.Namespace) -> dict[str, ratio.Step]:
 
 
 def commit(checkout: Path) -> str:
-    """That of a checkout, with a + behind it where its files are not the commit's; `unknown` outside of git."""
+    """That of a checkout, with a + behind it where its files are not it; `unknown` outside of git."""
 
     def git(*command: str) -> str:
         call = ["git", "-C", str(checkout), *command]
