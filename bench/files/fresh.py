@@ -12,8 +12,8 @@ Unlike `bench.files.ratio`, which measures a folder of whatever files, this one 
 compare, and sets two versions of nacrith beside each other: `--against` names another checkout, whose
 `python -m nacrith` runs on the same files directly after ours, and whose commit the results name. What was
 measured is kept in `fresh-runs.json`; started again, it goes on from there, and measures anew what another
-commit than that of `--against` did; after a change of our code, say `--again`. Saves `fresh.md`, also when it is
-interrupted: the tables are of the files that all programs have compressed.
+commit than that of `--against` did; after a change of our code, say `--again`. Saves `fresh.md`, also when it
+is interrupted: the tables are of the files that all programs have compressed.
 """
 
 from __future__ import annotations
