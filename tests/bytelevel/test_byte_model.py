@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from byte_checks import brute_force
 from fake_backend import FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,27 +44,11 @@ def token_bits(model: ByteModel, data: bytes, *, end: bool) -> float:
     return bits
 
 
-def brute_force(model: ByteModel, data: bytes) -> float:
-    """P(data), the sum over all covers, each found by search through all tokens."""
-    alphabet, rules = model.rules.alphabet, model.rules
-
-    def below(node: Node, tokens: list[int]) -> float:
-        done = node.end
-        if done >= len(data):
-            return 1.0
-        weights, stop = alphabet.weights(row(tokens, model.model.vocab_size, model.model.seed))  # type: ignore[attr-defined]
-        allowed = rules.allowed(node)
-        total = float((weights * allowed).sum()) + (stop if rules.can_end(node) else 0.0)
-        result = 0.0
-        for rank in np.flatnonzero(allowed):
-            token = alphabet.token_bytes(rank)
-            if token.startswith(data[done:]) or data[done:].startswith(token):
-                child = rules.child(node, int(rank))
-                assert child is not None
-                result += weights[rank] / total * below(child, [*tokens, *alphabet.ids_of(int(rank))])
-        return result
-
-    return below(rules.root, [model.model.bos_id])
+def by_search(model: ByteModel, data: bytes) -> float:
+    """P(data), the sum over all covers."""
+    toy_model = model.model
+    assert isinstance(toy_model, ToyModel)
+    return brute_force(model, data, lambda tokens: row(tokens, toy_model.vocab_size, toy_model.seed))
 
 
 @settings(max_examples=15, deadline=None)
@@ -72,13 +57,13 @@ def test_equal_to_brute_force(tokenizer: ByteTokenizer, data: bytes, seed: int) 
     model = ByteModel(ToyModel(tokenizer, seed))
     state = model.start()
     state.extend(data)
-    whole = brute_force(model, data)
+    whole = by_search(model, data)
     assert 2.0 ** -state.probability().bits == pytest.approx(whole, rel=1e-9)
     p = state.next_byte()
     assert p.shape == (257,)
     assert p.sum() == pytest.approx(1, abs=1e-9)
     for byte in b"ab x":
-        assert p[byte] == pytest.approx(brute_force(model, data + bytes([byte])) / whole, rel=1e-9)
+        assert p[byte] == pytest.approx(by_search(model, data + bytes([byte])) / whole, rel=1e-9)
     assert p[END] * whole == pytest.approx(2.0 ** -state.probability_of_end().bits, rel=1e-9)
 
 
