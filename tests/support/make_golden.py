@@ -83,6 +83,8 @@ SAMPLED = [
 ]
 """A picture of 1 bit a pixel; a grey and a coloured one, and sound, of bytes; pictures and sound of words."""
 
+_MANIFEST = GOLDEN / "manifest.json"
+
 END_RECORD = 37  # bytes of that of full-all-kinds.nac
 
 
@@ -154,15 +156,24 @@ def samples() -> None:
 
 def listed(after: str, entry: dict[str, Any]) -> None:
     """Puts an entry into the manifest, if it is not there, behind that of another file."""
-    path = GOLDEN / "manifest.json"
-    entries = {one["file"]: one for one in json.loads(path.read_text("utf-8"))}
+    entries = {one["file"]: one for one in manifest()}
     if entry["file"] not in entries:
         names = list(entries)
         names.insert(names.index(after) + 1, entry["file"])
         entries = {name: entries.get(name, entry) for name in names}
     entries[entry["file"]] = entry
-    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in entries.values())
-    path.write_text(f"[\n{lines}\n]\n", "utf-8")
+    write_manifest(entries.values())
+
+
+def manifest() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(_MANIFEST.read_text("utf-8"))
+    return entries
+
+
+def write_manifest(entries: Iterable[dict[str, Any]]) -> None:
+    """An entry a line."""
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    _MANIFEST.write_text(f"[\n{lines}\n]\n", "utf-8", newline="\n")
 
 
 EXAMPLE = re.compile(
