@@ -11,6 +11,7 @@ arguments, directory, environment, umask. The answer is the exit code, as `subpr
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -101,6 +102,7 @@ def import_commands() -> None:
     for module in pkgutil.walk_packages(nacrith.__path__, "nacrith."):
         if not any(word in module.name for word in _LEFT_OUT):
             importlib.import_module(module.name)
+    gc.freeze()  # a fork that ends would go through all of this, and so copy it: half of its time
 
 
 def _serve(requests: socket.socket) -> None:
