@@ -28,8 +28,8 @@ from nacrith.jobs import devices
 
 TINY = str(MODEL)
 TEXT = b"The old ferry left the harbour a little after nine, when the fog had lifted from the water. "
-LONG = TEXT * 200
-"""Of two lanes."""
+LONG = TEXT * 400
+"""Of several lanes."""
 
 BLOCKS = [*(few := [TEXT * 4, b"", TEXT[:7], b"\r\n" * 9, TEXT[5:]]), LONG, *few]
 SHORT = [TEXT, b"", TEXT[:7], b"\r\n" * 9]
