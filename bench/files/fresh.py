@@ -10,10 +10,10 @@ metadata, and so runs its code.
 
 Unlike `bench.files.ratio`, which measures a folder of whatever files, this one says how the kinds of text
 compare, and sets two versions of nacrith beside each other: `--against` names another checkout, whose
-`python -m nacrith` runs on the same files directly after ours. What was measured is kept in
-`fresh-runs.json`; started again, it goes on from there; after a change of the code, or with
-another checkout, say `--again`. Saves `fresh.md`, also when it is interrupted: the tables are of the files
-that all programs have compressed.
+`python -m nacrith` runs on the same files directly after ours, and whose commit the results name. What was
+measured is kept in `fresh-runs.json`; started again, it goes on from there, and measures anew what another
+commit than that of `--against` did; after a change of our code, say `--again`. Saves `fresh.md`, also when it
+is interrupted: the tables are of the files that all programs have compressed.
 """
 
 from __future__ import annotations
@@ -133,6 +133,21 @@ def programs(options: argparse.Namespace) -> dict[str, ratio.Step]:
     return steps
 
 
+def commit(checkout: Path) -> str:
+    """That of a checkout, with a + behind it where its files are not it; `unknown` outside of git."""
+
+    def git(*command: str) -> str:
+        call = ["git", "-C", str(checkout), *command]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if git("rev-parse", "--show-prefix"):
+            return "unknown"  # a folder of some other checkout
+        return git("rev-parse", "--short=12", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
 def measure(step: ratio.Step, source: Path, folder: Path, digest: str, sizes_only: bool) -> Row:
     if not sizes_only:
         return ratio.measure(step, source, folder, digest)
@@ -144,6 +159,7 @@ def measure(step: ratio.Step, source: Path, folder: Path, digest: str, sizes_onl
 def run(options: argparse.Namespace, chosen: list[Pinned]) -> Iterator[Row]:
     """A row for each file and program, the programs of a file one after another; none where one failed."""
     steps = programs(options)
+    other = {"commit": commit(options.against)} if options.against else {}
     path = options.out / "fresh-runs.json"
     result = common.load_result(path)
     rows: list[Row] = result["rows"]
@@ -156,7 +172,9 @@ def run(options: argparse.Namespace, chosen: list[Pinned]) -> Iterator[Row]:
             for program, step in steps.items():
                 key = {"file": file.name, "bytes": len(data), "program": program, "sha256": digest}
                 old = [row for row in rows if key.items() <= row.items()]
-                if old and not options.again and (options.sizes_only or "decompress_s" in old[0]):
+                whose = other if program.startswith(OTHER) else {}
+                known = old and whose.items() <= old[0].items()
+                if known and not options.again and (options.sizes_only or "decompress_s" in old[0]):
                     yield old[0]
                     continue
                 try:
@@ -164,7 +182,7 @@ def run(options: argparse.Namespace, chosen: list[Pinned]) -> Iterator[Row]:
                 except common.ChildError as error:
                     print(f"{file.name}: {program}: {error}", file=sys.stderr, flush=True)
                     continue
-                row = key | {"kind": file.kind} | measured
+                row = key | {"kind": file.kind} | whose | measured
                 rows[:] = [r for r in rows if r not in old] + [row]
                 common.write_json(path, result)
                 print(f"{file.name}: {program}: {row['compressed']:,}", file=sys.stderr, flush=True)
@@ -208,6 +226,7 @@ def render(rows: list[Row], chosen: list[Pinned], options: argparse.Namespace) -
         total = {n: sum(complete[file][n] for file in members) for n in names}
         sums.append([kind, str(len(members)), *cells(sum(length[f.name] for f in members), total)])
     table = [[f.name, f.kind, *cells(length[f.name], sizes)] for f, sizes in complete.items()]
+    commits = {row["commit"] for row in rows if row["program"].startswith(OTHER)}
     head = [*names, *(f"{name} / {over}, %" for name, over in pairs(names))]
     by_name = {file.name: sizes for file, sizes in complete.items()}
     packages = {file.package for file in complete}
@@ -217,7 +236,7 @@ def render(rows: list[Row], chosen: list[Pinned], options: argparse.Namespace) -
             f"{len(complete)} of the {len(chosen)} files, of {len(packages)} packages of 2025 and 2026, "
             f"the first {options.limit:,} bytes of each; {common.machine()}. "
             + ("Sizes only." if options.sizes_only else "Every round trip was checked.")
-            + f" *{OTHER}* is another checkout of nacrith." * bool(options.against)
+            + f" *{OTHER}* is nacrith at commit {', '.join(sorted(commits))}." * bool(commits)
             + "\n",
             common.markdown_table(["kind", "files", "bytes", *head], sums),
             common.markdown_table(["file", "kind", "bytes", *head], table),

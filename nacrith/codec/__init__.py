@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from nacrith.codec.levels import LEVELS
@@ -14,6 +15,7 @@ from nacrith.settings import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeGuard
 
     from nacrith.archive.blockcodec import CodecId
     from nacrith.bytelevel.joined import JoinedModel
@@ -66,20 +68,21 @@ def for_encoding(
 ) -> ModelCodec:
     """The codec of `level` (1..9). model: names or files, or a loaded model; None for the level's default.
     backend: see `load_model`. prefix: what the blocks are coded after, at most MOST_PREFIX bytes."""
-    from nacrith.bytelevel.joined import JoinedModel, load_ensemble
     from nacrith.codec.model_codec import ModelCodec, binding_of
     from nacrith.codec.params import MEMBER, CodingParams
     from nacrith.codec.prefix import name_of
     from nacrith.models import load_model
 
     if isinstance(model, tuple):
+        from nacrith.bytelevel.joined import load_ensemble
+
         model = load_ensemble(*model, threads=threads)
     elif model is None or isinstance(model, str):
         model = load_model(model or default_model(level, backend), threads=threads, backend=backend)
     chosen = LEVELS[level]
     window = min(chosen.window, model.max_context)
     named = name_of(prefix)
-    if isinstance(model, JoinedModel):
+    if _is_ensemble(model):
         members = tuple(m.fingerprint[:MEMBER] for m in model.models)
         params = CodingParams(window, bits=chosen.bits, members=members, prefix=named)
         return ModelCodec(model, params, lanes=1, threads=threads, prefix=prefix)
@@ -89,14 +92,20 @@ def for_encoding(
     return ModelCodec(model, params, lanes=chosen.lanes, threads=threads, prefix=prefix)
 
 
+def _is_ensemble(model: object) -> TypeGuard[JoinedModel]:
+    """Asked without the import of what makes ensembles, which most commands do without."""
+    joined = sys.modules.get("nacrith.bytelevel.joined")
+    return joined is not None and isinstance(model, joined.JoinedModel)
+
+
 def _ensemble(
     codec_id: CodecId, members: Sequence[bytes], model: str | LanguageModel | None, threads: int | None
 ) -> JoinedModel:
     """The ensemble of an archive. model: the ensemble itself, or one of its members."""
-    from nacrith.bytelevel.joined import JoinedModel, load_ensemble_by_fingerprints
+    from nacrith.bytelevel.joined import load_ensemble_by_fingerprints
     from nacrith.models import load_model
 
-    if isinstance(model, JoinedModel):
+    if _is_ensemble(model):
         return model
     if isinstance(model, str):
         model = load_model(model, threads=threads)

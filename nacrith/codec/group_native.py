@@ -80,11 +80,11 @@ class NativeGroup(Stateful):
     def encode(self, rows: Logits, lanes: np.ndarray, at: np.ndarray, tokens: np.ndarray) -> None:
         """Code n tokens in the order given: token i is the next one of lane lanes[i], under row rows[at[i]].
         rows: int32 (m, V); lanes, tokens: int32 (n,); at: int64 (n,)."""
-        group.encode(self._library, self._handle, self._size, rows, lanes, at, tokens)
+        group.take(self._library, self._handle, self._size, rows, lanes, at, tokens, code=True)
 
     def learn(self, rows: Logits, lanes: np.ndarray, at: np.ndarray, tokens: np.ndarray) -> None:
         """Learn n tokens and code nothing; arguments as in `encode`."""
-        group.learn(self._library, self._handle, self._size, rows, lanes, at, tokens)
+        group.take(self._library, self._handle, self._size, rows, lanes, at, tokens, code=False)
 
     def decode(self, rows: Logits, lanes: np.ndarray, at: np.ndarray) -> list[int]:
         """The n tokens; arguments as in `encode`. CorruptError if the payload is damaged beyond decoding."""

@@ -54,7 +54,7 @@ def create(
     return value(handle)
 
 
-def encode(
+def take(
     library: Library,
     group: int,
     vocab: int,
@@ -62,30 +62,20 @@ def encode(
     lanes: np.ndarray,
     at: np.ndarray,
     tokens: np.ndarray,
+    *,
+    code: bool,
 ) -> None:
-    """Code n tokens. rows: int32 (m, vocab); lanes, tokens: int32 (n,); at: int64 (n,), rows of `rows`."""
+    """Learn n tokens, and code them too if the group encodes and they belong to its payload. rows: int32
+    (m, vocab); lanes, tokens: int32 (n,); at: int64 (n,), rows of `rows`."""
     pointers = _given(vocab, rows, lanes, at, tokens)
-    library.check(library.c.nacrith_group_encode(group, len(lanes), *pointers))
-
-
-def learn(
-    library: Library,
-    group: int,
-    vocab: int,
-    rows: np.ndarray,
-    lanes: np.ndarray,
-    at: np.ndarray,
-    tokens: np.ndarray,
-) -> None:
-    """Learn n tokens, of a group in either direction, and code nothing; arguments as in `encode`."""
-    pointers = _given(vocab, rows, lanes, at, tokens)
-    library.check(library.c.nacrith_group_learn(group, len(lanes), *pointers))
+    call = library.c.nacrith_group_encode if code else library.c.nacrith_group_learn
+    library.check(call(group, len(lanes), *pointers))
 
 
 def decode(
     library: Library, group: int, vocab: int, rows: np.ndarray, lanes: np.ndarray, at: np.ndarray
 ) -> np.ndarray:
-    """The tokens, int32 (n,), of n rows; arguments as in `encode`. CorruptError if they cannot be right."""
+    """The tokens, int32 (n,), of n rows; arguments as in `take`. CorruptError if they cannot be right."""
     tokens = np.empty(len(lanes), np.int32)
     pointers = _given(vocab, rows, lanes, at, tokens)
     library.check(library.c.nacrith_group_decode(group, len(lanes), *pointers))

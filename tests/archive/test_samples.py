@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from typing import Any
 
+import numpy as np
 import pytest
 from archive_plain_reader import decode_learner
 from hypothesis import given
 from hypothesis import strategies as st
 from native_library import needs_library
+from paths import ROOT
 
 from nacrith.archive.blockcodec import Effort
 from nacrith.errors import CorruptError
@@ -76,6 +80,35 @@ def test_samples_are_found(name: str) -> None:
     assert variants[0][0] == DATA
 
 
+@pytest.mark.parametrize(("rows", "low", "high"), [(1, 0, 65_535), (1, -65_535, 65_535), (8, -256, 256)])
+def test_likeness_is_exact_whatever_the_transform_rounds(
+    rows: int, low: int, high: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, back = np.random.default_rng(1), np.fft.irfft
+    values = chance.integers(low, high + 1, (rows, 900))
+    values[:, :300] = high
+    want = [int((values[:, lag:] * values[:, : 900 - lag]).sum()) for lag in range(200)]
+
+    def rounded(*given: Any) -> Any:
+        found = back(*given)
+        return found + chance.uniform(-0.4, 0.4, found.shape)
+
+    monkeypatch.setattr(np.fft, "irfft", rounded)
+    assert samples._autocorrelation(values, 200).tolist() == want
+    assert samples._alike(np.array([1, 9] * 900), 1, 200) == [*range(4, 19, 2)]  # a tie but for the ends
+    for data, found in FOUND.values():
+        assert found in samples.find(data)
+
+
+def test_logarithms() -> None:
+    """floor(256 log2 n) has n^256 for its proof."""
+    found = samples._logarithms()
+    for n in (*range(1, 300), 4095, 4096, 46_341, 65_535, 65_536):
+        assert found[n] == (n**256).bit_length() - 1
+    assert found[0] == 0
+    assert len(found) == (1 << 16) + 1
+
+
 def test_other_data_are_not_taken_for_samples() -> None:
     chance = random.Random(1)
     text = b" ".join(chance.choice((b"table", b"of", b"some", b"words", b"and")) for _ in range(3000))
@@ -87,6 +120,12 @@ def test_other_data_are_not_taken_for_samples() -> None:
 @given(st.binary(max_size=40), st.sampled_from(KINDS))
 def test_what_is_coded_comes_back(data: bytes, kind: int) -> None:
     assert samples.original(samples.content(data, kind), kind) == data
+
+
+def test_the_example_of_the_specification() -> None:
+    text = (ROOT / "formats" / "archive-v1.md").read_text("utf-8")
+    content, *coded = re.findall(r"`((?:[0-9a-f]{2} ){4}05)`", text)
+    assert [samples.content(bytes.fromhex(content), kind).hex(" ") for kind in range(4, 8)] == coded
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import zipfile
 from collections import Counter
@@ -83,6 +84,39 @@ def test_what_pip_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not any("://" in word or "index" in word for word in command)
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Another checkout of something like nacrith, with one commit."""
+    folder = tmp_path / "other"
+    (folder / "nacrith").mkdir(parents=True)
+    (folder / "nacrith" / "__init__.py").touch()
+    git(folder, "init", "-q")
+    committed(folder)
+    return folder
+
+
+def git(folder: Path, *command: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, "-C", str(folder), *command], check=True)
+
+
+def committed(folder: Path) -> None:
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "--no-verify", "--allow-empty", "-m", "one")
+
+
+def test_a_checkout_has_the_name_of_its_commit(checkout: Path, tmp_path: Path) -> None:
+    name = fresh.commit(checkout)
+    assert len(bytes.fromhex(name)) == 6
+    (checkout / "nacrith" / "new").touch()
+    assert fresh.commit(checkout) == name
+    (checkout / "nacrith" / "__init__.py").write_text("changed")
+    assert fresh.commit(checkout) == name + "+"
+    committed(checkout)
+    assert fresh.commit(checkout) not in (name, name + "+")
+    assert fresh.commit(checkout / "nacrith") == fresh.commit(tmp_path) == "unknown"
+
+
 def sized(size: int, fails_on: bytes = b"\0") -> ratio.Step:
     """A program that makes `size` bytes of any file but those that hold `fails_on`."""
 
@@ -96,12 +130,16 @@ def sized(size: int, fails_on: bytes = b"\0") -> ratio.Step:
 
 
 def test_tables_ratios_and_resumption(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cache: Path,
+    checkout: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     steps = {"zpaq -m5": sized(80), "nacrith -6": sized(60), "other -6": sized(50)}
     monkeypatch.setattr(fresh, "programs", lambda options: steps)
     monkeypatch.setattr(fresh, "pinned", lambda: [toy("wheel"), toy("sdist", kind="table")])
-    arguments = ["--cache", str(cache), "--out", str(tmp_path), "--limit", "1000"]
+    arguments = ["--cache", str(cache), "--out", str(tmp_path), "--limit", "1000", "--against", str(checkout)]
     assert fresh.main(arguments) == 0
     text = (tmp_path / "fresh.md").read_text()
     assert text in capsys.readouterr().out
@@ -114,11 +152,25 @@ def test_tables_ratios_and_resumption(
     assert "nacrith -6 is larger than zpaq -m5 in 0 of 2 files.\n" in text
     rows = json.loads((tmp_path / "fresh-runs.json").read_text())["rows"]
     assert all(row["decompress_s"] == 1.0 for row in rows)
+    first = fresh.commit(checkout)
+    assert [row.get("commit") for row in rows if row["program"] == "other -6"] == [first, first]
+    assert f" *other* is nacrith at commit {first}.\n" in text
     assert len(rows) == 6
 
     steps["nacrith -6"] = sized(40)
     assert fresh.main(arguments) == 0
     assert "120.0" in (tmp_path / "fresh.md").read_text()
+    steps["other -6"] = sized(30)
+    assert fresh.main(arguments) == 0
+    assert "120.0" in (tmp_path / "fresh.md").read_text()
+    committed(checkout)  # what it does now is not known yet
+    assert fresh.main(arguments) == 0
+    assert "200.0" in (tmp_path / "fresh.md").read_text()
+    second = fresh.commit(checkout)
+    rows = json.loads((tmp_path / "fresh-runs.json").read_text())["rows"]
+    assert len(rows) == 6
+    assert [row["commit"] for row in rows if row["program"] == "other -6"] == [second, second]
+    steps |= {"other -6": sized(50), "zpaq -m5": sized(80)}
     assert fresh.main([*arguments, "--again"]) == 0
     text = (tmp_path / "fresh.md").read_text()
     assert "120.0" not in text

@@ -74,13 +74,14 @@ def test_answers_at_once(arguments: list[str], tmp_path: Path) -> None:
     assert len(modules - loaded_by_click()) <= MOST
 
 
-def test_a_model_in_integers_takes_nothing_for_models_in_floats(tmp_path: Path) -> None:
+def test_a_model_in_integers_takes_nothing_for_floats_generation_or_ensembles(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(TEXT)
     run = f"try:\n    main(['-kqf', {str(path)!r}])\nexcept SystemExit as end:\n    assert not end.code"
     modules = loaded(f"from nacrith.cli import main\n{run}")
     assert "nacrith.models.exact.model" in modules
-    assert not any(m.startswith("nacrith.models.floats") for m in modules)
+    foreign = ("nacrith.models.floats", "nacrith.decoding", "nacrith.bytelevel")
+    assert not [m for m in modules if m.startswith(foreign)]
 
 
 def test_importing_the_package_is_light() -> None:

@@ -63,13 +63,15 @@ TINY_HF = {f"hf/{path.name}": path.read_bytes() for path in paths.TINY_HF.iterdi
 COMMANDS = {
     "compress": Command([*_CODER, "f.txt"], {"f.txt": TEXT}, "open read write fsync link utimes"),
     "compress --rm": Command(
-        [*_CODER, "--rm", "f.txt"], {"f.txt": TEXT}, "open read write fsync", "f.txt", "f.txt.nac"
+        [*_CODER, "--rm", "f.txt"], {"f.txt": TEXT}, "open read write fsync", "f.txt", "f.txt.nac", tried=2
     ),
-    "compress -f": Command([*_CODER, "-f", "f.txt"], {"f.txt": TEXT, "f.txt.nac": b"older"}, "rename chmod"),
+    "compress -f": Command(
+        [*_CODER, "-f", "f.txt"], {"f.txt": TEXT, "f.txt.nac": b"older"}, "rename chmod", tried=2
+    ),
     "filter": Command(_CODER, {}, "read write", stdin=TEXT),
     "decompress": Command([*_CODER, "-d", "f.nac"], {"f.nac": ARCHIVE}, "open read write fsync link"),
     "decompress --rm": Command(
-        [*_CODER, "-d", "--rm", "f.nac"], {"f.nac": ARCHIVE}, "open read write fsync", "f.nac", "f"
+        [*_CODER, "-d", "--rm", "f.nac"], {"f.nac": ARCHIVE}, "open read write fsync", "f.nac", "f", tried=2
     ),
     "test": Command([*_CODER, "-t", "f.nac"], {"f.nac": ARCHIVE}, "open read write"),
     "info": Command(["-l", "f.nac"], {"f.nac": ARCHIVE}, "open read write"),
@@ -103,6 +105,15 @@ class Place:
         self.archive = b""
         assert self.run(COMMANDS["compress"]).code == OK
         self.archive = self.files()["f.txt.nac"]
+        self._usual: dict[str, tuple[Ended, dict[str, bytes]]] = {}
+
+    def usual(self, name: str) -> tuple[Ended, dict[str, bytes]]:
+        """How a command ends if nothing fails, and the files that are there then."""
+        if name not in self._usual:
+            ended = self.run(COMMANDS[name])
+            assert ended.code == OK, ended.err
+            self._usual[name] = ended, self.files()
+        return self._usual[name]
 
     def run(self, command: Command, *calls: str, nth: int = 1, error: int = 0) -> Ended:
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -173,10 +184,8 @@ def wrong(command: Command, place: Place, reference: dict[str, bytes], usual: En
 def faults(name: str, place: Place, errors: dict[str, int]) -> list[str]:
     """What goes wrong with a command when its calls fail, one at a time."""
     command = COMMANDS[name]
-    usual = place.run(command)
-    assert usual.code == OK, usual.err
+    usual, reference = place.usual(name)
     assert all(usual.counts[call] for call in command.needs.split()), usual.counts
-    reference = place.files()
     found = []
     for call, error in errors.items():
         for nth in tried(usual.counts[call], command.tried):
@@ -201,8 +210,7 @@ def test_a_thread_that_cannot_be_started(name: str, place: Place) -> None:
 @pytest.mark.parametrize("name", ["compress", "compress -f", "decompress", "prompt", "batch"])
 def test_a_mount_that_has_no_such_call(name: str, place: Place) -> None:
     command = COMMANDS[name]
-    usual = place.run(command)
-    reference = place.files()
+    usual, reference = place.usual(name)
     kinds = [*NOT_OFFERED] if name == "compress" else []
     for calls in [NOT_OFFERED, *([kind] for kind in kinds)]:
         for error in (errno.EPERM, errno.EINVAL, errno.ENOSYS)[: 1 if calls is NOT_OFFERED else 3]:

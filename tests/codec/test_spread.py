@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -28,13 +28,22 @@ from nacrith.jobs import devices
 
 TINY = str(MODEL)
 TEXT = b"The old ferry left the harbour a little after nine, when the fog had lifted from the water. "
-BLOCKS = [TEXT * 4, b"", TEXT[:7], TEXT * 400, b"\r\n" * 9, TEXT[5:]] * 2
+LONG = TEXT * 400
+"""Of several lanes."""
+
+BLOCKS = [*(few := [TEXT * 4, b"", TEXT[:7], b"\r\n" * 9, TEXT[5:]]), LONG, *few]
 SHORT = [TEXT, b"", TEXT[:7], b"\r\n" * 9]
 """For what computes in Python alone."""
 
 
 def tiny(threads: int = 1) -> BlockCodec:
     return codecs.for_encoding(1, TINY, threads)
+
+
+@cache
+def payloads_of_one() -> list[bytes]:
+    """What one process makes of BLOCKS."""
+    return tiny().encode(BLOCKS)
 
 
 def no_such_model(threads: int) -> BlockCodec:
@@ -77,7 +86,7 @@ def test_the_bytes_are_those_of_one_process() -> None:
         assert codec.batch == 2 * alone.batch
         told: list[int] = []
         payloads = codec.encode(BLOCKS, told.append)
-        assert payloads == alone.encode(BLOCKS)
+        assert payloads == payloads_of_one()
         jobs = [(p, len(b)) for p, b in zip(payloads, BLOCKS, strict=True)]
         assert codec.decode(jobs, told.append) == BLOCKS
         assert sum(told) == 2 * sum(map(len, BLOCKS))
@@ -153,7 +162,7 @@ def test_devices_of_the_command_line(two_gpus: Settings) -> None:
     codec = spread(engines.encoder(two_gpus))
     assert engines.encoder(two_gpus) is codec
     payloads = codec.encode(BLOCKS)
-    assert payloads == tiny().encode(BLOCKS)
+    assert payloads == payloads_of_one()
     other = spread(engines.decoder(two_gpus, codec.id))
     assert other is not codec
     assert engines.decoder(two_gpus, replace(codec.id)) is other
@@ -169,10 +178,10 @@ def test_the_file_after_a_death_has_new_workers(two_gpus: Settings) -> None:
     with pytest.raises(ModelError, match="exit code -9"):
         first.encode(BLOCKS)
     second = spread(engines.encoder(two_gpus))
-    assert second.encode(BLOCKS) == tiny().encode(BLOCKS)
+    assert second.encode(BLOCKS) == payloads_of_one()
     second._workers[0].process.kill()  # between two files
     second._workers[0].process.join()
-    assert spread(engines.encoder(two_gpus)).encode(BLOCKS[:1]) == tiny().encode(BLOCKS[:1])
+    assert spread(engines.encoder(two_gpus)).encode(BLOCKS[:1]) == payloads_of_one()[:1]
 
 
 def test_numpy_computes_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:

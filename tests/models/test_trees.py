@@ -6,6 +6,9 @@ has to give it for trees, whatever their shape, the cut into passes, the window 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from engine_checks import shapes
@@ -34,6 +37,7 @@ else:
 
 native = pytest.mark.skipif(bool(WHY), reason=WHY or "-")
 with_torch = pytest.mark.skipif(NO_TORCH, reason="torch is not installed: pip install '.[torch]'")
+BACKENDS = ["numpy", *([] if WHY else KERNELS), *([] if NO_TORCH else [f"torch {d}" for d in DEVICES])]
 each_backend = pytest.mark.parametrize(
     "backend",
     [
@@ -66,41 +70,58 @@ def session_of(
         return NumpyEngine(file, threads).session(lanes, window)
 
 
-@each_backend
+def asked(sessions: dict[str, Session], batch: int, what: str, *arguments: Any) -> Iterator[tuple[str, Any]]:
+    """What every backend answers when a method is called, in passes of `batch` rows."""
+    for backend, session in sessions.items():
+        with pytest.MonkeyPatch.context() as patch:
+            if backend == "numpy":
+                patch.setattr(numpy_engine, "BATCH", batch)
+            yield backend, getattr(session, what)(*arguments)
+
+
 @given(shapes, st.integers(1, 3), st.integers(8, 24), st.sampled_from([1, 2, 3]), st.data())
 @settings(max_examples=20, deadline=None)
-def test_rows_and_lanes_equal_those_of_the_paths(backend, shape, group, window, threads, data):
+def test_rows_and_lanes_equal_those_of_the_paths(shape, group, window, threads, data):
+    """All backends side by side, so that what is wanted is computed once."""
     file = random_model(**shape, heads=shape["kv_heads"] * group)
     vocab = file.config.vocab
     lanes = data.draw(st.integers(1, 3))
     batch = data.draw(st.sampled_from([1, 3, 7, 64]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numpy_engine, "BATCH", batch if backend == "numpy" else numpy_engine.BATCH)
-        session = session_of(backend, file, lanes, window, threads=threads, batch=batch, back=3)
-        want = [Reference(file, window) for _ in range(lanes)]
-        for turn in range(data.draw(st.integers(1, 4))):
-            more = [tokens(data.draw(st.integers(0, 40)), vocab=vocab, seed=turn + n) for n in range(lanes)]
-            for n, rows in enumerate(session.extend(more)):
-                assert np.array_equal(rows, want[n].extend(more[n]))
-            parents = [data.draw(trees()) for _ in range(lanes)]
-            ids = [tokens(len(p), vocab=vocab, seed=50 + turn + n) for n, p in enumerate(parents)]
-            before = session.lengths
-            for n, rows in enumerate(session.extend_tree(ids, parents)):
-                assert np.array_equal(rows, want[n].tree(ids[n], parents[n]))
-            assert session.lengths == before
-            for n in data.draw(st.permutations(range(lanes))):
-                if data.draw(st.booleans()):
-                    path = path_to(data.draw(st.integers(-1, len(ids[n]) - 1)), parents[n])
-                    session.keep(n, path)
-                    want[n].extend([ids[n][node] for node in path])
-                if data.draw(st.booleans()):
-                    length = max(0, want[n].session.lengths[0] - data.draw(st.integers(0, 3)))
-                    session.rollback(n, length)
-                    want[n].session.rollback(0, length)
-            assert session.lengths == tuple(w.session.lengths[0] for w in want)
-        more = [tokens(window + 5, vocab=vocab, seed=90 + n) for n in range(lanes)]
-        for n, rows in enumerate(session.extend(more)):
-            assert np.array_equal(rows, want[n].extend(more[n]))
+    sessions = {
+        backend: session_of(backend, file, lanes, window, threads=threads, batch=batch, back=3)
+        for backend in BACKENDS
+    }
+    want = [Reference(file, window) for _ in range(lanes)]
+
+    def every(what: str, *arguments: Any, wanted: list[np.ndarray] | None = None) -> None:
+        for backend, rows in asked(sessions, batch, what, *arguments):
+            for n, found in enumerate(wanted or []):
+                assert np.array_equal(rows[n], found), f"{backend}, lane {n}"
+
+    def lengths() -> set[tuple[int, ...]]:
+        return {tuple(session.lengths) for session in sessions.values()}
+
+    for turn in range(data.draw(st.integers(1, 4))):
+        more = [tokens(data.draw(st.integers(0, 40)), vocab=vocab, seed=turn + n) for n in range(lanes)]
+        every("extend", more, wanted=[w.extend(part) for w, part in zip(want, more, strict=True)])
+        parents = [data.draw(trees()) for _ in range(lanes)]
+        ids = [tokens(len(p), vocab=vocab, seed=50 + turn + n) for n, p in enumerate(parents)]
+        before = lengths()
+        wanted = [want[n].tree(ids[n], parents[n]) for n in range(lanes)]
+        every("extend_tree", ids, parents, wanted=wanted)
+        assert lengths() == before
+        for n in data.draw(st.permutations(range(lanes))):
+            if data.draw(st.booleans()):
+                path = path_to(data.draw(st.integers(-1, len(ids[n]) - 1)), parents[n])
+                every("keep", n, path)
+                want[n].extend([ids[n][node] for node in path])
+            if data.draw(st.booleans()):
+                length = max(0, want[n].session.lengths[0] - data.draw(st.integers(0, 3)))
+                every("rollback", n, length)
+                want[n].session.rollback(0, length)
+        assert lengths() == {tuple(w.session.lengths[0] for w in want)}
+    more = [tokens(window + 5, vocab=vocab, seed=90 + n) for n in range(lanes)]
+    every("extend", more, wanted=[w.extend(part) for w, part in zip(want, more, strict=True)])
 
 
 @each_backend
@@ -121,23 +142,22 @@ def test_trees_at_the_start_of_a_lane_deeper_than_its_window(backend, length):
     assert np.array_equal(session.extend([more])[0], want.extend(more))
 
 
-@each_backend
 @given(st.integers(8, 20), st.integers(0, 5), st.sampled_from([1, 4]), st.data())
 @settings(max_examples=8, deadline=None)
-def test_a_cache_that_is_compacted_all_the_time(backend, window, back, batch, data):
+def test_a_cache_that_is_compacted_all_the_time(window, back, batch, data):
     file = random_model(seed=2, head_dim=6, heads=4, kv_heads=2)
     want = Reference(file, window)
-    session = session_of(backend, file, 1, window, batch=batch, back=back)
+    sessions = {b: session_of(b, file, 1, window, batch=batch, back=back) for b in BACKENDS}
     for turn in range(20):
         parents = data.draw(trees(9))
-        ids = tokens(len(parents), vocab=20, seed=turn)
-        assert np.array_equal(session.extend_tree([ids], [parents])[0], want.tree(ids, parents))
+        ids, more = tokens(len(parents), vocab=20, seed=turn), tokens(6, vocab=20, seed=turn)
         path = path_to(len(ids) - 1, parents)
-        session.keep(0, path)
-        want.extend([ids[n] for n in path])
-        more = tokens(6, vocab=20, seed=turn)
-        assert np.array_equal(session.extend([more])[0], want.extend(more))
-        assert session.lengths == want.session.lengths
+        wanted = [want.tree(ids, parents), want.extend([ids[n] for n in path]), want.extend(more)]
+        for backend, session in sessions.items():
+            assert np.array_equal(session.extend_tree([ids], [parents])[0], wanted[0]), backend
+            session.keep(0, path)
+            assert np.array_equal(session.extend([more])[0], wanted[2]), backend
+            assert session.lengths == want.session.lengths, backend
 
 
 @each_backend

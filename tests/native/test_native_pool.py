@@ -75,8 +75,30 @@ assert os.environ["OPENBLAS_NUM_THREADS"] == threads
 print(threads)
 """
 
-FORK_WHILE_IT_CODES = """
+FORKS_OF_A_BUSY_PROCESS = """
 import os, sys, threading
+stop = threading.Event()
+
+def busily():
+    while not stop.is_set():
+        code()
+
+thread = threading.Thread(target=busily)
+thread.start()
+for _ in range(FORKS):
+    child = os.fork()
+    if not child:
+        os._exit(not same_in_child())
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        break
+stop.set()
+thread.join()
+sys.exit(status)
+"""
+
+FORK_WHILE_IT_CODES = (
+    """
 import numpy as np
 from small_models import random_model, tokens
 from nacrith.models.exact.native_engine import NativeEngine
@@ -85,33 +107,25 @@ ids = tokens(40)
 want = made.session(1, 16).extend([ids])[0]
 busy, idle = made.session(1, 16), made.session(1, 16)
 idle.extend([ids[:20]])
-stop = threading.Event()
+FORKS = 20
 
 def code():
-    while not stop.is_set():
-        busy.rollback(0, 0)
-        busy.extend([tokens(1000)])
+    busy.rollback(0, 0)
+    busy.extend([tokens(1000)])
 
-thread = threading.Thread(target=code)
-thread.start()
-for _ in range(20):
-    child = os.fork()
-    if not child:
-        same = np.array_equal(idle.extend([ids[20:]])[0], want[20:])  # its tokens are there
-        same = same and np.array_equal(made.session(1, 16).extend([ids])[0], want)
-        try:
-            busy.rollback(0, 0)
-        except RuntimeError as error:
-            same = same and "forked" in str(error)  # its call goes on in the parent only
-        del made, idle, busy
-        os._exit(not same)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status:
-        break
-stop.set()
-thread.join()
-sys.exit(status)
+def same_in_child():
+    global made, idle, busy
+    same = np.array_equal(idle.extend([ids[20:]])[0], want[20:])  # its tokens are there
+    same = same and np.array_equal(made.session(1, 16).extend([ids])[0], want)
+    try:
+        busy.rollback(0, 0)
+    except RuntimeError as error:
+        same = same and "forked" in str(error)  # its call goes on in the parent only
+    del made, idle, busy
+    return same
 """
+    + FORKS_OF_A_BUSY_PROCESS
+)
 
 FORK = """
 import os, sys
@@ -128,32 +142,23 @@ if child:
 sys.exit(not same)
 """
 
-FORK_WHILE_IT_COMPRESSES = """
-import os, sys, threading
+FORK_WHILE_IT_COMPRESSES = (
+    """
 import nacrith
 from small_models import TINY
 text = b"It was late in the autumn when the old doctor came back to the village. " * 8
 model = nacrith.load_model(str(TINY), threads=2)
 want = nacrith.compress(text, model=model)
-stop = threading.Event()
+FORKS = 5
 
 def code():
-    while not stop.is_set():
-        nacrith.compress(text, model=model)
+    nacrith.compress(text, model=model)
 
-thread = threading.Thread(target=code)
-thread.start()
-for _ in range(5):
-    child = os.fork()
-    if not child:
-        os._exit(nacrith.compress(text, model=model) != want or nacrith.decompress(want, model=model) != text)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status:
-        break
-stop.set()
-thread.join()
-sys.exit(status)
+def same_in_child():
+    return nacrith.compress(text, model=model) == want and nacrith.decompress(want, model=model) == text
 """
+    + FORKS_OF_A_BUSY_PROCESS
+)
 
 
 def run(program: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -241,7 +241,7 @@ def check_chat(chat: list[dict[str, Any]], result: Compressed, named: set[str]) 
     assert result.limit is None or result.compressed_tokens <= result.limit
 
 
-@settings(max_examples=10 * settings().max_examples, deadline=None)  # 1,000 by default
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 @example([{"role": "tool", "content": "ok"}], {"tool": 0.1}, None, "auto", True)
 @given(
     chat=chats,

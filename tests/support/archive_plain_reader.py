@@ -232,8 +232,17 @@ def decode_learner(payload: bytes, size: int) -> bytes:
 
 def decode_samples(payload: bytes, bits: int, size: int) -> bytes:
     kind, step = payload[1:3]
-    layout = step, int.from_bytes(payload[3:5], "little")
+    row = int.from_bytes(payload[3:5], "little")
     assert kind in (0, 1, 4, 5, 6, 7), "kind"
+    if kind == 0:
+        assert step == 1, "step"
+        assert row, "row"
+    else:
+        width = 1 if kind == 1 else 2
+        assert step, "step"
+        assert step % width == row % width == 0, "step or row"
+        assert row == 0 or row > 2 * step, "row"
+    layout = step, row
     content = bytearray(learner_plain.decode(payload[5:], {0: 3, 1: 4}.get(kind, 5), bits, size, layout))
     if kind >= 4:
         for i in range(0, len(content) - 1, 2):

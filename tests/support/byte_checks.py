@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,15 +15,21 @@ from nacrith.models.protocol import LanguageModel
 TEXT = b"the old doctor's \xe2\x80\x93 1\xff"
 
 
-def brute_force(model: ByteModel, data: bytes) -> float:
-    """P(data): the sum over all covers, each found by a search through all tokens and asked for by itself."""
+def brute_force(model: ByteModel, data: bytes, row: Callable[[list[int]], np.ndarray] | None = None) -> float:
+    """P(data): the sum over all covers, each found by a search through all tokens and asked for by itself.
+
+    row: the logits after these tokens, by default from a session of the model.
+    """
     alphabet, rules = model.rules.alphabet, model.rules
+
+    def asked(tokens: list[int]) -> np.ndarray:
+        return row(tokens) if row else model.model.session(1).extend([tokens])[0][-1]
 
     def below(node: Node, tokens: list[int]) -> float:
         done = node.end
         if done >= len(data):
             return 1.0
-        weights, stop = alphabet.weights(model.model.session().extend([tokens])[0][-1])
+        weights, stop = alphabet.weights(asked(tokens))
         allowed = rules.allowed(node)
         total = float((weights * allowed).sum()) + (stop if rules.can_end(node) else 0.0)
         result = 0.0

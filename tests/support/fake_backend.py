@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from small_models import tiny
@@ -16,6 +17,13 @@ from nacrith.models.floats.session import Context, Plan, SteppingSession
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
 VOCAB = 512
+
+
+@lru_cache(1 << 12)
+def _logits(seed: bytes, vocab: int) -> np.ndarray:
+    made = np.random.default_rng(list(seed)).normal(0, 4, vocab).astype(np.float32)
+    made.flags.writeable = False
+    return made
 
 
 class FakeContext:
@@ -39,8 +47,7 @@ class FakeContext:
             return np.full(self.vocab, np.nan, np.float32)
         history = self.histories[place]
         history.append((token,))
-        seed = hashlib.sha256(repr((self.places, history)).encode()).digest()
-        return np.random.default_rng(list(seed)).normal(0, 4, self.vocab).astype(np.float32)
+        return _logits(hashlib.sha256(repr((self.places, history)).encode()).digest(), self.vocab)
 
     def cut(self, place: int, length: int) -> None:
         history = self.histories[place]

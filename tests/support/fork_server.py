@@ -11,9 +11,11 @@ arguments, directory, environment, umask. The answer is the exit code, as `subpr
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import socket
 import struct
 import subprocess
@@ -78,19 +80,29 @@ def _feed(descriptor: int, data: bytes) -> None:
             data = data[file.write(data) :]
 
 
+_LEFT_OUT = ("__main__", "floats", "integrations", "ray", "torch", "training")
+"""Words in the names of modules that only tests of them need, or that import what takes long."""
+
+
 def import_commands() -> None:
-    """Import what the commands import when they need it."""
-    for library in ("brotli", "bz2", "lzma", "zstandard"):  # of the fallback codecs
+    """Import whatever commands import when they need it, so that no fork does it again."""
+    for library in (
+        "brotli",
+        "bz2",
+        "constriction",
+        "difflib",
+        "importlib.readers",
+        "lzma",
+        "numpy.ma",
+        "zstandard",
+    ):
         importlib.import_module(library)
-    import nacrith.archive.superblock
-    import nacrith.cli.batch
-    import nacrith.cli.models
-    import nacrith.cli.prompt
-    import nacrith.codec.model_codec
-    import nacrith.models.exact.engines
-    import nacrith.models.sources.safetensors
-    import nacrith.models.store.library
-    import nacrith.prompt.report  # noqa: F401 - all of them are
+    import nacrith
+
+    for module in pkgutil.walk_packages(nacrith.__path__, "nacrith."):
+        if not any(word in module.name for word in _LEFT_OUT):
+            importlib.import_module(module.name)
+    gc.freeze()  # a fork that ends would go through all of this, and so copy it: half of its time
 
 
 def _serve(requests: socket.socket) -> None:

@@ -2,27 +2,33 @@
 
     PYTHONPATH=. python tests/support/make_golden.py
 
-Blocks of other kinds are taken from the archive that is there; those of the learner are coded anew. The
-manifest is kept by hand. This was run when the learner became kind 5, before any release; after one it is
-never run again: what was good once decodes for ever.
+Blocks of other kinds are taken from the archive that is there; those of the learner are coded anew, and so
+are the payloads of the examples in formats/learner-v1.md. The manifest is kept by hand, but for the archives
+of samples, whose entries are here. This was run when the learner became kind 5, before any release; after one
+it is never run again: what was good once decodes for ever.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 from zlib import crc32
 
 from archive_fakes import short_stream
-from paths import GOLDEN
+from paths import GOLDEN, ROOT
 
 from nacrith.archive.layout import layout_by_index
 from nacrith.archive.records import Block, End, GroupHead, full_header, index_entry, parse_group
 from nacrith.archive.wire import HASH_SIZE, Source
 from nacrith.fallback import CODECS
 from nacrith.fallback.codec import Variant
-from nacrith.fallback.learner import DATA, FAST, TEXT, X86, Learner
+from nacrith.fallback.learner import DATA, FAST, SAMPLES, TEXT, X86, Learner
+from nacrith.fallback.samples import BITMAP, BYTES, LITTLE, SIGNED, WORDS, Samples
+from nacrith.learner import Layout, Shape, encode
 
 Piece = tuple[Block, bytes]
 """A block and its payload."""
@@ -47,6 +53,38 @@ CODE = b"".join(
 )
 """Instructions of all forms that are translated, with targets inside, outside, and beyond the range."""
 
+
+def hill(x: int, y: int) -> int:
+    """A height of 0 to 4095 that changes slowly."""
+    return abs((x * x + 3 * y * y + 5 * x * y) % 8192 - 4096) & 4095
+
+
+def wave(i: int, channel: int) -> int:
+    """A height of -4096 to 4095: two triangles, one of them as long as the other five times."""
+    return (abs(i * 60 % 4096 - 2048) + abs((i * 300 + 700 * channel) % 4096 - 2048)) * 2 - 4096
+
+
+def words(heights: Iterable[int], order: Literal["big", "little"], signed: bool = False) -> bytes:
+    return b"".join(height.to_bytes(2, order, signed=signed) for height in heights)
+
+
+PICTURE = [hill(x, y) for y in range(5) for x in range(9)]
+SOUND = [wave(i, channel) for i in range(24) for channel in (0, 1)]
+PIXELS = [int((x - 13) ** 2 + 3 * (y - 5) ** 2 < 70) for y in range(12) for x in range(32)]
+SAMPLED = [
+    (int("".join(map(str, PIXELS)), 2).to_bytes(48, "big"), Samples(BITMAP, 1, 4)),
+    (bytes(height >> 4 for height in PICTURE), Samples(BYTES, 1, 9)),
+    (bytes((3 * h + c * c * 500) >> 6 for h in PICTURE[:27] for c in (0, 1, 2)), Samples(BYTES, 3, 27)),
+    (bytes(128 + (height >> 6) for height in SOUND), Samples(BYTES, 2, 0)),
+    (words(PICTURE, "big") + b"!", Samples(WORDS, 2, 18)),
+    (words((16 * height for height in PICTURE), "little"), Samples(WORDS + LITTLE, 2, 18)),
+    (words(SOUND, "big", True), Samples(WORDS + SIGNED, 4, 0)),
+    (words(SOUND, "little", True) + b"!", Samples(WORDS + LITTLE + SIGNED, 4, 0)),
+]
+"""A picture of 1 bit a pixel; a grey and a coloured one, and sound, of bytes; pictures and sound of words."""
+
+_MANIFEST = GOLDEN / "manifest.json"
+
 END_RECORD = 37  # bytes of that of full-all-kinds.nac
 
 
@@ -70,6 +108,8 @@ def main() -> None:
             f"bad/learner-{name}.nac",
             archive(full_header(b""), [[block(SHIP, bytes([first]) + payload[1:])]]),
         )
+    samples()
+    examples()
     for name, at, bits in (
         ("bad/flipped-header", 8, 4),
         ("bad/flipped-head", 42, 4),
@@ -90,6 +130,70 @@ def main() -> None:
     ):
         put(f"bad/truncated-{name}.nac", whole[:end])
     put("bad/trailing-zero.nac", whole + b"\0")
+
+
+def samples() -> None:
+    """One archive with a block of each kind of samples, and damaged ones with kinds or rows there are not."""
+    pieces = [piece(content, (SAMPLES, 16, *found)) for content, found in SAMPLED]
+    assert all(b.payload_size < b.content_size for b, _ in pieces)
+    name = "good/learner-samples.nac"
+    put(name, archive(full_header(b""), [pieces]))
+    whole = b"".join(content for content, _ in SAMPLED)
+    says = (
+        "The learner's shapes for samples: of 1 bit, bytes and words in all their orders, pictures and sound."
+    )
+    sums = {"content_size": len(whole), "content_sha256": hashlib.sha256(whole).hexdigest()}
+    listed("good/learner-x86.nac", {"file": name, **sums, "says": says})
+    for what, parameters, says in (
+        ("kind", bytes([2, 1, 8, 0]), "Samples of kind 2, which is none."),
+        ("row", bytes([BYTES, 3, 6, 0]), "Samples with a row of two steps, which is too short."),
+    ):
+        _, payload = piece(SHIP, (SAMPLES, 16, BYTES, 1, 0))
+        name = f"bad/samples-{what}.nac"
+        put(name, archive(full_header(b""), [[block(SHIP, payload[:1] + parameters + payload[5:])]]))
+        listed("bad/learner-tables.nac", {"file": name, "error": "CorruptError", "says": says})
+
+
+def listed(after: str, entry: dict[str, Any]) -> None:
+    """Puts an entry into the manifest, if it is not there, behind that of another file."""
+    entries = {one["file"]: one for one in manifest()}
+    if entry["file"] not in entries:
+        names = list(entries)
+        names.insert(names.index(after) + 1, entry["file"])
+        entries = {name: entries.get(name, entry) for name in names}
+    entries[entry["file"]] = entry
+    write_manifest(entries.values())
+
+
+def manifest() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(_MANIFEST.read_text("utf-8"))
+    return entries
+
+
+def write_manifest(entries: Iterable[dict[str, Any]]) -> None:
+    """An entry a line."""
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    _MANIFEST.write_text(f"[\n{lines}\n]\n", "utf-8", newline="\n")
+
+
+EXAMPLE = re.compile(
+    r"^(\| (\w+) (?:\| (\d+) \| (\d+) )?\| (\d+) \| `([0-9a-f]+)` \| `)[0-9a-f]*` \|$", re.MULTILINE
+)
+"""Of formats/learner-v1.md, section 11: shape, perhaps step and row, bits, text, payload."""
+
+
+def examples() -> None:
+    """Codes the examples of the specification anew."""
+
+    def coded(found: re.Match[str]) -> str:
+        front, shape, step, row, bits, text = found.groups()
+        layout = Layout(int(step or 1), int(row or 0))
+        payload = encode(bytes.fromhex(text), Shape[shape.upper()], int(bits), layout)
+        assert payload is not None
+        return f"{front}{payload.hex()}` |"
+
+    path = ROOT / "formats" / "learner-v1.md"
+    path.write_text(EXAMPLE.sub(coded, path.read_text("utf-8")), "utf-8")
 
 
 def piece(content: bytes, variant: Variant) -> Piece:

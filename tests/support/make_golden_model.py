@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from archive_fakes import full_stream, short_stream
-from make_golden import put
+from make_golden import manifest, put, write_manifest
 from paths import GOLDEN, TINY
 from two_models import write_second
 
@@ -39,8 +38,6 @@ from nacrith.codec.payload import head
 from nacrith.fallback import CODECS
 from nacrith.fallback.zstd import Zstd
 from nacrith.models import load_model
-
-_MANIFEST = GOLDEN / "manifest.json"
 
 SHORT = CodingParams(64, bits=16)
 ENSEMBLE = "model-ensemble"
@@ -60,7 +57,7 @@ class Given:
 
 
 def main() -> None:
-    entries = [e for e in json.loads(_MANIFEST.read_text("utf-8")) if "model" not in e]
+    entries = [e for e in manifest() if "model" not in e]
     for name, archive, content, says in (*good(), joint()):
         put(f"good/{name}.nac", archive)
         digest = hashlib.sha256(content).hexdigest()
@@ -70,8 +67,7 @@ def main() -> None:
         put(f"{name}.nac", archive)
         unsupported = name.startswith("unsupported/")
         entries.append(entry(name, says, error="UnsupportedFormatError" if unsupported else "CorruptError"))
-    lines = ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries)
-    _MANIFEST.write_text(f"[\n{lines}\n]\n", "utf-8", newline="\n")
+    write_manifest(entries)
 
 
 def entry(name: str, says: str, **fields: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from clirunner import nacrith
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lm_texts import TEXTS
+from lm_texts import TEXTS, write_texts
 from paths import TINY_HF
 from small_models import TINY, tiny
 
@@ -316,10 +316,7 @@ def test_llama_cpp_gives_the_float_models_logits(tokenizer: ByteTokenizer, tmp_p
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    for name, text in zip("abc", TEXTS, strict=True):
-        (path / f"{name}.py").write_bytes(text)
-    return path
+    return write_texts(tmp_path_factory.mktemp("data"))
 
 
 def test_a_trained_model_compresses_and_goes_on_being_trained(data: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clirunner import COMMAND, PATIENCE, environment, hearing, nacrith, wait_until
-from lm_texts import TEXTS
+from lm_texts import write_texts
 
 from nacrith.cli.console import ERROR, OK
 from nacrith.models.exact import modelfile
@@ -173,10 +173,7 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    for name, text in zip("abc", TEXTS, strict=True):
-        (path / f"{name}.py").write_bytes(text)
-    return path
+    return write_texts(tmp_path_factory.mktemp("data"))
 
 
 def begun(data: Path, output: Path, work: Path, steps: int) -> list[str]:
