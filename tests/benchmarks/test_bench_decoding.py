@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 
@@ -60,15 +61,18 @@ def test_another_token_ends_it(monkeypatch, capsys):
         speed.measure(model, asked())
 
 
-def test_exactness_of_a_few_prompts(monkeypatch, capsys):
+def test_exactness_of_a_few_prompts(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(exact, "WAYS", ["lookup"])
     monkeypatch.setattr(sys, "argv", ["exact", "--model", str(TINY), "--prompts", "3", "--tokens", "4"])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--out", str(tmp_path)])
     exact.main()
-    assert capsys.readouterr().out.count(" 0 differ") == 4
+    assert capsys.readouterr().out.count("differ 0") == 4
+    assert (tmp_path / "decoding-exact.md").read_text().count("| lookup |") == 4
     with monkeypatch.context() as more:
         more.setattr(sys, "argv", [*sys.argv, "--drafters", f"rsd:{TINY}", f"model:{TINY}"])
         exact.main()
-    assert capsys.readouterr().out.count(" 0 differ") == 6
+    assert capsys.readouterr().out.count("differ 0") == 6
+    assert len(json.loads((tmp_path / "decoding-exact.json").read_text())) == 4 + 6
     monkeypatch.setattr(Sampling, "choose", lambda self, row, place: next(numbers) % 500 + 3)
     numbers = iter(range(10**6))
     with pytest.raises(SystemExit, match="changed tokens"):
