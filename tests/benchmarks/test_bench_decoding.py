@@ -31,10 +31,15 @@ def asked(**changes) -> Namespace:
 def test_a_row_for_each_kind_and_drafter(capsys):
     rows = speed.measure(load_model(str(TINY)), asked())
     assert [(row["kind"], row["drafter"]) for row in rows] == [
-        ("questions", name) for name in ("none", "lookup", "auto, 3")
+        (kind, name) for kind in ("questions", speed.ALL) for name in ("none", "lookup", "auto, 3")
     ]
-    assert rows[0]["tokens_per_pass"] == rows[0]["ratio"] == 1
+    assert rows[0]["tokens_per_pass"] == rows[0]["ratio"] == rows[0]["cpu_ratio"] == 1
     assert rows[2]["drafted_per_pass"] > 0
+    assert rows[2]["ratio"] == rows[5]["ratio"]  # one kind is all
+    table = [line.split("|") for line in speed.page(rows, "about").splitlines()]
+    assert [cell.strip() for cell in table[2][2:-1]] == ["lookup", "auto, 3"]
+    assert table[4][1].strip() == "all kinds: tokens a pass"
+    assert float(table[4][3]) == round(rows[5]["tokens_per_pass"], 2)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -42,7 +47,7 @@ def test_a_drafter_that_draws(temperature, capsys):
     name = f"rsd:{TINY}"
     changes = {"drafters": [name], "fixed": [], "temperature": temperature, "tokens": 9}
     rows = speed.measure(load_model(str(TINY)), asked(**changes))
-    assert [row["drafter"] for row in rows] == ["none", name]
+    assert [row["drafter"] for row in rows] == ["none", name] * 2
     assert rows[1]["tokens"] == rows[0]["tokens"]
 
 
@@ -53,7 +58,7 @@ def test_another_token_ends_it(monkeypatch, capsys):
     def spoilt(model, prompt, tokens, sampling, planner):
         made = real(model, prompt, tokens, sampling, planner)
         if planner.drafters:
-            made.line.tokens[-1] += 1
+            made.answer.line.tokens[-1] += 1
         return made
 
     monkeypatch.setattr(speed, "answer", spoilt)
@@ -67,7 +72,7 @@ def test_exactness_of_a_few_prompts(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--out", str(tmp_path)])
     exact.main()
     assert capsys.readouterr().out.count("differ 0") == 4
-    assert (tmp_path / "decoding-exact.md").read_text().count("| lookup |") == 4
+    assert (tmp_path / "decoding-exact.md").read_text().count(" lookup |") == 4
     with monkeypatch.context() as more:
         more.setattr(sys, "argv", [*sys.argv, "--drafters", f"rsd:{TINY}", f"model:{TINY}"])
         exact.main()
