@@ -4,8 +4,8 @@
                                    [--drafters NAMES...] [--kinds KIND...] [--fixed N...] [--out DIR]
 
 Each prompt is answered by plain decoding and by every drafter in turns, so that what else runs on the machine
-meets all alike; the least times of the rounds count, of the answer without the prompt: "ratio" is of wall time,
-"CPU" of the processor time of all threads, which what else runs disturbs less. A drafter is kept from
+meets all alike; the least times of the rounds count, of the answer without the prompt: "ratio" is of wall
+time, "CPU" of the processor time of all threads, which what else runs disturbs less. A drafter is kept from
 prompt to prompt, as in use, and made anew for each round, since it would know the answers. Every answer is
 compared with plain decoding's, token by token: the benchmark ends with an error if one differs, except at a
 temperature with a drafter rsd:NAME, which gives other answers of the same distribution. --fixed adds the
@@ -159,7 +159,7 @@ def main() -> None:
         about = {"model": model.name, "tokens": args.tokens, "temperature": args.temperature}
         found = {"machine": common.machine(), **about, "rows": rows}
         common.write_json(args.out / "decoding-speed.json", found)
-        text = f"{model.name}, at most {args.tokens} tokens, temperature {args.temperature:g}, {common.machine()}"
+        text = ", ".join([model.name, f"temperature {args.temperature:g}", found["machine"]])
         common.write_atomic(args.out / "decoding-speed.md", page(rows, text))
 
 
