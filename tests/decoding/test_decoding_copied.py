@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from nacrith.decoding import Lookup
@@ -68,3 +69,29 @@ def test_a_copy_that_misses_again_and_again_is_given_up():
     follower = Lookup().follow()
     follower.extend([*TEXT, END, *TEXT[:8], *range(200, 212)])
     assert follower.start() is None
+
+
+def test_the_longest_match_is_the_same_whether_it_grows_or_is_found():
+    """Against the match that is looked up anew, in a text that repeats itself."""
+    rng = np.random.default_rng(3)
+    text: list[int] = []
+    for _ in range(30):
+        begin = int(rng.integers(0, max(1, len(text) - 8)))
+        text += [*text[begin : begin + int(rng.integers(3, 30))], int(rng.integers(0, 9))]
+    follower = Lookup().follow()
+    grown = 0
+    for end, token in enumerate(text, 1):
+        follower.extend([token])
+        _, place, length = follower._best
+        assert length == min(matched(text[:end], place), 64) if length else not follower._longest()[2]
+        assert length >= follower._longest()[2]
+        grown += length > 3
+    assert grown > 50
+
+
+def matched(text: list[int], place: int) -> int:
+    """How many tokens before the place are those at the end."""
+    count = 0
+    while count < place and text[place - 1 - count] == text[-1 - count]:
+        count += 1
+    return count

@@ -85,7 +85,7 @@ class _Follower:
         for token in tokens:
             self._append(token)
             self._copied.follow(token)
-            self._best = text, place, length = self._longest()
+            self._best = text, place, length = self._longer(token) or self._longest()
             if length >= _ORDERS[0]:
                 self._copied.found(text, place, length)
 
@@ -126,6 +126,15 @@ class _Follower:
                 del places[:-_PLACES]
                 if order == _ORDERS[0]:
                     self._drafter.enter(end, text, len(text) - 1)
+
+    def _longer(self, token: int) -> tuple[list[int], int, int] | None:
+        """The longest match, if it is the one before with this token behind it: a longer one would have been
+        longer before, too."""
+        text, place, length = self._best
+        last = len(text) - 1 - (text is self._tokens)  # what comes after the latest token is not known
+        if not _ORDERS[0] <= length < _LONGEST or place >= last or text[place] != token:
+            return None
+        return text, place + 1, length + 1
 
     def _longest(self) -> tuple[list[int], int, int]:
         """The text, the place behind the longest match of the end, and its length; 0 for none. Of equal ones
