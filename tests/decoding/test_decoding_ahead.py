@@ -88,9 +88,7 @@ def line(follower, count: int) -> list[int]:
 
 @pytest.fixture
 def inner():
-    made = Counting()
-    yield made
-    made.permits.release(1000)  # whatever it waits for
+    return Counting()
 
 
 def test_drafting_goes_on_behind_drafts_that_came_true(inner):
@@ -103,15 +101,20 @@ def test_drafting_goes_on_behind_drafts_that_came_true(inner):
     inner.permits.release(2)
     assert line(follower, 3) == [9, 10, 11]
     assert inner.entered == [[5]]  # nothing was entered anew
+    inner.permits.release(1000)  # the thread ends with its follower, once it has what it waits for
 
 
 def test_the_first_draft_is_compared_with_what_came_meanwhile(inner):
     follower = Ahead(inner).follow()
     follower.extend([5])
+    end = time.monotonic() + PATIENCE
+    while not inner.entered and time.monotonic() < end:
+        time.sleep(0.005)
     follower.extend([6])  # the pass was faster than the draft for its place
     inner.permits.release(2)
     assert line(follower, 1) == [7]
     assert inner.entered == [[5]]
+    inner.permits.release(1000)
 
 
 def test_another_token_drops_the_drafts(inner):
@@ -124,6 +127,7 @@ def test_another_token_drops_the_drafts(inner):
     inner.permits.release(3)  # of which one is for the draft that was being made
     assert line(follower, 2) == [21, 22]
     assert inner.entered == [[5], [6, 20]]
+    inner.permits.release(1000)
 
 
 def test_what_goes_wrong_in_the_thread_is_raised():
