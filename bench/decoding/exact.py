@@ -1,22 +1,27 @@
 """Whether drafters change a token: random prompts, greedy and seeded, against plain decoding.
 
     python -m bench.decoding.exact [--model M] [--prompts N] [--tokens N] [--lanes N] [--threads T]
-                                   [--drafters NAMES...]
+                                   [--drafters NAMES...] [--samplings greedy seeded] [--sizes N...]
+                                   [--out FOLDER]
 
 A prompt is a random piece of a random walk through the vocabulary, half of which repeats what came before.
 Plain decoding takes one token a pass, one prompt at a time; drafters work on `--lanes` prompts at once, with
-trees of 9 tokens in every pass and with trees of the size that pays. Ends with an error if a token differs.
-Drafters named rsd: are tried greedily only: with a seed they give other answers, by design.
+trees of `--sizes` tokens in every pass, where 0 stands for as many as pay. Ends with an error if a token
+differs. Drafters named rsd: are tried greedily only: with a seed they give other answers, by design. --out
+enters the figures into decoding-exact.json there, beside those of other runs, and writes decoding-exact.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench import common
 from nacrith.decoding.drafters import NAMES, Recursive, drafters
 from nacrith.decoding.generation import Answer
 from nacrith.decoding.lanes import Lanes
@@ -57,6 +62,51 @@ def run(session: Lanes, answers: list[Answer]) -> None:
         session.step()
 
 
+def compare(model: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each sampling, drafter and size. Ends the program where a token differs."""
+    given, rows = prompts(args.prompts, model.vocab_size), []
+    for kind in args.samplings:
+        sampling = SAMPLINGS[kind]
+        plain = [Answer(model, prompt, args.tokens, sampling) for prompt in given]
+        run(lanes_of(model, 1, "none", None), plain)
+        for way in args.drafters or WAYS:
+            if way.startswith("rsd:") and sampling.temperature:
+                continue
+            for size in args.sizes:
+                made = [Answer(model, prompt, args.tokens, sampling) for prompt in given]
+                run(lanes_of(model, args.lanes, way, size or None), made)
+                rows.append(
+                    {
+                        "model": model.name,
+                        "sampling": kind,
+                        "drafter": way,
+                        "drafts a pass": str(size or "as pays"),
+                        "prompts": len(given),
+                        "tokens": sum(len(a.tokens) for a in made),
+                        "drafted": sum(a.statistics.drafted for a in made),
+                        "accepted": sum(a.statistics.accepted for a in made),
+                        "differ": sum(a.tokens != b.tokens for a, b in zip(made, plain, strict=True)),
+                    }
+                )
+                print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+                if rows[-1]["differ"]:
+                    sys.exit("drafters changed tokens")
+    return rows
+
+
+def enter(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Put the rows into the file, in place of those of the same model, sampling, drafter and size."""
+    path = folder / "decoding-exact.json"
+    old = json.loads(path.read_text()) if path.exists() else []
+    names = ("model", "sampling", "drafter", "drafts a pass")
+    all_ = {tuple(row[name] for name in names): row for row in [*old, *rows]}
+    rows = [all_[key] for key in sorted(all_)]
+    common.write_json(path, rows)
+    table = common.markdown_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+    about = "Answers with drafters against plain decoding, by `python -m bench.decoding.exact`.\n\n"
+    (folder / "decoding-exact.md").write_text(about + table + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.decoding.exact", description=__doc__.split("\n")[0]
@@ -67,28 +117,13 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=8)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--drafters", nargs="*", help="in place of all that need no other model")
+    parser.add_argument("--samplings", nargs="*", default=list(SAMPLINGS), choices=list(SAMPLINGS))
+    parser.add_argument("--sizes", nargs="*", type=int, default=[9, 0], help="of the trees; 0: as pays")
+    parser.add_argument("--out", type=Path, help="folder for the figures")
     args = parser.parse_args()
-    model = load_model(args.model, threads=args.threads)
-    given = prompts(args.prompts, model.vocab_size)
-    for kind, sampling in SAMPLINGS.items():
-        plain = [Answer(model, prompt, args.tokens, sampling) for prompt in given]
-        run(lanes_of(model, 1, "none", None), plain)
-        for way in args.drafters or WAYS:
-            if way.startswith("rsd:") and sampling.temperature:
-                continue
-            for fixed in (9, None):
-                made = [Answer(model, prompt, args.tokens, sampling) for prompt in given]
-                run(lanes_of(model, args.lanes, way, fixed), made)
-                wrong = sum(a.tokens != b.tokens for a, b in zip(made, plain, strict=True))
-                drafted = sum(a.statistics.drafted for a in made)
-                accepted = sum(a.statistics.accepted for a in made)
-                print(
-                    f"{kind} {way:24} {'9 drafted' if fixed else 'as pays':10} {len(given)} prompts,"
-                    f" {wrong} differ; {drafted:,} drafted, {accepted:,} accepted",
-                    flush=True,
-                )
-                if wrong:
-                    sys.exit("drafters changed tokens")
+    rows = compare(load_model(args.model, threads=args.threads), args)
+    if args.out:
+        enter(rows, args.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +24,7 @@ from nacrith.cli.options import (
 from nacrith.cli.outputs import Output, explained, open_output, print_line
 
 if TYPE_CHECKING:
-    from nacrith.decoding import Answer, Drafter
+    from nacrith.decoding import Answer, CautiousAnswer, Drafter, Sampling
     from nacrith.decoding.drafters import Recursive
     from nacrith.models.protocol import LanguageModel
 
@@ -57,12 +57,13 @@ _RULES = ("regex", "schema")
 @click.option("--ban", "banned", metavar="TEXT", multiple=True, help="Answer without TEXT.")
 @click.option("--regex", metavar="RE", help="The answer matches RE from beginning to end.")
 @click.option("--schema", metavar="FILE", help="The answer is JSON of the JSON Schema in FILE.")
+@click.option("--cautious", is_flag=True, help="Where in doubt, try a few ways on and take the likeliest.")
 @click.option(
     "--drafter",
     metavar="NAMES",
     default="auto",
     help="What guesses tokens ahead, for speed only: none, auto; recycling, lookup, ngram,"
-    " model:NAME, skip:LAYERS joined by +; rsd:NAME.",
+    " model:NAME, pearl:NAME, skip:LAYERS joined by +; rsd:NAME.",
 )
 @click.option("--learned", metavar="FILE", help="Start from what recycling and ngram learned; keep it.")
 @click.option("--batch", metavar="FILE", help='Prompts, a JSON object a line: {"prompt": "..."}.')
@@ -100,6 +101,7 @@ def command(file: str | None, **options: Any) -> int:
     sources = [option for option in ("prompt", "batch", "verify") if options[option] is not None]
     if len(sources) + (file is not None) > 1:
         raise click.UsageError("FILE, -p, --batch and --verify exclude each other")
+    _check_cautious(options)
     show_log(chosen.console)
     about = options["verify"] or options["batch"] or file or ""
     try:
@@ -116,6 +118,17 @@ def command(file: str | None, **options: Any) -> int:
     except BaseException as error:
         return chosen.console.failure(error, about)
     return OK
+
+
+def _check_cautious(options: dict[str, Any]) -> None:
+    """--cautious chooses among whole trials: what is told of single tokens cannot be kept."""
+    without = ("batch", "verify", "regex", "schema", "learned")
+    wrong = [f"--{name}" for name in without if options[name] is not None]
+    wrong += ["--ban"] if options["banned"] else []
+    if options["cautious"] and wrong:
+        raise click.UsageError(f"--cautious and {wrong[0]} exclude each other")
+    if options["cautious"] and not options["temperature"]:
+        raise click.UsageError("--cautious draws its trials: give a --temperature above 0")
 
 
 def _read(name: str) -> bytes:
@@ -140,16 +153,28 @@ def _load(chosen: Settings) -> LanguageModel:
 
 
 def _answer(model: LanguageModel, prompt: str | bytes, options: dict[str, Any]) -> Answer:
-    from nacrith.decoding import Answer, Constraint, Regex, Sampling, Schema
+    from nacrith.decoding import Answer, Constraint, Regex, Schema
 
-    names = ("temperature", "top_k", "top_p", "min_p", "seed")
-    sampling = Sampling(**{n: options[n] for n in names})
     rule: Constraint | None = None
     if options["regex"] is not None:
         rule = Regex(options["regex"])
     elif options["schema"] is not None:
         rule = Schema(options["schema"])
-    return Answer(model, prompt, options["max_tokens"], sampling, options["stop"], rule, options["banned"])
+    stop, banned = options["stop"], options["banned"]
+    return Answer(model, prompt, options["max_tokens"], _sampling(options), stop, rule, banned)
+
+
+def _sampling(options: dict[str, Any]) -> Sampling:
+    from nacrith.decoding import Sampling
+
+    return Sampling(**{n: options[n] for n in ("temperature", "top_k", "top_p", "min_p", "seed")})
+
+
+def _cautious(model: LanguageModel, prompt: str | bytes, options: dict[str, Any]) -> CautiousAnswer:
+    from nacrith.decoding import cautious
+
+    most, stop = options["max_tokens"], options["stop"]
+    return cautious(model, prompt, max_tokens=most, sampling=_sampling(options), stop=stop)
 
 
 def _drafters(model: LanguageModel, options: dict[str, Any]) -> list[Drafter] | Recursive:
@@ -180,8 +205,15 @@ def _single(chosen: Settings, prompt: str | bytes, options: dict[str, Any]) -> N
 
     with open_output(chosen.output, os.stat(os.curdir), force=chosen.force, archive=False) as output:
         model = _load(chosen)
-        answer, made = _answer(model, prompt, options), _drafters(model, options)
-        for piece in stream(model, answer, made):
+        answer: Answer | CautiousAnswer
+        made: list[Drafter] | Recursive = []
+        pieces: Iterable[str]
+        if options["cautious"]:
+            answer = pieces = _cautious(model, prompt, options)
+        else:
+            answer, made = _answer(model, prompt, options), _drafters(model, options)
+            pieces = stream(model, answer, made)
+        for piece in pieces:
             if not options["as_json"]:
                 output.write(piece.encode())
         if options["as_json"]:
@@ -189,7 +221,7 @@ def _single(chosen: Settings, prompt: str | bytes, options: dict[str, Any]) -> N
         output.commit()
     _save(model, made, options)
     if options["stats"]:
-        _report([answer])
+        _report(_own_figures(answer))
 
 
 def _batch(chosen: Settings, options: dict[str, Any]) -> None:
@@ -210,7 +242,7 @@ def _batch(chosen: Settings, options: dict[str, Any]) -> None:
         output.commit()
     _save(model, made, options)
     if options["stats"]:
-        _report(answers)
+        _report(_figures(answers))
 
 
 def _write(output: Output, model: LanguageModel, answer: Answer, request: dict[str, Any]) -> None:
@@ -292,7 +324,20 @@ def _check(chosen: Settings, line: bytes, models: dict[bytes, LanguageModel]) ->
     record.check(models[key], found)
 
 
-def _report(answers: list[Answer]) -> None:
+def _own_figures(answer: Answer | CautiousAnswer) -> list[tuple[str, str]]:
+    from nacrith.decoding import CautiousAnswer
+
+    if not isinstance(answer, CautiousAnswer):
+        return _figures([answer])
+    figures = ("tokens", len(answer.tokens)), ("passes", answer.passes), ("trials", answer.trials)
+    return [(name, f"{number:,}") for name, number in figures]
+
+
+def _report(rows: list[tuple[str, str]]) -> None:
+    click.echo("".join(f"{name:8}  {value}\n" for name, value in rows), err=True, nl=False)
+
+
+def _figures(answers: list[Answer]) -> list[tuple[str, str]]:
     figures = [answer.statistics for answer in answers]
     tokens, passes = sum(len(answer.tokens) for answer in answers), sum(f.passes for f in figures)
     seconds, begun = max(f.seconds for f in figures), sum(f.prompt_seconds for f in figures)
@@ -304,4 +349,4 @@ def _report(answers: list[Answer]) -> None:
     ]
     if len(answers) == 1:
         rows.append(("answer", f"{seconds - begun:.2f} s"))
-    click.echo("".join(f"{name:8}  {value}\n" for name, value in rows), err=True, nl=False)
+    return rows

@@ -46,13 +46,14 @@ class Caution:
 
 
 class CautiousAnswer(Generated):
-    """An answer, generated while it is iterated over. trials: how often there were any; passes: of the model,
-    after the prompt's."""
+    """An answer, generated while it is iterated over. caution, stop: as asked for. trials: how often there
+    were any; passes: of the model, after the prompt's."""
 
-    def __init__(self, model: LanguageModel, line: Line, caution: Caution) -> None:
+    def __init__(self, model: LanguageModel, line: Line, caution: Caution, stop: Sequence[str]) -> None:
         self.line = line
+        self.caution = caution
+        self.stop = tuple(stop)
         self.trials = 0
-        self._caution = caution
         self._model = model
         self._session = model.session()
         self._pieces = self._generate()
@@ -67,7 +68,7 @@ class CautiousAnswer(Generated):
         for begin in range(0, len(line.prompt), PREFILL):
             row = self._session.extend([line.prompt[begin : begin + PREFILL]])[0][-1]
         while not self._done():
-            if entropy(row) < round(self._caution.doubt * (1 << _UNIT)):
+            if entropy(row) < round(self.caution.doubt * (1 << _UNIT)):
                 chosen = [line.sampling.choose(row, len(line.tokens))]
             else:
                 self.trials += 1
@@ -87,14 +88,14 @@ class CautiousAnswer(Generated):
         """The best trial from the end of the answer, whose last row this is."""
         place, model = len(self.line.tokens), self._model
         room = model.max_length - len(self.line.prompt) - place
-        longest = max(1, min(self._caution.longest, self.line.most - place, room))
-        trials: list[list[int]] = [[] for _ in range(self._caution.trials)]
+        longest = max(1, min(self.caution.longest, self.line.most - place, room))
+        trials: list[list[int]] = [[] for _ in range(self.caution.trials)]
         costs = [0] * len(trials)
         last = [row] * len(trials)
         going = list(range(len(trials)))
         while going:
             for i in going:
-                sampling = self.line.sampling.renewed(place * self._caution.trials + i)
+                sampling = self.line.sampling.renewed(place * self.caution.trials + i)
                 token = sampling.choose(last[i], place + len(trials[i]))
                 trials[i].append(token)
                 costs[i] += surprisal(last[i], token)
@@ -132,7 +133,7 @@ def cautious(
     if max_tokens < 0:
         raise DecodingError(f"max_tokens {max_tokens}: give a number of tokens")
     line = Line(prompt_ids(model, prompt), max_tokens, sampling, TextStream(model.tokenizer, stop))
-    return CautiousAnswer(model, line, caution or Caution())
+    return CautiousAnswer(model, line, caution or Caution(), stop)
 
 
 def entropy(row: Logits) -> int:

@@ -42,6 +42,18 @@ class CostCurve:
     def measured(self) -> bool:
         return any(self._weights)
 
+    @property
+    def plain_measured(self) -> bool:
+        """Whether a pass without drafts was measured, with which all others are compared."""
+        return self._weights[0] > 0
+
+    @property
+    def reach(self) -> int:
+        """The largest size worth a trial: two steps beyond those measured, since the cost of a row may be
+        another one than assumed by far."""
+        largest = max((i for i, weight in enumerate(self._weights) if weight), default=0)
+        return SIZES[min(largest + 2, len(SIZES) - 1)]
+
     def slope(self) -> float:
         """What a drafted token costs at least, as a share of a pass without drafts. A node that is less
         likely than this never pays."""

@@ -183,6 +183,7 @@ class Lanes:
                 self._teach(heaviest(rows, [_before(lane.held, done + i) for i in range(len(part))]))
         lane.followers = [drafter.follow() for drafter in self.planner.drafters]
         lane.unseen = list(text)
+        lane.inform()  # here, where it is no part of what a pass takes
 
     def step(self) -> list[tuple[Line, str]]:
         """One pass: the lines that went on, and the pieces of text that they went on by."""

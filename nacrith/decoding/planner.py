@@ -1,7 +1,7 @@
 """Decides which tokens to draft: the likeliest tree that all drafters together can grow, as large as it pays.
 
-A node's probability is its parent's times the share of guesses of its kind that came true so far; of drafters
-that guess the same token the best one counts. Trees grow best first (as EAGLE-2's, Li et al. 2024), so every
+A node's probability is its parent's times the share of guesses like it that came true so far (`chances`).
+Trees grow best first (as EAGLE-2's, Li et al. 2024), so every
 beginning of the order of growth is itself the likeliest tree of its size, and the size is the one with the
 most expected tokens a second by the measured `CostCurve` (the objective of Parallel Prompt Decoding, Chen et
 al. 2024). Where no size beats plain decoding nothing is drafted; guesses are still compared with what comes,
@@ -16,24 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nacrith.decoding.chances import Chances, Credit, Credits
 from nacrith.decoding.cost import SIZES, CostCurve
 from nacrith.decoding.drafters.protocol import Drafter, Follower
 
-_LEAST = 0.02  # probability below which no node is worth its bookkeeping
-_SLACK = (
-    0.7,
-    0.4,
-)  # of a row's cost: nodes likelier than this are grown; and where nothing was drafted, which
-# has to notice that guesses come true again
+_LEAST = 0.01  # probability below which no node is worth its bookkeeping
+_SLACK = (2.0, 0.7)
+"""Of a row's least cost: nodes likelier than this are grown, and the same where nothing was drafted, which
+has to notice that guesses come true again. Growing what will not be verified takes time, too."""
 _GAIN = 1.05  # what drafting must promise over plain decoding
-_PRIOR = 4.0  # weight of a drafter's own estimate, in guesses
 _FADE = 0.98
 _PATIENCE = 8  # passes in a row without drafts, after which the planner rests
 _LONG_AGO = 64  # plans without a question, after which a drafter that seems too dear is asked again
+_AFRESH = 32  # passes with drafts in a row, after which one without is measured, as it is at first
 _NAP = 8  # passes; the planner looks up after each
-
-Credit = tuple[int, int]
-"""A drafter, by its place in the planner, and the kind of a guess."""
 
 
 @dataclass
@@ -46,7 +42,7 @@ class Tree:
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     chances: list[float] = field(default_factory=list)
-    credits: list[list[Credit]] = field(default_factory=list)
+    credits: list[Credits] = field(default_factory=list)
     size: int = 0
 
     def child(self, parent: int, token: int, below: int) -> int | None:
@@ -68,12 +64,12 @@ class Planner:
         self.drafters = list(drafters)
         self.curve = CostCurve()
         self._fixed = fixed
-        self._rates = [list(drafter.priors) for drafter in drafters]
-        self._tested = [[_PRIOR] * len(drafter.priors) for drafter in drafters]
+        self._chances = Chances([drafter.priors for drafter in drafters])
         self._hits = [0.5] * len(drafters)  # how often one of a drafter's guesses about a place came true
         self._unasked = [_LONG_AGO] * len(drafters)  # plans
         self._pass = 1.0  # seconds of a pass without drafts
         self._idle = 0  # passes in a row that drafted nothing
+        self._busy = 0  # passes in a row that drafted something
         self._least = _LEAST
         self._overhead = 0.0  # seconds of a pass that drafting takes outside of the model
 
@@ -95,17 +91,20 @@ class Planner:
             self._idle += 1
             return [Tree() for _ in lanes]
         most = SIZES[-1] if self._fixed is None else self._fixed
-        self._least = (
-            _LEAST if self._fixed is not None else max(_LEAST, _SLACK[self._idle > 0] * self.curve.slope())
-        )
+        self._least = _LEAST
+        if self._fixed is None and self._idle <= _PATIENCE:
+            self._least = max(_LEAST, _SLACK[self._idle > 0] * self.curve.slope())
         self._pass = self.curve.seconds()[0]
         self._unasked = [n + 1 for n in self._unasked]
         trees = [self._grow(own, min(limit, most)) for own, limit in zip(lanes, limits, strict=True)]
         order = sorted((-p, lane) for lane, tree in enumerate(trees) for p in tree.chances)
         size = self._size([-p for p, _ in order], len(lanes)) if self._fixed is None else len(order)
+        if size and self._fixed is None and (self._busy >= _AFRESH or not self.curve.plain_measured):
+            self._busy = 0
+            return trees
         for _, lane in order[:size]:
             trees[lane].size += 1
-        self._idle = 0 if size else self._idle + 1
+        self._idle, self._busy = (0, self._busy + 1) if size else (self._idle + 1, 0)
         return trees
 
     def _grow(self, followers: Sequence[Follower], most: int) -> Tree:
@@ -113,7 +112,7 @@ class Planner:
         tree = Tree()
         states: list[list[tuple[int, Any]]] = []
         starts = [(i, follower.start()) for i, follower in enumerate(followers)]
-        waiting: list[tuple[float, int, int, int, list[Credit], list[tuple[int, Any]]]] = []
+        waiting: list[tuple[float, int, int, int, Credits, list[tuple[int, Any]]]] = []
         self._guess(waiting, followers, -1, 1.0, [(i, s) for i, s in starts if s is not None])
         while waiting and len(tree.tokens) < most:
             chance, _, parent, token, credits, at = heapq.heappop(waiting)
@@ -134,19 +133,19 @@ class Planner:
         at: Sequence[tuple[int, Any]],
     ) -> None:
         """Put the guesses below a node into the heap, each token once."""
-        found: dict[int, tuple[float, list[Credit], list[tuple[int, Any]]]] = {}
+        found: dict[int, tuple[list[Credit], list[tuple[int, Any]]]] = {}
         for i, state in at:
             if not self._worth(i, parent, chance):
                 continue
             for token, kind, after in followers[i].guesses(state):
-                rate, credits, states = found.get(token, (0.0, [], []))
-                if not any(drafter == i for drafter, _ in credits):
+                credits, states = found.setdefault(token, ([], []))
+                if not credits or credits[-1][0] != i:  # of a drafter's guesses of a token the first counts
                     credits.append((i, kind))
                     states.append((i, after))
-                found[token] = max(rate, self._rates[i][kind]), credits, states
-        for token, (rate, credits, states) in found.items():
-            if rate * chance >= self._least:
-                heapq.heappush(waiting, (-rate * chance, len(waiting), parent, token, credits, states))
+        for token, (credits, states) in found.items():
+            likely = chance * self._chances.of(tuple(credits))
+            if likely >= self._least:
+                heapq.heappush(waiting, (-likely, len(waiting), parent, token, tuple(credits), states))
 
     def _worth(self, drafter: int, parent: int, chance: float) -> bool:
         """Whether to ask a drafter about the place below `parent`, which the text reaches with `chance`."""
@@ -165,7 +164,7 @@ class Planner:
         overhead = self._overhead if self.curve.measured else 0.0
         best, size, expected, done = _GAIN * lanes / seconds[0], 0, float(lanes), 0
         for n, cost in zip(SIZES[1:], seconds[1:], strict=True):
-            if n > len(chances):
+            if n > min(len(chances), self.curve.reach):
                 break
             expected += sum(chances[done:n])
             done = n
@@ -183,18 +182,12 @@ class Planner:
                 if tree.parents[child] == parent:
                     right = tree.tokens[child] == token
                     node = child if right else node
-                    for drafter, kind in tree.credits[child]:
-                        self._count(drafter, kind, right)
-                        asked.add(drafter)
-                        if right:
-                            hit.add(drafter)
+                    self._chances.count(tree.credits[child], right)
+                    guessed = {drafter for drafter, _ in tree.credits[child]}
+                    asked |= guessed
+                    hit |= guessed if right else set()
             for drafter in asked:
                 self._hits[drafter] += (1 - _FADE) * ((drafter in hit) - self._hits[drafter])
             if node is None:
                 return
             parent = node
-
-    def _count(self, drafter: int, kind: int, right: bool) -> None:
-        weight = self._tested[drafter][kind] * _FADE
-        self._rates[drafter][kind] = (self._rates[drafter][kind] * weight + right) / (weight + 1)
-        self._tested[drafter][kind] = weight + 1

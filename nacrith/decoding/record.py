@@ -3,15 +3,19 @@
 An exact model, the prompt's tokens and the sampling determine an answer, so a record is right or wrong, on
 any machine and with any engine. Checking enters the recorded tokens in large passes and chooses each anew
 from its row, which is several times faster than generating them. Of an answer that banned phrases cut, the
-tokens that were taken back are recorded too, since they led to it.
+tokens that were taken back are recorded too, since they led to it. A cautious answer is checked by generating
+it again, since trials that were dropped decided it too.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from nacrith import jsontext
+from nacrith.decoding.cautious import Caution, CautiousAnswer, cautious
 from nacrith.decoding.generation import Answer, prompt_ids
 from nacrith.decoding.grammar import of_record
 from nacrith.decoding.lanes import PREFILL, STUCK, Line, common
@@ -42,13 +46,13 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def record(model: LanguageModel, answer: Answer) -> dict[str, Any]:
+def record(model: LanguageModel, answer: Answer | CautiousAnswer) -> dict[str, Any]:
     """A finished answer as a JSON object. `prompt` is there to be read; `prompt_tokens` is what counts.
 
     DecodingError for one under a constraint that has no method `record`, and for one that depends on its
     drafter.
     """
-    line, s = answer.line, answer.sampling
+    line, s = answer.line, answer.line.sampling
     if not line.coupled:
         raise DecodingError(
             "an answer at a temperature with the drafter rsd cannot be recorded: it depends on the drafter"
@@ -60,19 +64,21 @@ def record(model: LanguageModel, answer: Answer) -> dict[str, Any]:
         more["constraint"] = line.constraint.record()
     if line.banned.phrases:
         more |= {"banned": list(line.banned.phrases), "taken": line.taken}
+    if isinstance(answer, CautiousAnswer):
+        more["cautious"] = asdict(answer.caution)
     return {
         "nacrith_answer": VERSION,
         "sampling_version": SAMPLING_VERSION,
         "model": model.name,
         "fingerprint": model.fingerprint.hex(),
-        "prompt": model.tokenizer.decode(answer.prompt).decode("utf-8", "replace"),
-        "prompt_tokens": answer.prompt,
+        "prompt": model.tokenizer.decode(line.prompt).decode("utf-8", "replace"),
+        "prompt_tokens": line.prompt,
         "temperature": s.temperature,
         "top_k": s.top_k,
         "top_p": s.top_p,
         "min_p": s.min_p,
         "seed": s.seed,
-        "max_tokens": answer.most,
+        "max_tokens": line.most,
         "stop": list(answer.stop),
         "tokens": answer.tokens,
         "text": answer.text,
@@ -134,13 +140,33 @@ def check(model: LanguageModel, found: Mapping[str, Any]) -> None:
     sampling = Sampling(temperature, found["top_k"], top_p, min_p, found["seed"])
     stream, rule = TextStream(model.tokenizer, found["stop"]), of_record(found.get("constraint"))
     line = Line(prompt, found["max_tokens"], sampling, stream, rule, found.get("banned", []))
-    _replay(model, line, found.get("taken", found["tokens"]), found["finish"] == STUCK)
+    if "cautious" in found:
+        line = _again(model, found, sampling)
+    else:
+        _replay(model, line, found.get("taken", found["tokens"]), found["finish"] == STUCK)
     if not line.finish or line.finish != found["finish"]:
         raise DecodingError(f"the answer does not end as recorded: {line.finish or 'it goes on'}")
     if line.tokens != found["tokens"]:
-        raise DecodingError("the recorded tokens are not what is left of those taken")
+        raise DecodingError("the recorded tokens are not those that the model gives")
     if line.stream.text != found["text"]:
         raise DecodingError("the recorded text is not that of the tokens")
+
+
+def _again(model: LanguageModel, found: Mapping[str, Any], sampling: Sampling) -> Line:
+    """The line of a cautious answer, generated as it was, up to where it is another one."""
+    how = found["cautious"]
+    try:
+        caution = Caution(float(how["doubt"]), operator.index(how["trials"]), operator.index(how["longest"]))
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise DecodingError("the recorded answer is damaged: cautious is of the wrong type") from None
+    prompt, stop = found["prompt_tokens"][1:], found["stop"]
+    answer = cautious(
+        model, prompt, max_tokens=found["max_tokens"], sampling=sampling, caution=caution, stop=stop
+    )
+    for _ in answer:
+        if answer.tokens != found["tokens"][: len(answer.tokens)]:
+            break
+    return answer.line
 
 
 def _replay(model: LanguageModel, line: Line, taken: list[int], stuck: bool) -> None:

@@ -70,7 +70,7 @@ class SampledLanes(Lanes):
             if depth:
                 drawn = sequences(self._asking(place, line), count, depth, self._choices[place])
             size = len(drawn.tokens)
-            tree = Tree(drawn.tokens, drawn.parents, [1.0] * size, [[] for _ in range(size)], size)
+            tree = Tree(drawn.tokens, drawn.parents, [1.0] * size, [() for _ in range(size)], size)
             self._drawn[id(tree)] = drawn
             trees.append(tree)
         return trees

@@ -161,7 +161,7 @@ def test_what_is_refused(tmp_path, arguments, word):
 
 def test_models_as_drafters_change_nothing():
     plain = nacrith(*PROMPT, "--drafter", "none", "--json").out
-    for name in (f"model:{_tiny()}", "skip:2+lookup", f"rsd:{_tiny()}"):
+    for name in (f"model:{_tiny()}", f"pearl:{_tiny()}+lookup", "skip:2+lookup", f"rsd:{_tiny()}"):
         done = nacrith(*PROMPT, "--drafter", name, "--json")
         assert done.out == plain
     done = nacrith(*PROMPT, "--drafter", f"rsd:{_tiny()}", "--temperature", "1", "--json")
@@ -220,3 +220,38 @@ def test_rules_of_options_and_of_lines(tmp_path):
         assert done.code == 1
         assert done.said(word)
         assert not (tmp_path / "out").exists()
+
+
+def test_a_cautious_answer_is_what_python_gives_and_is_checked(tmp_path):
+    options = (*PROMPT, "--cautious", "--temperature", "0.9", "--seed", "2")
+    done = nacrith(*options, "--stats")
+    assert done.code == 0
+    figures = dict(line.split() for line in done.err.splitlines())
+    assert figures["tokens"] == "12"
+    assert int(figures["trials"]) > 0
+    answer = tmp_path / "a.json"
+    assert nacrith(*options, "--json", "-o", answer).code == 0
+    found = json.loads(answer.read_text())
+    assert found["text"].encode() == done.out
+    assert nacrith("generate", "--verify", answer, "-m", _tiny()).code == 0
+    for change in (
+        {"tokens": [*found["tokens"][:-1], found["tokens"][-1] ^ 1]},
+        {"cautious": found["cautious"] | {"longest": 1, "trials": 64}},
+        {"cautious": {"doubt": 3.0, "trials": 4.5, "longest": 12}},
+        {"cautious": []},
+        {"cautious": found["cautious"] | {"doubt": -1}},
+        {"max_tokens": 10**9},
+    ):
+        line = json.dumps(found | change).encode()
+        done = nacrith("generate", "--verify", "-", "-m", _tiny(), stdin=line)
+        assert (done.code, done.out) == (1, b""), change
+        assert b"Traceback" not in done.err.encode()
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("--temperature", "1", "--ban", "x"), ("--temperature", "1", "--regex", "x")]
+)
+def test_what_cannot_be_cautious(more):
+    done = nacrith(*PROMPT, "--cautious", *more)
+    assert done.code == 1
+    assert done.said("--cautious")

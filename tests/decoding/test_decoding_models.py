@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from paths import TINY
 from plain_decoding import GREEDY, SEEDED, model, plainly
+from toy_drafters import Same
 
 from nacrith.decoding import Answer, DraftModel, generate
 from nacrith.decoding.drafters import drafters
@@ -96,31 +97,7 @@ def limited(real):
 
 
 def test_a_dear_drafter_is_asked_as_far_as_it_pays():
-    class Dear:
-        wants_rows = False
-        price = 0.1
-        priors = (0.9,)
-        asked = 0
-
-        def follow(self):
-            return self
-
-        def extend(self, tokens):
-            pass
-
-        def observe(self, rows):
-            pass
-
-        def start(self):
-            return 0
-
-        def guesses(self, state):
-            from nacrith.decoding.drafters.protocol import Guess
-
-            self.asked += 1
-            return [Guess(7, 0, state + 1)]
-
-    drafter = Dear()
+    drafter = Same((7,), (0.9,), price=0.1)
     planner = Planner([drafter])
     for _ in range(30):
         planner.observe(0, 1.0, 0.0)

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_drafters import Same
 from toy_model import ToyModel
 from toy_tokenizers import toy
 
 from nacrith.decoding import Lookup, NGram, Recycling
+from nacrith.decoding.chances import Chances
 from nacrith.decoding.cost import SIZES, CostCurve
 from nacrith.decoding.drafters import drafters, saved
-from nacrith.decoding.drafters.protocol import Guess, Row, heaviest
+from nacrith.decoding.drafters.protocol import Row, heaviest
 from nacrith.decoding.planner import Planner
 from nacrith.errors import DecodingError, ModelMissingError
-
-
-class Chain:
-    """Guesses the same token again and again, and another one with it."""
-
-    wants_rows = False
-    price = 0.0
-    priors = (0.9, 0.3)
-
-    def follow(self):
-        return self
-
-    def extend(self, tokens):
-        pass
-
-    def observe(self, rows):
-        pass
-
-    def start(self):
-        return ()
-
-    def guesses(self, state):
-        return [Guess(7, 0, ()), Guess(8, 1, ())]
 
 
 def measured(planner: Planner, row: float) -> None:
@@ -47,41 +26,56 @@ def measured(planner: Planner, row: float) -> None:
 
 @pytest.mark.parametrize(("row", "least", "most"), [(0.01, 15, 31), (0.3, 1, 11), (1.0, 0, 0)])
 def test_the_size_follows_the_cost(row, least, most):
-    planner = Planner([Chain()])
+    planner = Planner([Same()])
     measured(planner, row)
-    tree = planner.plan([[Chain()]], [99])[0]
+    tree = planner.plan([[Same()]], [99])[0]
     assert least <= tree.size <= most
     assert tree.chances == sorted(tree.chances, reverse=True)
     assert all(parent < node for node, parent in enumerate(tree.parents))
 
 
 def test_nothing_is_drafted_when_guesses_are_wrong_and_something_when_they_come_true_again():
-    planner = Planner([Chain()])
+    planner = Planner([Same()])
     measured(planner, 0.2)
     for _ in range(60):
-        planner.settle(planner.plan([[Chain()]], [99])[0], [1])
-    assert planner.plan([[Chain()]], [99])[0].size == 0
+        planner.settle(planner.plan([[Same()]], [99])[0], [1])
+    assert planner.plan([[Same()]], [99])[0].size == 0
     rests = 0
     for _ in range(30):
         rests += planner.resting
-        planner.plan([[Chain()]], [99])
+        planner.plan([[Same()]], [99])
     assert rests > 20  # not even guessed
     for _ in range(400):
-        planner.settle(planner.plan([[Chain()]], [99])[0], [7, 7, 7])
-    assert max(planner.plan([[Chain()]], [99])[0].size for _ in range(9)) > 0
+        planner.settle(planner.plan([[Same()]], [99])[0], [7, 7, 7])
+    assert max(planner.plan([[Same()]], [99])[0].size for _ in range(9)) > 0
 
 
 def test_limits_and_lanes():
-    planner = Planner([Chain()], fixed=6)
-    trees = planner.plan([[Chain()], [Chain()]], [0, 4])
+    planner = Planner([Same()], fixed=6)
+    trees = planner.plan([[Same()], [Same()]], [0, 4])
     assert [tree.size for tree in trees] == [0, 4]
 
 
 def test_two_drafters_that_guess_the_same_token_make_one_node():
-    planner = Planner([Chain(), Chain()], fixed=4)
-    tree = planner.plan([[Chain(), Chain()]], [4])[0]
+    planner = Planner([Same(), Same()], fixed=4)
+    tree = planner.plan([[Same(), Same()]], [4])[0]
     assert len({(p, t) for p, t in zip(tree.parents, tree.tokens, strict=True)}) == 4
-    assert tree.credits[0] == [(0, 0), (1, 0)]
+    assert tree.credits[0] == ((0, 0), (1, 0))
+
+
+def test_what_two_drafters_guess_is_told_from_what_one_guesses():
+    """Of the first drafter's guesses those come true that the second one shares."""
+    chances = Chances([(0.5,), (0.5, 0.5)])
+    both, alone = ((0, 0), (1, 1)), ((0, 0),)
+    assert chances.of(both) == chances.of(alone) == 0.5
+    for _ in range(60):
+        chances.count(both, True)
+        chances.count(alone, False)
+    assert chances.of(both) > 0.9
+    assert chances.of(alone) < 0.25
+    for _ in range(300):
+        chances.count(both, False)
+    assert chances.of(both) < 0.1  # the latest count
 
 
 def test_a_disturbed_pass_does_not_change_the_curve_much():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nacrith.decoding.drafters.ahead import Ahead
 from nacrith.decoding.drafters.lookup import Lookup
 from nacrith.decoding.drafters.model import DraftModel
 from nacrith.decoding.drafters.ngram import NGram
@@ -15,6 +16,7 @@ from nacrith.models.protocol import LanguageModel
 
 __all__ = [
     "NAMES",
+    "Ahead",
     "DraftModel",
     "Drafter",
     "Follower",
@@ -41,9 +43,10 @@ def drafters(which: Which, model: LanguageModel) -> list[Drafter] | Recursive:
     """The drafters meant: None or "none" for none, names joined by +, of which "auto" stands for
     recycling+lookup, or objects.
 
-    Beside NAMES there are "model:NAME", for a model by its name or path, and "skip:N", for the first N layers
-    of `model` itself; "rsd:NAME" stands alone, since it is verified by another rule. model: that is to be
-    drafted for. DecodingError for an unknown name; ModelMissingError for a model that is not here.
+    Beside NAMES there are "model:NAME", for a model by its name or path, "pearl:NAME", for one that drafts in
+    a thread of its own, and "skip:N", for the first N layers of `model` itself; "rsd:NAME" stands alone,
+    since it is verified by another rule. model: that is to be drafted for. DecodingError for an unknown name;
+    ModelMissingError for a model that is not here.
     """
     if which is None or which == "none":
         return []
@@ -53,7 +56,7 @@ def drafters(which: Which, model: LanguageModel) -> list[Drafter] | Recursive:
         return [*which] if isinstance(which, list) else [which]
     if which.startswith("rsd:"):
         return Recursive(_load(which[4:], model), model)
-    return [_make(name, model) for name in _names(which, ("model:", "skip:"))]
+    return [_make(name, model) for name in _names(which, ("model:", "pearl:", "skip:"))]
 
 
 def drafters_alone(which: Which, vocab: int) -> list[Drafter]:
@@ -72,7 +75,11 @@ def _names(which: str, kinds: tuple[str, ...] = ()) -> list[str]:
     names = [part for name in which.split("+") for part in (AUTO if name == "auto" else (name,))]
     unknown = [name for name in names if name not in NAMES and not (kinds and name.startswith(kinds))]
     if unknown or len(set(names)) < len(names):
-        more = ", model:NAME and skip:LAYERS, each once, joined by +; or rsd:NAME alone" if kinds else ""
+        more = (
+            ", model:NAME, pearl:NAME and skip:LAYERS, each once, joined by +; or rsd:NAME alone"
+            if kinds
+            else ""
+        )
         raise DecodingError(f"drafter {which!r}: give none, auto, or some of {', '.join(NAMES)}{more}")
     return names
 
@@ -81,6 +88,8 @@ def _make(name: str, model: LanguageModel) -> Drafter:
     kind, _, about = name.partition(":")
     if kind == "model":
         return DraftModel(_load(about, model), model)
+    if kind == "pearl":
+        return Ahead(DraftModel(_load(about, model, threads=1), model))
     if kind == "skip":
         return DraftModel(_first_layers(model, about), model)
     return _plain(kind, model.vocab_size)
@@ -92,9 +101,9 @@ def _plain(name: str, vocab: int) -> Drafter:
     return Lookup() if name == "lookup" else NGram()
 
 
-def _load(name: str, target: LanguageModel) -> LanguageModel:
-    """The model of this name, with as many threads as its target."""
-    return load_model(name, threads=getattr(target, "threads", None))
+def _load(name: str, target: LanguageModel, threads: int | None = None) -> LanguageModel:
+    """The model of this name, by default with as many threads as its target."""
+    return load_model(name, threads=threads or getattr(target, "threads", None))
 
 
 def _first_layers(model: LanguageModel, count: str) -> LanguageModel:

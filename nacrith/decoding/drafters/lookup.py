@@ -3,16 +3,17 @@ or in an earlier text of the run.
 
 In place of prompt lookup decoding's first match of a few tokens (Saxena 2023), this takes the longest match
 among the latest places of the last tokens, as a suffix automaton would (SuffixDecoding, Oliaro et al. 2024;
-SAM Decoding, Hu et al. 2024), with a table of places in place of the automaton. After an edit, where no match
-is left, it goes on behind the place at which the old match broke: copies with changed words are what editors
-and agents ask for.
+SAM Decoding, Hu et al. 2024), with a table of places in place of the automaton. Copies with changes, which
+editors and agents ask for, are followed through the changes: see `copied`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from nacrith.decoding.drafters.copied import Copied, Step
 from nacrith.decoding.drafters.protocol import Guess, Row
 
 _ORDERS = (3, 1)  # lengths of the ends that are looked up, longest first
@@ -20,11 +21,21 @@ _PLACES = 6  # latest places that are kept for an end
 _PAST = 1 << 18  # tokens of all texts that are looked up; when there are more, the older ones are forgotten
 _LONGEST = 64  # tokens by which matches are compared
 _EDGES = (0, 1, 2, 3, 4, 6, 9, 14, 22, 35)  # of match lengths; a kind is the number of edges below a length
-_KINDS = len(_EDGES) + 1  # in the same text; as many again in another one
+_KINDS = len(_EDGES) + 1  # in the same text; as many again in another one; then those of `copied`
 
-State = list[tuple[list[int], int, int]]
-"""(text, place, length): the text may go on with the token there, before which `length` tokens are those at
-the end of the present text."""
+
+class At(NamedTuple):
+    """The text may go on with the token at a place of another one, or of its own.
+
+    length: of the match before the place. copy: whether it is the place of the copy that is followed."""
+
+    text: list[int]
+    place: int
+    length: int
+    copy: bool
+
+
+State = Sequence[At | Step]
 
 
 class Lookup:
@@ -35,6 +46,7 @@ class Lookup:
     priors = (
         *(0.3, 0.2, 0.3, 0.45, 0.55, 0.65, 0.75, 0.8, 0.85, 0.9, 0.93),
         *(0.2, 0.2, 0.2, 0.35, 0.45, 0.55, 0.65, 0.7, 0.8, 0.85, 0.9),
+        *Copied.priors,
     )
 
     def __init__(self) -> None:
@@ -66,37 +78,42 @@ class _Follower:
         self._drafter = drafter
         self._tokens: list[int] = []
         self._places: dict[tuple[int, ...], list[int]] = {}
-        self._text: list[int] = self._tokens  # the text that it last matched, and
-        self._copied = 0  # the place there at which it would go on
+        self._copied = Copied(self._tokens)
+        self._best = self._tokens, 0, 0  # of `_longest`
 
     def extend(self, tokens: Sequence[int]) -> None:
         for token in tokens:
             self._append(token)
-        self._copied += len(tokens)
+            self._copied.follow(token)
+            self._best = text, place, length = self._longer(token) or self._longest()
+            if length >= _ORDERS[0]:
+                self._copied.found(text, place, length)
 
     def start(self) -> State | None:
-        text, place, length = self._longest()
-        found = [(text, place, length)] if length else []
-        if length >= _ORDERS[0]:
-            self._text, self._copied = text, place
-        elif (
-            self._copied
-            and self._copied < len(self._text)
-            and (text is not self._text or place != self._copied)
-        ):
-            found.append((self._text, self._copied, 0))
+        text, place, length = self._best
+        step = None if self._copied.at is None else self._copied.step()
+        same = step is not None and step.text is text and step.place == place and not step.ahead
+        found: list[At | Step] = []
+        if length:
+            found.append(At(text, place, length, same))
+        if step is not None and not (length and same):
+            found.append(step)
         return found or None
 
     def guesses(self, state: State) -> list[Guess]:
-        return [
-            Guess(
-                text[place],
-                bisect_left(_EDGES, length) + (0 if text is self._tokens else _KINDS),
-                [(text, place + 1, min(length + 1, _LONGEST))],
-            )
-            for text, place, length in state
-            if place < len(text)
-        ]
+        found: list[Guess] = []
+        for at in state:
+            if isinstance(at, Step):
+                found += [Guess(t, 2 * _KINDS + kind, [after]) for t, kind, after in self._copied.next(at)]
+            elif at.place < len(at.text):
+                kind = bisect_left(_EDGES, at.length) + (0 if at.text is self._tokens else _KINDS)
+                after = At(at.text, at.place + 1, min(at.length + 1, _LONGEST), at.copy)
+                changed = self._copied.changed(at.text, at.place) if at.copy else None
+                if changed:
+                    found.append(Guess(changed[0], 2 * _KINDS + changed[1], [changed[2]]))
+                    kind = 2 * _KINDS + Copied.KEPT
+                found.append(Guess(at.text[at.place], kind, [after]))
+        return found
 
     def _append(self, token: int) -> None:
         text = self._tokens
@@ -109,6 +126,15 @@ class _Follower:
                 del places[:-_PLACES]
                 if order == _ORDERS[0]:
                     self._drafter.enter(end, text, len(text) - 1)
+
+    def _longer(self, token: int) -> tuple[list[int], int, int] | None:
+        """The longest match, if it is the one before with this token behind it: a longer one would have been
+        longer before, too."""
+        text, place, length = self._best
+        last = len(text) - 1 - (text is self._tokens)  # what comes after the latest token is not known
+        if not _ORDERS[0] <= length < _LONGEST or place >= last or text[place] != token:
+            return None
+        return text, place + 1, length + 1
 
     def _longest(self) -> tuple[list[int], int, int]:
         """The text, the place behind the longest match of the end, and its length; 0 for none. Of equal ones
