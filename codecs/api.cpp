@@ -56,6 +56,8 @@ int32_t guarded(const Body &body) noexcept {
         return fail(NACRITH_ERROR_ARGUMENT, e.what());
     } catch (const std::length_error &e) {
         return fail(NACRITH_ERROR_DATA, e.what());
+    } catch (const nacrith::DamagedError &e) {
+        return fail(NACRITH_ERROR_DATA, e.what());
     } catch (const nacrith::ModelError &e) {
         return fail(NACRITH_ERROR_MODEL, e.what());
     } catch (const std::bad_alloc &) {

@@ -170,8 +170,8 @@ private:
 };
 
 // A choice between what was mixed and the model alone: the average of both, weighted by how well each has done
-// (a Bayesian mixture with a fixed share that forgets; Herbster and Warmuth 1998). It begins with, and forgets towards,
-// what was mixed, which costs nothing where the model is worth nothing.
+// (a Bayesian mixture with a fixed share that forgets; Herbster and Warmuth 1998). It forgets slowly, so that a model
+// that is worth nothing costs next to nothing.
 class Gate {
 public:
     // Probabilities of 16 bits; the result too, 1..65535.
@@ -185,14 +185,14 @@ public:
     void learn(int bit) {
         const int64_t a = bit ? mixed_ : kOne - mixed_, b = bit ? model_ : kOne - model_;
         weight_ = ((weight_ * a) << kBits) / (weight_ * a + (kWhole - weight_) * b);  // products below 2^61
-        weight_ += (kFirst - weight_) >> kShare;
+        weight_ += (kWhole / 2 - weight_) >> kShare;
     }
 
 private:
-    static constexpr int kBits = 22, kShare = 9;
-    static constexpr int64_t kWhole = int64_t{1} << kBits, kFirst = kWhole / 8 * 7;
+    static constexpr int kBits = 22, kShare = 12;
+    static constexpr int64_t kWhole = int64_t{1} << kBits;
 
-    int64_t weight_ = kFirst;  // of what was mixed
+    int64_t weight_ = kWhole / 2;  // of what was mixed
     int32_t mixed_ = 0, model_ = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <vector>
 
 namespace nacrith {
@@ -29,15 +30,22 @@ private:
     uint64_t low_ = 0, range_ = ~uint64_t{0};
 };
 
-// Reads what RangeEncoder wrote; any bytes are read as something.
+// Coded data that no encoder writes.
+struct DamagedError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Reads what RangeEncoder wrote. Other bytes are read as something too, or end in a DamagedError.
 class RangeDecoder {
 public:
     RangeDecoder(const uint8_t *data, size_t size);
 
     // Whether the next symbol's value is below `low`: the first of two symbols, [0, low) and [low, 2^24).
-    bool below(uint32_t low) const { return offset_ < (range_ >> kPrecision24) * low; }
-    // Where in [0, 2^24) the next symbol lies; 2^24 or more if the data is damaged.
-    uint64_t value() const { return offset_ / (range_ >> kPrecision24); }
+    bool below(uint32_t low) const {
+        const uint64_t scale = range_ >> kPrecision24;
+        if (offset_ >= scale << kPrecision24) throw DamagedError("the coded data is damaged");
+        return offset_ < scale * low;
+    }
     // Goes past the symbol with this interval.
     void skip(uint32_t low, uint32_t count);
 

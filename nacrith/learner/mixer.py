@@ -52,11 +52,11 @@ class Mixers:
 
 class Gate:
     """A choice between what was mixed and the model alone: the average of both, weighted by how well each has
-    done (a Bayesian mixture that forgets by a fixed share; Herbster and Warmuth 1998). It begins with, and
-    forgets towards, what was mixed, which costs nothing where the model is worth nothing."""
+    done (a Bayesian mixture that forgets by a fixed share; Herbster and Warmuth 1998). It forgets
+    slowly, so that a model that is worth nothing costs next to nothing."""
 
-    _BITS, _SHARE = 22, 9
-    FIRST = 7 << _BITS - 3
+    _BITS, _SHARE = 22, 12
+    FIRST = 1 << _BITS - 1
 
     def __init__(self) -> None:
         self.weight = self.FIRST  # of what was mixed

@@ -183,7 +183,7 @@ def test_a_gate_weighs_by_what_came(steps: list[tuple[int, int, int]]) -> None:
         gate.learn(bit)
         a, b = (mixed, model) if bit else (ONE - mixed, ONE - model)
         after = w * a / (w * a + (1 - w) * b)
-        assert abs(Fraction(gate.weight, 1 << 22) - (after + (Fraction(7, 8) - after) / 512)) < Fraction(
+        assert abs(Fraction(gate.weight, 1 << 22) - (after + (Fraction(1, 2) - after) / 4096)) < Fraction(
             2, 1 << 22
         )
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from engine_checks import in_threads
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from native_library import KERNELS, each_kernels, needs_library
 
@@ -18,6 +18,7 @@ from nacrith import native
 from nacrith.codec.group_native import NativeGroup
 from nacrith.codec.group_reference import ReferenceDecoder, ReferenceEncoder
 from nacrith.codec.params import CodingParams
+from nacrith.errors import CorruptError
 from nacrith.models.tokenizer.sorted_vocabulary import SortedVocabulary
 from nacrith.native import group as calls
 from nacrith.predictors import registry
@@ -148,10 +149,18 @@ def test_equals_the_reference_for_any_vocabulary(seed, words, lengths, size, ker
 @needs_library
 @settings(max_examples=25)
 @given(payload=st.binary(max_size=40), seed=st.integers(0, 1 << 32))
+@example(payload=b"\xff" * 16, seed=0)  # a number beyond the last symbol's interval
 def test_any_payload_decodes_to_the_tokens_of_the_reference(payload, seed):
     text = Text(seed, len(WORDS), [9, 0, 12])
-    want = text.decode(ReferenceDecoder(SortedVocabulary(WORDS), PARAMS, text.lengths, payload))
-    assert text.decode(native_group(WORDS, PARAMS, text.lengths, payload)) == want
+    reference = ReferenceDecoder(SortedVocabulary(WORDS), PARAMS, text.lengths, payload)
+    native = native_group(WORDS, PARAMS, text.lengths, payload)
+    try:
+        want = text.decode(reference)
+    except CorruptError:
+        with pytest.raises(CorruptError):
+            text.decode(native)
+    else:
+        assert text.decode(native) == want
 
 
 @needs_library

@@ -191,7 +191,7 @@ class Gate:
     """Section 9."""
 
     def __init__(self) -> None:
-        self.w = 7 << 19
+        self.w = 1 << 21
         self.q = self.g = 0
 
     def join(self, q: int, g: int) -> int:
@@ -201,7 +201,7 @@ class Gate:
     def learn(self, y: int) -> None:
         a, b = (self.q, self.g) if y else (65536 - self.q, 65536 - self.g)
         self.w = 4194304 * self.w * a // (self.w * a + (4194304 - self.w) * b)
-        self.w += (7 << 19) - self.w >> 9
+        self.w += (1 << 21) - self.w >> 12
 
 
 class Learner:
