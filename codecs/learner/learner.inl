@@ -243,9 +243,10 @@ private:
         texts_[lane_].at = cursor.at;
         uint32_t places[kMatches];
         for (int i = 0; i < kMatches; i++) places[i] = matches_[i].seek(texts_[lane_]);
-        look_ahead();
+        if (!Shape::kForesees) look_ahead();  // its buckets are fetched while the matches are sought
         for (int i = 0; i < kMatches; i++)
             matches_[i].end(texts_, static_cast<uint32_t>(lane_), at_->pointers[i], places[i]);
+        if (Shape::kForesees) look_ahead();  // it asks what the matches expect
     }
 
     // Before a byte: hashes of all contexts, and the mixers' rate.

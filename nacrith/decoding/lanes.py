@@ -140,7 +140,7 @@ class _Lane:
         self.unseen: list[int] = []
 
     def inform(self) -> None:
-        for follower in self.followers:
+        for follower in self.followers if self.unseen else ():
             follower.extend(self.unseen)
         self.unseen = []
 

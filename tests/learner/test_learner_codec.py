@@ -156,7 +156,6 @@ def test_damage_gives_other_bytes_or_our_error(engine: str, shape: Shape) -> Non
             try:
                 found = decode(damaged, shape, 16, len(data))
             except CorruptError:
-                assert engine == REFERENCE
                 continue
         assert len(found) == len(data)
         assert found != data or damaged in other
