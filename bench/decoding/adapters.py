@@ -158,6 +158,33 @@ def _row(row: dict[str, Any]) -> str:
     )
 
 
+def enter(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+    """Write the rows as JSON, and as a table."""
+    about = {"tokens": args.tokens, "temperature": args.temperature, "threads": args.threads}
+    common.write_json(
+        args.out / "decoding-adapters.json", {"machine": common.machine(), **about, "rows": rows}
+    )
+    head = ("runtime", "task", "drafts", "tokens a pass", "time ratio", "same answers")
+    table = [
+        (
+            row["runtime"],
+            row["kind"],
+            row["drafts"],
+            f"{row['tokens_per_pass']:.2f}",
+            f"{row['ratio']:.2f} x",
+            f"{row['same']}/{row['of']}",
+        )
+        for row in rows
+    ]
+    how = f"temperature {args.temperature}" if args.temperature else "greedy"
+    text = (
+        f"Answers of up to {args.tokens} tokens, {how}, threads: {args.threads}; {common.machine()}; by"
+        " `python -m bench.decoding.adapters`. Time ratio: the speed against the same runtime without drafts,"
+        " the prompt's time included, more is better.\n\n"
+    )
+    common.write_atomic(args.out / "decoding-adapters.md", text + common.markdown_table(head, table))
+
+
 def smollm2() -> Path:
     from importlib.util import find_spec  # the package itself imports more than its file needs
 
@@ -179,7 +206,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--out", type=Path, help="folder for adapters.json")
+    parser.add_argument("--out", type=Path, help="folder for decoding-adapters.json and .md")
     args = parser.parse_args()
     print(common.machine())
     rows = []
@@ -192,8 +219,7 @@ def main() -> None:
             own = [row for row in rows if (row["runtime"], row["drafts"]) == (runtime, name)]
             print(f"{runtime} {name}: mean ratio {sum(row['ratio'] for row in own) / len(own):.2f}")
     if args.out:
-        about = {"tokens": args.tokens, "temperature": args.temperature}
-        common.write_json(args.out / "adapters.json", {"machine": common.machine(), **about, "rows": rows})
+        enter(rows, args)
 
 
 if __name__ == "__main__":
