@@ -34,7 +34,6 @@ class Drafts:
 
     def __init__(self, drafter: Which, vocab: int, fixed: int | None = None) -> None:
         self._planner = Planner(drafters_alone(drafter, vocab), fixed)
-        self.learns = any(made.wants_rows for made in self._planner.drafters)
         self.passes = self.drafted = self.accepted = 0
         self.text: list[int] = []
         self._tree = Tree()  # as planned
@@ -43,14 +42,20 @@ class Drafts:
         self._unseen: list[int] = []  # of the text, by the followers
         self._own = 0.0  # seconds since the last pass that drafting took, outside of the runtime
 
+    @property
+    def learns(self) -> bool:
+        """Whether `learn` is of use now."""
+        return not self._planner.resting and any(made.wants_rows for made in self._planner.drafters)
+
     def begin(self, text: Sequence[int]) -> None:
         """Start a text."""
         self._followers = [drafter.follow() for drafter in self._planner.drafters]
         self.text, self._tree, self._sent = list(text), Tree(), Tree()
         self._unseen, self._own = list(text), 0.0
 
-    def go_on(self, tokens: Sequence[int], seconds: float) -> None:
-        """The text went on with these tokens, in a pass of the runtime that took this long."""
+    def go_on(self, tokens: Sequence[int], seconds: float | None) -> None:
+        """The text went on with these tokens, in a pass of the runtime that took this long; None for a pass
+        that did more than this, such as one of a prompt, which says nothing about the cost of drafts."""
         begun = time.perf_counter()
         node = -1
         for token in tokens:
@@ -60,7 +65,8 @@ class Drafts:
             node = child
             self.accepted += 1
         self._planner.settle(self._tree, tokens)
-        self._planner.observe(self._sent.size, seconds, self._own)
+        if seconds is not None:
+            self._planner.observe(self._sent.size, seconds, self._own)
         self.passes += 1
         self.drafted += self._sent.size
         self.text += tokens
@@ -90,7 +96,7 @@ class Drafts:
     ) -> None:
         """Learn from rows, also of drafts that were refused. logits (n, V): row i is of the token at place
         first + i of `text`, and those after the text's are of the nodes of `tree`, which follows it."""
-        if self._planner.resting:
+        if not self.learns:
             return
         begun = time.perf_counter()
         before = [tuple(text[max(0, i - 1) : i + 1]) for i in range(first, len(text))]

@@ -72,7 +72,7 @@ def nacrith_generate(
         loop.keep(path)
         seconds = time.perf_counter() - begun
         loop.learn()
-        drafts.go_on(tokens, seconds)
+        drafts.go_on(tokens, None if loop.prompted else seconds)
         room = (stopping_criteria.max_length or ids.shape[1] + MOST) - ids.shape[1] - 1
         tree = Tree() if done else drafts.propose_tree(max(0, min(MOST, room)), line=not loop.takes_trees)
     if nacrith_streamer is not None:
@@ -118,10 +118,16 @@ class _Loop:
         cache: Any = model_kwargs.get(self.name)
         self.cache = DynamicCache(config=model.config) if cache is None else cache
         self._plain = _takes_trees(model)
+        self._cuts = "logits_to_keep" in model_kwargs  # whether the model computes the last rows alone
         self._text: list[int] = []
         self._tree = Tree()
         self._first = 0  # of the text, in the latest pass
         self._rows = torch.empty(0)
+
+    @property
+    def prompted(self) -> bool:
+        """Whether the latest pass took more of the text than its newest token."""
+        return len(self._text) - self._first > 1
 
     @property
     def takes_trees(self) -> bool:
@@ -138,6 +144,8 @@ class _Loop:
         if parents != list(range(-1, tree.size - 1)):
             mask, places = branches(held, ids.shape[1], parents, self._model.dtype)
             more |= {"attention_mask": mask.to(ids.device), "position_ids": places.to(ids.device)}
+        if self._cuts and not self._drafts.learns:
+            more["logits_to_keep"] = 1 + tree.size
         with torch.no_grad():
             out = self._model(input_ids=new, use_cache=True, **more)
         self._rows = out.logits[0]

@@ -131,6 +131,22 @@ def test_trees_are_verified_and_the_cache_keeps_the_path(attention):
             assert torch.allclose(one.values, other.values, atol=1e-5)
 
 
+def test_a_pass_of_the_prompt_is_no_measure_and_gives_the_rows_that_are_of_use(model):
+    """Its time is not that of a pass without drafts, which all others are compared with."""
+    rows, measured = [], []
+    hook = model.register_forward_hook(lambda _module, _args, out: rows.append(out.logits.shape[1]))
+    prompt = prompts(1)[0]
+    for drafter, of_prompt in (("lookup", 1), ("recycling", len(prompt))):
+        drafts = Drafts(drafter, 512, fixed=3)
+        drafts._planner.observe = lambda size, *_: measured.append(size)
+        rows.clear()
+        measured.clear()
+        answer(model, prompt, do_sample=False, custom_generate=nacrith_generate, nacrith_drafter=drafts)
+        assert rows[0] == of_prompt
+        assert rows[1:] == [1 + size for size in measured]
+    hook.remove()
+
+
 def test_a_model_with_sliding_windows_verifies_lines():
     config = transformers.MistralConfig(
         vocab_size=512,
