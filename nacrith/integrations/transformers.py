@@ -27,6 +27,8 @@ from nacrith.integrations.drafting import Drafts, Which
 
 MOST = 31
 """Tokens of a tree, at most."""
+HARVEST = 64
+"""Rows of a prompt that drafters learn from, at most: its latest. A row costs much of what a token does."""
 
 
 def nacrith_generate(
@@ -121,13 +123,13 @@ class _Loop:
         self._cuts = "logits_to_keep" in model_kwargs  # whether the model computes the last rows alone
         self._text: list[int] = []
         self._tree = Tree()
-        self._first = 0  # of the text, in the latest pass
+        self._new = 0  # tokens of the text, in the latest pass
         self._rows = torch.empty(0)
 
     @property
     def prompted(self) -> bool:
         """Whether the latest pass took more of the text than its newest token."""
-        return len(self._text) - self._first > 1
+        return self._new > 1
 
     @property
     def takes_trees(self) -> bool:
@@ -138,24 +140,25 @@ class _Loop:
     def evaluate(self, ids: torch.Tensor, tree: Tree) -> torch.Tensor:
         """The rows (1 + size, V) that follow the text `ids` (1, n) and each node that `tree` verifies."""
         held, parents = int(self.cache.get_seq_length()), tree.parents[: tree.size]
-        self._text, self._tree, self._first = ids[0].tolist(), tree, held
+        self._text, self._tree, self._new = ids[0].tolist(), tree, ids.shape[1] - held
         new = torch.cat([ids, ids.new_tensor([tree.tokens[: tree.size]])], dim=-1)[:, held:]
         more: dict[str, Any] = {self.name: self.cache}
         if parents != list(range(-1, tree.size - 1)):
             mask, places = branches(held, ids.shape[1], parents, self._model.dtype)
             more |= {"attention_mask": mask.to(ids.device), "position_ids": places.to(ids.device)}
-        if self._cuts and not self._drafts.learns:
-            more["logits_to_keep"] = 1 + tree.size
+        if self._cuts:
+            more["logits_to_keep"] = tree.size + (min(self._new, HARVEST) if self._drafts.learns else 1)
         with torch.no_grad():
             out = self._model(input_ids=new, use_cache=True, **more)
         self._rows = out.logits[0]
         return self._rows[-1 - tree.size :]
 
     def learn(self) -> None:
-        """Show the drafts all rows of the latest pass."""
+        """Show the drafts the rows of the latest pass."""
         if self._drafts.learns:
             rows = self._rows.float().cpu().numpy()
-            self._drafts.learn(rows, self._first, self._text, self._tree)
+            first = len(self._text) + self._tree.size - len(rows)
+            self._drafts.learn(rows, first, self._text, self._tree)
 
     def keep(self, path: Sequence[int]) -> None:
         """Of the latest pass's tree keep the nodes of `path`, each the parent of the next."""

@@ -15,7 +15,7 @@ from nacrith.decoding.drafters.protocol import Guess  # noqa: E402
 from nacrith.errors import DecodingError  # noqa: E402
 from nacrith.integrations.drafting import Drafts  # noqa: E402
 from nacrith.integrations.superposed import NGrams, approximate_drafts  # noqa: E402
-from nacrith.integrations.transformers import nacrith_generate  # noqa: E402
+from nacrith.integrations.transformers import HARVEST, nacrith_generate  # noqa: E402
 
 
 def tiny(dtype, **more):
@@ -135,8 +135,12 @@ def test_a_pass_of_the_prompt_is_no_measure_and_gives_the_rows_that_are_of_use(m
     """Its time is not that of a pass without drafts, which all others are compared with."""
     rows, measured = [], []
     hook = model.register_forward_hook(lambda _module, _args, out: rows.append(out.logits.shape[1]))
-    prompt = prompts(1)[0]
-    for drafter, of_prompt in (("lookup", 1), ("recycling", len(prompt))):
+    short = prompts(1)[0]
+    for drafter, prompt, of_prompt in (
+        ("lookup", short, 1),
+        ("recycling", short, len(short)),
+        ("recycling", [0, *short[1:] * 10], HARVEST),
+    ):
         drafts = Drafts(drafter, 512, fixed=3)
         drafts._planner.observe = lambda size, *_: measured.append(size)
         rows.clear()
