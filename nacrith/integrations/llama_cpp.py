@@ -66,4 +66,4 @@ class DraftModel(LlamaDraftModel):  # type: ignore[misc]  # the package has no t
         assert self.drafts is not None
         rows = getattr(self._llama, "scores", None)
         if self.drafts.learns and rows is not None and len(rows) >= len(ids) - 1:
-            self.drafts.learn(np.asarray(rows[first : len(ids) - 1]), first, ids)
+            self.drafts.learn(np.asarray(rows[first : len(ids) - 1]), first, ids[:-1])

@@ -1,25 +1,34 @@
 """Generation with transformers: `model.generate(..., custom_generate=nacrith_generate)`.
 
-nacrith's drafters guess a line of tokens, one forward pass verifies them, and each token is chosen as
+nacrith's drafters guess a tree of tokens, one forward pass verifies them, and each token is chosen as
 `generate` chooses it, greedy or sampled: the logits processors see the same texts, and one random number is
 drawn for each token of the answer. So the same seed gives the same text with and without drafts, as far as
 the model's sums do not depend on the number of tokens of a pass, which they do in their last bits.
+
+A tree needs a mask and positions of its own, and a cache from which the tokens between two others can be
+taken; `_takes_trees` says which models have that. The others verify the likeliest path, one line of tokens.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
+from nacrith.decoding.planner import Tree
 from nacrith.errors import DecodingError
 from nacrith.integrations.drafting import Drafts, Which
 
 MOST = 31
-"""Tokens of a line, at most."""
+"""Tokens of a tree, at most."""
+HARVEST = 64
+"""Rows of a prompt that drafters learn from, at most: its latest. A row costs much of what a token does."""
 
 
 def nacrith_generate(
@@ -44,27 +53,30 @@ def nacrith_generate(
         drafts = Drafts(drafts, model.config.get_text_config().vocab_size)
     loop = _Loop(model, model_kwargs, drafts)
     choose = _Choice(logits_processor, generation_config.do_sample)
-    ids, line = input_ids, torch.empty((1, 0), dtype=input_ids.dtype, device=input_ids.device)
+    ids, tree = input_ids, Tree()
     drafts.begin(ids[0].tolist())
     done = False
     while not done:
         begun = time.perf_counter()
-        rows = loop.evaluate(ids, line)
+        rows = loop.evaluate(ids, tree)
+        path: list[int] = []
         tokens: list[int] = []
-        for place, row in enumerate(rows):
-            token = choose(ids, row)
+        node: int | None = -1
+        while node is not None:
+            token = choose(ids, rows[node + 1])
             tokens.append(int(token))
             ids = torch.cat([ids, token.view(1, 1)], dim=-1)
             done = bool(stopping_criteria(ids, None).all())
             if nacrith_streamer is not None:
                 nacrith_streamer.put(token.view(1).cpu())
-            if done or place == line.shape[1] or int(line[0, place]) != tokens[-1]:
-                break
+            node = None if done else tree.child(node, tokens[-1], tree.size)
+            path += [] if node is None else [node]
+        loop.keep(path)
+        seconds = time.perf_counter() - begun
         loop.learn()
-        drafts.go_on(tokens, time.perf_counter() - begun)
-        loop.cut(ids.shape[1] - 1)
+        drafts.go_on(tokens, None if loop.prompted else seconds)
         room = (stopping_criteria.max_length or ids.shape[1] + MOST) - ids.shape[1] - 1
-        line = ids.new_tensor([drafts.propose(max(0, min(MOST, room))) if not done else []])
+        tree = Tree() if done else drafts.propose_tree(max(0, min(MOST, room)), line=not loop.takes_trees)
     if nacrith_streamer is not None:
         nacrith_streamer.end()
     if generation_config.return_dict_in_generate:
@@ -107,31 +119,86 @@ class _Loop:
         self.name = "cache" if "cache" in model_kwargs else "past_key_values"
         cache: Any = model_kwargs.get(self.name)
         self.cache = DynamicCache(config=model.config) if cache is None else cache
-        self._entered: list[int] = []
-        self._first = 0
+        self._plain = _takes_trees(model)
+        self._cuts = "logits_to_keep" in model_kwargs  # whether the model computes the last rows alone
+        self._text: list[int] = []
+        self._tree = Tree()
+        self._new = 0  # tokens of the text, in the latest pass
         self._rows = torch.empty(0)
 
-    def evaluate(self, ids: torch.Tensor, line: torch.Tensor) -> torch.Tensor:
-        """The rows (1 + drafts, V) that follow the text `ids` (1, n) and each draft of `line` (1, d)."""
-        held = int(self.cache.get_seq_length())
-        self._entered, self._first = [*ids[0].tolist(), *line[0].tolist()], held
-        new = torch.cat([ids, line], dim=-1)[:, held:]
+    @property
+    def prompted(self) -> bool:
+        """Whether the latest pass took more of the text than its newest token."""
+        return self._new > 1
+
+    @property
+    def takes_trees(self) -> bool:
+        """Whether trees can be verified and the cache be left with one path. Known after the first pass."""
+        layers, offloads = getattr(self.cache, "layers", ()), getattr(self.cache, "offloading", False)
+        return self._plain and not offloads and {type(layer) for layer in layers} == {DynamicLayer}
+
+    def evaluate(self, ids: torch.Tensor, tree: Tree) -> torch.Tensor:
+        """The rows (1 + size, V) that follow the text `ids` (1, n) and each node that `tree` verifies."""
+        held, parents = int(self.cache.get_seq_length()), tree.parents[: tree.size]
+        self._text, self._tree, self._new = ids[0].tolist(), tree, ids.shape[1] - held
+        new = torch.cat([ids, ids.new_tensor([tree.tokens[: tree.size]])], dim=-1)[:, held:]
+        more: dict[str, Any] = {self.name: self.cache}
+        if parents != list(range(-1, tree.size - 1)):
+            mask, places = branches(held, ids.shape[1], parents, self._model.dtype)
+            more |= {"attention_mask": mask.to(ids.device), "position_ids": places.to(ids.device)}
+        if self._cuts:
+            more["logits_to_keep"] = tree.size + (min(self._new, HARVEST) if self._drafts.learns else 1)
         with torch.no_grad():
-            out = self._model(
-                input_ids=new,
-                use_cache=True,
-                **{self.name: self.cache},
-            )
+            out = self._model(input_ids=new, use_cache=True, **more)
         self._rows = out.logits[0]
-        return self._rows[-1 - line.shape[1] :]
+        return self._rows[-1 - tree.size :]
 
     def learn(self) -> None:
-        """Show the drafts all rows of the latest pass."""
+        """Show the drafts the rows of the latest pass."""
         if self._drafts.learns:
-            self._drafts.learn(self._rows.float().cpu().numpy(), self._first, self._entered)
+            rows = self._rows.float().cpu().numpy()
+            first = len(self._text) + self._tree.size - len(rows)
+            self._drafts.learn(rows, first, self._text, self._tree)
 
-    def cut(self, length: int) -> None:
-        """Keep the first `length` tokens."""
-        more = int(self.cache.get_seq_length()) - length
-        if more > 0:
-            self.cache.crop(-more)
+    def keep(self, path: Sequence[int]) -> None:
+        """Of the latest pass's tree keep the nodes of `path`, each the parent of the next."""
+        text, count = len(self._text), len(path)
+        if list(path) != list(range(count)):  # what stays comes first
+            for layer in self.cache.layers:
+                if layer.get_seq_length():  # others share the keys of an earlier layer
+                    chosen = torch.tensor(path, device=layer.keys.device) + text
+                    for kept in (layer.keys, layer.values):  # (1, heads, tokens, width)
+                        kept[:, :, text : text + count] = kept.index_select(2, chosen)
+        if self._tree.size > count:
+            self.cache.crop(count - self._tree.size)
+
+
+def _takes_trees(model: Any) -> bool:
+    """Whether each token of this model attends where a mask of four dimensions says, at the place that
+    `position_ids` says, in all layers alike."""
+    config = model.config
+    return (
+        config.get_text_config() is config
+        and getattr(model, "_supports_attention_backend", False)
+        and getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
+        and not getattr(config, "sliding_window", None)
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and "position_ids" in inspect.signature(model.forward).parameters
+    )
+
+
+def branches(
+    held: int, text: int, parents: Sequence[int], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the tokens of a pass see: those of a text from place `held` to `text`, then the nodes of a tree,
+    parents -1 for the text's end. Returns what is added to the attention's logarithms (1, 1, q, text + nodes)
+    and the places (1, q)."""
+    paths: list[set[int]] = []
+    for node, parent in enumerate(parents):
+        paths.append({node} | (paths[parent] if parent >= 0 else set()))
+    sees = torch.ones((text - held + len(parents), text + len(parents)), dtype=torch.bool).tril(held)
+    own = [[node in path for node in range(len(parents))] for path in paths]
+    sees[text - held :, text:] = torch.tensor(own)
+    places = [*range(held, text), *(text + len(path) - 1 for path in paths)]
+    mask = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
+    return mask[None, None], torch.tensor([places])

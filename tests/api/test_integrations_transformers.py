@@ -11,16 +11,22 @@ WHY = "torch and transformers are not installed: pip install '.[hf]'"
 torch = pytest.importorskip("torch", reason=WHY, exc_type=ImportError)
 transformers = pytest.importorskip("transformers", reason=WHY, exc_type=ImportError)
 
+from nacrith.decoding.drafters.protocol import Guess  # noqa: E402
 from nacrith.errors import DecodingError  # noqa: E402
 from nacrith.integrations.drafting import Drafts  # noqa: E402
 from nacrith.integrations.superposed import NGrams, approximate_drafts  # noqa: E402
-from nacrith.integrations.transformers import nacrith_generate  # noqa: E402
+from nacrith.integrations.transformers import HARVEST, nacrith_generate  # noqa: E402
+
+
+def tiny(dtype, **more):
+    """The tiny model, whose file is of bfloat16, where tokens that are equally likely are no rarity."""
+    torch.set_num_threads(1)  # the model is small
+    return transformers.AutoModelForCausalLM.from_pretrained(TINY_HF, dtype=dtype, **more).eval()
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.set_num_threads(1)  # the model is small
-    return transformers.AutoModelForCausalLM.from_pretrained(TINY_HF).eval()
+    return tiny(torch.float32)
 
 
 def prompts(count: int) -> list[list[int]]:
@@ -58,6 +64,115 @@ def test_the_tokens_are_those_of_generate(model, how, drafter):
         assert drafts.accepted > 5
     if drafter is None:
         assert drafts.drafted == 0
+
+
+class SecondIsRight:
+    """Guesses, for each place of a known answer, a wrong token first and the right one second, in vain for
+    the other guess."""
+
+    priors, wants_rows, price = [0.9, 0.8], False, 0.0
+
+    def __init__(self, text: list[int]) -> None:
+        self.text, self.at = text, 0
+
+    def follow(self):
+        self.at = 0
+        return self
+
+    def extend(self, tokens):
+        self.at += len(tokens)
+
+    def start(self):
+        return self.at
+
+    def guesses(self, place):
+        if place is None or place >= len(self.text):
+            return []
+        right = self.text[place]
+        return [Guess((right + 1) % 512, 0, None), Guess(right, 1, place + 1)]
+
+    def observe(self, rows):
+        raise AssertionError("it wants no rows")
+
+
+def answer(model, prompt, **more):
+    """The answer of 24 tokens, and how many passes had a mask of four dimensions."""
+    masks = []
+
+    def note(_module, _args, kwargs):
+        mask = kwargs.get("attention_mask")
+        masks.append(mask is not None and mask.dim() == 4)
+
+    hook = model.register_forward_pre_hook(note, with_kwargs=True)
+    made = model.generate(
+        torch.tensor([prompt]), max_new_tokens=24, pad_token_id=0, return_dict_in_generate=True, **more
+    )
+    hook.remove()
+    return made, masks
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_trees_are_verified_and_the_cache_keeps_the_path(attention):
+    """In binary64, so that all that differs is wrong: the keys and values, too."""
+    model = tiny(torch.float64, attn_implementation=attention)
+    for prompt in prompts(2):
+        want, plain = answer(model, prompt, do_sample=False)
+        drafts = Drafts(SecondIsRight(want.sequences[0].tolist()), 512, fixed=6)
+        found, masks = answer(
+            model, prompt, do_sample=False, custom_generate=nacrith_generate, nacrith_drafter=drafts
+        )
+        assert found.sequences.tolist() == want.sequences.tolist()
+        assert any(masks)
+        assert len(masks) * 3 < len(plain)
+        caches = [made["cache" if "cache" in made else "past_key_values"] for made in (want, found)]
+        for one, other in zip(*(cache.layers for cache in caches), strict=True):
+            assert one.keys.shape == other.keys.shape
+            assert torch.allclose(one.keys, other.keys, atol=1e-5)
+            assert torch.allclose(one.values, other.values, atol=1e-5)
+
+
+def test_a_pass_of_the_prompt_is_no_measure_and_gives_the_rows_that_are_of_use(model):
+    """Its time is not that of a pass without drafts, which all others are compared with."""
+    rows, measured = [], []
+    hook = model.register_forward_hook(lambda _module, _args, out: rows.append(out.logits.shape[1]))
+    short = prompts(1)[0]
+    for drafter, prompt, of_prompt in (
+        ("lookup", short, 1),
+        ("recycling", short, len(short)),
+        ("recycling", [0, *short[1:] * 10], HARVEST),
+    ):
+        drafts = Drafts(drafter, 512, fixed=3)
+        drafts._planner.observe = lambda size, *_: measured.append(size)
+        rows.clear()
+        measured.clear()
+        answer(model, prompt, do_sample=False, custom_generate=nacrith_generate, nacrith_drafter=drafts)
+        assert rows[0] == of_prompt
+        assert rows[1:] == [1 + size for size in measured]
+    hook.remove()
+
+
+def test_a_model_with_sliding_windows_verifies_lines():
+    config = transformers.MistralConfig(
+        vocab_size=512,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=64,
+    )
+    torch.manual_seed(1)
+    model = transformers.MistralForCausalLM(config).double().eval()
+    prompt = prompts(1)[0][1:]  # without token 0, which `generate` takes for padding here
+    want, _ = answer(model, prompt, do_sample=False)
+    drafts = Drafts("auto", 512, fixed=6)
+    for _ in range(2):  # what it learned in the first is drafted in the second
+        found, masks = answer(
+            model, prompt, do_sample=False, custom_generate=nacrith_generate, nacrith_drafter=drafts
+        )
+        assert found.sequences.tolist() == want.sequences.tolist()
+        assert not any(masks)
+    assert drafts.accepted > 5
 
 
 def test_what_is_returned_and_streamed(model):
