@@ -146,6 +146,9 @@ def measure(
                 {
                     "runtime": runtime,
                     "sampling": f"{args.temperature:g}" if args.temperature else "greedy",
+                    "tokens": args.tokens,
+                    "threads": args.threads,
+                    "rounds": args.rounds,
                     "kind": kind,
                     "drafts": name,
                     "tokens_per_pass": tokens / passes,
@@ -172,21 +175,23 @@ def enter(rows: list[dict[str, Any]], folder: Path) -> None:
     new = {(row["runtime"], row["sampling"]) for row in rows}
     result["rows"] = [row for row in result["rows"] if (row["runtime"], row["sampling"]) not in new] + rows
     common.write_json(path, result)
-    head = ("runtime", "sampling", "task", "drafts", "tokens a pass", "time ratio", "same answers")
+    about = ("runtime", "sampling", "tokens", "threads", "rounds")
+    head = (*about, "task", "drafts", "tokens a pass", "time ratio", "same answers")
     table = [
         (
-            *(row[name] for name in ("runtime", "sampling", "kind", "drafts")),
+            *(str(row[name]) for name in (*about, "kind", "drafts")),
             f"{row['tokens_per_pass']:.2f}",
             f"{row['ratio']:.2f} x",
             f"{row['same']}/{row['of']}",
         )
         for row in result["rows"]
     ]
-    about = (
+    text = (
         f"By `python -m bench.decoding.adapters`; {result['machine']}. Time ratio: the speed against the same"
-        " runtime without drafts, the prompt's time included; more is better.\n\n"
+        " runtime without drafts, the prompt's time and the first trials of drafts included; more is better."
+        " Tokens: of an answer, at most. Same answers: those with the tokens that come without drafts.\n\n"
     )
-    common.write_atomic(folder / "decoding-adapters.md", about + common.markdown_table(head, table))
+    common.write_atomic(folder / "decoding-adapters.md", text + common.markdown_table(head, table))
 
 
 def smollm2() -> Path:
