@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import common
-from nacrith.arith import F64
+from bench.prompts.prompt import Once
 from nacrith.errors import BudgetError
 from nacrith.prompt import Compressed, PromptCompressor
 from nacrith.prompt.scorers import make
-from nacrith.prompt.scorers.protocol import Scorer
-from nacrith.prompt.segment import Passage
 
 RATES = tuple(k / 10 for k in range(1, 10))
 SENTENCES = common.ROOT / "tests" / "prompt" / "contract.jsonl"
@@ -90,25 +88,10 @@ def broken(case: Case, compressors: Sequence[PromptCompressor], rates: Sequence[
     return out
 
 
-class Remembered:
-    """A scorer that scores a text once, not again for each rate."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.name, self.by_sentence, self.causal = scorer.name, scorer.by_sentence, scorer.causal
-        self._scorer = scorer
-        self._known: dict[tuple[str, ...], list[F64]] = {}
-
-    def score(self, passages: Sequence[Passage], query: str) -> list[F64]:
-        key = (query, *(p.text for p in passages))
-        if key not in self._known:
-            self._known[key] = self._scorer.score(passages, query)
-        return self._known[key]
-
-
 def compressors(scorer: str, seeds: int, protect: str = "all") -> Iterator[PromptCompressor]:
     """A compressor for each way to retain and, for random, each seed."""
     for seed in range(seeds if scorer == "random" else 1):
-        made = Remembered(make(scorer, seed=seed))
+        made = Once(make(scorer, seed=seed))
         for retain in RETAIN if protect == "all" else RETAIN[:1]:
             yield PromptCompressor(made, len, retain=retain, protect=protect)  # type: ignore[arg-type]
 
