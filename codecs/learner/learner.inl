@@ -148,7 +148,7 @@ private:
     // What histories, direct probabilities and matches say of the next bit, as inputs and selectors. Returns the
     // longest match's step plus 1, or 0.
     uint32_t consider(Selectors &s) {
-        if (left_ == 7)
+        if (left_ == 7 && !Shape::kForesees)  // there `foresee` has done it
             for (auto &p : at_->pointers) Match::begin(texts_, p);
         if (left_ == 7 || left_ == 3)
             for (int i = 0; i < kContexts; i++) buckets_[i] = histories_.find(places_[i]);

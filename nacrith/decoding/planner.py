@@ -1,12 +1,12 @@
 """Decides which tokens to draft: the likeliest tree that all drafters together can grow, as large as it pays.
 
 A node's probability is its parent's times the share of guesses like it that came true so far (`chances`).
-Trees grow best first (as EAGLE-2's, Li et al. 2024), so every
-beginning of the order of growth is itself the likeliest tree of its size, and the size is the one with the
-most expected tokens a second by the measured `CostCurve` (the objective of Parallel Prompt Decoding, Chen et
-al. 2024). Where no size beats plain decoding nothing is drafted; guesses are still compared with what comes,
-now and then, so that drafting starts again when it would pay. A drafter whose answers cost something is asked
-about a place if the token that it may save there is worth more. All of this changes the speed only.
+Trees grow best first (as EAGLE-2's, Li et al. 2024), so every beginning of the order of growth is itself the
+likeliest tree of its size, and the size is the one with the most expected tokens a second by the measured
+`CostCurve` (the objective of Parallel Prompt Decoding, Chen et al. 2024). Where no size beats plain decoding
+nothing is drafted; guesses are still compared with what comes, now and then, so that drafting starts again
+when it would pay. A drafter whose answers cost something is asked about a place if the token that it may save
+there is worth more. All of this changes the speed only.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from cascade_plain import Cascade, stretch, weights
-from learner_plain import Gate, Learner, Mixer, step_of
+from learner_plain import Gate, Learner, Mixer
+from learner_plain_match import step_of
 from learner_plain_parts import BESIDE, GOLD, WORD, Cursor, adapted, limit, mix, model_step, squash
 from learner_plain_parts import stretch as stretch_learner
 
