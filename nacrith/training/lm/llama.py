@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nacrith.models.exact.conversion import ACT_LIMITS
 from nacrith.models.exact.ops import INT8_MAX
-from nacrith.training.lm import fused
+from nacrith.training.lm import attention, fused
 from nacrith.training.lm.vocabulary import START_ID
 
 
@@ -95,8 +95,7 @@ class Layer(nn.Module):  # type: ignore[misc]
             for n in "qkv"
         )
         q, k = rotate(q, turn), rotate(k, turn)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        return mixed.transpose(1, 2).reshape(count, length, -1)
+        return attention.causal(q, k, v).transpose(1, 2).reshape(count, length, -1)
 
     def neurons(self, x: Tensor) -> Tensor:
         """Activations of the feed-forward block for the stream x: (sequences, tokens, ffn)."""
@@ -118,6 +117,12 @@ class Llama(nn.Module):  # type: ignore[misc]
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.width, shape.eps)
         self.quantised = False
+        self._trained = Layer.forward  # what computes a layer while gradients are recorded
+
+    def fuse(self) -> None:
+        """Compile what training computes of a layer, once for all layers and each shape of a batch: norms,
+        rotations and gates then pass over memory once. `machine.compiles` says whether it works here."""
+        self._trained = torch.compile(Layer.forward, dynamic=False)
 
     def initialise(self, seed: int) -> None:
         """Random initial weights: normal; outputs into the stream decrease with depth."""
@@ -146,8 +151,9 @@ class Llama(nn.Module):  # type: ignore[misc]
         """ids: (sequences, tokens), each from position 0. Returns (sequences, tokens, width), normalised."""
         x = functional.embedding(ids, self.table())
         turn = rotation(self.shape, ids.shape[1], x.device)
+        compute = self._trained if torch.is_grad_enabled() else Layer.forward
         for layer in self.layers:
-            x = layer(x, turn)
+            x = compute(layer, x, turn)
         return self.norm(x)
 
     def logits(self, stream: Tensor) -> Tensor:

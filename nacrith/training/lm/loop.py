@@ -24,7 +24,7 @@ from torch.nn import functional
 from nacrith import atomic
 from nacrith.errors import NacrithError
 from nacrith.training.lm.llama import Llama
-from nacrith.training.lm.machine import Machine, measure
+from nacrith.training.lm.machine import Machine, compiles, measure
 from nacrith.training.lm.optimiser import optimisers
 from nacrith.training.lm.tokens import U16, Sample, batches
 
@@ -32,6 +32,8 @@ Log = Callable[[str], None]
 
 SAVE_EVERY = 180.0
 """Seconds between two states."""
+
+_WORTH_COMPILING = 50  # steps: it takes half a minute
 
 _REPORT = 50  # steps between two lines about loss and speed
 
@@ -94,6 +96,8 @@ def train(
     parts = optimisers(model, recipe.rate, recipe.decay, recipe.muon)
     first = _resume(model, parts, recipe, state, log)
     machine = measure(device, half)
+    if recipe.steps - first >= _WORTH_COMPILING and compiles(device):
+        model.fuse()
     meter = _Meter(model, recipe, machine, log)
     saved, reason = time.monotonic(), ""
     order = batches(ids, model.shape.start, recipe.length, recipe.count, recipe.seed, first)

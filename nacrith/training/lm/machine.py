@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 _SIDE = {"cpu": 768, "cuda": 4096}
 """Rows and columns of the matrices that show the peak."""
@@ -55,6 +56,20 @@ def _speed(device: torch.device, kind: torch.dtype, side: int) -> float:
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - began)
     return 2 * side**3 / best
+
+
+def compiles(device: torch.device) -> bool:
+    """Whether torch.compile works for a device: on a CPU it needs a C++ compiler, on a GPU Triton."""
+    try:
+        found = torch.compile(_doubled)(torch.ones(8, device=device))
+    except Exception:  # of any kind: a compiler that is missing or fails, or a platform without support
+        torch._dynamo.reset()
+        return False
+    return bool((found == 2).all())
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return x + x
 
 
 def yield_to_others() -> None:
