@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[train]'")
+
+# While torch compiles, it warns of what it does itself.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 from nacrith.training.lm import attention, machine  # noqa: E402
 from nacrith.training.lm.llama import Llama, Shape  # noqa: E402
@@ -36,9 +40,9 @@ def _attention(q: Any, k: Any, v: Any) -> Any:
     return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
 
-def test_a_compiled_model_learns_the_same() -> None:
-    if not machine.compiles(torch.device("cpu")):
-        pytest.skip("torch.compile needs a C++ compiler")
+def test_a_compiled_model_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As traced for compiling, rounded or not; what a C++ compiler makes of that is torch's care."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     rows = torch.randint(400, (2, 33), generator=torch.Generator().manual_seed(1))
     plain, fused = small(), small()
     fused.fuse()

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -220,6 +221,21 @@ def test_a_signal_saves_and_ends(data: Path, tmp_path: Path) -> None:
     assert b"stopped after step" in said
     assert torch.load(work / "state.pt", weights_only=True)["step"] >= 50
     assert not output.exists()
+
+
+def test_a_session_of_its_own_yields_to_other_sessions() -> None:
+    autogroup = Path("/proc/self/autogroup")
+    if not autogroup.exists():
+        pytest.skip("this system does not group processes by session")
+    code = (
+        "from nacrith.training.lm import machine; machine.yield_to_others();"
+        " print(open('/proc/self/autogroup').read())"
+    )
+    for alone in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", code], start_new_session=alone, stdout=subprocess.PIPE, check=True
+        )
+        assert done.stdout.decode().strip().endswith("nice 19") == alone
 
 
 def test_time_and_a_file_end_it_with_a_model(data: Path, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ Log = Callable[[str], None]
 SAVE_EVERY = 180.0
 """Seconds between two states."""
 
-_WORTH_COMPILING = 50  # steps: it takes half a minute
+_WORTH_COMPILING = 1e14
+"""Operations of a run from which on its layers are compiled, which takes half a minute: some ten minutes."""
 
 _REPORT = 50  # steps between two lines about loss and speed
 
@@ -96,7 +97,8 @@ def train(
     parts = optimisers(model, recipe.rate, recipe.decay, recipe.muon)
     first = _resume(model, parts, recipe, state, log)
     machine = measure(device, half)
-    if recipe.steps - first >= _WORTH_COMPILING and compiles(device):
+    left = (recipe.steps - first) * recipe.count * recipe.length
+    if 6 * model.shape.parameters() * left > _WORTH_COMPILING and compiles(device):
         model.fuse()
     meter = _Meter(model, recipe, machine, log)
     saved, reason = time.monotonic(), ""

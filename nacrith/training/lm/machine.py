@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ _SIDE = {"cpu": 768, "cuda": 4096}
 
 _SMALL = 256  # on a CPU, of those that show which floats are faster: emulated ones may be a hundredth as fast
 _SECONDS = 0.1  # for each measurement
+_AUTOGROUP = Path("/proc/self/autogroup")
+
 _GAIN = 1.15  # bfloat16 is chosen from this ratio on: less is not worth its rounding
 
 
@@ -73,9 +76,16 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def yield_to_others() -> None:
-    """Give this process the lowest priority there is: it then computes only while nothing else does."""
+    """Give this process the lowest priority there is: it then computes only while nothing else does.
+
+    Linux weighs sessions against each other before the processes in them (sched(7), "autogroup"). So a
+    process that leads its session, as one started by setsid or a service manager, lowers that too.
+    """
     with contextlib.suppress(OSError):
         os.nice(19)
+    if _AUTOGROUP.exists() and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            _AUTOGROUP.write_text("19")
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
