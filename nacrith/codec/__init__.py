@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from nacrith.bytelevel.joined import JoinedModel
     from nacrith.codec.model_codec import ModelCodec
     from nacrith.models.protocol import LanguageModel
-
-_log = logging.getLogger("nacrith")
 
 _LARGE = 1 << 26
 """Number of weights from which a model predicts so well that the predictors beside it get less weight."""
@@ -174,5 +171,7 @@ def for_decoding(
     if not force:
         check_binding(params.binding, binding_of(model))
     elif different := differences(params.binding, binding_of(model)):
-        _log.warning("decoding, although the archive was made with %s", different)
+        import logging  # imported where it is used: the command line starts sooner
+
+        logging.getLogger("nacrith").warning("decoding, although the archive was made with %s", different)
     return ModelCodec(model, params, threads=threads, prefix=prefix if params.prefix else b"")
