@@ -49,15 +49,13 @@ inline int64_t bare_pairs(int64_t rounds) {
                          [](__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); });
 }
 
-// For block_bytes.inl: two tiles of twelve rows have 24 sums, in 27 of 32 registers.
+// For block_bytes.inl: two tiles of eight rows have 16 sums. More rows would need more pointers than there are registers.
 using Vector = __m512i;
 constexpr int kLanes = 16;
-constexpr int64_t kByteRows = 12, kByteTiles = 2;
+constexpr int64_t kByteRows = 8, kByteTiles = 2;
 
 inline Vector load(const void *from) { return _mm512_loadu_si512(from); }
 inline void store(void *to, Vector x) { _mm512_storeu_si512(to, x); }
-inline Vector none() { return _mm512_setzero_si512(); }
-inline Vector plus(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
 inline Vector quad_of(const void *x) {
     int32_t quad;
     std::memcpy(&quad, x, sizeof quad);

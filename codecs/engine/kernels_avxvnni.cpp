@@ -22,8 +22,6 @@ constexpr int64_t kByteRows = 6, kByteTiles = 1, kByteUnit = 4;
 
 inline Vector load(const void *from) { return _mm256_loadu_si256(static_cast<const __m256i *>(from)); }
 inline void store(void *to, Vector x) { _mm256_storeu_si256(static_cast<__m256i *>(to), x); }
-inline Vector none() { return _mm256_setzero_si256(); }
-inline Vector plus(Vector a, Vector b) { return _mm256_add_epi32(a, b); }
 inline Vector quad_of(const void *x) {
     int32_t quad;
     std::memcpy(&quad, x, sizeof quad);

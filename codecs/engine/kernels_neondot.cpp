@@ -28,7 +28,11 @@ inline void add_quad(int32x4_t &a, int32x4_t &b, int32x4_t &c, int32x4_t &d, con
     d = vdotq_laneq_s32(d, w.val[3], x, quad);
 }
 
-inline int8x16x4_t quad_of(const int8_t *w) { return {{vld1q_s8(w), vld1q_s8(w + 16), vld1q_s8(w + 32), vld1q_s8(w + 48)}}; }
+// The weights of one quad. The compiler may not load them earlier, when others still take the registers.
+inline int8x16x4_t quad_of(const int8_t *w) {
+    asm volatile("" ::: "memory");
+    return {{vld1q_s8(w), vld1q_s8(w + 16), vld1q_s8(w + 32), vld1q_s8(w + 48)}};
+}
 
 // Sixteen accumulators, four registers of weights, and sixteen columns of each row.
 template <int... m>

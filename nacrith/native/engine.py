@@ -82,8 +82,10 @@ def rollback(library: Library, session: int, lane: int, length: int) -> None:
 
 
 def bare(library: Library, kernels: str, *, bytes_only: bool, rounds: int) -> int:
-    """Multiply about 1,000 x `rounds` numbers in registers as the kernels do; returns how many. bytes_only: by the
-    instructions for activations of one byte, if the set has any. 0 for a set without instructions of its own."""
+    """Multiply about 1,000 x `rounds` numbers in registers, as the kernels do; returns how many.
+
+    bytes_only: by the instructions for activations of one byte, if the set has any. 0 for a set without
+    instructions of its own."""
     products = ctypes.c_int64()
     library.check(library.c.nacrith_bare(kernels.encode(), bytes_only, rounds, ctypes.byref(products)))
     return products.value
