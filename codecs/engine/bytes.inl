@@ -26,7 +26,7 @@ void byte_block_of(int64_t m, const int8_t *w, int64_t columns, const uint8_t *x
 }
 
 struct ByteRows {
-    static constexpr int64_t kMost = kByteRows, kUnit = 1, kTiles = kByteTiles;
+    static constexpr int64_t kMost = kByteRows, kTiles = kByteTiles;
     const uint8_t *bytes;
     int64_t columns, stride;
     int64_t zero = 0;  // of attention: number of a row that stands for zeros

@@ -155,9 +155,9 @@ void finish(const Sum *__restrict acc, const float *__restrict scales, float sca
 // Rows of int16, which are multiplied by tiles of pairs as they are.
 //
 // A class like this one is a way to multiply rows by tiles, for `products` and `attend`. times() takes m <= kMost rows
-// from `first` on, which is a multiple of kUnit, and `tiles` <= kTiles tiles, and sets acc[row][16 * tiles].
+// from `first` on, a multiple of kMost, and `tiles` <= kTiles tiles, and sets acc[row][16 * tiles].
 struct PlainRows {
-    static constexpr int64_t kMost = kRows, kUnit = 1, kTiles = 1;
+    static constexpr int64_t kMost = kRows, kTiles = 1;
     const int16_t *q;
     int64_t columns, stride;
 
@@ -171,22 +171,15 @@ struct PlainRows {
     }
 };
 
-// Rows of each of the fewest blocks of at most `most`, as equal as multiples of `unit` can be.
-inline int64_t block_rows_of(int64_t count, int64_t most, int64_t unit) {
-    const int64_t blocks = (count + most - 1) / most;
-    return rounded_up((count + blocks - 1) / blocks, unit);
-}
-
 template <class Rows>
 void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale, int64_t count,
               const Output &out) {
     for (int64_t c0 = 0; c0 < count; c0 += kChunk) {
         const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
-        const int64_t step = block_rows_of(c1 - c0, Rows::kMost, Rows::kUnit);
         for (int64_t tile = begin; tile < end; tile += Rows::kTiles) {
             const int64_t tiles = tile + Rows::kTiles < end ? Rows::kTiles : end - tile, n0 = tile * kTile;
-            for (int64_t r = c0; r < c1; r += step) {
-                const int64_t m = r + step < c1 ? step : c1 - r;
+            for (int64_t r = c0; r < c1; r += Rows::kMost) {
+                const int64_t m = r + Rows::kMost < c1 ? Rows::kMost : c1 - r;
                 alignas(64) int32_t acc[Rows::kMost * Rows::kTiles * kTile];
                 rows.times(matrix.packed + n0 * matrix.columns, matrix.start ? matrix.start + n0 : nullptr, tiles, r, m, acc);
                 for (int64_t i = 0; i < m; i++)

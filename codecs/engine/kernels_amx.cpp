@@ -138,7 +138,7 @@ void multiply(const int8_t *w, int64_t pairs, const uint8_t *planes, bool both, 
 // Rows of two planes.
 class PlaneRows {
 public:
-    static constexpr int64_t kMost = kAtOnce, kUnit = kTileRows, kTiles = 1;
+    static constexpr int64_t kMost = kAtOnce, kTiles = 1;
 
     PlaneRows(const Quantised &x, int64_t columns) : planes_(x.formed), columns_(columns) {}
     PlaneRows(const Attention &a, const int16_t *q, int64_t count, int64_t columns, int64_t stride)
@@ -188,7 +188,7 @@ void multiply_bytes(const int8_t *w, int64_t w_step, int64_t steps, const uint8_
 }
 
 struct ByteTiles : ByteRows {
-    static constexpr int64_t kMost = kAtOnce, kUnit = kTileRows, kTiles = 2;
+    static constexpr int64_t kMost = kAtOnce, kTiles = 2;
     static_assert(ByteRows::kTiles == kTiles && kByteUnit == kPlaneColumns);
     using ByteRows::ByteRows;
 
