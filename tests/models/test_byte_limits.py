@@ -1,5 +1,7 @@
-"""Models whose activations fit bytes: all limits 127. Sets of kernels with byte products compute them in another way
-than other models; every engine, set, number of lanes and split gives the same rows.
+"""Models whose activations fit bytes: all limits are 127.
+
+Sets of kernels with byte products compute them in another way than other models; every engine, set, number of
+lanes and split gives the same rows.
 """
 
 from __future__ import annotations

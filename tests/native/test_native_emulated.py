@@ -1,7 +1,8 @@
 """Sets of kernels whose processor is not at hand, compiled from the same sources with emulated intrinsics.
 
-`check/emulated` has the intrinsics: vectors by SIMDe, tiles in plain C++. nacrith_check holds the sets against the
-portable one, also what its own check at load must see. Without optimisation, the compilation takes seconds.
+`check/emulated` has the intrinsics: vectors by SIMDe, tiles in plain C++. nacrith_check holds the sets
+against the portable one, and tries what the check at load must see. Without optimisation, compiling takes
+seconds.
 """
 
 from __future__ import annotations
