@@ -38,11 +38,10 @@ struct Quantised {
 // The form in which a set takes the rows that it multiplies by matrices of one layout.
 struct RowForm {
     // Writes row number `row`, `columns` numbers, to memory of form_bytes(), once for all tiles that it is multiplied
-    // by. Padding columns may become any number, since those of the matrix are zeros. nullptr for pairs: the
-    // set takes q itself; for quads: it has no byte products.
+    // by. nullptr for pairs: the set takes q itself; for quads: it has no byte products.
     void (*write)(const int16_t *q, int64_t columns, int64_t row, uint8_t *to) = nullptr;
     int64_t unit = 2;  // columns of matrices are padded to a multiple
-    // Of quads: the bytes are q + bias, and each sum begins with -bias * (sum of the matrix's row).
+    // Of quads: the bytes are q + bias, and each sum begins with -bias * (sum of the matrix's row), modulo 2^32.
     int32_t bias = 0;
 };
 
