@@ -2,7 +2,7 @@
 
 constexpr int kBareSums = 12;  // enough to hide the latency of any processor
 
-// sum[i] = multiply(sum[i], sum[i - 1], one), the last first: nothing is invariant, which a compiler would compute once,
+// sum[i] = multiply(sum[i], sum[i - 1], one), the last first: no product is invariant, to be computed once,
 // and no sum waits for another of the same round.
 template <class Vector, class Multiply, int... i>
 inline void bare_round(std::integer_sequence<int, i...>, Vector *sum, Vector one, const Multiply &multiply) {

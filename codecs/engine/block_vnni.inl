@@ -2,8 +2,8 @@
 //
 // The packing is that of the AVX2 kernels: the 32 bytes of a tile and a pair of columns widen to one register,
 // and one vpdpwssd multiplies it by a pair of activations and adds. The sum wraps instead of saturating, so it
-// is exact if it fits 32 bits, which `block` may assume. Activations beyond 127 in two int8 planes (vpdpbusd) would need
-// as many multiplications.
+// is exact if it fits 32 bits, which `block` may assume. Activations beyond 127 in two int8 planes (vpdpbusd) would
+// need as many multiplications.
 
 #include "engine/bare.inl"
 
@@ -49,7 +49,7 @@ inline int64_t bare_pairs(int64_t rounds) {
                          [](__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); });
 }
 
-// For block_bytes.inl: two tiles of eight rows have 16 sums. More rows would need more pointers than there are registers.
+// For block_bytes.inl: two tiles of eight rows have 16 sums. More rows need more pointers than there are registers.
 using Vector = __m512i;
 constexpr int kLanes = 16;
 constexpr int64_t kByteRows = 8, kByteTiles = 2;

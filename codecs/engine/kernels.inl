@@ -178,10 +178,11 @@ void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end
         const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
         for (int64_t tile = begin; tile < end; tile += Rows::kTiles) {
             const int64_t tiles = tile + Rows::kTiles < end ? Rows::kTiles : end - tile, n0 = tile * kTile;
+            const int32_t *start = matrix.start ? matrix.start + n0 : nullptr;
             for (int64_t r = c0; r < c1; r += Rows::kMost) {
                 const int64_t m = r + Rows::kMost < c1 ? Rows::kMost : c1 - r;
                 alignas(64) int32_t acc[Rows::kMost * Rows::kTiles * kTile];
-                rows.times(matrix.packed + n0 * matrix.columns, matrix.start ? matrix.start + n0 : nullptr, tiles, r, m, acc);
+                rows.times(matrix.packed + n0 * matrix.columns, start, tiles, r, m, acc);
                 for (int64_t i = 0; i < m; i++)
                     for (int64_t n = 0; n < tiles * kTile; n += kTile) {
                         const int64_t at = n0 + n, valid = at + kTile < matrix.rows ? kTile : matrix.rows - at;

@@ -278,11 +278,12 @@ void Session::pass(const std::vector<Piece> &pieces) {
         e.linear(layer.o, mixed, rows_, to_x);
         out.stride = layer.mlp.matrix.rows;
         e.linear(layer.mlp, normalised(layer.mlp_norm, layer.mlp), rows_, out);
-        const Quantised activated = quantised(c.ffn, layer.down, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
+        const Weights &down = layer.down;
+        const Quantised activated = quantised(c.ffn, down, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
             const float *gate = wide_.data() + r * 2 * c.ffn;
-            kernel.silu(gate, gate + c.ffn, c.ffn, layer.down.limit, scratch, q, scale);
+            kernel.silu(gate, gate + c.ffn, c.ffn, down.limit, scratch, q, scale);
         });
-        e.linear(layer.down, activated, rows_, to_x);
+        e.linear(down, activated, rows_, to_x);
     }
     e.linear(e.head, normalised(e.final_norm, e.head), rows_, {Store::kLogits, nullptr, 0, out_.data()});
 }
