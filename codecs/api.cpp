@@ -149,7 +149,7 @@ void hand_out(const std::vector<uint8_t> &made, void *payload, int64_t room, int
 
 }  // namespace
 
-int32_t nacrith_abi_version(void) { return 8; }
+int32_t nacrith_abi_version(void) { return 9; }
 
 const char *nacrith_last_error(void) { return last_error.c_str(); }
 
@@ -160,6 +160,15 @@ const char *nacrith_kernels(int32_t index) {
         if (index >= 0 && static_cast<size_t>(index) < all.size()) name = all[static_cast<size_t>(index)]->name;
     });
     return name;
+}
+
+int32_t nacrith_bare(const char *kernels, int32_t bytes, int64_t rounds, int64_t *products) {
+    return guarded([&] {
+        const Kernels &k = named(kernels);
+        const nacrith::Layout layout = bytes && k.quads.write ? nacrith::Layout::kQuads : nacrith::Layout::kPairs;
+        if (rounds < 0) throw std::invalid_argument("a negative number of rounds");
+        *products = k.bare ? k.bare(layout, rounds) : 0;
+    });
 }
 
 void nacrith_destroy(nacrith_object *object) { delete object; }

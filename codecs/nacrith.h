@@ -60,6 +60,11 @@ NACRITH_API const char *nacrith_last_error(void);
  * fail the check at first use are neither listed nor used. */
 NACRITH_API const char *nacrith_kernels(int32_t index);
 
+/* Computes about 1,000 products `rounds` times, in registers, by the instructions that a set has for products of
+ * activations of two bytes or, with bytes, of one: to measure what the processor could do at most. products: their
+ * number; 0 for a set without instructions of its own. */
+NACRITH_API int32_t nacrith_bare(const char *kernels, int32_t bytes, int64_t rounds, int64_t *products);
+
 /* Frees an object; NULL is allowed. An engine may be freed before its sessions. */
 NACRITH_API void nacrith_destroy(nacrith_object *object);
 

@@ -1,21 +1,29 @@
 """Speed of the engines: tokens a second of prefill, and of decode steps with several lanes.
 
-    python -m bench.engines.engine MODEL [--threads T] [--context N] [--lanes N...] [--seconds S]
+    python -m bench.engines.engine MODEL [MODEL] [--threads T] [--context N] [--lanes N...] [--seconds S]
 
-MODEL is a model file (.nacm). Every backend that is installed is measured in this one run, in turns, and
-with all its sets of kernels; the rows they return are compared on the way. Prefill feeds one lane with
-`context` tokens in one call; a decode step feeds one token to each of several lanes, which hold the first
-32 of them. Rates are those of the fastest repetition, since anything else on the machine only ever slows
-it down.
+MODEL is a model file (.nacm). Every backend that is installed is measured in this one run, with all its
+sets of kernels; the rows they return are compared on the way. Prefill feeds one lane with `context` tokens
+in one call; a decode step feeds one token to each of several lanes, which hold the first 32 of them. Rates
+are those of the fastest repetition, since anything else on the machine only ever slows it down.
+
+Beside each rate of the native engine is its share of the peak: the time that the model's matrix products
+would take if the processor did nothing but the instructions that multiply, in registers, as measured in
+this run.
+
+Of two models, such as one source converted with activations of different limits, both are measured in
+turns, and the ratio is the median of the pairs.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,81 +33,185 @@ from nacrith import native
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError
 from nacrith.models.exact import modelfile
+from nacrith.models.exact.config import ExactConfig
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
+from nacrith.models.exact.ops import INT8_MAX
+from nacrith.native import engine as calls
+
+_HELD = 32
+"""Tokens that a lane holds before its decode steps."""
+
+NATIVE = "native "
+Make = Callable[[ModelFile], Any]
 
 
-def engines(file: ModelFile, threads: int) -> dict[str, Any]:
-    """Every engine that runs here, by name, and the seconds it took to load."""
-    made: dict[str, Callable[[], Any]] = {"numpy": lambda: NumpyEngine(file, threads)}
+def engines(threads: int) -> dict[str, Make]:
+    """What makes each engine that runs here, by name."""
+    made: dict[str, Make] = {"numpy": lambda file: NumpyEngine(file, threads)}
     try:
         names = native.load().kernels()
     except ModelError as error:
         print(f"numpy only: {error}")
         names = []
     for name in names:
-        made[f"native {name}"] = lambda name=name: NativeEngine(file, threads, name)
+        made[NATIVE + name] = lambda file, name=name: NativeEngine(file, threads, name)
     if importlib.util.find_spec("torch"):
         from nacrith.models.exact.torch_engine import TorchEngine, find_device
 
         for device in sorted({"cpu", find_device(None).type}):
-            made[f"torch {device}"] = lambda device=device: TorchEngine(file, threads, device)
-    found = {}
-    for name, make in made.items():
+            made[f"torch {device}"] = lambda file, device=device: TorchEngine(file, threads, device)
+    return made
+
+
+def products(config: ExactConfig) -> dict[str, int]:
+    """Products of a weight and an activation for one token, by the kind of matrix."""
+    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    return {
+        "qkv": config.layers * (queries + 2 * keys) * config.width,
+        "o": config.layers * queries * config.width,
+        "mlp": config.layers * 2 * config.ffn * config.width,
+        "down": config.layers * config.ffn * config.width,
+        "head": config.vocab * config.width,
+    }
+
+
+def peak(kernels: str, threads: int, *, bytes_only: bool, seconds: float) -> float:
+    """Products a second of the bare multiply instructions in all threads at once; 0 if the set has none."""
+    library = native.load()
+
+    def multiply(rounds: int) -> int:
+        return calls.bare(library, kernels, bytes_only=bytes_only, rounds=rounds)
+
+    def timed(rounds: int) -> float:
+        others = [threading.Thread(target=multiply, args=(rounds,)) for _ in range(threads - 1)]
         begin = time.perf_counter()
-        found[name] = make()
-        print(f"{name}: loaded in {time.perf_counter() - begin:.2f} s")
-    return found
+        for thread in others:
+            thread.start()
+        count = multiply(rounds)
+        for thread in others:
+            thread.join()
+        return count * threads / (time.perf_counter() - begin)
+
+    if multiply(1) == 0:
+        return 0.0
+    rounds, end, best = 1000, time.perf_counter() + seconds, 0.0
+    while time.perf_counter() < end:
+        best = max(best, timed(rounds))
+        rounds = min(2 * rounds, 1 << 20)
+    return best
 
 
-def prefill(engine: Any, ids: list[int], seconds: float) -> tuple[float, np.ndarray]:
-    """Tokens a second, and the last row."""
-    best, end = 0.0, time.perf_counter() + seconds
+def least_seconds(config: ExactConfig, peaks: Mapping[bool, float]) -> float:
+    """Of one token's products at the peaks for activations of one byte (True) and two; 0 if unknown."""
+    counts = products(config).items()
+    rates = [(count, peaks[config.act_limits[kind] <= INT8_MAX]) for kind, count in counts]
+    return sum(count / rate for count, rate in rates) if all(rate for _, rate in rates) else 0.0
+
+
+def in_turns(steps: Sequence[Callable[[], float]], seconds: float) -> list[list[float]]:
+    """What each of the steps returned, which are repeated in turns for `seconds` each."""
+    found: list[list[float]] = [[] for _ in steps]
+    end = time.perf_counter() + seconds * len(steps)
     while True:
+        for step, taken in zip(steps, found, strict=True):
+            taken.append(step())
+        if time.perf_counter() > end:
+            return found
+
+
+def prefill(engine: Any, ids: list[int], rows: list[np.ndarray]) -> Callable[[], float]:
+    """A step that takes all ids in a new lane and returns seconds a token; it puts its last row in rows."""
+
+    def step() -> float:
         session = engine.session(1, engine.config.max_context)
         begin = time.perf_counter()
-        row = session.extend([ids])[0][-1].copy()
-        best = max(best, len(ids) / (time.perf_counter() - begin))
-        if time.perf_counter() > end:
-            return best, row
+        last = session.extend([ids])[0][-1]
+        taken = time.perf_counter() - begin
+        rows[:] = [last.copy()]
+        return taken / len(ids)
+
+    return step
 
 
-def decode(engine: Any, ids: list[int], lanes: int, seconds: float) -> float:
-    """Tokens a second over all lanes."""
+def decode(engine: Any, ids: list[int], lanes: int) -> Callable[[], float]:
+    """A step that takes one token in each of several lanes and returns seconds a token."""
     session = engine.session(lanes, engine.config.max_context)
-    session.extend([ids[:32]] * lanes)
-    best, end, step = 0.0, time.perf_counter() + seconds, 0
-    while time.perf_counter() < end:
+    session.extend([ids[:_HELD]] * lanes)
+    held = session.lengths[0]
+
+    def step() -> float:
         begin = time.perf_counter()
-        session.extend([[ids[step % len(ids)]]] * lanes)
-        best = max(best, lanes / (time.perf_counter() - begin))
-        step += 1
-    return best
+        session.extend([[ids[held % len(ids)]]] * lanes)
+        taken = time.perf_counter() - begin
+        for lane in range(lanes):
+            session.rollback(lane, held)
+        return taken / lanes
+
+    return step
+
+
+def shown(taken: list[float], least: float) -> str:
+    """Tokens a second, with the share of the peak if that is known."""
+    best = min(taken)
+    return f"{1 / best:.1f}" + (f" ({least / best:.0%})" if least else "")
+
+
+def measure(
+    name: str, files: Sequence[ModelFile], make: Make, ids: list[int], args: argparse.Namespace
+) -> tuple[list[list[str]], list[np.ndarray]]:
+    """The table's lines of one engine, for each model and for the ratio of two, and each model's last row."""
+    made = [make(file) for file in files]
+    least = [0.0] * len(files)
+    if name.startswith(NATIVE):
+        kernels = name.removeprefix(NATIVE)
+        peaks = {
+            small: peak(kernels, args.threads, bytes_only=small, seconds=args.seconds / 2)
+            for small in (True, False)
+        }
+        least = [least_seconds(file.config, peaks) for file in files]
+    rows: list[list[np.ndarray]] = [[] for _ in files]
+    plan = [[prefill(engine, ids, last) for engine, last in zip(made, rows, strict=True)]]
+    plan += [[decode(engine, ids, lanes) for engine in made] for lanes in args.lanes]
+    columns = [in_turns(steps, args.seconds) for steps in plan]
+    lines = []
+    for n in range(len(files)):
+        label = name if len(files) == 1 else f"{name}, model {n + 1}"
+        lines.append([label, *(shown(column[n], least[n]) for column in columns)])
+    if len(files) == 2:
+        pairs = [[a / b for a, b in zip(*column, strict=True)] for column in columns]
+        lines.append([f"{name}, 2 : 1", *(f"{median(ratios):.2f}" for ratios in pairs)])
+    return lines, [last[0] for last in rows]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.engines.engine", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("model", type=Path)
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="one model file, or two")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--context", type=int, default=256, help="tokens of the prefill")
-    parser.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--context", type=int, default=512, help="tokens of the prefill")
+    parser.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, at least")
     args = parser.parse_args()
-    file = modelfile.read(args.model)
-    ids = np.random.default_rng(1).integers(0, file.config.vocab, args.context).tolist()
-    print(f"{file.name}, {common.machine()}, {args.threads} threads, context {args.context}")
-    rows, table = [], []
-    for name, engine in engines(file, args.threads).items():
-        rate, row = prefill(engine, ids, args.seconds)
-        rows.append(row)
-        steps = [decode(engine, ids, n, args.seconds) for n in args.lanes]
-        table.append([name, *(f"{r:.1f}" for r in (rate, *steps))])
-    head = ["tokens/s", f"prefill {args.context}", *(f"{n} lanes" for n in args.lanes)]
+    if len(args.models) > 2:
+        parser.error("more than two models")
+    files = [modelfile.read(path) for path in args.models]
+    vocab = min(file.config.vocab for file in files)
+    ids = np.random.default_rng(1).integers(0, vocab, args.context).tolist()
+    for n, (path, file) in enumerate(zip(args.models, files, strict=True)):
+        print(f"model {n + 1}: {file.name}, {path.name}, limits {file.config.act_limits}")
+    print(f"{common.machine()}, {args.threads} threads, context {args.context}")
+    table: list[list[str]] = []
+    rows: list[list[np.ndarray]] = []
+    for name, make in engines(args.threads).items():
+        lines, last = measure(name, files, make, ids, args)
+        table += lines
+        rows.append(last)
+    head = ["tokens/s (share of peak)", f"prefill {args.context}", *(f"{n} lanes" for n in args.lanes)]
     print(common.markdown_table(head, table))
-    if any(not np.array_equal(row, rows[0]) for row in rows):
+    if any(not np.array_equal(row, first) for last in rows for row, first in zip(last, rows[0], strict=True)):
         raise SystemExit("the engines do not agree")
 
 

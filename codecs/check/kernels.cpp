@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <vector>
 
 #include "engine/variants.hpp"
 
@@ -17,14 +19,79 @@ using nacrith::Kernels;
 
 const Kernels &right() { return nacrith::portable_kernels(); }
 
-// The portable kernels with `linear` wrong, in one result, for one number of rows, or for wide sums (0).
-int64_t wrong_rows;
+// A set with byte products, made of the portable kernels: it takes matrices and keys in quads, with a bias, and turns
+// them back into pairs.
+constexpr int64_t kUnit = 8;
+constexpr int32_t kBias = 128;
+
+std::vector<int8_t> in_pairs(const int8_t *quads, int64_t rows, int64_t columns) {
+    std::vector<int8_t> pairs(static_cast<size_t>(nacrith::rounded_up(rows, nacrith::kTile) * columns));
+    for (int64_t i = 0; i < static_cast<int64_t>(pairs.size()); i += 2) {  // [quad][row][2 pairs] of one tile
+        const int64_t quad = i / (4 * nacrith::kTile), row = i / 4 % nacrith::kTile, pair = 2 * quad + i / 2 % 2;
+        std::memcpy(pairs.data() + (pair * nacrith::kTile + row) * 2, quads + i, 2);
+    }
+    return pairs;
+}
+
+void linear_of_quads(const nacrith::Matrix &matrix, int64_t begin, int64_t end, nacrith::Quantised x, int64_t count,
+                     const nacrith::Output &out) {
+    if (matrix.layout == nacrith::Layout::kPairs) return right().linear(matrix, begin, end, x, count, out);
+    std::vector<int16_t> q(static_cast<size_t>(count * matrix.columns));
+    for (int64_t i = 0; i < count * matrix.columns; i++) {
+        const int64_t row = i / matrix.columns, column = i % matrix.columns;
+        q[static_cast<size_t>(i)] =
+            static_cast<int16_t>(x.formed[row * nacrith::byte_stride(matrix.columns) + column] - kBias);
+    }
+    const std::vector<int8_t> pairs = in_pairs(matrix.packed, matrix.rows, matrix.columns);
+    nacrith::Matrix same = matrix;
+    same.packed = pairs.data();
+    right().linear(same, begin, end, {q.data(), matrix.columns, x.scale}, count, out);
+}
+
+void attend_to_quads(const nacrith::Attention &task) {
+    const int64_t dim = task.cache.dim, columns = nacrith::rounded_up(dim, kUnit);
+    const std::vector<int8_t> pairs = in_pairs(task.cache.k, task.cache.slots, columns);
+    std::vector<int8_t> k;
+    for (int64_t tile = 0; tile < task.cache.slots / nacrith::kTile; tile++) {
+        const int8_t *from = pairs.data() + tile * nacrith::kTile * columns;
+        k.insert(k.end(), from, from + nacrith::kTile * dim);
+    }
+    nacrith::Attention same = task;
+    same.cache.k = k.data();
+    right().attend(same);
+}
+
+Kernels of_quads() {
+    Kernels kernels = right();
+    kernels.linear = linear_of_quads;
+    kernels.attend = attend_to_quads;
+    kernels.quads.write = [](const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
+        for (int64_t i = 0; i < nacrith::byte_stride(columns); i++)
+            to[row * nacrith::byte_stride(columns) + i] = static_cast<uint8_t>((i < columns ? q[i] : 0) + kBias);
+    };
+    kernels.quads.unit = kUnit;
+    kernels.quads.bias = kBias;
+    return kernels;
+}
+
+// The portable kernels with `linear` wrong, in one result, for one number of rows, or for wide sums (0); or the set
+// above with it wrong for matrices of quads.
+int64_t wrong_rows, wrong_tiles;
 
 void wrong_linear(const nacrith::Matrix &matrix, int64_t begin, int64_t end, nacrith::Quantised x, int64_t count,
                   const nacrith::Output &out) {
     right().linear(matrix, begin, end, x, count, out);
     if (begin == end || out.mode != nacrith::Store::kWrite) return;
     if (wrong_rows ? count != wrong_rows : !matrix.wide) return;
+    float &last = out.values[(count - 1) * out.stride + begin * nacrith::kTile];
+    last += last * 0x1p-22f;
+}
+
+void wrong_linear_of_quads(const nacrith::Matrix &matrix, int64_t begin, int64_t end, nacrith::Quantised x,
+                           int64_t count, const nacrith::Output &out) {
+    linear_of_quads(matrix, begin, end, x, count, out);
+    if (begin == end || out.mode != nacrith::Store::kWrite || count != wrong_rows) return;
+    if (matrix.layout != nacrith::Layout::kQuads || end - begin != wrong_tiles) return;
     float &last = out.values[(count - 1) * out.stride + begin * nacrith::kTile];
     last += last * 0x1p-22f;
 }
@@ -112,7 +179,7 @@ const char *first_difference(const Kernels &kernels, uint64_t questions, uint64_
 }
 
 // FNV-1a of the portable kernels' results for the first test cases: the same on every processor.
-constexpr uint64_t kDigest = 0x33965e561a466c05;
+constexpr uint64_t kDigest = 0x71b9650ece53afe8;
 
 uint64_t digest() {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -154,6 +221,24 @@ int main(int argc, char **argv) {
         kernels.linear = wrong_linear;
         must_be_seen(kernels, "linear", wrong_rows);
     }
+    const Kernels quads = of_quads();
+    uint64_t seed;
+    if (const char *name = first_difference(quads, questions, seed)) {
+        std::printf("quads: FAILED: %s answers question %llu otherwise\n", name, static_cast<unsigned long long>(seed));
+        good = false;
+    }
+    for (wrong_tiles = 1; wrong_tiles <= 2; wrong_tiles++)
+        for (wrong_rows = 1; wrong_rows <= 12; wrong_rows++) {
+            Kernels kernels = quads;
+            kernels.linear = wrong_linear_of_quads;
+            must_be_seen(kernels, wrong_tiles == 1 ? "linear of quads" : "linear of two tiles of quads", wrong_rows);
+        }
+    Kernels unbiased = quads;  // whose sums begin with other numbers than its bytes need
+    unbiased.quads.write = [](const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
+        of_quads().quads.write(q, columns, row, to);
+        to[row * nacrith::byte_stride(columns)]++;
+    };
+    must_be_seen(unbiased, "a byte of a row", 1);
     const auto begin = std::chrono::steady_clock::now();
     for (const Kernels *kernels : nacrith::trusted_kernels()) std::printf("%s ", kernels->name);
     const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;

@@ -7,37 +7,27 @@ void blocks(int64_t count, const int8_t *w, int64_t pairs, const int16_t *q, int
         block_of(r + kRows < count ? kRows : count - r, w, pairs, q + r * stride, stride, acc + r * kTile);
 }
 
-// The rows that attention multiplies by tiles, without a copy; a set may define its own form. There are `count`
-// rows of `pairs` pairs; times() takes m <= kMost of them from `first` on.
-struct PlainRows {
-    static constexpr int64_t kMost = kRows;
-    const int16_t *q;
-    int64_t pairs, stride;
-
-    PlainRows(const Attention &, const int16_t *rows, int64_t, int64_t row_pairs, int64_t row_stride)
-        : q(rows), pairs(row_pairs), stride(row_stride) {}
-    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
-        block_of(m, w, pairs, q + first * stride, stride, acc);
-    }
-};
-
 // Computes t = f32(q . k) * k_scale * factor for whole tiles of keys: `tiles` from slot 16 * first on, to t + at.
 template <class Rows>
-void scores(const Attention &a, const int16_t *q, const float *factor, int64_t first, int64_t tiles,
-            int64_t width, int64_t at) {
-    const Rows rows(a, q, a.count, a.cache.dim / 2, a.cache.dim);
-    for (int64_t tile = 0; tile < tiles; tile++) {
-        const int8_t *k = a.cache.k + (first + tile) * a.cache.dim * kTile;
+void scores(const Attention &a, const int16_t *q, const float *factor, int64_t first, int64_t tiles, int64_t width,
+            int64_t at) {
+    const Rows rows(a, q, a.count, a.cache.dim, a.cache.dim);
+    for (int64_t tile = 0; tile < tiles; tile += Rows::kTiles) {
+        const int64_t together = tile + Rows::kTiles < tiles ? Rows::kTiles : tiles - tile, keys = together * kTile;
+        const int8_t *k = a.cache.k + (first + tile) * kTile * rows.columns;
         const float *k_scale = a.cache.k_scale + (first + tile) * kTile;
+        alignas(64) int32_t start[Rows::kTiles * kTile];
+        rows.starts(k, together, start);
         for (int64_t r = 0; r < a.count; r += Rows::kMost) {
             const int64_t m = r + Rows::kMost < a.count ? Rows::kMost : a.count - r;
-            alignas(64) int32_t acc[Rows::kMost * kTile];
-            rows.times(k, r, m, acc);
+            alignas(64) int32_t acc[Rows::kMost * Rows::kTiles * kTile];
+            rows.times(k, start, together, r, m, acc);
             for (int64_t i = 0; i < m; i++) {
                 float *t = a.t + (r + i) * width + at + tile * kTile;
                 const float f = factor[r + i];
-                for (int64_t n = 0; n < kTile; n++)
-                    t[n] = static_cast<float>(acc[i * kTile + n]) * k_scale[n] * f;
+                for (int64_t n0 = 0; n0 < keys; n0 += kTile)
+                    for (int64_t n = n0; n < n0 + kTile; n++)
+                        t[n] = static_cast<float>(acc[i * keys + n]) * k_scale[n] * f;
             }
         }
     }
@@ -79,12 +69,13 @@ void add_high_part(const HeadCache &cache, const float *t, int64_t slot, int64_t
     }
 }
 
-template <class Rows = PlainRows>
+// Keys and Rows: how queries are multiplied by keys, and weights by values.
+template <class Keys = PlainRows, class Rows = PlainRows>
 void attend(const Attention &a) {
     const HeadCache &c = a.cache;
     const int64_t span = a.end_slot - a.first_slot, width = kTile + span;
-    scores<Rows>(a, a.q_sink, a.sink_factor, 0, 1, width, 0);
-    scores<Rows>(a, a.q, a.factor, a.first_slot / kTile, span / kTile, width, kTile);
+    scores<Keys>(a, a.q_sink, a.sink_factor, 0, 1, width, 0);
+    scores<Keys>(a, a.q, a.factor, a.first_slot / kTile, span / kTile, width, kTile);
     const int64_t reach = a.window - kSinks;  // positions attended to beyond the sinks
     bool high[Rows::kMost];                    // of the rows of one block: w >= 2^15 somewhere
     for (int64_t r0 = 0; r0 < a.count; r0 += Rows::kMost) {
@@ -113,13 +104,13 @@ void attend(const Attention &a) {
             high[i] = any >= 32768;
         }
         const int16_t *w = a.w + r0 * width;
-        const Rows rows(a, w + kTile, m, span / 2, width);
+        const Rows rows(a, w + kTile, m, span, width);
         for (int64_t d0 = 0; d0 < c.dim; d0 += kTile) {
             const int64_t tile = d0 / kTile, valid = d0 + kTile < c.dim ? kTile : c.dim - d0;
             const int8_t *v = c.v + tile * (c.slots / 2) * 2 * kTile;
             alignas(64) int32_t acc[Rows::kMost * kTile], more[Rows::kMost * kTile];
             blocks(m, v, kSinks / 2, w, width, acc);
-            rows.times(v + a.first_slot * kTile, 0, m, more);
+            rows.times(v + a.first_slot * kTile, nullptr, 1, 0, m, more);
             for (int64_t i = 0; i < m; i++) {
                 const int64_t row = r0 + i, slot = a.slot[row / a.group];
                 int32_t *sum = acc + i * kTile;

@@ -2,8 +2,10 @@
 //
 // The packing is that of the AVX2 kernels: the 32 bytes of a tile and a pair of columns widen to one register,
 // and one vpdpwssd multiplies it by a pair of activations and adds. The sum wraps instead of saturating, so it
-// is exact if it fits 32 bits, which `block` may assume. Activations in two int8 planes (vpdpbusd) would need
-// as many multiplications.
+// is exact if it fits 32 bits, which `block` may assume. Activations beyond 127 in two int8 planes (vpdpbusd) would
+// need as many multiplications.
+
+#include "engine/bare.inl"
 
 constexpr int64_t kRows = 12;
 
@@ -41,3 +43,22 @@ void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int
     constexpr int sets = M <= 3 ? 4 : 12 / M;
     block_rows<M>(std::make_integer_sequence<int, M * sets>(), w, pairs, q, stride, acc);
 }
+
+inline int64_t bare_pairs(int64_t rounds) {
+    return bare_products(rounds, 32, _mm512_set1_epi8(1),
+                         [](__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); });
+}
+
+// For block_bytes.inl: two tiles of eight rows have 16 sums. More rows need more pointers than there are registers.
+using Vector = __m512i;
+constexpr int kLanes = 16;
+constexpr int64_t kByteRows = 8, kByteTiles = 2;
+
+inline Vector load(const void *from) { return _mm512_loadu_si512(from); }
+inline void store(void *to, Vector x) { _mm512_storeu_si512(to, x); }
+inline Vector quad_of(const void *x) {
+    int32_t quad;
+    std::memcpy(&quad, x, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
+inline Vector plus_bytes(Vector sum, Vector x, Vector w) { return _mm512_dpbusd_epi32(sum, x, w); }

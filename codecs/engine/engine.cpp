@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/fork.hpp"
+#include "engine/packing.hpp"
 
 static_assert(FLT_EVAL_METHOD == 0, "float operations must round to float");
 
@@ -89,31 +90,26 @@ std::unique_lock<std::mutex> Engine::turn() {
 }
 
 Weights Engine::pack(const void *q, const void *s, int64_t rows, int64_t columns, int64_t limit) {
-    const int64_t tiles = (rows + kTile - 1) / kTile, pairs = (columns + 1) / 2;
+    const int64_t tiles = (rows + kTile - 1) / kTile;
+    const Packing packing = packing_for(kernels, columns, limit);
+    const auto *from = static_cast<const int8_t *>(q);
     Weights w;
     w.limit = static_cast<int32_t>(limit);
-    w.packed = Buffer<int8_t>(tiles * pairs * 2 * kTile);
+    w.packed = Buffer<int8_t>(tiles * kTile * packing.columns);
     w.scales = Buffer<float>(tiles * kTile);
+    w.start = Buffer<int32_t>(tiles * kTile);
     std::memcpy(w.scales.data(), s, static_cast<size_t>(rows) * 4);
     std::atomic<bool> wide{false};
     pool().pieces(tiles, 64, [&](int64_t begin, int64_t end, int) {
-        for (int64_t tile = begin; tile < end; tile++) {
-            const int64_t first = tile * kTile, valid = first + kTile < rows ? kTile : rows - first;
-            const int8_t *from = static_cast<const int8_t *>(q) + first * columns;
-            int8_t *to = w.packed.data() + first * pairs * 2;
-            for (int64_t n = 0; n < valid; n++) {
-                int32_t magnitude = 0;  // at most 128 * 2^20
-                for (int64_t c = 0; c < columns; c++) magnitude += std::abs(int32_t{from[n * columns + c]});
-                if (magnitude * limit > INT32_MAX) wide = true;
-            }
-            for (int64_t p = 0; p < columns / 2; p++)
-                for (int64_t n = 0; n < valid; n++)
-                    std::memcpy(to + (p * kTile + n) * 2, from + n * columns + 2 * p, 2);
-            for (int64_t n = 0; columns % 2 && n < valid; n++)
-                to[(columns / 2 * kTile + n) * 2] = from[(n + 1) * columns - 1];
+        for (int64_t tile = begin; tile < end; tile++)
+            pack_tile(packing, from, rows, columns, tile, w.packed.data(), w.start.data());
+        for (int64_t n = begin * kTile; packing.layout == Layout::kPairs && n < end * kTile && n < rows; n++) {
+            int32_t magnitude = 0;  // at most 128 * 2^20
+            for (int64_t c = 0; c < columns; c++) magnitude += std::abs(int32_t{from[n * columns + c]});
+            if (magnitude * limit > INT32_MAX) wide = true;
         }
     });
-    w.matrix = {w.packed.data(), w.scales.data(), rows, pairs, wide};
+    w.matrix = {w.packed.data(), w.scales.data(), w.start.data(), rows, packing.columns, packing.layout, wide};
     return w;
 }
 

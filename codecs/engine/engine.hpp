@@ -21,6 +21,7 @@ struct ModelError : std::runtime_error {
 struct Weights {
     Buffer<int8_t> packed;
     Buffer<float> scales;
+    Buffer<int32_t> start;
     Matrix matrix{};
     int32_t limit = 0;  // largest magnitude of the quantised input
 };

@@ -8,16 +8,23 @@
 
 namespace nacrith {
 
-// Integer matrices are packed in tiles of 16 output rows: [tile][column pair][row in tile][2], padded
-// with zeros. One tile and one pair of columns is 32 bytes, the operand of a multiply-add of pairs.
+// Integer matrices are packed in tiles of 16 output rows: [tile][group of columns][row in tile][column in group],
+// padded with zeros. Groups of two columns are multiplied by rows of int16; groups of four by rows of bytes, with
+// half the work, where the row's limit is at most 127 and the set of kernels has byte products.
+enum class Layout { kPairs, kQuads };
 constexpr int64_t kTile = 16;
 constexpr int64_t kSinks = 4;
+constexpr int64_t kByteLimit = 127;  // of rows that fit bytes
+
+constexpr int64_t rounded_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 struct Matrix {
     const int8_t *packed;
-    const float *scales;  // padded to whole tiles
-    int64_t rows, pairs;
-    bool wide;  // sums may exceed 32 bits
+    const float *scales;   // padded to whole tiles
+    const int32_t *start;  // of quads: what each sum begins with (RowForm::bias), padded to whole tiles
+    int64_t rows, columns;  // columns: padded to a multiple of RowForm::unit
+    Layout layout;
+    bool wide;  // of pairs: sums may exceed 32 bits
 };
 
 // Quantised rows: x ~ q * scale. The stride is in elements and even.
@@ -25,13 +32,28 @@ struct Quantised {
     const int16_t *q;
     int64_t stride;
     const float *scale;
-    const uint8_t *planes = nullptr;  // the rows in the form of Kernels::split, for sets that have it
+    const uint8_t *formed = nullptr;  // the rows as RowForm::write gives them, for layouts with a form of rows
 };
 
-// Rows split into bytes, q = 256 * high + low with low in 0 .. 255: [row / 16][column / 64][low, high][16][64].
+// The form in which a set takes the rows that it multiplies by matrices of one layout.
+struct RowForm {
+    // Writes row number `row`, `columns` numbers, to memory of form_bytes(), once for all tiles that it is multiplied
+    // by. nullptr for pairs: the set takes q itself; for quads: it has no byte products.
+    void (*write)(const int16_t *q, int64_t columns, int64_t row, uint8_t *to) = nullptr;
+    int64_t unit = 2;  // columns of matrices are padded to a multiple
+    // Of quads: the bytes are q + bias, and each sum begins with -bias * (sum of the matrix's row), modulo 2^32.
+    int32_t bias = 0;
+};
+
 constexpr int64_t kPlaneColumns = 64;
-constexpr int64_t plane_bytes(int64_t rows, int64_t pairs) {
-    return (rows + 15) / 16 * ((2 * pairs + kPlaneColumns - 1) / kPlaneColumns) * 2 * 16 * kPlaneColumns;
+
+// Rows of bytes, [row][column], are so far apart.
+constexpr int64_t byte_stride(int64_t columns) { return rounded_up(columns, kPlaneColumns); }
+
+// For pairs: rows split into bytes, q = 256 * high + low with low in 0 .. 255:
+// [row / 16][column / 64][low, high][16][64]. For quads: rows of bytes. Whole groups of 16 rows.
+constexpr int64_t form_bytes(Layout layout, int64_t rows, int64_t columns) {
+    return rounded_up(rows, 16) * byte_stride(columns) * (layout == Layout::kPairs ? 2 : 1);
 }
 
 enum class Store { kWrite, kAdd, kLogits };
@@ -45,7 +67,7 @@ struct Output {
 
 // The KV cache of one head of one lane. Slots 0 .. 15 are for the attention sinks; see lane.hpp.
 struct HeadCache {
-    const int8_t *k;  // [slot / 16][dim / 2][16][2]
+    const int8_t *k;  // a matrix of (slots, dim) in Kernels::keys()
     const int8_t *v;  // [dim / 16][slot / 2][16][2]
     const float *k_scale, *v_scale, *v_max;
     int64_t slots, dim;
@@ -62,14 +84,14 @@ struct Attention {
     int64_t first_slot, end_slot;  // beyond the sinks: all slots that any row attends to, in whole tiles
     float *t;                      // scratch (count, width), width = kTile + end_slot - first_slot
     int16_t *w;                    // scratch, likewise
-    uint8_t *planes;               // scratch of plane_bytes(count, max(dim, width) / 2), for sets with `split`
+    uint8_t *formed;               // scratch of Kernels::attention_bytes(count, dim, width)
     float *out;                    // row i: out + (i / group) * out_stride + (i % group) * dim
     int64_t out_stride;
 };
 
 struct Kernels {
     const char *name;
-    // Multiplies tiles begin .. end - 1 of `matrix` by `count` rows. Sets with `split` need x.planes.
+    // Multiplies tiles begin .. end - 1 of `matrix` by `count` rows.
     void (*linear)(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
                    const Output &out);
     void (*quantise)(const float *x, int64_t n, int32_t limit, int16_t *q, float *scale);
@@ -93,17 +115,30 @@ struct Kernels {
     // Collects the indices where w > bound and returns their number. `index` has room for n + 1.
     int64_t (*above)(const float *w, float bound, int64_t n, int32_t *index);
 
-    // Writes row number `row`, q[0 .. 2 * pairs - 1], to planes of plane_bytes(rows, pairs), once for all tiles
-    // that it is multiplied by. Padding columns become zeros; padding rows are not written. nullptr in sets
-    // that need no planes.
-    void (*split)(const int16_t *q, int64_t pairs, int64_t row, uint8_t *planes) = nullptr;
+    // Multiplies numbers in registers by the instructions of one layout's products, about `rounds` times 1,000, and
+    // nothing else: the most that the processor could do. Returns the number of products. nullptr where compilers
+    // choose the instructions.
+    int64_t (*bare)(Layout layout, int64_t rounds);
+
+    RowForm pairs = {}, quads = {};
+
+    const RowForm &form(Layout layout) const { return layout == Layout::kPairs ? pairs : quads; }
+    Layout keys() const { return quads.write ? Layout::kQuads : Layout::kPairs; }
+    int64_t attention_bytes(int64_t count, int64_t dim, int64_t width) const {
+        const int64_t planes = pairs.write ? form_bytes(Layout::kPairs, count, dim > width ? dim : width) : 0;
+        // One more row of bytes: see ByteRows in bytes.inl.
+        const int64_t bytes = quads.write ? form_bytes(Layout::kQuads, count + 1, dim) : 0;
+        return bytes > planes ? bytes : planes;
+    }
 };
 
 // A build has the sets of its processor family; see variants.cpp.
 const Kernels &portable_kernels();
 const Kernels &avx2_kernels();
+const Kernels &avxvnni_kernels();
 const Kernels &avx512_kernels();
 const Kernels &amx_kernels();
 const Kernels &neon_kernels();
+const Kernels &neondot_kernels();
 
 }  // namespace nacrith

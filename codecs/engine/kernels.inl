@@ -3,8 +3,9 @@
 //     template <int M> void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride,
 //                                 int32_t *acc);
 //
-// which sets acc[m][n] (m < M, n < 16) to the sum over 2 * pairs columns of q(m) * w(n), w one tile. Sums
-// fit 32 bits in any order. M is at most kRows, which the variant also defines.
+// which sets acc[m][n] (m < M, n < 16) to the sum over 2 * pairs columns of q(m) * w(n), w one tile of pairs.
+// Sums fit 32 bits in any order. M is at most kRows, which the variant also defines. Variants with byte products
+// include bytes.inl behind this file.
 // The including file opens an anonymous namespace, so that code compiled for one instruction set cannot be
 // linked into another.
 //
@@ -125,14 +126,6 @@ void block_of(int64_t m, const int8_t *w, int64_t pairs, const int16_t *q, int64
     block<M>(w, pairs, q, stride, acc);
 }
 
-// The same with 64-bit sums and one row, for models whose sums may exceed 32 bits.
-void wide_block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t *acc) {
-    for (int64_t n = 0; n < kTile; n++) acc[n] = 0;
-    for (int64_t p = 0; p < pairs; p++, w += 2 * kTile)
-        for (int64_t n = 0; n < kTile; n++)
-            acc[n] += int32_t{q[2 * p]} * w[2 * n] + int32_t{q[2 * p + 1]} * w[2 * n + 1];
-}
-
 // Converts the sums of one row and one tile to the row's results n0 .. n0 + valid - 1.
 template <class Sum>
 void finish(const Sum *__restrict acc, const float *__restrict scales, float scale, int64_t row, int64_t n0,
@@ -159,31 +152,66 @@ void finish(const Sum *__restrict acc, const float *__restrict scales, float sca
         std::memcpy(to, y, static_cast<size_t>(valid) * sizeof *y);
 }
 
-void linear(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count, const Output &out) {
-    const int64_t tile_bytes = matrix.pairs * 2 * kTile;
+// Rows of int16, which are multiplied by tiles of pairs as they are.
+//
+// A class like this one is a way to multiply rows by tiles, for `products` and `attend`. times() takes m <= kMost rows
+// from `first` on, a multiple of kMost, and `tiles` <= kTiles tiles, and sets acc[row][16 * tiles].
+struct PlainRows {
+    static constexpr int64_t kMost = kRows, kTiles = 1;
+    const int16_t *q;
+    int64_t columns, stride;
+
+    PlainRows(const Quantised &x, int64_t matrix_columns) : q(x.q), columns(matrix_columns), stride(x.stride) {}
+    PlainRows(const Attention &, const int16_t *rows, int64_t, int64_t row_columns, int64_t row_stride)
+        : q(rows), columns(row_columns), stride(row_stride) {}
+    // What the sums with tiles of keys begin with; nothing for pairs.
+    void starts(const int8_t *, int64_t, int32_t *) const {}
+    void times(const int8_t *w, const int32_t *, int64_t, int64_t first, int64_t m, int32_t *acc) const {
+        block_of(m, w, columns / 2, q + first * stride, stride, acc);
+    }
+};
+
+template <class Rows>
+void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale, int64_t count,
+              const Output &out) {
     for (int64_t c0 = 0; c0 < count; c0 += kChunk) {
         const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
-        for (int64_t tile = begin; tile < end; tile++) {
-            const int8_t *w = matrix.packed + tile * tile_bytes;
-            const int64_t n0 = tile * kTile;
-            const int64_t valid = n0 + kTile < matrix.rows ? kTile : matrix.rows - n0;
-            if (matrix.wide) {
-                for (int64_t r = c0; r < c1; r++) {
-                    int64_t acc[kTile];
-                    wide_block(w, matrix.pairs, x.q + r * x.stride, acc);
-                    finish(acc, matrix.scales, x.scale[r], r, n0, valid, out);
-                }
-                continue;
-            }
-            for (int64_t r = c0; r < c1; r += kRows) {
-                const int64_t m = r + kRows < c1 ? kRows : c1 - r;
-                alignas(64) int32_t acc[kRows * kTile];
-                block_of(m, w, matrix.pairs, x.q + r * x.stride, x.stride, acc);
+        for (int64_t tile = begin; tile < end; tile += Rows::kTiles) {
+            const int64_t tiles = tile + Rows::kTiles < end ? Rows::kTiles : end - tile, n0 = tile * kTile;
+            const int32_t *start = matrix.start ? matrix.start + n0 : nullptr;
+            for (int64_t r = c0; r < c1; r += Rows::kMost) {
+                const int64_t m = r + Rows::kMost < c1 ? Rows::kMost : c1 - r;
+                alignas(64) int32_t acc[Rows::kMost * Rows::kTiles * kTile];
+                rows.times(matrix.packed + n0 * matrix.columns, start, tiles, r, m, acc);
                 for (int64_t i = 0; i < m; i++)
-                    finish(acc + i * kTile, matrix.scales, x.scale[r + i], r + i, n0, valid, out);
+                    for (int64_t n = 0; n < tiles * kTile; n += kTile) {
+                        const int64_t at = n0 + n, valid = at + kTile < matrix.rows ? kTile : matrix.rows - at;
+                        finish(acc + i * tiles * kTile + n, matrix.scales, scale[r + i], r + i, at, valid, out);
+                    }
             }
         }
     }
+}
+
+// The same with 64-bit sums, for matrices of pairs whose sums may exceed 32 bits.
+void wide_products(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count, const Output &out) {
+    for (int64_t tile = begin; tile < end; tile++) {
+        const int64_t n0 = tile * kTile, valid = n0 + kTile < matrix.rows ? kTile : matrix.rows - n0;
+        for (int64_t r = 0; r < count; r++) {
+            const int8_t *w = matrix.packed + n0 * matrix.columns;
+            const int16_t *q = x.q + r * x.stride;
+            int64_t acc[kTile] = {};
+            for (int64_t c = 0; c < matrix.columns; c += 2, w += 2 * kTile)
+                for (int64_t n = 0; n < kTile; n++)
+                    acc[n] += int32_t{q[c]} * w[2 * n] + int32_t{q[c + 1]} * w[2 * n + 1];
+            finish(acc, matrix.scales, x.scale[r], r, n0, valid, out);
+        }
+    }
+}
+
+void linear(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count, const Output &out) {
+    if (matrix.wide) return wide_products(matrix, begin, end, x, count, out);
+    products(PlainRows(x, matrix.columns), matrix, begin, end, x.scale, count, out);
 }
 
 #include "engine/attention.inl"

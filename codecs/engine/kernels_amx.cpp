@@ -2,12 +2,10 @@
 // use tiles; see variants.cpp.
 //
 // A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of activations by 64 columns of 16 rows of
-// weights and adds the 16384 products to 16 x 16 sums; vpdpwssd has 32 products. Its operands are bytes, so
-// activations are split into two planes, 256 * high + low (kernels.hpp), each with its own sums: the low plane
-// is unsigned (tdpbusd), the high plane signed (tdpbssd).
-//
-// The weights are packed in pairs of columns as for all other sets, whereas a tile needs groups of four. One
-// vpermw per 64 bytes converts them, while the multiplication runs. So there is only one copy of the weights.
+// weights and adds the 16384 products to 16 x 16 sums; vpdpbusd has 64 products. Rows of bytes and tiles of quads are
+// such tiles as they lie in memory. Rows that need more are split into two planes, 256 * high + low (kernels.hpp), each
+// with its own sums: the low plane is unsigned (tdpbusd), the high plane signed (tdpbssd). Their weights are packed in
+// pairs, as for all other sets; one vpermw per 64 bytes converts them, while the multiplication runs.
 // Few rows, for which reading the weights takes most of the time, use the AVX-512 kernels.
 //
 // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18; Linux,
@@ -23,8 +21,12 @@
 namespace nacrith {
 namespace {
 
+constexpr int64_t kByteUnit = 64;  // columns of a tile
+
 #include "engine/block_vnni.inl"
+#include "engine/block_bytes.inl"
 #include "engine/kernels.inl"
+#include "engine/bytes.inl"
 
 constexpr int64_t kFew = 4;        // up to this many rows, AVX-512 is as fast, by the throughputs in the manuals
 constexpr int64_t kTileRows = 16;  // of activations
@@ -52,16 +54,17 @@ private:
         uint8_t rows[16];
     };
     static_assert(sizeof(Config) == 64);
-    static constexpr Config kConfig = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16}};
+    static constexpr Config kConfig = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 };
 
-void split(const int16_t *q, int64_t pairs, int64_t row, uint8_t *planes) {
-    const int64_t steps = (pairs + kStepPairs - 1) / kStepPairs;
+// Padding columns become zeros.
+void split(const int16_t *q, int64_t columns, int64_t row, uint8_t *planes) {
+    const int64_t steps = (columns + kPlaneColumns - 1) / kPlaneColumns;
     uint8_t *to = planes + row / kTileRows * steps * 2 * kTileBytes + row % kTileRows * kPlaneColumns;
     const __m512i low_byte = _mm512_set1_epi16(255);
     // The pack instruction interleaves its operands every eight bytes; this undoes it.
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-    for (int64_t left = 2 * pairs; left > 0; left -= kPlaneColumns, q += kPlaneColumns, to += 2 * kTileBytes) {
+    for (int64_t left = columns; left > 0; left -= kPlaneColumns, q += kPlaneColumns, to += 2 * kTileBytes) {
         const uint64_t valid = left < kPlaneColumns ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
         const __m512i a = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(valid), q);
         const __m512i b = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(valid >> 32), q + 32);
@@ -132,55 +135,103 @@ void multiply(const int8_t *w, int64_t pairs, const uint8_t *planes, bool both, 
         acc[i] = static_cast<int32_t>(static_cast<uint32_t>(low[i]) + (static_cast<uint32_t>(high[i]) << 8));
 }
 
-void linear_by_tiles(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
-                     const Output &out) {
-    if (count <= kFew || matrix.wide) return linear(matrix, begin, end, x, count, out);
-    const Tiles in_use;
-    for (int64_t c0 = 0; c0 < count; c0 += kChunk) {
-        const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
-        for (int64_t tile = begin; tile < end; tile++) {
-            const int64_t n0 = tile * kTile, valid = n0 + kTile < matrix.rows ? kTile : matrix.rows - n0;
-            for (int64_t r = c0; r < c1; r += kAtOnce) {
-                const int64_t m = r + kAtOnce < c1 ? kAtOnce : c1 - r;
-                alignas(64) int32_t acc[kAtOnce * kTile];
-                multiply(matrix.packed + n0 * matrix.pairs * 2, matrix.pairs,
-                         x.planes + plane_bytes(r, matrix.pairs), m > kTileRows, acc);
-                for (int64_t i = 0; i < m; i++)
-                    finish(acc + i * kTile, matrix.scales, x.scale[r + i], r + i, n0, valid, out);
-            }
-        }
-    }
-}
-
-// The rows of attention for tiles, in the task's planes.
-class TileRows {
+// Rows of two planes.
+class PlaneRows {
 public:
-    static constexpr int64_t kMost = kAtOnce;
+    static constexpr int64_t kMost = kAtOnce, kTiles = 1;
 
-    TileRows(const Attention &a, const int16_t *q, int64_t count, int64_t pairs, int64_t stride)
-        : planes_(a.planes), pairs_(pairs) {
-        for (int64_t r = 0; r < count; r++) split(q + r * stride, pairs, r, a.planes);
+    PlaneRows(const Quantised &x, int64_t columns) : planes_(x.formed), columns_(columns) {}
+    PlaneRows(const Attention &a, const int16_t *q, int64_t count, int64_t columns, int64_t stride)
+        : planes_(a.formed), columns_(columns) {
+        for (int64_t r = 0; r < count; r++) split(q + r * stride, columns, r, a.formed);
     }
-    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
-        multiply(w, pairs_, planes_ + plane_bytes(first, pairs_), m > kTileRows, acc);
+    void times(const int8_t *w, const int32_t *, int64_t, int64_t first, int64_t m, int32_t *acc) const {
+        multiply(w, columns_ / 2, planes_ + form_bytes(Layout::kPairs, first, columns_), m > kTileRows, acc);
     }
 
 private:
     const uint8_t *const planes_;
-    const int64_t pairs_;
+    const int64_t columns_;
 };
 
-void attend_by_tiles(const Attention &a) {
-    if (a.count <= kFew) return attend(a);
+// Rows of bytes, by the same tiles of memory as ByteRows. The two tiles of weights are `w_step` apart.
+void multiply_bytes(const int8_t *w, int64_t w_step, int64_t steps, const uint8_t *x, int64_t stride, bool more_rows,
+                    bool more_tiles, const int32_t *start, int32_t *acc) {
+    settle_memory();
+    _tile_loadd(0, start, 0);  // each row of sums begins with the same ones
+    _tile_loadd(2, start, 0);
+    if (more_tiles) {
+        _tile_loadd(1, start + kTile, 0);
+        _tile_loadd(3, start + kTile, 0);
+    }
+    for (int64_t s = 0; s < steps; s++, w += kTileBytes, x += kPlaneColumns) {
+        _tile_loadd(4, x, stride);
+        _tile_loadd(6, w, 4 * kTile);
+        _tile_dpbusd(0, 4, 6);
+        if (more_tiles) {
+            _tile_loadd(7, w + w_step, 4 * kTile);
+            _tile_dpbusd(1, 4, 7);
+        }
+        if (!more_rows) continue;
+        _tile_loadd(5, x + kTileRows * stride, stride);
+        _tile_dpbusd(2, 5, 6);
+        if (more_tiles) _tile_dpbusd(3, 5, 7);
+    }
+    const int64_t row = (more_tiles ? 2 : 1) * kTile;
+    const auto end_sums = [&](int64_t m, int64_t n) { return acc + m * row + n; };
+    const int64_t row_bytes = row * static_cast<int64_t>(sizeof *acc);
+    _tile_stored(0, end_sums(0, 0), row_bytes);
+    if (more_tiles) _tile_stored(1, end_sums(0, kTile), row_bytes);
+    if (more_rows) _tile_stored(2, end_sums(kTileRows, 0), row_bytes);
+    if (more_rows && more_tiles) _tile_stored(3, end_sums(kTileRows, kTile), row_bytes);
+    settle_memory();
+}
+
+struct ByteTiles : ByteRows {
+    static constexpr int64_t kMost = kAtOnce, kTiles = 2;
+    static_assert(ByteRows::kTiles == kTiles && kByteUnit == kPlaneColumns);
+    using ByteRows::ByteRows;
+
+    void times(const int8_t *w, const int32_t *start, int64_t tiles, int64_t first, int64_t m, int32_t *acc) const {
+        multiply_bytes(w, columns * kTile, columns / kPlaneColumns, bytes + first * stride, stride, m > kTileRows,
+                       tiles == 2, start, acc);
+    }
+};
+
+void linear_by_tiles(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
+                     const Output &out) {
+    if (count <= kFew || matrix.wide) return linear_of_bytes(matrix, begin, end, x, count, out);
     const Tiles in_use;
-    attend<TileRows>(a);
+    if (matrix.layout == Layout::kQuads)
+        products(ByteTiles(x, matrix.columns), matrix, begin, end, x.scale, count, out);
+    else
+        products(PlaneRows(x, matrix.columns), matrix, begin, end, x.scale, count, out);
+}
+
+void attend_by_tiles(const Attention &a) {
+    if (a.count <= kFew) return attend<ByteRows>(a);
+    const Tiles in_use;
+    attend<ByteTiles, PlaneRows>(a);
+}
+
+int64_t bare_tiles(Layout layout, int64_t rounds) {
+    constexpr int64_t kProducts = kTileRows * kTile * kPlaneColumns;
+    const int64_t count = rounds * 1000 / (4 * kProducts) + 1;
+    const Tiles in_use;
+    for (int64_t n = 0; n < count; n++) {
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+    }
+    return count * 4 * kProducts / (layout == Layout::kPairs ? 2 : 1);  // two planes
 }
 
 }  // namespace
 
 const Kernels &amx_kernels() {
-    static const Kernels table = {"amx", linear_by_tiles, quantise, norm,    silu,  rotate, attend_by_tiles,
-                                  shift, weigh,           portion,  above,   split};
+    static const Kernels table = {"amx", linear_by_tiles, quantise, norm,  silu,       rotate,     attend_by_tiles,
+                                  shift, weigh,           portion,  above, bare_tiles, {split, 2}, kBytes};
     return table;
 }
 

@@ -11,14 +11,18 @@
 namespace nacrith {
 namespace {
 
+constexpr int64_t kByteUnit = 4;
+
 #include "engine/block_vnni.inl"
+#include "engine/block_bytes.inl"
 #include "engine/kernels.inl"
+#include "engine/bytes.inl"
 
 }  // namespace
 
 const Kernels &avx512_kernels() {
-    static const Kernels table = {"avx512", linear, quantise, norm,    silu, rotate,
-                                  attend,   shift,  weigh,    portion, above};
+    static const Kernels table = {"avx512", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows>,
+                                  shift,    weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }
 

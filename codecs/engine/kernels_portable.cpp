@@ -33,8 +33,8 @@ void block(const int8_t *w, int64_t pairs, const int16_t *q, int64_t stride, int
 }  // namespace
 
 const Kernels &portable_kernels() {
-    static const Kernels table = {"portable", linear, quantise, norm,    silu, rotate,
-                                  attend, shift,  weigh,    portion, above};
+    static const Kernels table = {"portable", linear, quantise, norm,    silu,  rotate,
+                                  attend, shift,  weigh,    portion, above, nullptr};
     return table;
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "engine/packing.hpp"
+
 namespace nacrith {
 namespace {
 
@@ -23,10 +25,12 @@ void copy_blocks(void *to, int64_t to_step, const void *from, int64_t from_step,
 
 }  // namespace
 
-Lane::Lane(const nacrith_config &c, int64_t window, int64_t rollback, int64_t batch)
+Lane::Lane(const nacrith_config &c, const Kernels &kernels, int64_t window, int64_t rollback, int64_t batch)
     : sections_(c.layers * c.kv_heads),
       dim_(c.head_dim),
       dim_tiles_((c.head_dim + kTile - 1) / kTile),
+      key_group_(kernels.keys() == Layout::kQuads ? 4 : 2),
+      key_columns_(packing_in(kernels.keys(), kernels, c.head_dim).columns),
       window_(window),
       keep_(window + rollback),
       most_(kTile + whole_tiles(keep_ + kTile + 2 * batch)) {}
@@ -86,7 +90,8 @@ void Lane::keep(const int64_t *path, int64_t count) {
 
 void Lane::store_key(int64_t section, int64_t slot, const int16_t *q, float scale) {
     int8_t *k = key(section, slot);
-    for (int64_t d = 0; d < dim_; d++) k[d / 2 * 2 * kTile + d % 2] = static_cast<int8_t>(q[d]);
+    for (int64_t d = 0; d < dim_; d++)
+        k[d / key_group_ * key_group_ * kTile + d % key_group_] = static_cast<int8_t>(q[d]);
     k_scale_[section * slots_ + slot] = scale;
 }
 
@@ -98,7 +103,8 @@ void Lane::store_value(int64_t section, int64_t slot, const int16_t *q, float sc
 void Lane::copy(int64_t section, int64_t from, int64_t to) {
     const int8_t *k = key(section, from);
     int8_t *k_to = key(section, to);
-    for (int64_t d = 0; d < dim_ / 2; d++) std::memcpy(k_to + d * 2 * kTile, k + d * 2 * kTile, 2);
+    for (int64_t d = 0; d < key_columns_; d += key_group_)
+        std::memcpy(k_to + d * kTile, k + d * kTile, static_cast<size_t>(key_group_));
     for (int64_t d = 0; d < dim_; d++) *value(section, to, d) = *value(section, from, d);
     for (float *scales : {k_scale_.data() + section * slots_, v_scale_.data() + section * slots_})
         scales[to] = scales[from];
@@ -120,7 +126,7 @@ void Lane::compact() {
     const int64_t shift = (end - kTile - keep_) / kTile * kTile, first = kTile + shift;
     if (shift <= 0) return;
     const int64_t slots = slots_ - first;
-    const int64_t k_slot = dim_, v_slot = kTile;  // bytes of a slot: k in tiles of 16 slots, v in pairs
+    const int64_t k_slot = key_columns_, v_slot = kTile;  // bytes of a slot: k in tiles of 16 slots, v in pairs
     copy_blocks(k_.data() + kTile * k_slot, k_bytes(), k_.data() + first * k_slot, k_bytes(), slots * k_slot,
                 sections_);
     copy_blocks(v_.data() + kTile * v_slot, slots_ * kTile, v_.data() + first * v_slot, slots_ * kTile,
@@ -131,9 +137,9 @@ void Lane::compact() {
 }
 
 void Lane::grow(int64_t slots) {
-    Buffer<int8_t> k(sections_ * slots * dim_), v(sections_ * slots * kTile * dim_tiles_);
+    Buffer<int8_t> k(sections_ * slots * key_columns_), v(sections_ * slots * kTile * dim_tiles_);
     Buffer<float> scales[3];
-    copy_blocks(k.data(), slots * dim_, k_.data(), k_bytes(), k_bytes(), sections_);
+    copy_blocks(k.data(), slots * key_columns_, k_.data(), k_bytes(), k_bytes(), sections_);
     copy_blocks(v.data(), slots * kTile, v_.data(), slots_ * kTile, slots_ * kTile, sections_ * dim_tiles_);
     Buffer<float> *old[3] = {&k_scale_, &v_scale_, &v_max_};
     for (int i = 0; i < 3; i++) {

@@ -20,7 +20,7 @@ namespace nacrith {
 // nacrith/models/exact/tree.py). A tree without branches has no homes.
 class Lane {
 public:
-    Lane(const nacrith_config &config, int64_t window, int64_t rollback, int64_t batch);
+    Lane(const nacrith_config &config, const Kernels &kernels, int64_t window, int64_t rollback, int64_t batch);
 
     int64_t length() const { return length_; }
     int64_t slot(int64_t position) const {
@@ -55,17 +55,17 @@ private:
 
     void compact();
     void grow(int64_t slots);
-    int8_t *key(int64_t section, int64_t slot) const {  // in pairs, 2 * kTile apart
-        return k_.data() + section * k_bytes() + slot / kTile * dim_ * kTile + slot % kTile * 2;
+    int8_t *key(int64_t section, int64_t slot) const {  // in groups, kTile groups apart
+        return k_.data() + section * k_bytes() + slot / kTile * key_columns_ * kTile + slot % kTile * key_group_;
     }
     int8_t *value(int64_t section, int64_t slot, int64_t d) const {
         return v_.data() + section * v_bytes() + d / kTile * slots_ * kTile + slot / 2 * 2 * kTile +
                d % kTile * 2 + slot % 2;
     }
-    int64_t k_bytes() const { return slots_ * dim_; }
+    int64_t k_bytes() const { return slots_ * key_columns_; }
     int64_t v_bytes() const { return slots_ * kTile * dim_tiles_; }
 
-    int64_t sections_, dim_, dim_tiles_, window_, keep_, most_;
+    int64_t sections_, dim_, dim_tiles_, key_group_, key_columns_, window_, keep_, most_;
     int64_t length_ = 0, base_ = 0, slots_ = 0;
     Tree tree_;
     Buffer<int8_t> k_, v_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string>
 
+#include "engine/packing.hpp"
 #include "engine/variants.hpp"
 
 namespace nacrith {
@@ -56,9 +57,9 @@ public:
         return all;
     }
     float magnitude() { return std::ldexp(1.0f, static_cast<int>(within(-30, 30))); }
-    int32_t limit() {
+    int32_t limit(int64_t most = 16383) {
         constexpr int32_t all[] = {1, 127, 511, 16383};
-        return all[within(0, 3)];
+        return all[within(0, most > kByteLimit ? 3 : 1)];
     }
 
 private:
@@ -79,39 +80,69 @@ void put_one(std::string &answer, T value) {
     put(answer, std::vector<T>{value});
 }
 
-void linear(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+// A matrix as a set wants it.
+struct Packed {
+    std::vector<int8_t> packed;
+    std::vector<int32_t> start;
+    Packing packing;
+
+    Packed(const Packing &how, const std::vector<int8_t> &q, int64_t rows, int64_t columns) : packing(how) {
+        const int64_t tiles = (rows + kTile - 1) / kTile;
+        packed.resize(static_cast<size_t>(tiles * kTile * how.columns));
+        start.resize(static_cast<size_t>(tiles * kTile));
+        for (int64_t tile = 0; tile < tiles; tile++)
+            pack_tile(how, q.data(), rows, columns, tile, packed.data(), start.data());
+    }
+};
+
+void linear_up_to(int64_t most, const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
     const bool longest = random.one_in(2);  // sums reach 2^31 - 1 at 1023 columns; more columns need wide sums
     const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 1200 : size);
     const int64_t pairs = (columns + 1) / 2, tiles = (rows + kTile - 1) / kTile;
     const int64_t count = longest ? random.within(1, kMany) : random.within(kBlock, kBlock + size);
     const int64_t stride = 2 * (pairs + random.within(0, 3));
-    const int32_t limit = random.limit();
-    const auto packed = random.integers<int8_t>(tiles * pairs * 2 * kTile, -128, 127);
+    const int32_t limit = random.limit(most);
+    const auto weights = random.integers<int8_t>(rows * columns, -128, 127);
     const auto q = random.integers<int16_t>((count - 1) * stride + 2 * pairs, -limit, limit);
     const auto row_scales = random.floats(tiles * kTile, random.magnitude());
     const auto scales = random.scales(count);
-    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || (!longest && random.one_in(4));
-    const Matrix matrix{packed.data(), row_scales.data(), rows, pairs, wide};
-    std::vector<uint8_t> planes;
-    if (kernels.split) planes.resize(static_cast<size_t>(plane_bytes(count, pairs)), 0xa5);
-    for (int64_t r = 0; kernels.split && r < count; r++) kernels.split(q.data() + r * stride, pairs, r, planes.data());
-    const Quantised x{q.data(), stride, scales.data(), planes.data()};
+    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || (most > kByteLimit && !longest && random.one_in(4));
+    const Packed matrix(wide ? packing_in(Layout::kPairs, kernels, columns) : packing_for(kernels, columns, limit),
+                        weights, rows, columns);
+    const auto [layout, padded, bias] = matrix.packing;
+    std::vector<uint8_t> formed;
+    if (const auto write = kernels.form(layout).write) {
+        formed.resize(static_cast<size_t>(form_bytes(layout, count, 2 * pairs)), 0xa5);
+        for (int64_t r = 0; r < count; r++) write(q.data() + r * stride, 2 * pairs, r, formed.data());
+    }
+    const Quantised x{q.data(), stride, scales.data(), formed.data()};
+    const auto matrix_of = [&, layout = layout, padded = padded](bool is_wide) -> Matrix {
+        return {matrix.packed.data(), row_scales.data(), matrix.start.data(), rows, padded, layout, is_wide};
+    };
     const int64_t begin = random.within(0, tiles - 1), end = longest ? tiles : random.within(begin, tiles);
     for (const Store mode : {Store::kWrite, Store::kAdd, Store::kLogits}) {
         auto out = random.floats(count * rows, 1.0f);
         std::vector<int32_t> logits(static_cast<size_t>(count * rows));
         std::vector<int32_t *> to;
         for (int64_t r = 0; r < count; r++) to.push_back(logits.data() + r * rows);
-        kernels.linear(matrix, begin, end, x, count, {mode, out.data(), rows, to.data()});
+        kernels.linear(matrix_of(wide), begin, end, x, count, {mode, out.data(), rows, to.data()});
         put(answer, out);
         put(answer, logits);
     }
-    const Matrix narrow{packed.data(), row_scales.data(), rows, pairs, false};
     std::vector<float> out(static_cast<size_t>(kBlock * rows));
-    for (int64_t n = 1; n <= kBlock && !longest; n++) {
-        kernels.linear(narrow, 0, 1, x, n, {Store::kWrite, out.data(), rows, nullptr});
-        put(answer, out);
-    }
+    for (int64_t last = 1; last <= 2 && last <= tiles && !longest; last++)
+        for (int64_t n = 1; n <= kBlock; n++) {
+            kernels.linear(matrix_of(false), 0, last, x, n, {Store::kWrite, out.data(), rows, nullptr});
+            put(answer, out);
+        }
+}
+
+void linear(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    linear_up_to(16383, kernels, random, size, answer);
+}
+
+void linear_of_bytes(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+    linear_up_to(kByteLimit, kernels, random, size, answer);
 }
 
 void quantise(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
@@ -169,7 +200,8 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
         begin = oldest / kTile * kTile;
         end = slots;
     }
-    const auto k = random.integers<int8_t>(slots * dim, -127, 127);
+    const auto keys = random.integers<int8_t>(slots * dim, -127, 127);
+    const Packed k(packing_in(kernels.keys(), kernels, dim), keys, slots, dim);
     const auto v = random.integers<int8_t>((dim + kTile - 1) / kTile * kTile * slots, -127, 127);
     const auto k_scale = random.scales(slots), v_scale = random.scales(slots);
     std::vector<float> v_max;
@@ -179,11 +211,10 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
     const int64_t width = kTile + end - begin;
     std::vector<float> t(static_cast<size_t>(count * width)), out(static_cast<size_t>(count * dim));
     std::vector<int16_t> w(t.size());
-    std::vector<uint8_t> planes;
-    if (kernels.split) planes.resize(static_cast<size_t>(plane_bytes(count, std::max(dim, width) / 2)), 0xa5);
-    kernels.attend({{k.data(), v.data(), k_scale.data(), v_scale.data(), v_max.data(), slots, dim},
+    std::vector<uint8_t> formed(static_cast<size_t>(kernels.attention_bytes(count, dim, width)), 0xa5);
+    kernels.attend({{k.packed.data(), v.data(), k_scale.data(), v_scale.data(), v_max.data(), slots, dim},
                     q.data(), q_sink.data(), factor.data(), sink_factor.data(), count, group, slot.data(),
-                    window, begin, end, t.data(), w.data(), planes.data(), out.data(), group * dim});
+                    window, begin, end, t.data(), w.data(), formed.data(), out.data(), group * dim});
     put(answer, out);
 }
 
@@ -215,8 +246,8 @@ using Question = void (*)(const Kernels &, Random &, int64_t, std::string &);
 constexpr struct {
     const char *name;
     Question ask;
-} kAll[] = {{"linear", linear}, {"quantise", quantise}, {"norm", norm},    {"silu", silu},
-            {"rotate", rotate}, {"attend", attend},     {"counts", counts}};
+} kAll[] = {{"linear", linear}, {"linear of bytes", linear_of_bytes}, {"quantise", quantise}, {"norm", norm},
+            {"silu", silu},     {"rotate", rotate},                   {"attend", attend},     {"counts", counts}};
 
 }  // namespace
 

@@ -27,7 +27,7 @@ Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, 
     : engine_(std::move(engine)), window_(window), batch_(batch) {
     const nacrith_config &c = engine_->config;
     lanes_.reserve(static_cast<size_t>(lanes));
-    for (int64_t i = 0; i < lanes; i++) lanes_.emplace_back(c, window, rollback, batch);
+    for (int64_t i = 0; i < lanes; i++) lanes_.emplace_back(c, engine_->kernels, window, rollback, batch);
     const int64_t queries = c.heads * c.head_dim, half = c.head_dim / 2;
     const int64_t qkv = queries + 2 * c.kv_heads * c.head_dim;
     const int64_t widest = even(std::max(c.width, std::max(queries, c.ffn)));
@@ -35,7 +35,8 @@ Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, 
     wide_ = Buffer<float>(batch * std::max(qkv, 2 * c.ffn));
     mixed_ = Buffer<float>(batch * queries);
     q_ = Buffer<int16_t>(batch * widest);
-    if (engine_->kernels.split) planes_ = Buffer<uint8_t>(plane_bytes(batch, widest / 2));
+    const Layout largest = engine_->kernels.pairs.write ? Layout::kPairs : Layout::kQuads;
+    if (engine_->kernels.form(largest).write) formed_ = Buffer<uint8_t>(form_bytes(largest, batch, widest));
     scale_ = Buffer<float>(batch);
     cos_ = Buffer<float>(batch * half);
     sin_ = Buffer<float>(batch * half);
@@ -171,7 +172,7 @@ void Session::plan(const std::vector<Piece> &pieces) {
     tasks_.clear();
     runs_.clear();
     const int64_t half = engine_->config.head_dim / 2, group = engine_->group();
-    int64_t most = 0, most_planes = 0;
+    int64_t most = 0, most_formed = 0;
     for (size_t i = 0, end; i < pieces.size(); i = end) {
         for (end = i; end < pieces.size() && pieces[end].lane == pieces[i].lane;) end++;
         for (int64_t head = 0; head < engine_->config.kv_heads; head++) {
@@ -182,8 +183,9 @@ void Session::plan(const std::vector<Piece> &pieces) {
                 const int64_t width = (kTile + stop - begin) * group;
                 const int64_t step = std::max<int64_t>(1, std::min(kAttentionRows, kScoreMemory / width));
                 most = std::max(most, step * width);
-                const int64_t pairs = std::max(engine_->config.head_dim, kTile + stop - begin) / 2;
-                most_planes = std::max(most_planes, plane_bytes(step * group, pairs));
+                const int64_t formed =
+                    engine_->kernels.attention_bytes(step * group, engine_->config.head_dim, width / group);
+                most_formed = std::max(most_formed, formed);
                 for (int64_t r = 0; r < piece.count; r += step) {
                     const int64_t task = static_cast<int64_t>(tasks_.size());
                     const int64_t count = std::min(step, piece.count - r);
@@ -203,9 +205,9 @@ void Session::plan(const std::vector<Piece> &pieces) {
             s.weights = Buffer<int16_t>(scratch_scores_);
         }
     }
-    if (engine_->kernels.split && most_planes > scratch_planes_) {
-        scratch_planes_ = most_planes + most_planes / 2;
-        for (Scratch &s : scratch_) s.planes = Buffer<uint8_t>(scratch_planes_);
+    if (most_formed > scratch_formed_) {
+        scratch_formed_ = most_formed + most_formed / 2;
+        for (Scratch &s : scratch_) s.formed = Buffer<uint8_t>(scratch_formed_);
     }
     engine_->pool().pieces(rows_, 4 * kStep, [&](int64_t begin, int64_t stop, int) {
         for (int64_t r = begin; r < stop; r++)
@@ -222,19 +224,20 @@ std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &tas
     return {lane.slot(oldest) / kTile * kTile, lane.slot(last) / kTile * kTile + kTile};
 }
 
-// Computes and quantises rows of `width` numbers by make(row, scratch, q, scale), as input of a product.
+// Computes and quantises rows of `width` numbers by make(row, scratch, q, scale), as input of a product with `by`.
 template <class Make>
-Quantised Session::quantised(int64_t width, const Make &make) {
+Quantised Session::quantised(int64_t width, const Weights &by, const Make &make) {
     const int64_t stride = even(width);
+    const RowForm &form = engine_->kernels.form(by.matrix.layout);
     engine_->pool().pieces(rows_, kStep, [&](int64_t begin, int64_t end, int thread) {
         for (int64_t r = begin; r < end; r++) {
             int16_t *q = q_.data() + r * stride;
             q[stride - 1] = 0;  // padding of an odd width
             make(r, scratch_[thread].row.data(), q, scale_.data() + r);
-            if (engine_->kernels.split) engine_->kernels.split(q, stride / 2, r, planes_.data());
+            if (form.write) form.write(q, stride, r, formed_.data());
         }
     });
-    return {q_.data(), stride, scale_.data(), planes_.data()};
+    return {q_.data(), stride, scale_.data(), formed_.data()};
 }
 
 void Session::embed() {
@@ -255,7 +258,7 @@ void Session::pass(const std::vector<Piece> &pieces) {
     const Kernels &kernel = e.kernels;
     const int64_t queries = c.heads * c.head_dim;
     const auto normalised = [&](const float *gain, const Weights &weights) {
-        return quantised(c.width, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
+        return quantised(c.width, weights, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
             kernel.norm(x_.data() + r * c.width, gain, c.width, c.rms_eps, weights.limit, scratch, q, scale);
         });
     };
@@ -269,17 +272,18 @@ void Session::pass(const std::vector<Piece> &pieces) {
         out.stride = layer.qkv.matrix.rows;
         e.linear(layer.qkv, normalised(layer.attn_norm, layer.qkv), rows_, out);
         attention(i, pieces);
-        const Quantised mixed = quantised(queries, [&](int64_t r, float *, int16_t *q, float *scale) {
+        const Quantised mixed = quantised(queries, layer.o, [&](int64_t r, float *, int16_t *q, float *scale) {
             kernel.quantise(mixed_.data() + r * queries, queries, layer.o.limit, q, scale);
         });
         e.linear(layer.o, mixed, rows_, to_x);
         out.stride = layer.mlp.matrix.rows;
         e.linear(layer.mlp, normalised(layer.mlp_norm, layer.mlp), rows_, out);
-        const Quantised activated = quantised(c.ffn, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
+        const Weights &down = layer.down;
+        const Quantised activated = quantised(c.ffn, down, [&](int64_t r, float *scratch, int16_t *q, float *scale) {
             const float *gate = wide_.data() + r * 2 * c.ffn;
-            kernel.silu(gate, gate + c.ffn, c.ffn, layer.down.limit, scratch, q, scale);
+            kernel.silu(gate, gate + c.ffn, c.ffn, down.limit, scratch, q, scale);
         });
-        e.linear(layer.down, activated, rows_, to_x);
+        e.linear(down, activated, rows_, to_x);
     }
     e.linear(e.head, normalised(e.final_norm, e.head), rows_, {Store::kLogits, nullptr, 0, out_.data()});
 }
@@ -355,7 +359,7 @@ void Session::attend(int64_t layer, const Piece &piece, const Task &task, Scratc
                       query_.data() + at * dim, sink_query_.data() + at * dim,
                       factor_.data() + at, sink_factor_.data() + at, task.count * group, group,
                       slot_.data() + task.first, window_, begin, end, scratch.scores.data(),
-                      scratch.weights.data(), scratch.planes.data(),
+                      scratch.weights.data(), scratch.formed.data(),
                       mixed_.data() + task.first * queries + task.kv_head * group * dim, queries});
 }
 

@@ -30,7 +30,7 @@ private:
     struct Scratch {  // for one thread
         Buffer<float> row, scores;
         Buffer<int16_t> weights;
-        Buffer<uint8_t> planes;
+        Buffer<uint8_t> formed;
     };
 
     Lane &lane_at(int64_t index);
@@ -50,7 +50,7 @@ private:
     void attend(int64_t layer, const Piece &piece, const Task &task, Scratch &scratch);
     std::pair<int64_t, int64_t> visible(const Piece &piece, const Task &task) const;
     template <class Make>
-    Quantised quantised(int64_t width, const Make &make);
+    Quantised quantised(int64_t width, const Weights &by, const Make &make);
 
     std::shared_ptr<Engine> engine_;
     int64_t window_, batch_;
@@ -66,9 +66,9 @@ private:
     std::vector<std::pair<int64_t, int64_t>> runs_;  // tasks begin .. end - 1, in sequence
     Buffer<float> x_, wide_, mixed_, scale_, cos_, sin_, edge_cos_, edge_sin_, factor_, sink_factor_;
     Buffer<int16_t> q_, query_, sink_query_;
-    Buffer<uint8_t> planes_;  // of q_
+    Buffer<uint8_t> formed_;  // of q_
     std::vector<Scratch> scratch_;
-    int64_t scratch_scores_ = 0, scratch_planes_ = 0;
+    int64_t scratch_scores_ = 0, scratch_formed_ = 0;
 };
 
 }  // namespace nacrith

@@ -17,7 +17,7 @@ std::vector<const Kernels *> runnable_kernels();
 // a faulty processor, must never write an archive.
 const std::vector<const Kernels *> &trusted_kernels();
 
-// Whether a set computes a few test cases as the portable set does. Takes about a millisecond.
+// Whether a set computes a few test cases as the portable set does. Takes about two milliseconds.
 bool faithful(const Kernels &kernels);
 
 // The results of a set for the test case of number `seed`, as bytes. Test cases are random shapes and values,

@@ -11,7 +11,7 @@ namespace {
 
 // Whether a set of the engine's kernels means that the processor has AVX2.
 [[maybe_unused]] bool has_avx2(const std::string &kernels) {
-    return kernels == "avx2" || kernels == "avx512" || kernels == "amx";
+    return kernels == "avx2" || kernels == "avxvnni" || kernels == "avx512" || kernels == "amx";
 }
 
 }  // namespace

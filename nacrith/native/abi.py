@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-VERSION = 8
+VERSION = 9
 
 ARGUMENT, MODEL, MEMORY, DATA = 1, 2, 3, 5
 """Error codes. 0 means success, and any other code an internal error."""
@@ -37,6 +37,7 @@ SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "nacrith_sources": (_TEXT, []),
     "nacrith_last_error": (_TEXT, []),
     "nacrith_kernels": (_TEXT, [_I32]),
+    "nacrith_bare": (_I32, [_TEXT, _I32, _I64, _P]),
     "nacrith_destroy": (None, [_P]),
     "nacrith_engine_create": (
         _I32,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 
 import numpy as np
@@ -78,3 +79,13 @@ def keep(library: Library, session: int, lane: int, path: np.ndarray) -> None:
 
 def rollback(library: Library, session: int, lane: int, length: int) -> None:
     library.check(library.c.nacrith_session_rollback(session, lane, length))
+
+
+def bare(library: Library, kernels: str, *, bytes_only: bool, rounds: int) -> int:
+    """Multiply about 1,000 x `rounds` numbers in registers, as the kernels do; returns how many.
+
+    bytes_only: by the instructions for activations of one byte, if the set has any. 0 for a set without
+    instructions of its own."""
+    products = ctypes.c_int64()
+    library.check(library.c.nacrith_bare(kernels.encode(), bytes_only, rounds, ctypes.byref(products)))
+    return products.value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import sys
 from functools import cache, partial
 
 import engine_checks as checks
@@ -17,9 +16,9 @@ import pytest
 from engine_checks import GOLDEN, golden_tokens, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_library import KERNELS, WHY, each_kernels, needs_library
+from native_library import each_kernels, needs_library
 from paths import ROOT
-from small_models import TINY, engine, feed, random_model, tiny, tokens
+from small_models import engine, feed, random_model, tiny, tokens
 
 from nacrith import native
 from nacrith.errors import ModelError
@@ -263,15 +262,3 @@ def test_structures_are_those_of_the_header(name, structure):
         types = {"int64_t": ctypes.c_int64, "double": ctypes.c_double, "const char *": ctypes.c_char_p}
         fields += [(n.strip(), types.get(kind, ctypes.c_void_p)) for n in names.split(",")]
     assert fields == structure._fields_
-
-
-def test_the_benchmark_runs_every_engine(monkeypatch, capsys):
-    from bench.engines import engine as benchmark
-
-    arguments = [str(TINY), "--threads", "2", "--context", "40", "--lanes", "1", "3", "--seconds", "0.01"]
-    monkeypatch.setattr(sys, "argv", ["engine", *arguments])
-    benchmark.main()
-    table = capsys.readouterr().out
-    assert [n for n in ("numpy", *(f"native {k}" for k in KERNELS)) if f"| {n} " not in table] == (
-        ["native portable"] if WHY else []
-    )

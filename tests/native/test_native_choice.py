@@ -120,9 +120,9 @@ def test_kernels_that_this_processor_lacks_are_an_error(fresh_engine, name):
 
 
 def processor_flags() -> set[str]:
-    """What the operating system lets programs use, of x86-64 on Linux."""
+    """What the operating system lets programs use, on Linux."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return set(next(line for line in lines if line.startswith("flags")).split(":")[1].split())
+    return set(next(x for x in lines if x.startswith(("flags", "Features"))).split(":")[1].split())
 
 
 @needs_library
@@ -132,10 +132,14 @@ def test_all_kernels_for_this_processor_are_there():
     want = ["portable"]
     if machine in ("arm64", "aarch64"):
         want.insert(0, "neon")
+        if sys.platform == "darwin" or "asimddp" in processor_flags():
+            want.insert(0, "neon-dot")
     elif sys.platform == "linux" and machine == "x86_64":
         flags = processor_flags()
         if "avx2" in flags:
             want.insert(0, "avx2")
+        if "avx_vnni" in flags:
+            want.insert(0, "avxvnni")
         if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= flags:
             want.insert(0, "avx512")
             if {"amx_tile", "amx_int8"} <= flags:

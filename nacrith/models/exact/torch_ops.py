@@ -10,7 +10,7 @@ them. The engine relies on the following, which `check` tests on the device befo
 - A product of binary64 matrices is exact if all partial sums are integers below 2^53. No setting of torch,
   cuBLAS or oneDNN (TF32, bf16, autocast) reduces the precision of binary64.
 - torch._int_mm sums int8 products in int32, exactly below 2^31. It is used on CUDA only: on a CPU without
-  VNNI its kernels may saturate intermediate sums.
+  VNNI its kernels may saturate intermediate sums, or take ten times as long as products in binary64.
 """
 
 from __future__ import annotations

@@ -1,0 +1,99 @@
+// The intrinsics of AVX2, AVX-512 VNNI, AVX-VNNI and AMX in plain C++, for kernels whose processor is not at hand
+// (NACRITH_EMULATE): those of vectors by SIMDe (Debian: libsimde-dev), the rest here, as in the pseudocode of the Intel 64
+// and IA-32 Architectures Software Developer's Manual, volume 2.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#define SIMDE_NO_NATIVE
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx2.h>
+#include <simde/x86/avx512/add.h>
+#include <simde/x86/avx512/and.h>
+#include <simde/x86/avx512/cvt.h>
+#include <simde/x86/avx512/dpbusd.h>
+#include <simde/x86/avx512/dpwssd.h>
+#include <simde/x86/avx512/load.h>
+#include <simde/x86/avx512/loadu.h>
+#include <simde/x86/avx512/packs.h>
+#include <simde/x86/avx512/packus.h>
+#include <simde/x86/avx512/permutexvar.h>
+#include <simde/x86/avx512/set.h>
+#include <simde/x86/avx512/set1.h>
+#include <simde/x86/avx512/setr.h>
+#include <simde/x86/avx512/setzero.h>
+#include <simde/x86/avx512/srai.h>
+#include <simde/x86/avx512/storeu.h>
+
+using __mmask16 = uint16_t;
+using __mmask32 = uint32_t;
+
+namespace emulated {
+
+// Loads the numbers whose bit is set, and touches no others.
+template <class T, class Mask>
+simde__m512i load_some(Mask mask, const void *from) {
+    T values[64 / sizeof(T)] = {};
+    for (size_t i = 0; i < 64 / sizeof(T); i++)
+        if (mask >> i & 1) std::memcpy(values + i, static_cast<const T *>(from) + i, sizeof(T));
+    return simde_mm512_loadu_si512(values);
+}
+
+}  // namespace emulated
+
+#define _mm512_maskz_loadu_epi16(mask, from) emulated::load_some<uint16_t, uint32_t>(mask, from)
+#define _mm512_maskz_loadu_epi32(mask, from) emulated::load_some<uint32_t, uint16_t>(mask, from)
+#define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
+#define _mm256_dpwssd_avx_epi32 simde_mm256_dpwssd_epi32
+
+namespace emulated {
+
+struct TileState {
+    uint8_t rows[8], columns[8];  // columns: in bytes
+    uint8_t data[8][16][64];
+};
+inline thread_local TileState tiles;
+
+inline void tile_loadconfig(const void *config) {
+    const auto *bytes = static_cast<const uint8_t *>(config);
+    tiles = {};
+    for (int t = 0; t < 8; t++) {
+        tiles.columns[t] = bytes[16 + 2 * t];  // at most 64
+        tiles.rows[t] = bytes[48 + t];
+    }
+}
+inline void tile_zero(int t) { std::memset(tiles.data[t], 0, sizeof tiles.data[t]); }
+inline void tile_loadd(int t, const void *from, int64_t stride) {
+    tile_zero(t);
+    for (int r = 0; r < tiles.rows[t]; r++)
+        std::memcpy(tiles.data[t][r], static_cast<const uint8_t *>(from) + r * stride, tiles.columns[t]);
+}
+inline void tile_stored(int t, void *to, int64_t stride) {
+    for (int r = 0; r < tiles.rows[t]; r++)
+        std::memcpy(static_cast<uint8_t *>(to) + r * stride, tiles.data[t][r], tiles.columns[t]);
+}
+// sum += a * b, groups of four bytes; A is the type of a's bytes.
+template <class A>
+void tile_multiply(int sum, int a, int b) {
+    for (int m = 0; m < tiles.rows[sum]; m++)
+        for (int k = 0; k < tiles.columns[a] / 4; k++)
+            for (int n = 0; n < tiles.columns[sum] / 4; n++) {
+                uint32_t total;
+                std::memcpy(&total, tiles.data[sum][m] + 4 * n, 4);
+                for (int i = 0; i < 4; i++)
+                    total += static_cast<uint32_t>(static_cast<A>(tiles.data[a][m][4 * k + i]) *
+                                                   static_cast<int8_t>(tiles.data[b][k][4 * n + i]));
+                std::memcpy(tiles.data[sum][m] + 4 * n, &total, 4);
+            }
+}
+
+}  // namespace emulated
+
+#define _tile_loadconfig(config) emulated::tile_loadconfig(config)
+#define _tile_release() emulated::tile_loadconfig(emulated::TileState{}.data)
+#define _tile_zero(t) emulated::tile_zero(t)
+#define _tile_loadd(t, from, stride) emulated::tile_loadd(t, from, stride)
+#define _tile_stored(t, to, stride) emulated::tile_stored(t, to, stride)
+#define _tile_dpbusd(sum, a, b) emulated::tile_multiply<uint8_t>(sum, a, b)
+#define _tile_dpbssd(sum, a, b) emulated::tile_multiply<int8_t>(sum, a, b)
