@@ -48,6 +48,12 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--distil", metavar="X", type=click.FloatRange(0, 1), default=0.0, help="Weight of the teacher."
 )
+@click.option(
+    "--bits",
+    type=click.Choice(["8", "10"]),
+    default="10",
+    help="Of the values between matrices: 8 is faster, 10 more exact (default: 10).",
+)
 @click.option("--held-out", metavar="N", type=click.IntRange(2), default=100, help="One document in N.")
 @click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus to skip.")
 @click.option(
@@ -170,6 +176,7 @@ def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, opti
         rate=options["rate"] or (2.5e-3 if scratch else 1e-4),
         muon=options["muon"],
         distil=options["distil"],
+        bits=int(options["bits"]),
         seed=options["seed"],
     )
     heads = options["width"] // 64

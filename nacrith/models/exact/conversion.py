@@ -20,7 +20,15 @@ from nacrith.models.exact.ops import INT8_MAX, quantise
 from nacrith.models.exact.tensors import Tensors
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
-ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
+BITS = 10
+"""Bits of the rounded inputs of matrix products, unless a conversion is told otherwise: 8 or 10."""
+
+
+def act_limits(bits: int) -> dict[str, int]:
+    """The largest magnitude of the rounded input of each kind of product, for activations of 8 or 10 bits."""
+    assert bits in (8, 10)
+    return dict.fromkeys(("qkv", "o", "mlp", "down", "head"), (1 << (bits - 1)) - 1)
+
 
 POSITIONS = 1 << 18
 """Default number of positions in a converted model's rotary tables, which limits the length of a lane."""
@@ -79,13 +87,15 @@ def convert(
     path: Path,
     *,
     name: str | None = None,
+    bits: int = BITS,
     positions: int = POSITIONS,
     named: Callable[[bytes], Path] | None = None,
 ) -> bytes:
     """Convert `source`, and write the model file to `path`; returns its fingerprint.
 
-    name: replaces the name in the source. positions: the maximum length of a lane. named: as for
-    `modelfile.write`.
+    name: replaces the name in the source. bits: of the activations, 8 or 10; unless a model was trained for
+    8, they cost much less in another basis (`rotated`). positions: the maximum length of a lane. named: as
+    for `modelfile.write`.
     """
     vocab = len(_raw(source, "embed_tokens"))
     needed = ByteTokenizer.from_definition(source.tokenizer).vocab_size
@@ -119,7 +129,7 @@ def convert(
         bos_id=source.bos_id,
         rms_eps=float(np.float32(source.rms_eps)),  # as in GGUF: all formats give one file
         tied_head=tied,
-        act_limits=ACT_LIMITS,
+        act_limits=act_limits(bits),
     )
     info = {**source.info, **({"name": name} if name else {})}
     return modelfile.write(path, config, tensors, info, named=named)

@@ -51,8 +51,8 @@ def as_source(model: Llama, tokenizer: ByteTokenizer, info: Mapping[str, str]) -
 
 
 def write_exact(model: Llama, tokenizer: ByteTokenizer, path: Path, info: Mapping[str, str]) -> bytes:
-    """Write the exact model file; returns its fingerprint."""
-    return convert(as_source(model, tokenizer, info), path)
+    """Write the exact model file, for activations of the model's bits; returns its fingerprint."""
+    return convert(as_source(model, tokenizer, info), path, bits=model.bits)
 
 
 def write_directory(model: Llama, tokenizer: ByteTokenizer, directory: Path) -> None:
