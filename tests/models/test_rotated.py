@@ -17,7 +17,7 @@ from nacrith.models.exact import hadamard, modelfile
 from nacrith.models.exact.conversion import LlamaSource, act_limits, convert
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
-from nacrith.models.exact.rotated import rotated
+from nacrith.models.exact.rotated import LIMITS, rotated
 from nacrith.models.sources.safetensors import read_safetensors
 from nacrith.native import load
 
@@ -155,19 +155,21 @@ def test_outliers_are_spread():
 
 
 def test_the_same_source_gives_the_same_file(tmp_path):
-    made = [convert(rotated(tiny_source()), tmp_path / f"{i}.nacm", bits=8, positions=512) for i in "ab"]
+    made = [
+        convert(rotated(tiny_source()), tmp_path / f"{i}.nacm", limits=LIMITS, positions=512) for i in "ab"
+    ]
     assert made[0] == made[1]
     assert made[0].hex() == FINGERPRINT, "another machine, or another conversion: raise CONVERSION"
     config = modelfile.read(tmp_path / "a.nacm").config
-    assert config.act_limits == act_limits(8) == dict.fromkeys(config.act_limits, 127)
+    assert config.act_limits == {"qkv": 127, "o": 127, "mlp": 127, "down": 511, "head": 127}
     assert not config.tied_head
 
 
-FINGERPRINT = "8689c89d3a7108e05343fad8f2f17d9794fcbb6bd514124663190a140acc11df"
+FINGERPRINT = "4ecd4f4170032d7ae028c1e26361b030a10e236110acd2b7ac728e6cb2b5293b"
 
 
 def test_all_engines_agree_on_it(tmp_path):
-    convert(rotated(source()), tmp_path / "t.nacm", bits=8, positions=512)
+    convert(rotated(source()), tmp_path / "t.nacm", limits=LIMITS, positions=512)
     file = modelfile.read(tmp_path / "t.nacm")
     ids = [[(7 * i * i) % 512 for i in range(70)]]
     wanted = NumpyEngine(file).session(1, 64).extend(ids)[0]
@@ -188,7 +190,7 @@ def test_tensors_of_another_shape_are_refused(name, tmp_path: Path):
         plain, tensor=lambda n: plain.tensor(n)[:-1, :-1] if n == name else plain.tensor(n)
     )
     with pytest.raises(ModelError, match=name):
-        convert(rotated(damaged), tmp_path / "t.nacm", bits=8, positions=512)
+        convert(rotated(damaged), tmp_path / "t.nacm", limits=LIMITS, positions=512)
 
 
 def test_a_repeated_embedding_is_the_head_that_a_tied_source_has(tmp_path):
@@ -196,7 +198,7 @@ def test_a_repeated_embedding_is_the_head_that_a_tied_source_has(tmp_path):
     tied = tiny_source()
     names = {"lm_head": "embed_tokens"}
     repeated = dataclasses.replace(tied, tensor=lambda n: tied.tensor(names.get(n, n)))
-    made = convert(rotated(repeated), tmp_path / "t.nacm", bits=8, positions=512)
+    made = convert(rotated(repeated), tmp_path / "t.nacm", limits=LIMITS, positions=512)
     assert made.hex() == FINGERPRINT
 
 
@@ -205,6 +207,6 @@ def test_conversions_of_8_and_10_bits_do_not_replace_each_other(tmp_path, monkey
     monkeypatch.setattr("nacrith.models.exact.conversion.POSITIONS", 512)
     ten, eight = store.convert(TINY_HF), store.convert(TINY_HF, bits=8)
     assert modelfile.describe(ten).config.act_limits == act_limits(10)
-    assert modelfile.describe(eight).config.act_limits == act_limits(8)
+    assert modelfile.describe(eight).config.act_limits == LIMITS
     assert (store.convert(TINY_HF), store.convert(TINY_HF, bits=8)) == (ten, eight)
     assert store.find(store.name_of(ten)) == ten

@@ -7,22 +7,25 @@ that follow. So it costs nothing at run time: it is multiplied into the embeddin
 the stream or write to it, and into the head, which is then another matrix than the embedding. The values of
 each head are rotated too, and back in the output projection.
 
+The input of the down projection stays as it was, with large values in changing places, so its limit remains
+that of 10 bits (LIMITS).
+
 All products are those of `hadamard.rotate` or elementwise, so every machine makes the same weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nacrith.arith import F32
 from nacrith.errors import ModelError
-from nacrith.models.exact import hadamard
+from nacrith.models.exact import conversion, hadamard
+from nacrith.models.exact.conversion import LlamaSource
 
-if TYPE_CHECKING:
-    from nacrith.models.exact.conversion import LlamaSource
+LIMITS = conversion.act_limits(8, down=10)
+"""The limits of activations for which a model is rotated."""
 
 _GAINS = {"self_attn": "input_layernorm", "mlp": "post_attention_layernorm"}
 _WRITERS = ("o_proj", "down_proj")

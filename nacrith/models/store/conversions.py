@@ -16,7 +16,7 @@ from pathlib import Path
 from nacrith import atomic
 from nacrith.errors import ModelError
 from nacrith.models.exact import conversion, modelfile
-from nacrith.models.exact.rotated import rotated
+from nacrith.models.exact.rotated import LIMITS, rotated
 from nacrith.models.sources import registry
 from nacrith.models.store import records
 from nacrith.models.store.cache import cache_directory, name_of
@@ -115,8 +115,9 @@ def _convert(source: Path, stem: str, info: Mapping[str, str], bits: int) -> Pat
     before = records.digest(directory, source)
     llama = registry.read(source)
     llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})
+    limits = conversion.act_limits(bits)
     if bits == 8:
-        llama = rotated(llama)
+        llama, limits = rotated(llama), LIMITS
     made = [directory]
 
     def named(fingerprint: bytes) -> Path:
@@ -126,7 +127,7 @@ def _convert(source: Path, stem: str, info: Mapping[str, str], bits: int) -> Pat
         return made[-1]
 
     try:
-        conversion.convert(llama, directory / f"{stem}{SUFFIX}", bits=bits, named=named)
+        conversion.convert(llama, directory / f"{stem}{SUFFIX}", limits=limits, named=named)
     except OSError as error:
         raise ModelError(
             f"{directory}: cannot write the converted model ({error.strerror}); set NACRITH_MODEL_DIR"

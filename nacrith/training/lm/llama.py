@@ -135,11 +135,10 @@ class Llama(nn.Module):  # type: ignore[misc]
 
     def round_to(self, bits: int) -> None:
         """Choose the bits of activations, 8 or 10, for when the roundings are on."""
-        limits = act_limits(bits)
-        self.bits, self.head_limit = bits, limits["head"]
+        self.limits = act_limits(bits)
         for part in self.modules():
             if isinstance(part, Projection):
-                part.limit = limits[part.kind]
+                part.limit = self.limits[part.kind]
 
     def quantise(self, on: bool) -> None:
         """Switch the exact engine's roundings on or off."""
@@ -163,14 +162,14 @@ class Llama(nn.Module):  # type: ignore[misc]
     def logits(self, stream: Tensor) -> Tensor:
         """(..., width) of `forward` to (..., vocab)."""
         if self.quantised:
-            stream = rounded(stream, self.head_limit)
+            stream = rounded(stream, self.limits["head"])
         return functional.linear(stream, self.table())
 
     def loss(self, ids: Tensor) -> Tensor:
         """Mean nats per token of ids (sequences, tokens + 1), given the first one of each sequence."""
         stream = self(ids[:, :-1])
         if self.quantised:
-            stream = rounded(stream, self.head_limit)
+            stream = rounded(stream, self.limits["head"])
         half = torch.is_autocast_enabled(stream.device.type)
         return fused.cross_entropy(stream.flatten(0, 1), self.table(), ids[:, 1:].flatten(), half)
 
