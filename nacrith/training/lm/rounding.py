@@ -92,7 +92,9 @@ def _errors(difference: Tensor, gram: Tensor) -> Tensor:
 def _with_feedback(weight: Tensor, near: Tensor, gram: Tensor) -> Tensor:
     """Integers for a matrix in units of its scales. The largest of each row stays, as it makes the scale."""
     size = len(gram)
-    damped = gram + torch.eye(size, dtype=gram.dtype) * (gram.diagonal().mean() * DAMPING + 1e-30)
+    damped = gram + torch.eye(size, dtype=gram.dtype, device=gram.device) * (
+        gram.diagonal().mean() * DAMPING + 1e-30
+    )
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
     factor = torch.linalg.cholesky(inverse, upper=True).float()
     fixed = near.abs() == INT8_MAX
