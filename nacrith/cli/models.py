@@ -120,12 +120,19 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, hub:
 @command.command("convert")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--name", metavar="NAME", help="Its name on this machine (one source only).")
+@click.option(
+    "--bits",
+    type=click.Choice(["8", "10"]),
+    default="10",
+    help="Of the values between matrices: 8 is faster, 10 more exact (default: 10).",
+)
 @click.option("-f", "--force", is_flag=True, help="Convert it even if it has been converted before.")
 @message_options
-def convert_command(sources: Sequence[str], name: str | None, force: bool, **options: Any) -> int:
+def convert_command(sources: Sequence[str], name: str | None, bits: str, force: bool, **options: Any) -> int:
     """Convert a GGUF file, or a directory with safetensors, for exact inference.
 
-    Naming the file with -m does the same; either way it is converted only once.
+    Naming the file with -m does the same; either way it is converted only once. Models of 8 and of 10 bits
+    are different models: an archive made with one is not read with the other.
     """
     from nacrith.models import store
 
@@ -135,7 +142,7 @@ def convert_command(sources: Sequence[str], name: str | None, force: bool, **opt
     def work(source: str) -> None:
         if not Path(source).exists():
             raise ModelError("no such file or directory; to download from the hub, run nacrith models pull")
-        _report(console, store.convert(Path(source), name, again=force), source)
+        _report(console, store.convert(Path(source), name, bits=int(bits), again=force), source)
 
     return run_each(sources, console, work)
 

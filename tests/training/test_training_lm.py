@@ -21,8 +21,9 @@ from small_models import TINY, tiny
 from nacrith.cli.console import ERROR, MODEL, OK
 from nacrith.errors import NacrithError
 from nacrith.models.exact import modelfile
-from nacrith.models.exact.conversion import convert
+from nacrith.models.exact.conversion import act_limits, convert
 from nacrith.models.exact.model import ExactModel
+from nacrith.models.exact.rotated import LIMITS, rotated
 from nacrith.models.protocol import LOGIT_BITS
 from nacrith.models.sources.safetensors import read_safetensors
 from nacrith.models.store import find as find_model
@@ -291,6 +292,36 @@ def test_all_forms_of_a_model_are_the_same_model(tokenizer: ByteTokenizer, tmp_p
     export.write_gguf(model, tokenizer, tmp_path / "small.gguf", "small")
     for path in (tmp_path / "hf", tmp_path / "small.gguf"):
         assert convert(checkpoint.open_source(path), tmp_path / "other.nacm") == direct
+    for_bytes = {
+        convert(rotated(checkpoint.open_source(path)), tmp_path / "other.nacm", limits=LIMITS)
+        for path in (tmp_path / "hf", tmp_path / "small.gguf")
+    }
+    assert len(for_bytes) == 1
+
+
+def test_a_model_trained_for_bytes_rounds_and_is_written_so(
+    store: Any, tokenizer: ByteTokenizer, tmp_path: Path
+) -> None:
+    """The roundings of the last phase are those of the file; until it begins, the bits may be changed."""
+    model, info = small(), {"name": "small"}
+    ids = torch.tensor([[0, *range(5, 60)]])
+    losses = {}
+    for bits in (10, 8):
+        model.round_to(bits)
+        model.quantise(True)
+        losses[bits] = model.loss(ids).item()
+        model.quantise(False)
+    assert losses[8] != losses[10]
+    recipe = replace(SMALL, rounded=0.5)
+    model = small()
+    train(model, store, recipe, tmp_path / "state", stopping=iter(["", "", "now"]).__next__, log=str)
+    train(model, store, replace(recipe, bits=8), tmp_path / "state", log=str)
+    export.write_exact(model, tokenizer, tmp_path / "t.nacm", info)
+    config = modelfile.read(tmp_path / "t.nacm").config
+    assert config.act_limits == act_limits(8) == dict.fromkeys(config.act_limits, 127)
+    assert config.tied_head
+    with pytest.raises(NacrithError, match="has another recipe"):
+        train(model, store, recipe, tmp_path / "state", log=str)
 
 
 def test_llama_cpp_gives_the_float_models_logits(tokenizer: ByteTokenizer, tmp_path: Path) -> None:
@@ -330,8 +361,10 @@ def test_a_trained_model_compresses_and_goes_on_being_trained(data: Path, tmp_pa
     assert "resuming after step 3" in again.err
     gguf, directory = tmp_path / "second.gguf", tmp_path / "second"
     more = ["-m", first, "-o", second, "--steps", "3", "--gguf", gguf, "--safetensors", directory]
-    result = nacrith(*common, *more)
+    result = nacrith(*common, *more, "--bits", "8", "--gptq")
     assert result.code == OK, result.err
+    assert "of the error of rounding to the nearest" in result.err
+    assert modelfile.describe(second).config.act_limits == act_limits(8)
     text = data / "a.py"
     assert nacrith("compress", "-m", second, "-o", tmp_path / "a.nac", text).code == OK
     back = nacrith("decompress", "-m", second, "-o", tmp_path / "a.py", tmp_path / "a.nac")

@@ -20,7 +20,19 @@ from nacrith.models.exact.ops import INT8_MAX, quantise
 from nacrith.models.exact.tensors import Tensors
 from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 
-ACT_LIMITS = {"qkv": 511, "o": 511, "mlp": 511, "down": 511, "head": 511}
+BITS = 10
+"""Bits of the rounded inputs of matrix products, unless a conversion is told otherwise: 8 or 10."""
+
+
+def act_limits(bits: int, down: int | None = None) -> dict[str, int]:
+    """The largest magnitude of the rounded input of each kind of product, for activations of 8 or 10 bits.
+
+    down: the bits of the input of the down projection, if they are others.
+    """
+    kinds = dict.fromkeys(("qkv", "o", "mlp", "head"), bits) | {"down": down or bits}
+    assert set(kinds.values()) <= {8, 10}
+    return {kind: (1 << (n - 1)) - 1 for kind, n in kinds.items()}
+
 
 POSITIONS = 1 << 18
 """Default number of positions in a converted model's rotary tables, which limits the length of a lane."""
@@ -79,13 +91,14 @@ def convert(
     path: Path,
     *,
     name: str | None = None,
+    limits: Mapping[str, int] | None = None,
     positions: int = POSITIONS,
     named: Callable[[bytes], Path] | None = None,
 ) -> bytes:
     """Convert `source`, and write the model file to `path`; returns its fingerprint.
 
-    name: replaces the name in the source. positions: the maximum length of a lane. named: as for
-    `modelfile.write`.
+    name: replaces the name in the source. limits: of the activations, those of BITS if not given. positions:
+    the maximum length of a lane. named: as for `modelfile.write`.
     """
     vocab = len(_raw(source, "embed_tokens"))
     needed = ByteTokenizer.from_definition(source.tokenizer).vocab_size
@@ -119,7 +132,7 @@ def convert(
         bos_id=source.bos_id,
         rms_eps=float(np.float32(source.rms_eps)),  # as in GGUF: all formats give one file
         tied_head=tied,
-        act_limits=ACT_LIMITS,
+        act_limits=dict(limits or act_limits(BITS)),
     )
     info = {**source.info, **({"name": name} if name else {})}
     return modelfile.write(path, config, tensors, info, named=named)

@@ -16,6 +16,7 @@ from pathlib import Path
 from nacrith import atomic
 from nacrith.errors import ModelError
 from nacrith.models.exact import conversion, modelfile
+from nacrith.models.exact.rotated import LIMITS, rotated
 from nacrith.models.sources import registry
 from nacrith.models.store import records
 from nacrith.models.store.cache import cache_directory, name_of
@@ -55,25 +56,33 @@ class Weights:
 
 
 def convert(
-    source: Path, name: str | None = None, *, info: Mapping[str, str] | None = None, again: bool = False
+    source: Path,
+    name: str | None = None,
+    *,
+    info: Mapping[str, str] | None = None,
+    bits: int = conversion.BITS,
+    again: bool = False,
 ) -> Path:
     """The model file in the cache for foreign weights, converted if this has not been done before.
 
     name: of the model, else it is named after the source. info: replaces what the source says about itself.
-    again: convert even if a source of the same content has been converted before (under this name).
+    bits: of the activations: 10, or 8, for which the model is rotated first. again: convert even if a source
+    of the same content has been converted before (under this name).
     """
     directory = cache_directory()
     if not source.exists():
         raise ModelError(f"{source}: no such file or directory; check the name")
     if registry.kind_of(source) is None:
         raise ModelError(f"{source}: not a model; supported are {SUFFIX}, {registry.names()}")
-    wanted = slug(name or source.resolve().stem)
+    wanted = slug(name or source.resolve().stem + ("" if bits == conversion.BITS else f"-{bits}bit"))
     try:
-        with records.alone(directory, source):  # processes that want the same model wait, and then find it
-            path = None if again else records.converted(directory, source)
+        with records.alone(
+            directory, source, bits
+        ):  # processes that want the same model wait, and then find it
+            path = None if again else records.converted(directory, source, bits)
             if path is None or not _serves(path, name, info):
-                path = _convert(source, wanted, info or {})
-                records.remember(directory, source, path)
+                path = _convert(source, wanted, info or {}, bits)
+                records.remember(directory, source, bits, path)
             return path
     except OSError as error:
         raise ModelError(f"{source}: cannot read it ({error.strerror}); check the permissions") from None
@@ -99,13 +108,16 @@ def _serves(path: Path, name: str | None, info: Mapping[str, str] | None) -> boo
     return info is None or info.items() <= modelfile.describe(path).info.items()
 
 
-def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
+def _convert(source: Path, stem: str, info: Mapping[str, str], bits: int) -> Path:
     _log.info("converting %s for exact inference (once; half a minute for 135M parameters)", source.name)
     _collect()
     directory = cache_directory()
     before = records.digest(directory, source)
     llama = registry.read(source)
     llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})
+    limits = conversion.act_limits(bits)
+    if bits == 8:
+        llama, limits = rotated(llama), LIMITS
     made = [directory]
 
     def named(fingerprint: bytes) -> Path:
@@ -115,7 +127,7 @@ def _convert(source: Path, stem: str, info: Mapping[str, str]) -> Path:
         return made[-1]
 
     try:
-        conversion.convert(llama, directory / f"{stem}{SUFFIX}", named=named)
+        conversion.convert(llama, directory / f"{stem}{SUFFIX}", limits=limits, named=named)
     except OSError as error:
         raise ModelError(
             f"{directory}: cannot write the converted model ({error.strerror}); set NACRITH_MODEL_DIR"

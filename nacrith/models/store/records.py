@@ -3,7 +3,8 @@
 They are kept in `.records` in the cache, one small file for each fact, so that processes need no lock:
 
     seen-KEY       the hash of a source; KEY is a hash of its files' paths, sizes, times and inodes
-    source-HASH    the file name and fingerprint of the converted model, as JSON
+    source-HASH    the file name and fingerprint of the converted model, as JSON; HASH is of the source's
+                   content, of the conversion's version, and of the bits of activations
     tried-KEY      empty; a backend has run in a child process without a crash (see floats/trial.py)
     lock-HASH      empty; a process is converting that source
     used-NAME      empty; its modification time says when the model file NAME was last used
@@ -35,10 +36,11 @@ _FOLDER = ".records"
 _SETTLED = 2.0  # seconds after which another write to a file is certain to change its time
 
 
-def converted(cache: Path, source: Path) -> Path | None:
-    """The model file in `cache` that a source of this content was converted to, if it still exists."""
+def converted(cache: Path, source: Path, bits: int) -> Path | None:
+    """The model file in `cache` that a source of this content was converted to with activations of so many
+    bits, if it still exists."""
     try:
-        record = jsontext.parse(_source_record(cache, source).read_bytes())
+        record = jsontext.parse(_source_record(cache, source, bits).read_bytes())
         path = cache / Path(str(record["model"])).name
         fingerprint = str(record["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -46,18 +48,18 @@ def converted(cache: Path, source: Path) -> Path | None:
     return path if fingerprint and modelfile.fingerprint(path).hex() == fingerprint else None
 
 
-def remember(cache: Path, source: Path, model: Path) -> None:
-    """Record that `source` was converted to `model`, a file in `cache`."""
+def remember(cache: Path, source: Path, bits: int, model: Path) -> None:
+    """Record that `source` was converted to `model`, a file in `cache`, with activations of so many bits."""
     fields = {"model": model.name, "fingerprint": modelfile.fingerprint(model).hex()}
     with contextlib.suppress(OSError):
-        _write(_source_record(cache, source), json.dumps(fields))
+        _write(_source_record(cache, source, bits), json.dumps(fields))
 
 
 @contextlib.contextmanager
-def alone(cache: Path, source: Path) -> Iterator[None]:
+def alone(cache: Path, source: Path, bits: int) -> Iterator[None]:
     """Let one process at a time convert this source into this cache. Where files cannot be locked, several
     may convert at once, which wastes time but does no harm."""
-    path = _source_record(cache, source)
+    path = _source_record(cache, source, bits)
     path = path.with_name(path.name.replace("source-", "lock-", 1))
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError, ImportError):
@@ -144,8 +146,8 @@ def digest(cache: Path, source: Path) -> str:
     return total.hexdigest()
 
 
-def _source_record(cache: Path, source: Path) -> Path:
-    made = hashlib.sha256(f"{CONVERSION} {digest(cache, source)}".encode()).hexdigest()
+def _source_record(cache: Path, source: Path, bits: int) -> Path:
+    made = hashlib.sha256(f"{CONVERSION} {bits} {digest(cache, source)}".encode()).hexdigest()
     return cache / _FOLDER / f"source-{made}"
 
 

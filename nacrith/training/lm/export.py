@@ -51,8 +51,9 @@ def as_source(model: Llama, tokenizer: ByteTokenizer, info: Mapping[str, str]) -
 
 
 def write_exact(model: Llama, tokenizer: ByteTokenizer, path: Path, info: Mapping[str, str]) -> bytes:
-    """Write the exact model file; returns its fingerprint."""
-    return convert(as_source(model, tokenizer, info), path)
+    """Write the exact model file, with the limits of activations that the model rounds to; returns its
+    fingerprint."""
+    return convert(as_source(model, tokenizer, info), path, limits=model.limits)
 
 
 def write_directory(model: Llama, tokenizer: ByteTokenizer, directory: Path) -> None:

@@ -3,7 +3,7 @@
 Attention with rotary positions and grouped keys (Touvron et al. 2023), a gated feed-forward block,
 RMSNorm before each, and tied embeddings. `quantised` applies the roundings of the exact engine
 (formats/arithmetic-v1.md) in the forward pass, with straight-through gradients, so that training sees the
-effect of int8 weights and 10-bit activations.
+effect of int8 weights and of activations of 8 or 10 bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nacrith.models.exact.conversion import ACT_LIMITS
+from nacrith.models.exact.conversion import BITS, act_limits
 from nacrith.models.exact.ops import INT8_MAX
 from nacrith.training.lm import attention, fused
 from nacrith.training.lm.vocabulary import START_ID
@@ -47,11 +47,12 @@ class Shape:
 
 
 class Projection(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
-    """A matrix product without bias; limit: of its quantised input, as in the exact engine."""
+    """A matrix product without bias. limit: of its quantised input, as in the exact engine."""
 
-    def __init__(self, inputs: int, outputs: int, limit: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kind: str) -> None:
         super().__init__(inputs, outputs, bias=False)
-        self.limit = limit
+        self.kind = kind
+        self.limit = act_limits(BITS)[kind]
         self.quantised = False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,17 +72,17 @@ class Layer(nn.Module):  # type: ignore[misc]
         self.post_attention_layernorm = nn.RMSNorm(width, shape.eps)
         self.self_attn = nn.ModuleDict(
             {
-                "q_proj": Projection(width, queries, ACT_LIMITS["qkv"]),
-                "k_proj": Projection(width, keys, ACT_LIMITS["qkv"]),
-                "v_proj": Projection(width, keys, ACT_LIMITS["qkv"]),
-                "o_proj": Projection(queries, width, ACT_LIMITS["o"]),
+                "q_proj": Projection(width, queries, "qkv"),
+                "k_proj": Projection(width, keys, "qkv"),
+                "v_proj": Projection(width, keys, "qkv"),
+                "o_proj": Projection(queries, width, "o"),
             }
         )
         self.mlp = nn.ModuleDict(
             {
-                "gate_proj": Projection(width, shape.ffn, ACT_LIMITS["mlp"]),
-                "up_proj": Projection(width, shape.ffn, ACT_LIMITS["mlp"]),
-                "down_proj": Projection(shape.ffn, width, ACT_LIMITS["down"]),
+                "gate_proj": Projection(width, shape.ffn, "mlp"),
+                "up_proj": Projection(width, shape.ffn, "mlp"),
+                "down_proj": Projection(shape.ffn, width, "down"),
             }
         )
 
@@ -118,6 +119,7 @@ class Llama(nn.Module):  # type: ignore[misc]
         self.norm = nn.RMSNorm(shape.width, shape.eps)
         self.quantised = False
         self._trained = Layer.forward  # what computes a layer while gradients are recorded
+        self.round_to(BITS)
 
     def fuse(self) -> None:
         """Compile what training computes of a layer, once for all layers and each shape of a batch: norms,
@@ -135,6 +137,13 @@ class Llama(nn.Module):  # type: ignore[misc]
                     into_stream = name.endswith(("o_proj.weight", "down_proj.weight"))
                     shrink = (2 * self.shape.layers) ** -0.5 if into_stream else 1.0
                     weight.normal_(0.0, 0.02 * shrink, generator=generator)
+
+    def round_to(self, bits: int) -> None:
+        """Choose the bits of activations, 8 or 10, for when the roundings are on."""
+        self.limits = act_limits(bits)
+        for part in self.modules():
+            if isinstance(part, Projection):
+                part.limit = self.limits[part.kind]
 
     def quantise(self, on: bool) -> None:
         """Switch the exact engine's roundings on or off."""
@@ -159,14 +168,14 @@ class Llama(nn.Module):  # type: ignore[misc]
     def logits(self, stream: Tensor) -> Tensor:
         """(..., width) of `forward` to (..., vocab)."""
         if self.quantised:
-            stream = rounded(stream, ACT_LIMITS["head"])
+            stream = rounded(stream, self.limits["head"])
         return functional.linear(stream, self.table())
 
     def loss(self, ids: Tensor) -> Tensor:
         """Mean nats per token of ids (sequences, tokens + 1), given the first one of each sequence."""
         stream = self(ids[:, :-1])
         if self.quantised:
-            stream = rounded(stream, ACT_LIMITS["head"])
+            stream = rounded(stream, self.limits["head"])
         half = torch.is_autocast_enabled(stream.device.type)
         return fused.cross_entropy(stream.flatten(0, 1), self.table(), ids[:, 1:].flatten(), half)
 

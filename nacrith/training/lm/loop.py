@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from nacrith import atomic
 from nacrith.errors import NacrithError
+from nacrith.models.exact.conversion import BITS
 from nacrith.training.lm.llama import Llama
 from nacrith.training.lm.machine import Machine, compiles, measure
 from nacrith.training.lm.optimiser import optimisers
@@ -45,7 +46,8 @@ class Recipe:
 
     length: tokens of a window. count: windows of a step, computed `at_once` at a time. warmup: steps.
     cool: fraction of the steps over which the rate falls. distil: weight of the teacher's distribution, 0
-    to 1. rounded: last fraction of the steps, which is trained with the roundings of the exact engine.
+    to 1. rounded: last fraction of the steps, which is trained with the roundings of the exact engine, for
+    activations of `bits`: 8 or 10.
     """
 
     steps: int
@@ -60,6 +62,7 @@ class Recipe:
     muon: bool = False
     distil: float = 0.0
     rounded: float = 0.1
+    bits: int = BITS
     seed: int = 1
 
     def rate_at(self, step: int) -> float:
@@ -94,6 +97,7 @@ def train(
     stopping: gives a reason to stop, or "".
     """
     device = model.embed_tokens.weight.device
+    model.round_to(recipe.bits)
     parts = optimisers(model, recipe.rate, recipe.decay, recipe.muon)
     first = _resume(model, parts, recipe, state, log)
     machine = measure(device, half)
@@ -227,8 +231,10 @@ def _resume(model: Llama, parts: Sequence[Any], recipe: Recipe, state: Path, log
     asked = asdict(recipe)
     if saved["step"] <= min(then.flat_until(), recipe.flat_until()):
         asked["steps"] = then.steps
+    if saved["step"] <= then.steps * (1 - then.rounded):
+        asked["bits"] = then.bits  # nothing has been rounded yet
     asked["at_once"] = then.at_once  # how a step is split changes its sums by rounding errors only
-    if saved["recipe"] != asked:
+    if asdict(then) != asked:
         raise NacrithError(f"{state}: has another recipe; remove it, or train in another directory")
     model.load_state_dict(saved["model"])
     for part, found in zip(parts, saved["optimisers"], strict=True):
