@@ -124,7 +124,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, hub:
     "--bits",
     type=click.Choice(["8", "10"]),
     default="10",
-    help="Of the values between matrices: 8 is faster, 10 more exact (default: 10).",
+    help="Of the values between matrices: 8 for byte products, 10 is more exact (default: 10).",
 )
 @click.option("-f", "--force", is_flag=True, help="Convert it even if it has been converted before.")
 @message_options

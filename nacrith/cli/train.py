@@ -52,9 +52,8 @@ _PATH = click.Path(path_type=Path)
     "--bits",
     type=click.Choice(["8", "10"]),
     default="10",
-    help="Of the values between matrices: 8 is faster, 10 more exact (default: 10).",
+    help="Of the values between matrices: 8 for byte products, 10 is more exact (default: 10).",
 )
-@click.option("--gptq", is_flag=True, help="Round the weights with error feedback in the end.")
 @click.option("--held-out", metavar="N", type=click.IntRange(2), default=100, help="One document in N.")
 @click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus to skip.")
 @click.option(
@@ -198,7 +197,6 @@ def _job(data: Sequence[Path], output: Path, work: Path, model: str | None, opti
         steps=options["steps"],
         recipe=recipe,
         device=options["device"],
-        gptq=options["gptq"],
         half={"fastest": None, "float32": False, "bfloat16": True}[options["floats"]],
         save_every=options["save_every"],
     )

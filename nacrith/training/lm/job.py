@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -23,14 +22,12 @@ from nacrith.training.lm import checkpoint, export
 from nacrith.training.lm.derive import derive, grouping, smaller, with_vocabulary
 from nacrith.training.lm.llama import Llama, Shape
 from nacrith.training.lm.loop import SAVE_EVERY, Log, Recipe, bits_per_byte, report, train
-from nacrith.training.lm.rounding import round_weights
-from nacrith.training.lm.tokens import U16, Sample, batches, read_store, validation, write_store
+from nacrith.training.lm.tokens import U16, Sample, read_store, validation, write_store
 from nacrith.training.lm.vocabulary import train_vocabulary
 
 PASSES = 3
 """Passes over the data, unless the number of steps is given."""
 
-_ROUNDED_FOR = 16  # windows of the data whose activations decide how weights are rounded
 _FIT = 48  # windows that a derived model's matrices are fitted on
 _VOCABULARY_BYTES = 100_000_000
 _SAMPLES = 8  # validation documents of each kind
@@ -64,7 +61,6 @@ class Job:
     steps: int | None = None
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=0))
     device: str = "cpu"
-    gptq: bool = False
     half: bool | None = None
     save_every: float = SAVE_EVERY
     licence: str = "unknown"
@@ -138,11 +134,6 @@ def run(job: Job, log: Log, stopping: Callable[[], str] = lambda: "") -> Trained
         stopping=stopping,
         log=log,
     )
-    if job.gptq and not stopped:
-        order = batches(ready.ids, model.shape.start, ready.recipe.length, 1, ready.recipe.seed)
-        windows = torch.cat([batch[:, :-1] for batch in islice(order, _ROUNDED_FOR)])
-        share = round_weights(model, windows.to(job.device))
-        log(f"rounded with error feedback: {share:.2f} of the error of rounding to the nearest")
     return Trained(model, ready.tokenizer, before, bits_per_byte(model, samples), stopped)
 
 
