@@ -121,7 +121,7 @@ def in_turns(steps: Sequence[Callable[[], float]], seconds: float) -> list[list[
             return found
 
 
-def prefill(engine: Any, ids: list[int], rows: list[np.ndarray]) -> Callable[[], float]:
+def prefill_step(engine: Any, ids: list[int], rows: list[np.ndarray]) -> Callable[[], float]:
     """A step that takes all ids in a new lane and returns seconds a token; it puts its last row in rows."""
 
     def step() -> float:
@@ -135,7 +135,7 @@ def prefill(engine: Any, ids: list[int], rows: list[np.ndarray]) -> Callable[[],
     return step
 
 
-def decode(engine: Any, ids: list[int], lanes: int) -> Callable[[], float]:
+def decode_step(engine: Any, ids: list[int], lanes: int) -> Callable[[], float]:
     """A step that takes one token in each of several lanes and returns seconds a token."""
     session = engine.session(lanes, engine.config.max_context)
     session.extend([ids[:_HELD]] * lanes)
@@ -150,6 +150,19 @@ def decode(engine: Any, ids: list[int], lanes: int) -> Callable[[], float]:
         return taken / lanes
 
     return step
+
+
+def prefill(engine: Any, ids: list[int], seconds: float) -> tuple[float, np.ndarray]:
+    """Tokens a second of a prefill, and its last row."""
+    rows: list[np.ndarray] = []
+    [taken] = in_turns([prefill_step(engine, ids, rows)], seconds)
+    return 1 / min(taken), rows[0]
+
+
+def decode(engine: Any, ids: list[int], lanes: int, seconds: float) -> float:
+    """Tokens a second of decode steps, over all lanes."""
+    [taken] = in_turns([decode_step(engine, ids, lanes)], seconds)
+    return 1 / min(taken)
 
 
 def shown(taken: list[float], least: float) -> str:
@@ -172,8 +185,8 @@ def measure(
         }
         least = [least_seconds(file.config, peaks) for file in files]
     rows: list[list[np.ndarray]] = [[] for _ in files]
-    plan = [[prefill(engine, ids, last) for engine, last in zip(made, rows, strict=True)]]
-    plan += [[decode(engine, ids, lanes) for engine in made] for lanes in args.lanes]
+    plan = [[prefill_step(engine, ids, last) for engine, last in zip(made, rows, strict=True)]]
+    plan += [[decode_step(engine, ids, lanes) for engine in made] for lanes in args.lanes]
     columns = [in_turns(steps, args.seconds) for steps in plan]
     lines = []
     for n in range(len(files)):
