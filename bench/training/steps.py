@@ -1,4 +1,4 @@
-"""How long a step of training takes: plainly, with attention in blocks, and compiled as well.
+"""How long a step of training takes: plainly, and with compiled layers.
 
     python -m bench.training.steps [--model M] [--count N] [--length L] [--rounds R] [--threads T]
 
@@ -11,27 +11,18 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from bench import common
 from nacrith.models import store
-from nacrith.training.lm import attention, checkpoint, machine
+from nacrith.training.lm import checkpoint, machine
 from nacrith.training.lm.llama import Llama
 from nacrith.training.lm.optimiser import optimisers
 
 RATE = 1e-6  # the time of a step does not depend on it
-
-
-def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention as torch does it on any device."""
-    return functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
 
 def step(model: Llama, parts: list[torch.optim.Optimizer], rows: Tensor) -> float:
@@ -57,25 +48,21 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     source = checkpoint.open_source(options.model)
     eager, fused = checkpoint.load(source), checkpoint.load(source)
-    ways: dict[str, tuple[Llama, Callable[[], AbstractContextManager[object]]]] = {
-        "torch's attention": (eager, lambda: mock.patch.object(attention, "causal", plain)),
-        "attention in blocks": (eager, nullcontext),
-    }
+    ways = {"plain": eager}
     if machine.compiles(torch.device("cpu")):
         fused.fuse()
-        ways["compiled as well"] = (fused, nullcontext)
+        ways["compiled"] = fused
     rows = torch.randint(eager.shape.vocab, (options.count, options.length + 1))
-    parts = {model: optimisers(model, RATE, 0.0, False) for model, _ in ways.values()}
+    parts = {model: optimisers(model, RATE, 0.0, False) for model in ways.values()}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(options.rounds + 1):  # the first warms up
-        for name, (model, entered) in ways.items():
-            with entered():
-                seconds = step(model, parts[model], rows)
+        for name, model in ways.items():
+            seconds = step(model, parts[model], rows)
             if turn:
                 times[name].append(seconds)
     weights = sum(p.numel() for p in eager.parameters() if p.ndim == 2)
     peak = machine.measure(torch.device("cpu"), False)
-    tokens, first = options.count * options.length, statistics.median(times["torch's attention"])
+    tokens, first = options.count * options.length, statistics.median(times["plain"])
     table = []
     for name, found in times.items():
         seconds = statistics.median(found)

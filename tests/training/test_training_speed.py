@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 # While torch compiles, it warns of what it does itself.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from nacrith.training.lm import attention, machine  # noqa: E402
+from nacrith.training.lm import machine  # noqa: E402
 from nacrith.training.lm.llama import Llama, Shape  # noqa: E402
 
 
@@ -20,24 +20,6 @@ def small() -> Llama:
     model = Llama(Shape(2, 96, 400, width=64, heads=4, kv_heads=2, head_dim=16, max_context=64))
     model.initialise(1)
     return model
-
-
-@pytest.mark.parametrize("tokens", [1, 127, 128, 300])
-def test_attention_in_blocks_is_attention(tokens: int) -> None:
-    generator = torch.Generator().manual_seed(tokens)
-    given = [torch.randn(2, heads, tokens, 16, generator=generator) for heads in (4, 2, 2)]
-    found = []
-    for compute in (attention.causal, _attention):
-        q, k, v = (x.clone().requires_grad_() for x in given)
-        out = compute(q, k, v)
-        (out * out).sum().backward()
-        found.append([out, q.grad, k.grad, v.grad])
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def _attention(q: Any, k: Any, v: Any) -> Any:
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
 
 def test_a_compiled_model_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nacrith.models.exact.conversion import BITS, act_limits
 from nacrith.models.exact.ops import INT8_MAX
-from nacrith.training.lm import attention, fused
+from nacrith.training.lm import fused
 from nacrith.training.lm.vocabulary import START_ID
 
 
@@ -96,7 +96,8 @@ class Layer(nn.Module):  # type: ignore[misc]
             for n in "qkv"
         )
         q, k = rotate(q, turn), rotate(k, turn)
-        return attention.causal(q, k, v).transpose(1, 2).reshape(count, length, -1)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return mixed.transpose(1, 2).reshape(count, length, -1)
 
     def neurons(self, x: Tensor) -> Tensor:
         """Activations of the feed-forward block for the stream x: (sequences, tokens, ffn)."""
