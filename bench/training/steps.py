@@ -47,11 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     source = checkpoint.open_source(options.model)
-    eager, fused = checkpoint.load(source), checkpoint.load(source)
+    eager, compiled = checkpoint.load(source), checkpoint.load(source)
     ways = {"plain": eager}
-    if machine.compiles(torch.device("cpu")):
-        fused.fuse()
-        ways["compiled"] = fused
+    if machine.compiles():
+        compiled.compile_layers()
+        ways["compiled"] = compiled
     rows = torch.randint(eager.shape.vocab, (options.count, options.length + 1))
     parts = {model: optimisers(model, RATE, 0.0, False) for model in ways.values()}
     times: dict[str, list[float]] = {name: [] for name in ways}

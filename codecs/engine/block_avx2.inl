@@ -7,7 +7,7 @@
 #include "engine/bare.inl"
 
 constexpr int64_t kRows = 6;
-constexpr int64_t kAhead = 2048;  // bytes; few rows wait for weights, which come from memory (measured: 8 % with 4 rows)
+constexpr int64_t kAhead = 2048;  // bytes; with few rows, the weights come from memory and are waited for
 
 inline __m256i widened(const int8_t *w) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(w)));

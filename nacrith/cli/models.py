@@ -16,7 +16,7 @@ import click
 
 from nacrith.cli.console import Console, SkippedError, printable, run_each
 from nacrith.cli.engines import show_log
-from nacrith.cli.options import Size, json_option, message_options, settings
+from nacrith.cli.options import Size, bits_option, json_option, message_options, settings
 from nacrith.cli.outputs import print_line, print_path
 from nacrith.cli.progress import ProgressBar
 from nacrith.errors import ModelError, ModelMissingError
@@ -120,12 +120,7 @@ def pull_command(models: Sequence[str], name: str | None, no_convert: bool, hub:
 @command.command("convert")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--name", metavar="NAME", help="Its name on this machine (one source only).")
-@click.option(
-    "--bits",
-    type=click.Choice(["8", "10"]),
-    default="10",
-    help="Of the values between matrices: 8 for byte products, 10 is more exact (default: 10).",
-)
+@bits_option
 @click.option("-f", "--force", is_flag=True, help="Convert it even if it has been converted before.")
 @message_options
 def convert_command(sources: Sequence[str], name: str | None, bits: str, force: bool, **options: Any) -> int:

@@ -247,6 +247,12 @@ partial_option = click.option(
     is_flag=True,
     help="Of a damaged archive, keep what can be verified as NAME.partial, and say what is missing.",
 )
+bits_option = click.option(
+    "--bits",
+    type=click.Choice(["8", "10"]),
+    default="10",
+    help="Of the values between matrices: 8 for byte products, 10 is more exact (default: 10).",
+)
 json_option = click.option("--json", is_flag=True, help="One JSON object a line.")
 name_option = click.option(
     "-N", "--name", "store_name", is_flag=True, help="Store name, mode and time; with -d restore them."

@@ -13,7 +13,15 @@ import click
 
 from nacrith.cli import signals
 from nacrith.cli.console import OK
-from nacrith.cli.options import Duration, Settings, Size, message_options, settings, threads_option
+from nacrith.cli.options import (
+    Duration,
+    Settings,
+    Size,
+    bits_option,
+    message_options,
+    settings,
+    threads_option,
+)
 from nacrith.cli.outputs import print_line
 from nacrith.cores import usable_cores
 from nacrith.errors import ModelError
@@ -48,12 +56,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--distil", metavar="X", type=click.FloatRange(0, 1), default=0.0, help="Weight of the teacher."
 )
-@click.option(
-    "--bits",
-    type=click.Choice(["8", "10"]),
-    default="10",
-    help="Of the values between matrices: 8 for byte products, 10 is more exact (default: 10).",
-)
+@bits_option
 @click.option("--held-out", metavar="N", type=click.IntRange(2), default=100, help="One document in N.")
 @click.option("--leave-out", metavar="SOURCE", multiple=True, help="Source of a corpus to skip.")
 @click.option(

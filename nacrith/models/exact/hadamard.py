@@ -24,14 +24,10 @@ _ROWS = 128
 """Rows that are transformed at a time, so that they stay in the processor's cache."""
 
 
+@cache
 def order(size: int) -> int:
     """The largest order of a Hadamard matrix built here that divides `size`."""
-    return max(_divisor(size))
-
-
-@cache
-def _divisor(size: int) -> tuple[int, ...]:
-    return tuple(n for n in range(1, size + 1) if size % n == 0 and _split(n))
+    return max(n for n in range(1, size + 1) if size % n == 0 and _split(n))
 
 
 def _split(n: int) -> tuple[int, int] | None:

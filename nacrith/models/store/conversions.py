@@ -16,7 +16,6 @@ from pathlib import Path
 from nacrith import atomic
 from nacrith.errors import ModelError
 from nacrith.models.exact import conversion, modelfile
-from nacrith.models.exact.rotated import LIMITS, rotated
 from nacrith.models.sources import registry
 from nacrith.models.store import records
 from nacrith.models.store.cache import cache_directory, name_of
@@ -76,9 +75,8 @@ def convert(
         raise ModelError(f"{source}: not a model; supported are {SUFFIX}, {registry.names()}")
     wanted = slug(name or source.resolve().stem + ("" if bits == conversion.BITS else f"-{bits}bit"))
     try:
-        with records.alone(
-            directory, source, bits
-        ):  # processes that want the same model wait, and then find it
+        # Processes that want the same model wait, and then find it.
+        with records.alone(directory, source, bits):
             path = None if again else records.converted(directory, source, bits)
             if path is None or not _serves(path, name, info):
                 path = _convert(source, wanted, info or {}, bits)
@@ -115,8 +113,10 @@ def _convert(source: Path, stem: str, info: Mapping[str, str], bits: int) -> Pat
     before = records.digest(directory, source)
     llama = registry.read(source)
     llama = dataclasses.replace(llama, info={**llama.info, "name": stem, **info})
-    limits = conversion.act_limits(bits)
-    if bits == 8:
+    limits: Mapping[str, int] | None = None
+    if bits != conversion.BITS:
+        from nacrith.models.exact.rotated import LIMITS, rotated  # rarely needed: other starts are sooner
+
         llama, limits = rotated(llama), LIMITS
     made = [directory]
 

@@ -122,7 +122,7 @@ class Llama(nn.Module):  # type: ignore[misc]
         self._trained = Layer.forward  # what computes a layer while gradients are recorded
         self.round_to(BITS)
 
-    def fuse(self) -> None:
+    def compile_layers(self) -> None:
         """Compile what training computes of a layer, once for all layers and each shape of a batch: norms,
         rotations and gates then pass over memory once. `machine.compiles` says whether it works here."""
         self._trained = torch.compile(Layer.forward, dynamic=False)

@@ -102,8 +102,9 @@ def train(
     first = _resume(model, parts, recipe, state, log)
     machine = measure(device, half)
     left = (recipe.steps - first) * recipe.count * recipe.length
-    if 6 * model.shape.parameters() * left > _WORTH_COMPILING and compiles(device):
-        model.fuse()
+    worth = 6 * model.shape.parameters() * left > _WORTH_COMPILING
+    if worth and device.type == "cpu" and compiles():  # on a GPU it has not been measured
+        model.compile_layers()
     meter = _Meter(model, recipe, machine, log)
     saved, reason = time.monotonic(), ""
     order = batches(ids, model.shape.start, recipe.length, recipe.count, recipe.seed, first)
