@@ -140,5 +140,6 @@ const Kernels &avx512_kernels();
 const Kernels &amx_kernels();
 const Kernels &neon_kernels();
 const Kernels &neondot_kernels();
+const Kernels &neonmm_kernels();
 
 }  // namespace nacrith

@@ -52,6 +52,7 @@ bool has_amx_int8() {
 }
 
 bool has_arm_dot() { return false; }
+bool has_arm_i8mm() { return false; }
 
 #else
 
@@ -60,18 +61,35 @@ bool has_avx_vnni() { return false; }
 bool has_avx512_vnni() { return false; }
 bool has_amx_int8() { return false; }
 
-bool has_arm_dot() {
 #if defined(__aarch64__) && defined(__linux__)
+
+bool has_arm_dot() {
     constexpr unsigned long kDot = 1ul << 20;  // HWCAP_ASIMDDP
     return (getauxval(AT_HWCAP) & kDot) != 0;
+}
+
+bool has_arm_i8mm() {
+    constexpr unsigned long kProducts = 1ul << 13;  // HWCAP2_I8MM
+    return has_arm_dot() && (getauxval(AT_HWCAP2) & kProducts) != 0;
+}
+
 #elif defined(__aarch64__) && defined(__APPLE__)
+
+static bool has(const char *feature) {
     int there = 0;
     size_t size = sizeof there;
-    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &there, &size, nullptr, 0) == 0 && there != 0;
-#else
-    return false;
-#endif
+    return sysctlbyname(feature, &there, &size, nullptr, 0) == 0 && there != 0;
 }
+
+bool has_arm_dot() { return has("hw.optional.arm.FEAT_DotProd"); }
+bool has_arm_i8mm() { return has_arm_dot() && has("hw.optional.arm.FEAT_I8MM"); }
+
+#else
+
+bool has_arm_dot() { return false; }
+bool has_arm_i8mm() { return false; }
+
+#endif
 
 #endif
 

@@ -9,5 +9,6 @@ bool has_avx_vnni();     // vpdpbusd and vpdpwssd for 256 bits, without AVX-512
 bool has_avx512_vnni();  // with F, BW, DQ and VL
 bool has_amx_int8();     // asks the system for it
 bool has_arm_dot();      // sdot
+bool has_arm_i8mm();     // smmla, and sdot
 
 }  // namespace nacrith

@@ -22,6 +22,9 @@ std::vector<const Kernels *> runnable_kernels() {
 #ifdef NACRITH_AVX2
     if (has_avx2()) found.push_back(&avx2_kernels());
 #endif
+#ifdef NACRITH_NEONMM
+    if (has_arm_i8mm()) found.push_back(&neonmm_kernels());
+#endif
 #ifdef NACRITH_NEONDOT
     if (has_arm_dot()) found.push_back(&neondot_kernels());
 #endif

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _ctypes
 import logging
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -125,6 +126,12 @@ def processor_flags() -> set[str]:
     return set(next(x for x in lines if x.startswith(("flags", "Features"))).split(":")[1].split())
 
 
+def apple_has(feature: str) -> bool:
+    """Whether macOS names this instruction of Arm."""
+    asked = ["sysctl", "-n", f"hw.optional.arm.{feature}"]
+    return subprocess.run(asked, capture_output=True, check=False).stdout.strip() == b"1"
+
+
 @needs_library
 def test_all_kernels_for_this_processor_are_there():
     """Neither left out by the compiler nor found wrong at load; so the tests above run with all."""
@@ -132,8 +139,11 @@ def test_all_kernels_for_this_processor_are_there():
     want = ["portable"]
     if machine in ("arm64", "aarch64"):
         want.insert(0, "neon")
-        if sys.platform == "darwin" or "asimddp" in processor_flags():
+        has = apple_has if sys.platform == "darwin" else processor_flags().__contains__
+        if sys.platform == "darwin" or has("asimddp"):  # all of Apple's have it
             want.insert(0, "neon-dot")
+        if has("FEAT_I8MM" if sys.platform == "darwin" else "i8mm"):
+            want.insert(0, "neon-i8mm")
     elif sys.platform == "linux" and machine == "x86_64":
         flags = processor_flags()
         if "avx2" in flags:

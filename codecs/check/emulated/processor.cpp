@@ -11,5 +11,6 @@ bool has_avx_vnni() { return true; }
 bool has_avx512_vnni() { return true; }
 bool has_amx_int8() { return true; }
 bool has_arm_dot() { return false; }
+bool has_arm_i8mm() { return false; }
 
 }  // namespace nacrith
