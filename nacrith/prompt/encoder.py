@@ -1,9 +1,9 @@
 """The built-in word classifier in numpy: a few layers of a BERT encoder (Devlin et al. 2019) that predict
 which words of a sentence a person would keep.
 
-A sentence is computed alone, so its context does not change a word's score. Matrices are stored as int8
-with a scale for each row, and are float32 once loaded. The model file is an .npz of those arrays, the
-vocabulary and the number of heads, written by `nacrith.training`. onnxruntime is not used: it would add
+A sentence is computed alone, so its context does not change a word's score. Matrices are stored as small
+integers with a scale for each row, and are float32 once loaded. The model file is an .npz of those arrays,
+the vocabulary and the number of heads, written by `nacrith.training`. onnxruntime is not used: it would add
 20 MB to save a second.
 """
 
@@ -38,6 +38,9 @@ PIECES = 8
 FORMAT = 1
 MATRICES = ("qkv", "output", "up", "down")
 NORMS = ("attention_norm", "output_norm")
+EMBEDDING_LIMIT, MATRIX_LIMIT = 15, 63
+"""The largest stored integers: as small as costs nothing (weights/README.md), since small ones pack well."""
+
 _EPS = np.float32(1e-12)
 _GELU = np.float32(np.sqrt(2 / np.pi))
 _WEIGHTS = "words.npz"
@@ -75,20 +78,22 @@ def pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]]) -> Iterator
         yield ids, words
 
 
-def quantised(x: F32) -> tuple[npt.NDArray[np.int8], F32]:
-    """int8 rows q and scales s, with x ~ q * s[:, None]."""
-    scale = np.maximum(np.abs(x).max(axis=1), 1e-30).astype(np.float32) / np.float32(127)
+def quantised(x: F32, limit: int = 127) -> tuple[npt.NDArray[np.int8], F32]:
+    """Rows q of integers from -limit to limit, and scales s, with x ~ q * s[:, None]."""
+    scale = np.maximum(np.abs(x).max(axis=1), 1e-30).astype(np.float32) / np.float32(limit)
     return np.rint(x / scale[:, None]).astype(np.int8), scale
 
 
 def write_model(
     path: Path, arrays: Arrays, vocabulary: Sequence[str], heads: int, info: Mapping[str, Any]
 ) -> None:
-    """Save float32 arrays under their names (see `WordEncoder`), with matrices as int8."""
+    """Save float32 arrays under their names (see `WordEncoder`), with matrices as integers in
+    int8."""
     out: dict[str, npt.NDArray[Any]] = {}
     for name, x in arrays.items():
         if x.ndim == 2:
-            out[name], out[f"{name}.scale"] = quantised(x.astype(np.float32))
+            limit = EMBEDDING_LIMIT if name == "embedding" else MATRIX_LIMIT
+            out[name], out[f"{name}.scale"] = quantised(x.astype(np.float32), limit)
         else:
             out[name] = x.astype(np.float32)
     header = {"format": FORMAT, "heads": heads, **info}

@@ -14,7 +14,15 @@ from small_words import HEADS, VOCABULARY, WIDTH, arrays, write_small
 
 from nacrith.errors import ModelError
 from nacrith.prompt import PromptCompressor
-from nacrith.prompt.encoder import PIECES, load_words, pieces, quantised, wordpiece
+from nacrith.prompt.encoder import (
+    EMBEDDING_LIMIT,
+    MATRIX_LIMIT,
+    PIECES,
+    load_words,
+    pieces,
+    quantised,
+    wordpiece,
+)
 from nacrith.prompt.scorers import make
 from nacrith.prompt.segment import passage
 
@@ -31,7 +39,7 @@ def by_definition(ids: list[int]) -> list[float]:
     w = {}
     for name, x in arrays(positions=POSITIONS).items():
         if x.ndim == 2:
-            q, scale = quantised(x)
+            q, scale = quantised(x, EMBEDDING_LIMIT if name == "embedding" else MATRIX_LIMIT)
             x = q * scale[:, None]
         w[name] = x.astype(np.float64)
 
