@@ -2,7 +2,7 @@
 
     python -m bench.training.trials SHARD.jsonl.xz --work DIR [--trials derived scratch ...] [--seconds S]
                                     [--rate X] [--vocab N] [--layers N] [--ffn N] [--documents N]
-                                    [--threads T] [--model M]
+                                    [--threads T] [--model M] [--count N]
 
 SHARD: lines of {"text", "source", "kind"}. Every trial trains for S seconds (the steps that fit are found by
 timing three of them; the rate falls over the second half) and then says the bits per byte of what was held
@@ -10,13 +10,15 @@ out, by kind. The vocabulary, the tokens and the derived start are made once in 
 may run side by side with `--threads 1`, each being as slow as the others.
 
 derived: from the start that `nacrith train` derives of M (default SmolLM2-135M). distil: the same, with M as
-the teacher. muon: the same as derived, its matrices trained by Muon. scratch: from nothing, with a rate 25
-times as high.
+the teacher. muon: the same as derived, its matrices trained by Muon. folded: the same as derived, of text
+without capitals: a mark says that the next letter, or all letters of the next word, are capitals; the bits
+are of the bytes before that. scratch: from nothing, with a rate 25 times as high.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from dataclasses import replace
@@ -27,13 +29,19 @@ from typing import Any
 import torch
 
 from nacrith.models import store
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.training.corpus import Document, documents
 from nacrith.training.lm import job, loop, optimiser
 from nacrith.training.lm.llama import Llama
-from nacrith.training.lm.tokens import batches, read_store, validation, write_store
+from nacrith.training.lm.tokens import Sample, batches, read_store, validation, write_store
 
-TRIALS = ("derived", "distil", "muon", "scratch")
+TRIALS = ("derived", "distil", "muon", "folded", "scratch")
 SCRATCH_RATE = 25
+HELD_BYTES = 1200
+"""Of a held-out document: so few that every trial reads all of them in a window."""
+
+MARKS = (b"\x01", b"\x02")
+"""Before a capital, and before a word of capitals; documents with these bytes are left out."""
 LEAVE_OUT = ("dotnet/csharplang", "libsdl-org/sdlwiki")
 
 
@@ -49,9 +57,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--ffn", type=int, default=768)
     parser.add_argument("--documents", type=int, default=2000, help="to train on")
+    parser.add_argument("--count", type=int, default=2, help="windows of a step")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--model", default=store.LARGE_MODEL)
     return parser.parse_args(arguments)
+
+
+def folded(data: bytes) -> bytes:
+    """Small letters and marks, from which the data can be told. A mark stands before the space of its word,
+    so that the word remains the token that it is elsewhere."""
+    data = re.sub(rb"( ?)([A-Z]{2,})(?![a-z])", lambda m: MARKS[1] + m[0].lower(), data)
+    return re.sub(rb"( ?)([A-Z])", lambda m: MARKS[0] + m[0].lower(), data)
+
+
+def original(sample: Sample, tokenizer: ByteTokenizer) -> Sample:
+    """The sample, its size that of the text before folding."""
+    data = tokenizer.decode(sample.ids)
+    return replace(sample, size=len(data) - sum(data.count(mark) for mark in MARKS))
 
 
 def seconds_of_a_step(model: Llama, teacher: Llama | None, ids: Any, recipe: loop.Recipe) -> float:
@@ -68,47 +90,58 @@ def seconds_of_a_step(model: Llama, teacher: Llama | None, ids: Any, recipe: loo
     return (time.monotonic() - begun) / 3
 
 
-def prepared(options: argparse.Namespace) -> tuple[job.Job, list[Document], list[Document]]:
-    """The job that all trials share, and its documents to train on and to judge by."""
-    found = list(islice(documents(options.shard, LEAVE_OUT), options.documents))
-    taught, held = job.split(found, 100)
-    options.work.mkdir(parents=True, exist_ok=True)
-    shared = job.Job(
-        [options.shard],
-        store.find(options.model),
-        options.work,
-        "trial",
-        layers=options.layers,
-        ffn=options.ffn,
-        vocab=options.vocab,
-        recipe=loop.Recipe(steps=1, count=2, at_once=2, rate=options.rate, warmup=8, cool=0.5, rounded=0.0),
+def texts(options: argparse.Namespace) -> list[Document]:
+    """The documents of all trials, to train on and to judge by."""
+    every = documents(options.shard, LEAVE_OUT)
+    return list(islice((d for d in every if not any(m in d.data for m in MARKS)), options.documents))
+
+
+def asked(options: argparse.Namespace, name: str) -> job.Job:
+    """What the trial does."""
+    work = options.work / "folded" if name == "folded" else options.work
+    work.mkdir(parents=True, exist_ok=True)
+    base = None if name == "scratch" else store.find(options.model)
+    rate = options.rate * (SCRATCH_RATE if name == "scratch" else 1)
+    recipe = loop.Recipe(
+        steps=1,
+        count=options.count,
+        at_once=2,
+        rate=rate,
+        warmup=8,
+        cool=0.5,
+        rounded=0.0,
+        distil=float(name == "distil"),
+        muon=name == "muon",
     )
-    return shared, taught, held
+    sizes = dict(layers=options.layers, ffn=options.ffn, vocab=options.vocab, width=576, heads=9, kv_heads=3)
+    return job.Job([options.shard], base, work, "trial", recipe=recipe, **sizes)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    shared, taught, held = prepared(options)
+    plain = texts(options)
+    kept, left_out = job.split(plain, 100)
     for name in options.trials:
 
         def log(line: str, name: str = name) -> None:
             print(f"{name}: {line}", file=sys.stderr, flush=True)
 
-        recipe = replace(shared.recipe, distil=float(name == "distil"), muon=name == "muon")
-        base = shared.base
-        if name == "scratch":
-            recipe, base = replace(recipe, rate=SCRATCH_RATE * recipe.rate), None
-        asked = replace(shared, recipe=recipe, base=base, width=576, heads=9, kv_heads=3)
-        model, tokenizer, teacher = job.begin(asked, taught, log)
-        tokens = options.work / "tokens.npy"
+        wanted = asked(options, name)
+        taught = kept
+        held = [replace(d, data=d.data[:HELD_BYTES]) for d in left_out]
+        if name == "folded":
+            taught, held = ([replace(d, data=folded(d.data)) for d in part] for part in (taught, held))
+        model, tokenizer, teacher = job.begin(wanted, taught, log)
+        tokens = wanted.work / "tokens.npy"
         if not tokens.exists():
             write_store(tokens, taught, tokenizer, model.shape.start)
         ids = read_store(tokens, tokenizer.vocab_size)
-        samples = validation(held, tokenizer, recipe.length, 4)
+        recipe = wanted.recipe
+        samples = [original(s, tokenizer) for s in validation(held, tokenizer, 1024, 4)]
         before = loop.bits_per_byte(model, samples)
         steps = int(options.seconds / seconds_of_a_step(model, teacher, ids, recipe))
-        state = options.work / f"{name}-{options.rate:g}.pt"
+        state = wanted.work / f"{name}-{options.rate:g}.pt"
         state.unlink(missing_ok=True)
         loop.train(model, ids, replace(recipe, steps=steps), state, teacher=teacher, log=log)
         after = loop.bits_per_byte(model, samples)
