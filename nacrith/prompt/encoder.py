@@ -39,7 +39,7 @@ FORMAT = 1
 MATRICES = ("qkv", "output", "up", "down")
 NORMS = ("attention_norm", "output_norm")
 EMBEDDING_LIMIT, MATRIX_LIMIT = 15, 63
-"""The largest stored integers: as small as costs nothing (weights/README.md), since small ones pack well."""
+"""The largest stored integers. Small ones pack well, and cost next to nothing (weights/README.md)."""
 
 _EPS = np.float32(1e-12)
 _GELU = np.float32(np.sqrt(2 / np.pi))
