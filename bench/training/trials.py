@@ -42,6 +42,7 @@ HELD_BYTES = 1200
 
 MARKS = (b"\x01", b"\x02")
 """Before a capital, and before a word of capitals; documents with these bytes are left out."""
+
 LEAVE_OUT = ("dotnet/csharplang", "libsdl-org/sdlwiki")
 
 
@@ -120,18 +121,16 @@ def asked(options: argparse.Namespace, name: str) -> job.Job:
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    plain = texts(options)
-    kept, left_out = job.split(plain, 100)
+    kept, left_out = job.split(texts(options), 100)
+    short = [replace(d, data=d.data[:HELD_BYTES]) for d in left_out]
     for name in options.trials:
 
         def log(line: str, name: str = name) -> None:
             print(f"{name}: {line}", file=sys.stderr, flush=True)
 
-        wanted = asked(options, name)
-        taught = kept
-        held = [replace(d, data=d.data[:HELD_BYTES]) for d in left_out]
+        wanted, taught, held = asked(options, name), kept, short
         if name == "folded":
-            taught, held = ([replace(d, data=folded(d.data)) for d in part] for part in (taught, held))
+            taught, held = ([replace(d, data=folded(d.data)) for d in part] for part in (kept, short))
         model, tokenizer, teacher = job.begin(wanted, taught, log)
         tokens = wanted.work / "tokens.npy"
         if not tokens.exists():

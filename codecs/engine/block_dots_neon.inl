@@ -1,8 +1,8 @@
 // Dot products of bytes in NEON (sdot); sets with them include this file before kernels.inl.
 
 constexpr int64_t kByteTiles = 1;
-constexpr int64_t kByteUnit = 16;   // columns of a row that one register holds
-constexpr int32_t kByteBias = 0;    // both factors are signed
+constexpr int64_t kByteUnit = 16;  // columns of a row that one register holds
+constexpr int32_t kByteBias = 0;   // both factors are signed
 
 // Adds the products of one quad of columns, number `quad` of x, to the sums of a row: four registers.
 template <int quad>

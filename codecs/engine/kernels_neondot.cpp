@@ -12,7 +12,6 @@ namespace nacrith {
 namespace {
 
 #include "engine/block_neon.inl"
-
 #include "engine/block_dots_neon.inl"
 
 constexpr int64_t kByteRows = 4;
