@@ -19,30 +19,44 @@ using nacrith::Kernels;
 
 const Kernels &right() { return nacrith::portable_kernels(); }
 
-// A set with byte products, made of the portable kernels: it takes matrices and keys in quads, with a bias, and turns
-// them back into pairs.
-constexpr int64_t kUnit = 8;
+// A set with byte products, made of the portable kernels: it takes matrices in interleaved quads and keys in quads, with
+// a bias, and turns them back into pairs, and rows of bytes with spills back into numbers.
+constexpr int64_t kUnit = 8, kQuad = 4 * nacrith::kTile;
 constexpr int32_t kBias = 128;
 
-std::vector<int8_t> in_pairs(const int8_t *quads, int64_t rows, int64_t columns) {
-    std::vector<int8_t> pairs(static_cast<size_t>(nacrith::rounded_up(rows, nacrith::kTile) * columns));
-    for (int64_t i = 0; i < static_cast<int64_t>(pairs.size()); i += 2) {  // [quad][row][2 pairs] of one tile
-        const int64_t quad = i / (4 * nacrith::kTile), row = i / 4 % nacrith::kTile, pair = 2 * quad + i / 2 % 2;
-        std::memcpy(pairs.data() + (pair * nacrith::kTile + row) * 2, quads + i, 2);
+std::vector<int8_t> in_pairs(const int8_t *quads, int64_t tiles, int64_t columns, int64_t interleaved) {
+    std::vector<int8_t> pairs(static_cast<size_t>(tiles * nacrith::kTile * columns));
+    for (int64_t i = 0; i < tiles * nacrith::kTile * columns; i++) {
+        const int64_t tile = i / (nacrith::kTile * columns), row = i / columns % nacrith::kTile, column = i % columns;
+        const int64_t group = tile / interleaved * interleaved * nacrith::kTile * columns;
+        const int64_t quad = (column / 4 * interleaved + tile % interleaved) * kQuad + row * 4 + column % 4;
+        const int64_t pair = (tile * columns / 2 + column / 2) * 2 * nacrith::kTile + row * 2 + column % 2;
+        pairs[static_cast<size_t>(pair)] = static_cast<int8_t>(quads[group + quad] - kBias);
     }
     return pairs;
+}
+
+void read_row(const uint8_t *from, int64_t columns, int16_t *q) {
+    nacrith::ByteRow head;
+    std::memcpy(&head, from, sizeof head);
+    from += sizeof head;
+    for (int64_t i = 0; i < columns; i++) q[i] = static_cast<int8_t>(from[i]);
+    from += nacrith::byte_stride(columns);
+    for (int32_t n = 0; n < head.spills; n++, from += sizeof(nacrith::Spill)) {
+        nacrith::Spill spill;
+        std::memcpy(&spill, from, sizeof spill);
+        for (int i = 0; i < 4; i++) q[4 * spill.at + i] = static_cast<int16_t>(q[4 * spill.at + i] + 256 * spill.excess[i]);
+    }
 }
 
 void linear_of_quads(const nacrith::Matrix &matrix, int64_t begin, int64_t end, nacrith::Quantised x, int64_t count,
                      const nacrith::Output &out) {
     if (matrix.layout == nacrith::Layout::kPairs) return right().linear(matrix, begin, end, x, count, out);
     std::vector<int16_t> q(static_cast<size_t>(count * matrix.columns));
-    for (int64_t i = 0; i < count * matrix.columns; i++) {
-        const int64_t row = i / matrix.columns, column = i % matrix.columns;
-        q[static_cast<size_t>(i)] =
-            static_cast<int16_t>(x.formed[row * nacrith::byte_stride(matrix.columns) + column] - kBias);
-    }
-    const std::vector<int8_t> pairs = in_pairs(matrix.packed, matrix.rows, matrix.columns);
+    for (int64_t r = 0; r < count; r++)
+        read_row(x.formed + r * nacrith::row_stride(matrix.columns), matrix.columns, q.data() + r * matrix.columns);
+    const int64_t tiles = nacrith::rounded_up(matrix.rows, nacrith::kMostTiles * nacrith::kTile) / nacrith::kTile;
+    const std::vector<int8_t> pairs = in_pairs(matrix.packed, tiles, matrix.columns, nacrith::kMostTiles);
     nacrith::Matrix same = matrix;
     same.packed = pairs.data();
     right().linear(same, begin, end, {q.data(), matrix.columns, x.scale}, count, out);
@@ -50,7 +64,7 @@ void linear_of_quads(const nacrith::Matrix &matrix, int64_t begin, int64_t end, 
 
 void attend_to_quads(const nacrith::Attention &task) {
     const int64_t dim = task.cache.dim, columns = nacrith::rounded_up(dim, kUnit);
-    const std::vector<int8_t> pairs = in_pairs(task.cache.k, task.cache.slots, columns);
+    const std::vector<int8_t> pairs = in_pairs(task.cache.k, task.cache.slots / nacrith::kTile, columns, 1);
     std::vector<int8_t> k;
     for (int64_t tile = 0; tile < task.cache.slots / nacrith::kTile; tile++) {
         const int8_t *from = pairs.data() + tile * nacrith::kTile * columns;
@@ -66,10 +80,25 @@ Kernels of_quads() {
     kernels.linear = linear_of_quads;
     kernels.attend = attend_to_quads;
     kernels.quads.write = [](const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
-        for (int64_t i = 0; i < nacrith::byte_stride(columns); i++)
-            to[row * nacrith::byte_stride(columns) + i] = static_cast<uint8_t>((i < columns ? q[i] : 0) + kBias);
+        const int64_t bytes = nacrith::byte_stride(columns);
+        to += row * nacrith::row_stride(columns);
+        nacrith::ByteRow head = {};
+        uint8_t *spills = to + sizeof head + bytes;
+        for (int64_t at = 0; at < bytes; at += 4) {
+            nacrith::Spill spill = {static_cast<int32_t>(at / 4), {}};
+            for (int64_t i = at; i < at + 4; i++) {
+                const int number = i < columns ? q[i] : 0, low = static_cast<int8_t>(number);
+                to[static_cast<int64_t>(sizeof head) + i] = static_cast<uint8_t>(low);
+                spill.excess[i - at] = static_cast<int8_t>((number - low) / 256);
+            }
+            if (std::memcmp(spill.excess, "\0\0\0\0", 4) == 0) continue;
+            std::memcpy(spills + head.spills++ * sizeof spill, &spill, sizeof spill);
+        }
+        std::memcpy(to, &head, sizeof head);
     };
     kernels.quads.unit = kUnit;
+    kernels.quads.limit = 511;
+    kernels.quads.tiles = nacrith::kMostTiles;
     kernels.quads.bias = kBias;
     return kernels;
 }
@@ -179,7 +208,7 @@ const char *first_difference(const Kernels &kernels, uint64_t questions, uint64_
 }
 
 // FNV-1a of the portable kernels' results for the first test cases: the same on every processor.
-constexpr uint64_t kDigest = 0x71b9650ece53afe8;
+constexpr uint64_t kDigest = 0x34c78126273e5f12;
 
 uint64_t digest() {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -233,12 +262,18 @@ int main(int argc, char **argv) {
             kernels.linear = wrong_linear_of_quads;
             must_be_seen(kernels, wrong_tiles == 1 ? "linear of quads" : "linear of two tiles of quads", wrong_rows);
         }
-    Kernels unbiased = quads;  // whose sums begin with other numbers than its bytes need
-    unbiased.quads.write = [](const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
+    Kernels other = quads;
+    other.quads.write = [](const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
         of_quads().quads.write(q, columns, row, to);
-        to[row * nacrith::byte_stride(columns)]++;
+        to[row * nacrith::row_stride(columns) + static_cast<int64_t>(sizeof(nacrith::ByteRow))]++;
     };
-    must_be_seen(unbiased, "a byte of a row", 1);
+    must_be_seen(other, "a byte of a row", 1);
+    other.quads.write = [](const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
+        of_quads().quads.write(q, columns, row, to);
+        auto *head = reinterpret_cast<nacrith::ByteRow *>(to + row * nacrith::row_stride(columns));
+        if (head->spills) head->spills--;
+    };
+    must_be_seen(other, "the last spill of a row", 1);
     const auto begin = std::chrono::steady_clock::now();
     for (const Kernels *kernels : nacrith::trusted_kernels()) std::printf("%s ", kernels->name);
     const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;

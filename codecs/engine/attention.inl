@@ -12,22 +12,17 @@ template <class Rows>
 void scores(const Attention &a, const int16_t *q, const float *factor, int64_t first, int64_t tiles, int64_t width,
             int64_t at) {
     const Rows rows(a, q, a.count, a.cache.dim, a.cache.dim);
-    for (int64_t tile = 0; tile < tiles; tile += Rows::kTiles) {
-        const int64_t together = tile + Rows::kTiles < tiles ? Rows::kTiles : tiles - tile, keys = together * kTile;
+    for (int64_t tile = 0; tile < tiles; tile++) {
         const int8_t *k = a.cache.k + (first + tile) * kTile * rows.columns;
         const float *k_scale = a.cache.k_scale + (first + tile) * kTile;
-        alignas(64) int32_t start[Rows::kTiles * kTile];
-        rows.starts(k, together, start);
         for (int64_t r = 0; r < a.count; r += Rows::kMost) {
             const int64_t m = r + Rows::kMost < a.count ? Rows::kMost : a.count - r;
-            alignas(64) int32_t acc[Rows::kMost * Rows::kTiles * kTile];
-            rows.times(k, start, together, r, m, acc);
+            alignas(64) int32_t acc[Rows::kMost * kTile];
+            rows.times(k, r, m, acc);
             for (int64_t i = 0; i < m; i++) {
                 float *t = a.t + (r + i) * width + at + tile * kTile;
                 const float f = factor[r + i];
-                for (int64_t n0 = 0; n0 < keys; n0 += kTile)
-                    for (int64_t n = n0; n < n0 + kTile; n++)
-                        t[n] = static_cast<float>(acc[i * keys + n]) * k_scale[n] * f;
+                for (int64_t n = 0; n < kTile; n++) t[n] = static_cast<float>(acc[i * kTile + n]) * k_scale[n] * f;
             }
         }
     }
@@ -110,7 +105,7 @@ void attend(const Attention &a) {
             const int8_t *v = c.v + tile * (c.slots / 2) * 2 * kTile;
             alignas(64) int32_t acc[Rows::kMost * kTile], more[Rows::kMost * kTile];
             blocks(m, v, kSinks / 2, w, width, acc);
-            rows.times(v + a.first_slot * kTile, nullptr, 1, 0, m, more);
+            rows.times(v + a.first_slot * kTile, 0, m, more);
             for (int64_t i = 0; i < m; i++) {
                 const int64_t row = r0 + i, slot = a.slot[row / a.group];
                 int32_t *sum = acc + i * kTile;

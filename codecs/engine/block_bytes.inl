@@ -1,39 +1,72 @@
-// The `byte_block` of bytes.inl in vpdpbusd, for vectors of 16 or 8 sums; sets with it include this file before
+// The byte products of bytes.inl in vpdpbusd, for vectors of 16 or 8 sums; sets with it include this file before
 // kernels.inl, after
 //
 //     Vector          of kLanes sums; a quad of columns of a tile has kTile / kLanes vectors
 //     kByteRows, kByteTiles
-//     load, store, quad_of, plus_bytes
+//     load, store, same, add, high, plus_bytes
 //
-// The instruction multiplies unsigned bytes by signed ones, so rows are q + 128. It wraps instead of saturating.
-// Rows come from memory as broadcasts, which need no arithmetic port, and each is used for two vectors of weights.
+// The instruction multiplies unsigned bytes by signed ones, so weights are w + 128, and what this adds to a sum depends
+// on the row only (ByteRow::start). It wraps instead of saturating. Rows come from memory as broadcasts, which need no
+// arithmetic port, and each is used for two vectors of weights.
 
 constexpr int32_t kByteBias = 128;
+constexpr int64_t kSpillLimit = 511;
 constexpr int64_t kQuadBytes = 4 * kTile;
 
-// Sum i is for vector i % V and row i / V. With few rows the sums do not hide the instruction's latency of four or five
-// cycles; but then two vectors in that time are as many weights as the memory gives. A function of its own, not
-// inlined, so that the pointers to the rows find registers too.
-template <int V, int... i>
+inline Vector quad_of(const void *x) {
+    int32_t quad;
+    std::memcpy(&quad, x, sizeof quad);
+    return same(quad);
+}
+
+// Sum i is for vector i % V and row i / V % M, over every sets-th quad from i / (M * V) on: with few rows, several sums
+// for each are needed to hide the instruction's latency of four or five cycles. A function of its own, not inlined, so
+// that the pointers to the rows find registers too.
+template <int M, int V, int... i>
 [[gnu::noinline]] void byte_rows(std::integer_sequence<int, i...>, const int8_t *w, int64_t columns, const uint8_t *x,
-                                 int64_t stride, const int32_t *start, int32_t *acc) {
-    constexpr int64_t parts = kTile / kLanes;
-    Vector sum[] = {load(start + i % V * kLanes)...};
-    const uint8_t *const row[] = {(x + i / V * stride)...};
-    const int8_t *const from[] = {(w + i % V / parts * columns * kTile + i % V % parts * (kQuadBytes / parts))...};
-    for (int64_t p = 0; p < columns / 4; p++)
-        ((sum[i] = plus_bytes(sum[i], quad_of(row[i] + 4 * p), load(from[i] + p * kQuadBytes))), ...);
-    (store(acc + i * kLanes, sum[i]), ...);
+                                 int64_t stride, int32_t *acc) {
+    constexpr int sums = M * V, sets = sizeof...(i) / sums;
+    constexpr int64_t size = sizeof(Vector), bytes = V * size;  // of a quad in all tiles
+    Vector sum[] = {(i < sums ? quad_of(x + i / V * stride) : same(0))...};
+    x += sizeof(ByteRow);
+    const uint8_t *const row[] = {(x + i / V % M * stride)...};
+    const auto add_quad = [w](Vector &to, const uint8_t *from, int64_t p, int64_t part) {
+        to = plus_bytes(to, load(w + p * bytes + part * size), quad_of(from + 4 * p));
+    };
+    int64_t p = 0;
+    for (; p + sets <= columns / 4; p += sets) (add_quad(sum[i], row[i], p + i / sums, i % V), ...);
+    for (; p < columns / 4; p++) ((i < sums ? add_quad(sum[i], row[i], p, i % V) : void()), ...);
+    ((i < sums ? void() : static_cast<void>(sum[i % sums] = add(sum[i % sums], sum[i]))), ...);
+    ((i < sums ? store(acc + i * kLanes, sum[i]) : void()), ...);
 }
 
 template <int M, int T>
-void byte_block(const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, const int32_t *start,
-                int32_t *acc) {
-    constexpr int V = T * kTile / kLanes;
-    byte_rows<V>(std::make_integer_sequence<int, M * V>(), w, columns, x, stride, start, acc);
+void byte_block(const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
+    constexpr int V = T * kTile / kLanes, sets = M * V >= 5 ? 1 : 8 / (M * V);
+    byte_rows<M, V>(std::make_integer_sequence<int, M * V * sets>(), w, columns, x, stride, acc);
 }
 
-inline int64_t bare_bytes(int64_t rounds) { return bare_products(rounds, 4 * kLanes, quad_of("\1\1\1\1"), plus_bytes); }
+// Two sums for each vector, for the latency.
+template <int... v>
+[[gnu::noinline]] void spill_rows(std::integer_sequence<int, v...>, const int8_t *w, const Spill *spill, int64_t count,
+                                  int32_t *acc) {
+    constexpr int64_t bytes = sizeof...(v) * static_cast<int64_t>(sizeof(Vector));
+    Vector even[] = {(static_cast<void>(v), same(0))...}, odd[] = {(static_cast<void>(v), same(0))...};
+    const auto plus = [w](Vector &sum, const Spill &from, int64_t part) {
+        sum = plus_bytes(sum, load(w + from.at * bytes + part * static_cast<int64_t>(sizeof(Vector))), quad_of(from.excess));
+    };
+    int64_t n = 0;
+    for (; n + 2 <= count; n += 2) ((plus(even[v], spill[n], v), plus(odd[v], spill[n + 1], v)), ...);
+    if (n < count) (plus(even[v], spill[n], v), ...);
+    (store(acc + v * kLanes, add(load(acc + v * kLanes), high(add(even[v], odd[v])))), ...);
+}
+
+template <int T>
+void add_spills(const int8_t *w, const Spill *spill, int64_t count, int32_t *acc) {
+    spill_rows(std::make_integer_sequence<int, T * kTile / kLanes>(), w, spill, count, acc);
+}
+
+inline int64_t bare_bytes(int64_t rounds) { return bare_products(rounds, 4 * kLanes, same(0x01010101), plus_bytes); }
 
 inline int64_t bare(Layout layout, int64_t rounds) {
     return layout == Layout::kPairs ? bare_pairs(rounds) : bare_bytes(rounds);

@@ -3,6 +3,7 @@
 constexpr int64_t kByteTiles = 1;
 constexpr int64_t kByteUnit = 16;  // columns of a row that one register holds
 constexpr int32_t kByteBias = 0;   // both factors are signed
+constexpr int64_t kSpillLimit = 511;
 
 // Adds the products of one quad of columns, number `quad` of x, to the sums of a row: four registers.
 template <int quad>
@@ -41,4 +42,27 @@ inline void byte_rows(std::integer_sequence<int, m...>, const int8_t *w, int64_t
     ((vst1q_s32(acc + m * kTile, a[m]), vst1q_s32(acc + m * kTile + 4, b[m]),
       vst1q_s32(acc + m * kTile + 8, c[m]), vst1q_s32(acc + m * kTile + 12, d[m])),
      ...);
+}
+
+// Two sums for each register, for the latency.
+template <int>
+void add_spills(const int8_t *w, const Spill *spill, int64_t count, int32_t *acc) {
+    int32x4_t even[4], odd[4];
+    for (int v = 0; v < 4; v++) even[v] = odd[v] = vdupq_n_s32(0);
+    const auto plus = [w](int32x4_t *sums, const Spill &from) {
+        int32_t quad;
+        std::memcpy(&quad, from.excess, sizeof quad);
+        const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(quad));
+        for (int v = 0; v < 4; v++) sums[v] = vdotq_s32(sums[v], vld1q_s8(w + from.at * 4 * kTile + 16 * v), x);
+    };
+    int64_t n = 0;
+    for (; n + 2 <= count; n += 2) {
+        plus(even, spill[n]);
+        plus(odd, spill[n + 1]);
+    }
+    if (n < count) plus(even, spill[n]);
+    for (int v = 0; v < 4; v++) {
+        const int32x4_t sum = vshlq_n_s32(vaddq_s32(even[v], odd[v]), 8);
+        vst1q_s32(acc + 4 * v, vaddq_s32(vld1q_s32(acc + 4 * v), sum));
+    }
 }

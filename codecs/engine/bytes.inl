@@ -1,60 +1,80 @@
 // Products of rows of bytes by tiles of quads; sets that have such instructions include it behind kernels.inl, after
 //
 //     template <int M, int T> void byte_block(const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride,
-//                                             const int32_t *start, int32_t *acc);
+//                                             int32_t *acc);
+//     template <int T> void add_spills(const int8_t *w, const Spill *spill, int64_t count, int32_t *acc);
 //
-// which sets acc[m][n] (m < M, n < 16 * T) to the sum over the columns of x(m) * w(n), w being T tiles of quads.
-// With kByteBias, which is what the bytes have more than the numbers they stand for, the sum begins with start[n].
-// All arithmetic is modulo 2^32, and the complete sum, of numbers without the bias, fits 32 bits (packing_for).
-// M is at most kByteRows, T at most kByteTiles; columns are a multiple of kByteUnit.
+// The first sets acc[m][n] (m < M, n < 16 * T) to the sum over the columns of byte(m) * w(n), w being T interleaved
+// tiles, beginning with ByteRow::start; x points to the first of M rows (ByteRow), `stride` apart. The second adds
+// 256 * excess * w(n) of one row to acc[n]. All arithmetic is modulo 2^32, and the complete sum fits 32 bits
+// (packing_for). M is at most kByteRows, T is 1 or kByteTiles; columns are a multiple of kByteUnit.
 
 void write_bytes(const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
-    const int64_t stride = byte_stride(columns);
-    to += row * stride;
-    for (int64_t i = 0; i < columns; i++) to[i] = static_cast<uint8_t>(q[i] + kByteBias);
-    std::memset(to + columns, 0, static_cast<size_t>(stride - columns));
+    constexpr int64_t step = 32;
+    to += row * row_stride(columns);
+    uint8_t *bytes = to + sizeof(ByteRow);
+    Spill *const list = reinterpret_cast<Spill *>(bytes + byte_stride(columns)), *spill = list;
+    uint32_t sum = 0;
+    for (int64_t at = 0; at < byte_stride(columns); at += step) {
+        int16_t some[step] = {};
+        std::memcpy(some, q + at, static_cast<size_t>(at + step < columns ? step : at < columns ? columns - at : 0) * 2);
+        int8_t excess[step];
+        int16_t any = 0;
+        for (int64_t i = 0; i < step; i++) {
+            bytes[at + i] = static_cast<uint8_t>(some[i]);
+            const auto more = static_cast<int16_t>((some[i] + 128) >> 8);
+            any |= more;
+            excess[i] = static_cast<int8_t>(more);
+        }
+        for (int64_t i = 0; kByteBias && i < step; i++) sum += static_cast<uint32_t>(some[i]);
+        if (!any) continue;
+        for (int64_t i = 0; i < step; i += 4) {
+            uint32_t quad;
+            std::memcpy(&quad, excess + i, 4);
+            spill->at = static_cast<int32_t>((at + i) / 4);
+            std::memcpy(spill->excess, &quad, 4);
+            spill += quad != 0;
+        }
+    }
+    const ByteRow head = {static_cast<int32_t>(-kByteBias * sum), static_cast<int32_t>(spill - list), {}};
+    std::memcpy(to, &head, 2 * sizeof head.start);
 }
 
-constexpr RowForm kBytes = {write_bytes, kByteUnit, kByteBias};
+constexpr RowForm kBytes = {write_bytes, kByteUnit, kSpillLimit, kByteTiles, kByteBias};
 
 template <int T, int M = kByteRows>
-void byte_block_of(int64_t m, const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, const int32_t *start,
-                   int32_t *acc) {
+void byte_block_of(int64_t m, const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
     if constexpr (M > 1)
-        if (m < M) return byte_block_of<T, M - 1>(m, w, columns, x, stride, start, acc);
-    byte_block<M, T>(w, columns, x, stride, start, acc);
+        if (m < M) return byte_block_of<T, M - 1>(m, w, columns, x, stride, acc);
+    byte_block<M, T>(w, columns, x, stride, acc);
 }
 
+// By T tiles.
+template <int T>
 struct ByteRows {
-    static constexpr int64_t kMost = kByteRows, kTiles = kByteTiles;
-    const uint8_t *bytes;
+    static constexpr int64_t kMost = kByteRows, kTiles = T;
+    const uint8_t *rows;
     int64_t columns, stride;
-    int64_t zero = 0;  // of attention: number of a row that stands for zeros
 
     ByteRows(const Quantised &x, int64_t matrix_columns)
-        : bytes(x.formed), columns(matrix_columns), stride(byte_stride(matrix_columns)) {}
-    ByteRows(const Attention &a, const int16_t *q, int64_t count, int64_t row_columns, int64_t row_stride)
-        : bytes(a.formed), columns(rounded_up(row_columns, kByteUnit)), stride(byte_stride(row_columns)), zero(count) {
-        for (int64_t r = 0; r < count; r++) write_bytes(q + r * row_stride, row_columns, r, a.formed);
-        std::memset(a.formed + zero * stride, kByteBias, static_cast<size_t>(stride));
+        : rows(x.formed), columns(matrix_columns), stride(row_stride(matrix_columns)) {}
+    ByteRows(const Attention &a, const int16_t *q, int64_t count, int64_t row_columns, int64_t row_step)
+        : rows(a.formed), columns(rounded_up(row_columns, kByteUnit)), stride(row_stride(row_columns)) {
+        for (int64_t r = 0; r < count; r++) write_bytes(q + r * row_step, row_columns, r, a.formed);
     }
-    // The products of bytes that stand for zeros are what the bias adds to all sums.
-    void starts(const int8_t *k, int64_t tiles, int32_t *start) const {
-        for (int64_t n = 0; n < tiles * kTile; n++) start[n] = 0;
-        if (kByteBias == 0) return;
-        alignas(64) int32_t sums[kTiles * kTile];
-        times(k, start, tiles, zero, 1, sums);
-        for (int64_t n = 0; n < tiles * kTile; n++) start[n] = -sums[n];
-    }
-    void times(const int8_t *w, const int32_t *start, int64_t tiles, int64_t first, int64_t m, int32_t *acc) const {
-        const uint8_t *x = bytes + first * stride;
-        if constexpr (kTiles == 2)
-            if (tiles == 2) return byte_block_of<2>(m, w, columns, x, stride, start, acc);
-        byte_block_of<1>(m, w, columns, x, stride, start, acc);
+    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+        const uint8_t *x = rows + first * stride;
+        byte_block_of<T>(m, w, columns, x, stride, acc);
+        for (int64_t i = 0; i < m; i++, x += stride) {
+            ByteRow head;
+            std::memcpy(&head, x, 2 * sizeof head.start);
+            const auto *spill = reinterpret_cast<const Spill *>(x + sizeof head + byte_stride(columns));
+            if (head.spills) add_spills<T>(w, spill, head.spills, acc + i * T * kTile);
+        }
     }
 };
 
 void linear_of_bytes(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count, const Output &out) {
     if (matrix.layout == Layout::kPairs) return linear(matrix, begin, end, x, count, out);
-    products(ByteRows(x, matrix.columns), matrix, begin, end, x.scale, count, out);
+    products(ByteRows<kByteTiles>(x, matrix.columns), matrix, begin, end, x.scale, count, out);
 }

@@ -90,26 +90,25 @@ std::unique_lock<std::mutex> Engine::turn() {
 }
 
 Weights Engine::pack(const void *q, const void *s, int64_t rows, int64_t columns, int64_t limit) {
-    const int64_t tiles = (rows + kTile - 1) / kTile;
     const Packing packing = packing_for(kernels, columns, limit);
+    const int64_t tiles = (rows + kTile - 1) / kTile, padded = packed_rows(packing, rows);
     const auto *from = static_cast<const int8_t *>(q);
     Weights w;
     w.limit = static_cast<int32_t>(limit);
-    w.packed = Buffer<int8_t>(tiles * kTile * packing.columns);
-    w.scales = Buffer<float>(tiles * kTile);
-    w.start = Buffer<int32_t>(tiles * kTile);
+    int8_t *const packed = packed_.take(padded * packing.columns);
+    w.scales = Buffer<float>(padded);
     std::memcpy(w.scales.data(), s, static_cast<size_t>(rows) * 4);
     std::atomic<bool> wide{false};
     pool().pieces(tiles, 64, [&](int64_t begin, int64_t end, int) {
         for (int64_t tile = begin; tile < end; tile++)
-            pack_tile(packing, from, rows, columns, tile, w.packed.data(), w.start.data());
+            pack_tile(packing, from, rows, columns, tile, packed);
         for (int64_t n = begin * kTile; packing.layout == Layout::kPairs && n < end * kTile && n < rows; n++) {
             int32_t magnitude = 0;  // at most 128 * 2^20
             for (int64_t c = 0; c < columns; c++) magnitude += std::abs(int32_t{from[n * columns + c]});
             if (magnitude * limit > INT32_MAX) wide = true;
         }
     });
-    w.matrix = {w.packed.data(), w.scales.data(), w.start.data(), rows, packing.columns, packing.layout, wide};
+    w.matrix = {packed, w.scales.data(), rows, packing.columns, packing.layout, wide};
     return w;
 }
 
@@ -127,7 +126,7 @@ void Engine::linear(const Weights &weights, Quantised x, int64_t count, const Ou
     const Matrix &m = weights.matrix;
     const int64_t tiles = (m.rows + kTile - 1) / kTile;
     const int64_t parts = pool().threads() == 1 ? 1 : 4 * pool().threads();
-    pool().pieces(tiles, (tiles + parts - 1) / parts, [&](int64_t begin, int64_t end, int) {
+    pool().pieces(tiles, rounded_up((tiles + parts - 1) / parts, kMostTiles), [&](int64_t begin, int64_t end, int) {
         kernels.linear(m, begin, end, x, count, out);
     });
 }

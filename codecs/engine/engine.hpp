@@ -19,9 +19,7 @@ struct ModelError : std::runtime_error {
 };
 
 struct Weights {
-    Buffer<int8_t> packed;
     Buffer<float> scales;
-    Buffer<int32_t> start;
     Matrix matrix{};
     int32_t limit = 0;  // largest magnitude of the quantised input
 };
@@ -70,6 +68,7 @@ struct Engine {
     Pool &pool() { return crew_->pool; }
 
 private:
+    Arena packed_;  // all matrices
     std::unique_ptr<Crew> crew_;
     uint64_t generation_;  // of the process that made the crew (fork.hpp)
 

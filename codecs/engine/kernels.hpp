@@ -10,9 +10,11 @@ namespace nacrith {
 
 // Integer matrices are packed in tiles of 16 output rows: [tile][group of columns][row in tile][column in group],
 // padded with zeros. Groups of two columns are multiplied by rows of int16; groups of four by rows of bytes, with
-// half the work, where the row's limit is at most 127 and the set of kernels has byte products.
+// half the work. Of quads, neighbouring tiles may be interleaved, RowForm::tiles at a time: [group of tiles][group of
+// columns][tile in group][row in tile][column in group].
 enum class Layout { kPairs, kQuads };
 constexpr int64_t kTile = 16;
+constexpr int64_t kMostTiles = 2;  // that any set interleaves
 constexpr int64_t kSinks = 4;
 constexpr int64_t kByteLimit = 127;  // of rows that fit bytes
 
@@ -20,8 +22,7 @@ constexpr int64_t rounded_up(int64_t n, int64_t unit) { return (n + unit - 1) / 
 
 struct Matrix {
     const int8_t *packed;
-    const float *scales;   // padded to whole tiles
-    const int32_t *start;  // of quads: what each sum begins with (RowForm::bias), padded to whole tiles
+    const float *scales;  // padded to whole groups of tiles
     int64_t rows, columns;  // columns: padded to a multiple of RowForm::unit
     Layout layout;
     bool wide;  // of pairs: sums may exceed 32 bits
@@ -41,19 +42,39 @@ struct RowForm {
     // by. nullptr for pairs: the set takes q itself; for quads: it has no byte products.
     void (*write)(const int16_t *q, int64_t columns, int64_t row, uint8_t *to) = nullptr;
     int64_t unit = 2;  // columns of matrices are padded to a multiple
-    // Of quads: the bytes are q + bias, and each sum begins with -bias * (sum of the matrix's row), modulo 2^32.
-    int32_t bias = 0;
+    // Of quads:
+    int64_t limit = 0;  // the largest magnitude of numbers in rows
+    int64_t tiles = 1;  // that are interleaved
+    int32_t bias = 0;   // packed weights are w + bias: 128, or 0
 };
 
 constexpr int64_t kPlaneColumns = 64;
 
-// Rows of bytes, [row][column], are so far apart.
+// Rows of bytes are the low bytes of their numbers, q = byte + 256 * excess. Few numbers have an excess: 10 bits are
+// for the largest number of a row, and most others are far smaller. So what would take as many products again is a
+// list, of the quads of columns in which any number has one. A row is in memory
+//
+//     ByteRow, byte_stride(columns) bytes, ByteRow::spills times Spill
+struct ByteRow {
+    int32_t start;   // what all its sums begin with: -bias * (sum of q), modulo 2^32
+    int32_t spills;  // the length of the list
+    int32_t unused[14];
+};
+
+struct Spill {
+    int32_t at;  // number of the quad
+    int8_t excess[4];
+};
+
 constexpr int64_t byte_stride(int64_t columns) { return rounded_up(columns, kPlaneColumns); }
+constexpr int64_t row_stride(int64_t columns) {
+    return static_cast<int64_t>(sizeof(ByteRow)) + byte_stride(columns) / 4 * static_cast<int64_t>(4 + sizeof(Spill));
+}
 
 // For pairs: rows split into bytes, q = 256 * high + low with low in 0 .. 255:
 // [row / 16][column / 64][low, high][16][64]. For quads: rows of bytes. Whole groups of 16 rows.
 constexpr int64_t form_bytes(Layout layout, int64_t rows, int64_t columns) {
-    return rounded_up(rows, 16) * byte_stride(columns) * (layout == Layout::kPairs ? 2 : 1);
+    return rounded_up(rows, 16) * (layout == Layout::kPairs ? 2 * byte_stride(columns) : row_stride(columns));
 }
 
 enum class Store { kWrite, kAdd, kLogits };
@@ -67,7 +88,7 @@ struct Output {
 
 // The KV cache of one head of one lane. Slots 0 .. 15 are for the attention sinks; see lane.hpp.
 struct HeadCache {
-    const int8_t *k;  // a matrix of (slots, dim) in Kernels::keys()
+    const int8_t *k;  // a matrix of (slots, dim), packed as packing_of_keys says
     const int8_t *v;  // [dim / 16][slot / 2][16][2]
     const float *k_scale, *v_scale, *v_max;
     int64_t slots, dim;
@@ -91,7 +112,7 @@ struct Attention {
 
 struct Kernels {
     const char *name;
-    // Multiplies tiles begin .. end - 1 of `matrix` by `count` rows.
+    // Multiplies tiles begin .. end - 1 of `matrix` by `count` rows. Both are multiples of kMostTiles, or all tiles.
     void (*linear)(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
                    const Output &out);
     void (*quantise)(const float *x, int64_t n, int32_t limit, int16_t *q, float *scale);
@@ -126,8 +147,7 @@ struct Kernels {
     Layout keys() const { return quads.write ? Layout::kQuads : Layout::kPairs; }
     int64_t attention_bytes(int64_t count, int64_t dim, int64_t width) const {
         const int64_t planes = pairs.write ? form_bytes(Layout::kPairs, count, dim > width ? dim : width) : 0;
-        // One more row of bytes: see ByteRows in bytes.inl.
-        const int64_t bytes = quads.write ? form_bytes(Layout::kQuads, count + 1, dim) : 0;
+        const int64_t bytes = quads.write ? form_bytes(Layout::kQuads, count, dim) : 0;
         return bytes > planes ? bytes : planes;
     }
 };

@@ -18,8 +18,7 @@ constexpr float kRint = 12582912.0f;                   // 1.5 * 2^23
 constexpr int32_t kRintBits = 0x4b400000;
 constexpr float kLogitUnit = kLog2e * 65536.0f;
 constexpr float kLogitMax = 1073741824.0f;             // 2^30
-constexpr int64_t kChunk = 96;                         // activation rows that stay in the L2 cache
-static_assert(kChunk % kRows == 0);
+constexpr int64_t kPanel = 128 << 10;                  // bytes of weights that stay in the L2 cache
 
 inline uint32_t bits(float x) {
     uint32_t u;
@@ -126,9 +125,17 @@ void block_of(int64_t m, const int8_t *w, int64_t pairs, const int16_t *q, int64
     block<M>(w, pairs, q, stride, acc);
 }
 
+template <class T>
+inline void copy_tile(const T *from, int64_t valid, T *to) {
+    if (valid >= kTile)
+        std::memcpy(to, from, kTile * sizeof *from);
+    else
+        std::memcpy(to, from, static_cast<size_t>(valid) * sizeof *from);
+}
+
 // Converts the sums of one row and one tile to the row's results n0 .. n0 + valid - 1.
 template <class Sum>
-void finish(const Sum *__restrict acc, const float *__restrict scales, float scale, int64_t row, int64_t n0,
+[[gnu::always_inline]] inline void finish(const Sum *__restrict acc, const float *__restrict scales, float scale, int64_t row, int64_t n0,
             int64_t valid, const Output &out) {
     float y[kTile];
     for (int64_t i = 0; i < kTile; i++) y[i] = static_cast<float>(acc[i]) * scales[n0 + i] * scale;
@@ -142,20 +149,19 @@ void finish(const Sum *__restrict acc, const float *__restrict scales, float sca
             r = r > -kLogitMax ? r : -kLogitMax;
             z[i] = static_cast<int32_t>(r);
         }
-        std::memcpy(out.rows[row] + n0, z, static_cast<size_t>(valid) * sizeof *z);
+        copy_tile(z, valid, out.rows[row] + n0);
         return;
     }
     float *to = out.values + row * out.stride + n0;
     if (out.mode == Store::kAdd)
-        for (int64_t i = 0; i < valid; i++) to[i] = to[i] + y[i];
-    else
-        std::memcpy(to, y, static_cast<size_t>(valid) * sizeof *y);
+        for (int64_t i = 0; i < kTile; i++) y[i] = i < valid ? to[i] + y[i] : 0.0f;
+    copy_tile(y, valid, to);
 }
 
 // Rows of int16, which are multiplied by tiles of pairs as they are.
 //
 // A class like this one is a way to multiply rows by tiles, for `products` and `attend`. times() takes m <= kMost rows
-// from `first` on, a multiple of kMost, and `tiles` <= kTiles tiles, and sets acc[row][16 * tiles].
+// from `first` on, a multiple of kMost, and kTiles interleaved tiles, and sets acc[row][16 * kTiles].
 struct PlainRows {
     static constexpr int64_t kMost = kRows, kTiles = 1;
     const int16_t *q;
@@ -164,29 +170,32 @@ struct PlainRows {
     PlainRows(const Quantised &x, int64_t matrix_columns) : q(x.q), columns(matrix_columns), stride(x.stride) {}
     PlainRows(const Attention &, const int16_t *rows, int64_t, int64_t row_columns, int64_t row_stride)
         : q(rows), columns(row_columns), stride(row_stride) {}
-    // What the sums with tiles of keys begin with; nothing for pairs.
-    void starts(const int8_t *, int64_t, int32_t *) const {}
-    void times(const int8_t *w, const int32_t *, int64_t, int64_t first, int64_t m, int32_t *acc) const {
+    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
         block_of(m, w, columns / 2, q + first * stride, stride, acc);
     }
 };
 
+// Panels of tiles stay in the L2 cache while all rows are multiplied by them, and a row's results of one panel are
+// written one after another: were every tile multiplied by all rows in turn, writes would be so far apart that rows
+// whose length is a multiple of a page displaced each other from the cache.
 template <class Rows>
 void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale, int64_t count,
               const Output &out) {
-    for (int64_t c0 = 0; c0 < count; c0 += kChunk) {
-        const int64_t c1 = c0 + kChunk < count ? c0 + kChunk : count;
-        for (int64_t tile = begin; tile < end; tile += Rows::kTiles) {
-            const int64_t tiles = tile + Rows::kTiles < end ? Rows::kTiles : end - tile, n0 = tile * kTile;
-            const int32_t *start = matrix.start ? matrix.start + n0 : nullptr;
-            for (int64_t r = c0; r < c1; r += Rows::kMost) {
-                const int64_t m = r + Rows::kMost < c1 ? Rows::kMost : c1 - r;
-                alignas(64) int32_t acc[Rows::kMost * Rows::kTiles * kTile];
-                rows.times(matrix.packed + n0 * matrix.columns, start, tiles, r, m, acc);
+    constexpr int64_t tiles = Rows::kTiles;
+    int64_t panel = kPanel / (kTile * matrix.columns) / tiles * tiles;
+    panel = panel < tiles ? tiles : panel;
+    for (int64_t first = begin; first < end; first += panel) {
+        const int64_t last = first + panel < end ? first + panel : end;
+        for (int64_t r = 0; r < count; r += Rows::kMost) {
+            const int64_t m = r + Rows::kMost < count ? Rows::kMost : count - r;
+            for (int64_t tile = first; tile < last; tile += tiles) {
+                alignas(64) int32_t acc[Rows::kMost * tiles * kTile];
+                rows.times(matrix.packed + tile * kTile * matrix.columns, r, m, acc);
                 for (int64_t i = 0; i < m; i++)
-                    for (int64_t n = 0; n < tiles * kTile; n += kTile) {
-                        const int64_t at = n0 + n, valid = at + kTile < matrix.rows ? kTile : matrix.rows - at;
-                        finish(acc + i * tiles * kTile + n, matrix.scales, scale[r + i], r + i, at, valid, out);
+                    for (int64_t n = 0; n < tiles && tile + n < last; n++) {
+                        const int64_t at = (tile + n) * kTile;
+                        finish(acc + (i * tiles + n) * kTile, matrix.scales, scale[r + i], r + i, at, matrix.rows - at,
+                               out);
                     }
             }
         }
@@ -196,7 +205,7 @@ void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end
 // The same with 64-bit sums, for matrices of pairs whose sums may exceed 32 bits.
 void wide_products(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count, const Output &out) {
     for (int64_t tile = begin; tile < end; tile++) {
-        const int64_t n0 = tile * kTile, valid = n0 + kTile < matrix.rows ? kTile : matrix.rows - n0;
+        const int64_t n0 = tile * kTile;
         for (int64_t r = 0; r < count; r++) {
             const int8_t *w = matrix.packed + n0 * matrix.columns;
             const int16_t *q = x.q + r * x.stride;
@@ -204,7 +213,7 @@ void wide_products(const Matrix &matrix, int64_t begin, int64_t end, Quantised x
             for (int64_t c = 0; c < matrix.columns; c += 2, w += 2 * kTile)
                 for (int64_t n = 0; n < kTile; n++)
                     acc[n] += int32_t{q[c]} * w[2 * n] + int32_t{q[c + 1]} * w[2 * n + 1];
-            finish(acc, matrix.scales, x.scale[r], r, n0, valid, out);
+            finish(acc, matrix.scales, x.scale[r], r, n0, matrix.rows - n0, out);
         }
     }
 }

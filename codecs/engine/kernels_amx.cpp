@@ -33,7 +33,7 @@ constexpr int64_t kTileRows = 16;  // of activations
 constexpr int64_t kTileBytes = kTileRows * kPlaneColumns;
 constexpr int64_t kAtOnce = 2 * kTileRows;  // rows that share a tile of weights: four tiles of sums
 constexpr int64_t kStepPairs = kPlaneColumns / 2;
-static_assert(kChunk % kAtOnce == 0 && kTile == 16 && kPlaneColumns == 64);
+static_assert(kTile == 16 && kPlaneColumns == 64);
 
 // A compiler barrier: the compiler may not know that tile instructions read or write memory.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
@@ -145,7 +145,7 @@ public:
         : planes_(a.formed), columns_(columns) {
         for (int64_t r = 0; r < count; r++) split(q + r * stride, columns, r, a.formed);
     }
-    void times(const int8_t *w, const int32_t *, int64_t, int64_t first, int64_t m, int32_t *acc) const {
+    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
         multiply(w, columns_ / 2, planes_ + form_bytes(Layout::kPairs, first, columns_), m > kTileRows, acc);
     }
 
@@ -154,64 +154,73 @@ private:
     const int64_t columns_;
 };
 
-// Rows of bytes, by the same tiles of memory as ByteRows. The two tiles of weights are `w_step` apart.
-void multiply_bytes(const int8_t *w, int64_t w_step, int64_t steps, const uint8_t *x, int64_t stride, bool more_rows,
-                    bool more_tiles, const int32_t *start, int32_t *acc) {
+// T interleaved tiles of weights by rows of bytes, x.
+template <int T>
+void multiply_bytes(const int8_t *w, int64_t steps, const uint8_t *x, int64_t stride, bool more_rows, int32_t *acc) {
+    constexpr bool two = T == 2;
+    constexpr int64_t kFours = T * 4 * kTile;  // bytes of four columns
     settle_memory();
-    _tile_loadd(0, start, 0);  // each row of sums begins with the same ones
-    _tile_loadd(2, start, 0);
-    if (more_tiles) {
-        _tile_loadd(1, start + kTile, 0);
-        _tile_loadd(3, start + kTile, 0);
-    }
-    for (int64_t s = 0; s < steps; s++, w += kTileBytes, x += kPlaneColumns) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t s = 0; s < steps; s++, w += T * kTileBytes, x += kPlaneColumns) {
         _tile_loadd(4, x, stride);
-        _tile_loadd(6, w, 4 * kTile);
-        _tile_dpbusd(0, 4, 6);
-        if (more_tiles) {
-            _tile_loadd(7, w + w_step, 4 * kTile);
-            _tile_dpbusd(1, 4, 7);
+        _tile_loadd(6, w, kFours);
+        _tile_dpbsud(0, 4, 6);
+        if constexpr (two) {
+            _tile_loadd(7, w + 4 * kTile, kFours);
+            _tile_dpbsud(1, 4, 7);
         }
         if (!more_rows) continue;
         _tile_loadd(5, x + kTileRows * stride, stride);
-        _tile_dpbusd(2, 5, 6);
-        if (more_tiles) _tile_dpbusd(3, 5, 7);
+        _tile_dpbsud(2, 5, 6);
+        if constexpr (two) _tile_dpbsud(3, 5, 7);
     }
-    const int64_t row = (more_tiles ? 2 : 1) * kTile;
-    const auto end_sums = [&](int64_t m, int64_t n) { return acc + m * row + n; };
-    const int64_t row_bytes = row * static_cast<int64_t>(sizeof *acc);
-    _tile_stored(0, end_sums(0, 0), row_bytes);
-    if (more_tiles) _tile_stored(1, end_sums(0, kTile), row_bytes);
-    if (more_rows) _tile_stored(2, end_sums(kTileRows, 0), row_bytes);
-    if (more_rows && more_tiles) _tile_stored(3, end_sums(kTileRows, kTile), row_bytes);
+    constexpr int64_t row = T * kTile, row_bytes = row * static_cast<int64_t>(sizeof *acc);
+    _tile_stored(0, acc, row_bytes);
+    if constexpr (two) _tile_stored(1, acc + kTile, row_bytes);
+    if (more_rows) {
+        _tile_stored(2, acc + kTileRows * row, row_bytes);
+        if constexpr (two) _tile_stored(3, acc + kTileRows * row + kTile, row_bytes);
+    }
     settle_memory();
 }
 
-struct ByteTiles : ByteRows {
-    static constexpr int64_t kMost = kAtOnce, kTiles = 2;
-    static_assert(ByteRows::kTiles == kTiles && kByteUnit == kPlaneColumns);
-    using ByteRows::ByteRows;
+// Rows of bytes without excess, by tiles of memory.
+template <int T>
+struct ByteTiles : ByteRows<T> {
+    static constexpr int64_t kMost = kAtOnce;
+    static_assert(kByteUnit == kPlaneColumns);
+    using ByteRows<T>::ByteRows;
 
-    void times(const int8_t *w, const int32_t *start, int64_t tiles, int64_t first, int64_t m, int32_t *acc) const {
-        multiply_bytes(w, columns * kTile, columns / kPlaneColumns, bytes + first * stride, stride, m > kTileRows,
-                       tiles == 2, start, acc);
+    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+        const uint8_t *row = this->rows + first * this->stride;
+        multiply_bytes<T>(w, this->columns / kPlaneColumns, row + sizeof(ByteRow), this->stride, m > kTileRows, acc);
+        for (int64_t i = 0; i < m; i++, row += this->stride) {
+            const Vector start = quad_of(row);
+            for (int64_t n = 0; n < T; n++, acc += kTile) store(acc, add(load(acc), start));
+        }
     }
 };
+
+// Numbers with an excess in two planes: a list of them would take longer than the second plane.
+constexpr RowForm kTileBytesForm = {write_bytes, kByteUnit, kByteLimit, kByteTiles, kByteBias};
 
 void linear_by_tiles(const Matrix &matrix, int64_t begin, int64_t end, Quantised x, int64_t count,
                      const Output &out) {
     if (count <= kFew || matrix.wide) return linear_of_bytes(matrix, begin, end, x, count, out);
     const Tiles in_use;
     if (matrix.layout == Layout::kQuads)
-        products(ByteTiles(x, matrix.columns), matrix, begin, end, x.scale, count, out);
+        products(ByteTiles<kByteTiles>(x, matrix.columns), matrix, begin, end, x.scale, count, out);
     else
         products(PlaneRows(x, matrix.columns), matrix, begin, end, x.scale, count, out);
 }
 
 void attend_by_tiles(const Attention &a) {
-    if (a.count <= kFew) return attend<ByteRows>(a);
+    if (a.count <= kFew) return attend<ByteRows<1>>(a);
     const Tiles in_use;
-    attend<ByteTiles, PlaneRows>(a);
+    attend<ByteTiles<1>, PlaneRows>(a);
 }
 
 int64_t bare_tiles(Layout layout, int64_t rounds) {
@@ -219,10 +228,10 @@ int64_t bare_tiles(Layout layout, int64_t rounds) {
     const int64_t count = rounds * 1000 / (4 * kProducts) + 1;
     const Tiles in_use;
     for (int64_t n = 0; n < count; n++) {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
+        _tile_dpbsud(0, 4, 6);
+        _tile_dpbsud(1, 4, 7);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbsud(3, 5, 7);
     }
     return count * 4 * kProducts / (layout == Layout::kPairs ? 2 : 1);  // two planes
 }
@@ -231,7 +240,7 @@ int64_t bare_tiles(Layout layout, int64_t rounds) {
 
 const Kernels &amx_kernels() {
     static const Kernels table = {"amx", linear_by_tiles, quantise, norm,  silu,       rotate,     attend_by_tiles,
-                                  shift, weigh,           portion,  above, bare_tiles, {split, 2}, kBytes};
+                                  shift, weigh,           portion,  above, bare_tiles, {split, 2}, kTileBytesForm};
     return table;
 }
 

@@ -22,12 +22,10 @@ constexpr int64_t kByteRows = 6, kByteTiles = 1, kByteUnit = 4;
 
 inline Vector load(const void *from) { return _mm256_loadu_si256(static_cast<const __m256i *>(from)); }
 inline void store(void *to, Vector x) { _mm256_storeu_si256(static_cast<__m256i *>(to), x); }
-inline Vector quad_of(const void *x) {
-    int32_t quad;
-    std::memcpy(&quad, x, sizeof quad);
-    return _mm256_set1_epi32(quad);
-}
-inline Vector plus_bytes(Vector sum, Vector x, Vector w) { return _mm256_dpbusd_avx_epi32(sum, x, w); }
+inline Vector same(int32_t x) { return _mm256_set1_epi32(x); }
+inline Vector add(Vector a, Vector b) { return _mm256_add_epi32(a, b); }
+inline Vector high(Vector x) { return _mm256_slli_epi32(x, 8); }
+inline Vector plus_bytes(Vector sum, Vector w, Vector x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
 
 #include "engine/block_bytes.inl"
 #include "engine/kernels.inl"
@@ -36,7 +34,7 @@ inline Vector plus_bytes(Vector sum, Vector x, Vector w) { return _mm256_dpbusd_
 }  // namespace
 
 const Kernels &avxvnni_kernels() {
-    static const Kernels table = {"avxvnni", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows>,
+    static const Kernels table = {"avxvnni", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
                                   shift,     weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

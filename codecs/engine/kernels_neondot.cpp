@@ -17,8 +17,9 @@ namespace {
 constexpr int64_t kByteRows = 4;
 
 template <int M, int>
-void byte_block(const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, const int32_t *, int32_t *acc) {
-    byte_rows(std::make_integer_sequence<int, M>(), w, columns, reinterpret_cast<const int8_t *>(x), stride, acc);
+void byte_block(const int8_t *w, int64_t columns, const uint8_t *rows, int64_t stride, int32_t *acc) {
+    const auto *x = reinterpret_cast<const int8_t *>(rows + sizeof(ByteRow));
+    byte_rows(std::make_integer_sequence<int, M>(), w, columns, x, stride, acc);
 }
 
 #include "engine/kernels.inl"
@@ -34,7 +35,7 @@ int64_t bare(Layout layout, int64_t rounds) {
 }  // namespace
 
 const Kernels &neondot_kernels() {
-    static const Kernels table = {"neon-dot", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows>,
+    static const Kernels table = {"neon-dot", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
                                   shift,      weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

@@ -82,8 +82,8 @@ inline void byte_pairs(std::integer_sequence<int, p...> pairs, const int8_t *w, 
 }
 
 template <int M, int>
-void byte_block(const int8_t *w, int64_t columns, const uint8_t *bytes, int64_t stride, const int32_t *, int32_t *acc) {
-    const int8_t *x = reinterpret_cast<const int8_t *>(bytes);
+void byte_block(const int8_t *w, int64_t columns, const uint8_t *rows, int64_t stride, int32_t *acc) {
+    const auto *x = reinterpret_cast<const int8_t *>(rows + sizeof(ByteRow));
     if constexpr (M <= 2)  // half of the products would be for nothing
         byte_rows(std::make_integer_sequence<int, M>(), w, columns, x, stride, acc);
     else
@@ -103,7 +103,7 @@ int64_t bare(Layout layout, int64_t rounds) {
 }  // namespace
 
 const Kernels &neonmm_kernels() {
-    static const Kernels table = {"neon-i8mm", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows>,
+    static const Kernels table = {"neon-i8mm", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
                                   shift,       weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

@@ -30,10 +30,11 @@ Lane::Lane(const nacrith_config &c, const Kernels &kernels, int64_t window, int6
       dim_(c.head_dim),
       dim_tiles_((c.head_dim + kTile - 1) / kTile),
       key_group_(kernels.keys() == Layout::kQuads ? 4 : 2),
-      key_columns_(packing_in(kernels.keys(), kernels, c.head_dim).columns),
+      key_columns_(packing_of_keys(kernels, c.head_dim).columns),
       window_(window),
       keep_(window + rollback),
-      most_(kTile + whole_tiles(keep_ + kTile + 2 * batch)) {}
+      most_(kTile + whole_tiles(keep_ + kTile + 2 * batch)),
+      key_bias_(packing_of_keys(kernels, c.head_dim).bias) {}
 
 HeadCache Lane::head(int64_t section) const {
     return {k_.data() + section * k_bytes(),  v_.data() + section * v_bytes(),
@@ -91,7 +92,7 @@ void Lane::keep(const int64_t *path, int64_t count) {
 void Lane::store_key(int64_t section, int64_t slot, const int16_t *q, float scale) {
     int8_t *k = key(section, slot);
     for (int64_t d = 0; d < dim_; d++)
-        k[d / key_group_ * key_group_ * kTile + d % key_group_] = static_cast<int8_t>(q[d]);
+        k[d / key_group_ * key_group_ * kTile + d % key_group_] = static_cast<int8_t>(q[d] + key_bias_);
     k_scale_[section * slots_ + slot] = scale;
 }
 

@@ -66,6 +66,7 @@ private:
     int64_t v_bytes() const { return slots_ * kTile * dim_tiles_; }
 
     int64_t sections_, dim_, dim_tiles_, key_group_, key_columns_, window_, keep_, most_;
+    int32_t key_bias_;
     int64_t length_ = 0, base_ = 0, slots_ = 0;
     Tree tree_;
     Buffer<int8_t> k_, v_;

@@ -10,7 +10,8 @@ namespace nacrith {
 struct Packing {
     Layout layout;
     int64_t columns;  // of the packed matrix
-    int32_t bias;     // RowForm::bias
+    int64_t tiles;    // that are interleaved
+    int32_t bias;     // of packed weights
 };
 
 Packing packing_in(Layout layout, const Kernels &kernels, int64_t columns);
@@ -18,9 +19,13 @@ Packing packing_in(Layout layout, const Kernels &kernels, int64_t columns);
 // That of a matrix whose input has magnitudes up to `limit`.
 Packing packing_for(const Kernels &kernels, int64_t columns, int64_t limit);
 
-// Packs one tile of a matrix q of (rows, columns) into zeroed memory that begins at `packed` with tile 0. For
-// quads it also fills start[row] (Matrix), unless that is nullptr.
-void pack_tile(const Packing &packing, const int8_t *q, int64_t rows, int64_t columns, int64_t tile, int8_t *packed,
-               int32_t *start);
+// That of the keys of a head, whose tiles are never interleaved.
+Packing packing_of_keys(const Kernels &kernels, int64_t dim);
+
+// Rows of a packed matrix of `rows` rows.
+int64_t packed_rows(const Packing &packing, int64_t rows);
+
+// Packs one tile of a matrix q of (rows, columns) into zeroed memory that begins at `packed` with tile 0.
+void pack_tile(const Packing &packing, const int8_t *q, int64_t rows, int64_t columns, int64_t tile, int8_t *packed);
 
 }  // namespace nacrith

@@ -57,9 +57,9 @@ public:
         return all;
     }
     float magnitude() { return std::ldexp(1.0f, static_cast<int>(within(-30, 30))); }
-    int32_t limit(int64_t most = 16383) {
+    int32_t limit(bool bytes = false) {
         constexpr int32_t all[] = {1, 127, 511, 16383};
-        return all[within(0, most > kByteLimit ? 3 : 1)];
+        return all[within(bytes ? 1 : 0, bytes ? 2 : 3)];
     }
 
 private:
@@ -83,33 +83,32 @@ void put_one(std::string &answer, T value) {
 // A matrix as a set wants it.
 struct Packed {
     std::vector<int8_t> packed;
-    std::vector<int32_t> start;
     Packing packing;
 
     Packed(const Packing &how, const std::vector<int8_t> &q, int64_t rows, int64_t columns) : packing(how) {
         const int64_t tiles = (rows + kTile - 1) / kTile;
-        packed.resize(static_cast<size_t>(tiles * kTile * how.columns));
-        start.resize(static_cast<size_t>(tiles * kTile));
-        for (int64_t tile = 0; tile < tiles; tile++)
-            pack_tile(how, q.data(), rows, columns, tile, packed.data(), start.data());
+        packed.resize(static_cast<size_t>(packed_rows(how, rows) * how.columns));
+        for (int64_t tile = 0; tile < tiles; tile++) pack_tile(how, q.data(), rows, columns, tile, packed.data());
     }
 };
 
-void linear_up_to(int64_t most, const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
+void linear_with(bool bytes, const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
     const bool longest = random.one_in(2);  // sums reach 2^31 - 1 at 1023 columns; more columns need wide sums
     const int64_t rows = random.within(1, longest ? 17 : size), columns = random.within(1, longest ? 1200 : size);
     const int64_t pairs = (columns + 1) / 2, tiles = (rows + kTile - 1) / kTile;
     const int64_t count = longest ? random.within(1, kMany) : random.within(kBlock, kBlock + size);
     const int64_t stride = 2 * (pairs + random.within(0, 3));
-    const int32_t limit = random.limit(most);
+    const int32_t limit = random.limit(bytes);
     const auto weights = random.integers<int8_t>(rows * columns, -128, 127);
-    const auto q = random.integers<int16_t>((count - 1) * stride + 2 * pairs, -limit, limit);
-    const auto row_scales = random.floats(tiles * kTile, random.magnitude());
+    auto q = random.integers<int16_t>((count - 1) * stride + 2 * pairs, -limit, limit);
+    if (bytes && random.one_in(2))  // few spills, as in models
+        for (int16_t &x : q) x = static_cast<int16_t>(random.one_in(30) ? x : x % 128);
+    const auto row_scales = random.floats(rounded_up(tiles, kMostTiles) * kTile, random.magnitude());
     const auto scales = random.scales(count);
-    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || (most > kByteLimit && !longest && random.one_in(4));
+    const bool wide = 2 * pairs * 128 * limit > INT32_MAX || (!bytes && !longest && random.one_in(2));
     const Packed matrix(wide ? packing_in(Layout::kPairs, kernels, columns) : packing_for(kernels, columns, limit),
                         weights, rows, columns);
-    const auto [layout, padded, bias] = matrix.packing;
+    const auto [layout, padded, interleaved, bias] = matrix.packing;
     std::vector<uint8_t> formed;
     if (const auto write = kernels.form(layout).write) {
         formed.resize(static_cast<size_t>(form_bytes(layout, count, 2 * pairs)), 0xa5);
@@ -117,9 +116,11 @@ void linear_up_to(int64_t most, const Kernels &kernels, Random &random, int64_t 
     }
     const Quantised x{q.data(), stride, scales.data(), formed.data()};
     const auto matrix_of = [&, layout = layout, padded = padded](bool is_wide) -> Matrix {
-        return {matrix.packed.data(), row_scales.data(), matrix.start.data(), rows, padded, layout, is_wide};
+        return {matrix.packed.data(), row_scales.data(), rows, padded, layout, is_wide};
     };
-    const int64_t begin = random.within(0, tiles - 1), end = longest ? tiles : random.within(begin, tiles);
+    const int64_t most_groups = (tiles - 1) / kMostTiles, group = random.within(0, most_groups);
+    const int64_t begin = group * kMostTiles;
+    const int64_t end = longest ? tiles : std::min(tiles, random.within(group + 1, most_groups + 1) * kMostTiles);
     for (const Store mode : {Store::kWrite, Store::kAdd, Store::kLogits}) {
         auto out = random.floats(count * rows, 1.0f);
         std::vector<int32_t> logits(static_cast<size_t>(count * rows));
@@ -138,11 +139,11 @@ void linear_up_to(int64_t most, const Kernels &kernels, Random &random, int64_t 
 }
 
 void linear(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
-    linear_up_to(16383, kernels, random, size, answer);
+    linear_with(false, kernels, random, size, answer);
 }
 
 void linear_of_bytes(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
-    linear_up_to(kByteLimit, kernels, random, size, answer);
+    linear_with(true, kernels, random, size, answer);
 }
 
 void quantise(const Kernels &kernels, Random &random, int64_t size, std::string &answer) {
@@ -201,7 +202,7 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
         end = slots;
     }
     const auto keys = random.integers<int8_t>(slots * dim, -127, 127);
-    const Packed k(packing_in(kernels.keys(), kernels, dim), keys, slots, dim);
+    const Packed k(packing_of_keys(kernels, dim), keys, slots, dim);
     const auto v = random.integers<int8_t>((dim + kTile - 1) / kTile * kTile * slots, -127, 127);
     const auto k_scale = random.scales(slots), v_scale = random.scales(slots);
     std::vector<float> v_max;

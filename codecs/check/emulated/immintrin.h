@@ -23,6 +23,7 @@
 #include <simde/x86/avx512/set1.h>
 #include <simde/x86/avx512/setr.h>
 #include <simde/x86/avx512/setzero.h>
+#include <simde/x86/avx512/slli.h>
 #include <simde/x86/avx512/srai.h>
 #include <simde/x86/avx512/storeu.h>
 
@@ -73,8 +74,8 @@ inline void tile_stored(int t, void *to, int64_t stride) {
     for (int r = 0; r < tiles.rows[t]; r++)
         std::memcpy(static_cast<uint8_t *>(to) + r * stride, tiles.data[t][r], tiles.columns[t]);
 }
-// sum += a * b, groups of four bytes; A is the type of a's bytes.
-template <class A>
+// sum += a * b, groups of four bytes; A and B are the types of their bytes.
+template <class A, class B>
 void tile_multiply(int sum, int a, int b) {
     for (int m = 0; m < tiles.rows[sum]; m++)
         for (int k = 0; k < tiles.columns[a] / 4; k++)
@@ -83,7 +84,7 @@ void tile_multiply(int sum, int a, int b) {
                 std::memcpy(&total, tiles.data[sum][m] + 4 * n, 4);
                 for (int i = 0; i < 4; i++)
                     total += static_cast<uint32_t>(static_cast<A>(tiles.data[a][m][4 * k + i]) *
-                                                   static_cast<int8_t>(tiles.data[b][k][4 * n + i]));
+                                                   static_cast<B>(tiles.data[b][k][4 * n + i]));
                 std::memcpy(tiles.data[sum][m] + 4 * n, &total, 4);
             }
 }
@@ -95,5 +96,6 @@ void tile_multiply(int sum, int a, int b) {
 #define _tile_zero(t) emulated::tile_zero(t)
 #define _tile_loadd(t, from, stride) emulated::tile_loadd(t, from, stride)
 #define _tile_stored(t, to, stride) emulated::tile_stored(t, to, stride)
-#define _tile_dpbusd(sum, a, b) emulated::tile_multiply<uint8_t>(sum, a, b)
-#define _tile_dpbssd(sum, a, b) emulated::tile_multiply<int8_t>(sum, a, b)
+#define _tile_dpbusd(sum, a, b) emulated::tile_multiply<uint8_t, int8_t>(sum, a, b)
+#define _tile_dpbssd(sum, a, b) emulated::tile_multiply<int8_t, int8_t>(sum, a, b)
+#define _tile_dpbsud(sum, a, b) emulated::tile_multiply<int8_t, uint8_t>(sum, a, b)
