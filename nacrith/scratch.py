@@ -7,6 +7,7 @@ touching them costs more than the arithmetic. `empty` hands out one buffer per t
 from __future__ import annotations
 
 import math
+import sys
 import threading
 
 import numpy as np
@@ -33,3 +34,35 @@ def constant(value: np.float32, *shape: int) -> np.ndarray:
         buffer = buffers[value] = np.full(size + size // 4, value, np.float32)
         buffer.flags.writeable = False
     return buffer[:size].reshape(shape)
+
+
+class Recycled:
+    """Arrays that others keep as long as they like, and whose memory is used again afterwards.
+
+    An array counts as free when only this object refers to its memory: numpy makes every view refer to the
+    array that owns the memory. Not for several threads at once.
+    """
+
+    _KEPT = 3  # the consumer may be a call behind
+
+    def __init__(self) -> None:
+        self._owners: list[np.ndarray] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+        """An uninitialised array that begins with a cache line."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        at = next((n for n in range(len(self._owners)) if self._free(n, size)), None)
+        if at is None:
+            self._owners = [*self._owners[1 - self._KEPT :], np.empty(size + _LINE, np.uint8)]
+            at = len(self._owners) - 1
+        begin = -self._owners[at].ctypes.data % _LINE
+        return self._owners[at][begin : begin + size].view(dtype).reshape(shape)
+
+    def _free(self, n: int, size: int) -> bool:
+        # Two references: of the list, and of the argument.
+        return sys.getrefcount(self._owners[n]) == 2 and 0 <= self._owners[n].size - _LINE - size <= max(size, _SMALL)
+
+
+_LINE = 64
+_SMALL = 1 << 20
+"""Bytes that are not worth giving back."""

@@ -1,6 +1,7 @@
 """Speed of the engines: tokens a second of prefill, and of decode steps with several lanes.
 
-    python -m bench.engines.engine MODEL [MODEL] [--threads T] [--context N] [--lanes N...] [--seconds S]
+    python -m bench.engines.engine MODEL [MODEL] [--before LIBRARY] [--engines NAME...] [--threads T]
+        [--context N] [--lanes N...] [--seconds S]
 
 MODEL is a model file (.nacm). Every backend that is installed is measured in this one run, with all its
 sets of kernels; the rows they return are compared on the way. Prefill feeds one lane with `context` tokens
@@ -12,7 +13,8 @@ would take if the processor did nothing but the instructions that multiply, in r
 this run.
 
 Of two models, such as one source converted with activations of different limits, both are measured in
-turns, and the ratio is the median of the pairs.
+turns, and the ratio is the median of the pairs; likewise one model with the native engine of another commit
+(--before, a build of codecs/ with the same interface) and with this one.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import importlib.util
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,6 +48,20 @@ _HELD = 32
 
 NATIVE = "native "
 Make = Callable[[ModelFile], Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a model, with the native engine of `library` if that is given."""
+
+    label: str
+    file: ModelFile
+    library: native.Library | None = None
+
+    def engine(self, name: str, make: Make, threads: int) -> Any:
+        if self.library is None or not name.startswith(NATIVE):
+            return make(self.file)
+        return NativeEngine(self.file, threads, name.removeprefix(NATIVE), self.library)
 
 
 def engines(threads: int) -> dict[str, Make]:
@@ -122,10 +139,11 @@ def in_turns(steps: Sequence[Callable[[], float]], seconds: float) -> list[list[
 
 
 def prefill_step(engine: Any, ids: list[int], rows: list[np.ndarray]) -> Callable[[], float]:
-    """A step that takes all ids in a new lane and returns seconds a token; it puts its last row in rows."""
+    """A step that takes all ids in an empty lane and returns seconds a token; it puts its last row in rows."""
+    session = engine.session(1, engine.config.max_context)
 
     def step() -> float:
-        session = engine.session(1, engine.config.max_context)
+        session.rollback(0, 0)
         begin = time.perf_counter()
         last = session.extend([ids])[0][-1]
         taken = time.perf_counter() - begin
@@ -172,29 +190,29 @@ def shown(taken: list[float], least: float) -> str:
 
 
 def measure(
-    name: str, files: Sequence[ModelFile], make: Make, ids: list[int], args: argparse.Namespace
+    name: str, subjects: Sequence[Subject], make: Make, ids: list[int], args: argparse.Namespace
 ) -> tuple[list[list[str]], list[np.ndarray]]:
-    """The table's lines of one engine, for each model and for the ratio of two, and each model's last row."""
-    made = [make(file) for file in files]
-    least = [0.0] * len(files)
+    """The table's lines of one engine, for each subject and for the ratio of two, and each one's last row."""
+    made = [subject.engine(name, make, args.threads) for subject in subjects]
+    least = [0.0] * len(subjects)
     if name.startswith(NATIVE):
         kernels = name.removeprefix(NATIVE)
         peaks = {
             small: peak(kernels, args.threads, bytes_only=small, seconds=args.seconds / 2)
             for small in (True, False)
         }
-        least = [least_seconds(file.config, peaks) for file in files]
-    rows: list[list[np.ndarray]] = [[] for _ in files]
+        least = [least_seconds(subject.file.config, peaks) for subject in subjects]
+    rows: list[list[np.ndarray]] = [[] for _ in subjects]
     plan = [[prefill_step(engine, ids, last) for engine, last in zip(made, rows, strict=True)]]
     plan += [[decode_step(engine, ids, lanes) for engine in made] for lanes in args.lanes]
     columns = [in_turns(steps, args.seconds) for steps in plan]
     lines = []
-    for n in range(len(files)):
-        label = name if len(files) == 1 else f"{name}, model {n + 1}"
+    for n, subject in enumerate(subjects):
+        label = name if len(subjects) == 1 else f"{name}, {subject.label}"
         lines.append([label, *(shown(column[n], least[n]) for column in columns)])
-    if len(files) == 2:
+    if len(subjects) == 2:
         pairs = [[a / b for a, b in zip(*column, strict=True)] for column in columns]
-        lines.append([f"{name}, 2 : 1", *(f"{median(ratios):.2f}" for ratios in pairs)])
+        lines.append([f"{name}, ratio", *(f"{median(ratios):.2f}" for ratios in pairs)])
     return lines, [last[0] for last in rows]
 
 
@@ -203,23 +221,31 @@ def main() -> None:
         prog="python -m bench.engines.engine", description=__doc__.split("\n")[0]
     )
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="one model file, or two")
+    parser.add_argument("--before", type=Path, metavar="LIBRARY", help="of another commit")
+    parser.add_argument("--engines", nargs="+", metavar="NAME", help="only these, such as 'native avx512'")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--context", type=int, default=512, help="tokens of the prefill")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement, at least")
     args = parser.parse_args()
-    if len(args.models) > 2:
-        parser.error("more than two models")
-    files = [modelfile.read(path) for path in args.models]
-    vocab = min(file.config.vocab for file in files)
+    if len(args.models) > (1 if args.before else 2):
+        parser.error("too many models")
+    subjects = [
+        Subject(f"model {n + 1}", modelfile.read(path)) for n, path in enumerate(args.models)
+    ]
+    if args.before:
+        [now] = subjects
+        subjects = [Subject("before", now.file, native.Library(args.before)), Subject("now", now.file)]
+    vocab = min(subject.file.config.vocab for subject in subjects)
     ids = np.random.default_rng(1).integers(0, vocab, args.context).tolist()
-    for n, (path, file) in enumerate(zip(args.models, files, strict=True)):
-        print(f"model {n + 1}: {file.name}, {path.name}, limits {file.config.act_limits}")
+    for subject in subjects:
+        print(f"{subject.label}: {subject.file.name}, limits {subject.file.config.act_limits}")
     print(f"{common.machine()}, {args.threads} threads, context {args.context}")
     table: list[list[str]] = []
     rows: list[list[np.ndarray]] = []
-    for name, make in engines(args.threads).items():
-        lines, last = measure(name, files, make, ids, args)
+    chosen = {n: make for n, make in engines(args.threads).items() if not args.engines or n in args.engines}
+    for name, make in chosen.items():
+        lines, last = measure(name, subjects, make, ids, args)
         table += lines
         rows.append(last)
     head = ["tokens/s (share of peak)", f"prefill {args.context}", *(f"{n} lanes" for n in args.lanes)]

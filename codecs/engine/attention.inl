@@ -18,11 +18,12 @@ void scores(const Attention &a, const int16_t *q, const float *factor, int64_t f
         for (int64_t r = 0; r < a.count; r += Rows::kMost) {
             const int64_t m = r + Rows::kMost < a.count ? Rows::kMost : a.count - r;
             alignas(64) int32_t acc[Rows::kMost * kTile];
-            rows.times(k, r, m, acc);
+            rows.times(k, nullptr, r, m, acc);
             for (int64_t i = 0; i < m; i++) {
-                float *t = a.t + (r + i) * width + at + tile * kTile;
-                const float f = factor[r + i];
-                for (int64_t n = 0; n < kTile; n++) t[n] = static_cast<float>(acc[i * kTile + n]) * k_scale[n] * f;
+                float t[kTile];  // not the result itself, which might be the scales for all that a compiler knows
+                for (int64_t n = 0; n < kTile; n++)
+                    t[n] = static_cast<float>(acc[i * kTile + n]) * k_scale[n] * factor[r + i];
+                std::memcpy(a.t + (r + i) * width + at + tile * kTile, t, sizeof t);
             }
         }
     }
@@ -105,7 +106,7 @@ void attend(const Attention &a) {
             const int8_t *v = c.v + tile * (c.slots / 2) * 2 * kTile;
             alignas(64) int32_t acc[Rows::kMost * kTile], more[Rows::kMost * kTile];
             blocks(m, v, kSinks / 2, w, width, acc);
-            rows.times(v + a.first_slot * kTile, 0, m, more);
+            rows.times(v + a.first_slot * kTile, nullptr, 0, m, more);
             for (int64_t i = 0; i < m; i++) {
                 const int64_t row = r0 + i, slot = a.slot[row / a.group];
                 int32_t *sum = acc + i * kTile;

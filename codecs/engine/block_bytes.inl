@@ -23,8 +23,8 @@ inline Vector quad_of(const void *x) {
 // for each are needed to hide the instruction's latency of four or five cycles. A function of its own, not inlined, so
 // that the pointers to the rows find registers too.
 template <int M, int V, int... i>
-[[gnu::noinline]] void byte_rows(std::integer_sequence<int, i...>, const int8_t *w, int64_t columns, const uint8_t *x,
-                                 int64_t stride, int32_t *acc) {
+[[gnu::noinline]] void byte_rows(std::integer_sequence<int, i...>, const int8_t *w, const int8_t *next,
+                                 int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
     constexpr int sums = M * V, sets = sizeof...(i) / sums;
     constexpr int64_t size = sizeof(Vector), bytes = V * size;  // of a quad in all tiles
     Vector sum[] = {(i < sums ? quad_of(x + i / V * stride) : same(0))...};
@@ -34,16 +34,19 @@ template <int M, int V, int... i>
         to = plus_bytes(to, load(w + p * bytes + part * size), quad_of(from + 4 * p));
     };
     int64_t p = 0;
-    for (; p + sets <= columns / 4; p += sets) (add_quad(sum[i], row[i], p + i / sums, i % V), ...);
+    for (; p + sets <= columns / 4; p += sets) {
+        for (int64_t at = 0; M == kByteRows && at < bytes; at += 64) __builtin_prefetch(next + p * bytes + at, 0, 2);
+        (add_quad(sum[i], row[i], p + i / sums, i % V), ...);
+    }
     for (; p < columns / 4; p++) ((i < sums ? add_quad(sum[i], row[i], p, i % V) : void()), ...);
     ((i < sums ? void() : static_cast<void>(sum[i % sums] = add(sum[i % sums], sum[i]))), ...);
     ((i < sums ? store(acc + i * kLanes, sum[i]) : void()), ...);
 }
 
 template <int M, int T>
-void byte_block(const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
+void byte_block(const int8_t *w, const int8_t *next, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
     constexpr int V = T * kTile / kLanes, sets = M * V >= 5 ? 1 : 8 / (M * V);
-    byte_rows<M, V>(std::make_integer_sequence<int, M * V * sets>(), w, columns, x, stride, acc);
+    byte_rows<M, V>(std::make_integer_sequence<int, M * V * sets>(), w, next ? next : w, columns, x, stride, acc);
 }
 
 // Two sums for each vector, for the latency.

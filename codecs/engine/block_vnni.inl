@@ -58,5 +58,5 @@ inline Vector load(const void *from) { return _mm512_loadu_si512(from); }
 inline void store(void *to, Vector x) { _mm512_storeu_si512(to, x); }
 inline Vector same(int32_t x) { return _mm512_set1_epi32(x); }
 inline Vector add(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
-inline Vector high(Vector x) { return _mm512_slli_epi32(x, 8); }
+inline Vector high(Vector x) { return _mm512_maskz_slli_epi32(0xffff, x, 8); }
 inline Vector plus_bytes(Vector sum, Vector w, Vector x) { return _mm512_dpbusd_epi32(sum, w, x); }

@@ -1,7 +1,7 @@
 // Products of rows of bytes by tiles of quads; sets that have such instructions include it behind kernels.inl, after
 //
-//     template <int M, int T> void byte_block(const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride,
-//                                             int32_t *acc);
+//     template <int M, int T> void byte_block(const int8_t *w, const int8_t *next, int64_t columns, const uint8_t *x,
+//                                             int64_t stride, int32_t *acc);
 //     template <int T> void add_spills(const int8_t *w, const Spill *spill, int64_t count, int32_t *acc);
 //
 // The first sets acc[m][n] (m < M, n < 16 * T) to the sum over the columns of byte(m) * w(n), w being T interleaved
@@ -16,17 +16,21 @@ void write_bytes(const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
     Spill *const list = reinterpret_cast<Spill *>(bytes + byte_stride(columns)), *spill = list;
     uint32_t sum = 0;
     for (int64_t at = 0; at < byte_stride(columns); at += step) {
-        int16_t some[step] = {};
-        std::memcpy(some, q + at, static_cast<size_t>(at + step < columns ? step : at < columns ? columns - at : 0) * 2);
+        int16_t last[step] = {};
+        const int16_t *some = q + at;
+        if (at + step > columns) {
+            for (int64_t i = at; i < columns; i++) last[i - at] = q[i];
+            some = last;
+        }
         int8_t excess[step];
-        int16_t any = 0;
+        int32_t any = 0;
         for (int64_t i = 0; i < step; i++) {
             bytes[at + i] = static_cast<uint8_t>(some[i]);
-            const auto more = static_cast<int16_t>((some[i] + 128) >> 8);
+            const int32_t more = (some[i] + 128) >> 8;
             any |= more;
             excess[i] = static_cast<int8_t>(more);
+            if (kByteBias) sum += static_cast<uint32_t>(some[i]);
         }
-        for (int64_t i = 0; kByteBias && i < step; i++) sum += static_cast<uint32_t>(some[i]);
         if (!any) continue;
         for (int64_t i = 0; i < step; i += 4) {
             uint32_t quad;
@@ -43,10 +47,11 @@ void write_bytes(const int16_t *q, int64_t columns, int64_t row, uint8_t *to) {
 constexpr RowForm kBytes = {write_bytes, kByteUnit, kSpillLimit, kByteTiles, kByteBias};
 
 template <int T, int M = kByteRows>
-void byte_block_of(int64_t m, const int8_t *w, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
+void byte_block_of(int64_t m, const int8_t *w, const int8_t *next, int64_t columns, const uint8_t *x, int64_t stride,
+                   int32_t *acc) {
     if constexpr (M > 1)
-        if (m < M) return byte_block_of<T, M - 1>(m, w, columns, x, stride, acc);
-    byte_block<M, T>(w, columns, x, stride, acc);
+        if (m < M) return byte_block_of<T, M - 1>(m, w, next, columns, x, stride, acc);
+    byte_block<M, T>(w, next, columns, x, stride, acc);
 }
 
 // By T tiles.
@@ -62,9 +67,9 @@ struct ByteRows {
         : rows(a.formed), columns(rounded_up(row_columns, kByteUnit)), stride(row_stride(row_columns)) {
         for (int64_t r = 0; r < count; r++) write_bytes(q + r * row_step, row_columns, r, a.formed);
     }
-    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+    void times(const int8_t *w, const int8_t *next, int64_t first, int64_t m, int32_t *acc) const {
         const uint8_t *x = rows + first * stride;
-        byte_block_of<T>(m, w, columns, x, stride, acc);
+        byte_block_of<T>(m, w, next, columns, x, stride, acc);
         for (int64_t i = 0; i < m; i++, x += stride) {
             ByteRow head;
             std::memcpy(&head, x, 2 * sizeof head.start);

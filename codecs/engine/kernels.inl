@@ -45,34 +45,38 @@ inline float exp2_of(float t) {
     return from_bits(bits(p) + (bits(y) << 23));
 }
 
-// The largest magnitude, at least 2^-100. It has sixteen independent maxima, so that it vectorises.
-inline float absmax(const float *x, int64_t n) {
-    float m[16];
-    for (float &v : m) v = kTiny;
+// The largest of the numbers order(x[i]), at least `best`. Sixteen independent maxima of integers: compilers vectorise
+// them, and not those of floats.
+template <class Order>
+inline int32_t largest_of(const float *x, int64_t n, int32_t best, const Order &order) {
+    int32_t m[16];
+    for (int32_t &v : m) v = best;
     int64_t i = 0;
     for (; i + 16 <= n; i += 16)
         for (int j = 0; j < 16; j++) {
-            const float a = std::fabs(x[i + j]);
-            m[j] = a > m[j] ? a : m[j];
+            const int32_t v = order(static_cast<int32_t>(bits(x[i + j])));
+            m[j] = v > m[j] ? v : m[j];
         }
     for (; i < n; i++) {
-        const float a = std::fabs(x[i]);
-        m[0] = a > m[0] ? a : m[0];
+        const int32_t v = order(static_cast<int32_t>(bits(x[i])));
+        m[0] = v > m[0] ? v : m[0];
     }
-    float best = m[0];
-    for (float v : m) best = v > best ? v : best;
+    for (const int32_t v : m) best = v > best ? v : best;
     return best;
 }
 
+// The largest magnitude, at least 2^-100. Magnitudes are ordered as their bits are.
+inline float absmax(const float *x, int64_t n) {
+    const auto magnitude = [](int32_t b) { return b & 0x7fffffff; };
+    const int32_t tiny = static_cast<int32_t>(bits(kTiny));
+    return from_bits(static_cast<uint32_t>(largest_of(x, n, tiny, magnitude)));
+}
+
+// The largest number, at least `best`. The bits of negative numbers are ordered the other way round.
 inline float largest(const float *x, int64_t n, float best) {
-    float m[16];
-    for (float &v : m) v = best;
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; j++) m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
-    for (; i < n; i++) m[0] = x[i] > m[0] ? x[i] : m[0];
-    for (float v : m) best = v > best ? v : best;
-    return best;
+    const auto signed_order = [](int32_t b) { return b ^ (b >> 31 & 0x7fffffff); };
+    const int32_t most = largest_of(x, n, signed_order(static_cast<int32_t>(bits(best))), signed_order);
+    return from_bits(static_cast<uint32_t>(signed_order(most)));
 }
 
 void quantise(const float *__restrict x, int64_t n, int32_t limit, int16_t *__restrict q, float *scale) {
@@ -153,15 +157,19 @@ template <class Sum>
         return;
     }
     float *to = out.values + row * out.stride + n0;
-    if (out.mode == Store::kAdd)
-        for (int64_t i = 0; i < kTile; i++) y[i] = i < valid ? to[i] + y[i] : 0.0f;
+    if (out.mode == Store::kAdd) {
+        float before[kTile];
+        copy_tile(to, valid, before);
+        for (int64_t i = 0; i < kTile; i++) y[i] = before[i] + y[i];
+    }
     copy_tile(y, valid, to);
 }
 
 // Rows of int16, which are multiplied by tiles of pairs as they are.
 //
 // A class like this one is a way to multiply rows by tiles, for `products` and `attend`. times() takes m <= kMost rows
-// from `first` on, a multiple of kMost, and kTiles interleaved tiles, and sets acc[row][16 * kTiles].
+// from `first` on, a multiple of kMost, and kTiles interleaved tiles, and sets acc[row][16 * kTiles]. Unless nullptr,
+// `next` are tiles that it may fetch meanwhile.
 struct PlainRows {
     static constexpr int64_t kMost = kRows, kTiles = 1;
     const int16_t *q;
@@ -170,7 +178,7 @@ struct PlainRows {
     PlainRows(const Quantised &x, int64_t matrix_columns) : q(x.q), columns(matrix_columns), stride(x.stride) {}
     PlainRows(const Attention &, const int16_t *rows, int64_t, int64_t row_columns, int64_t row_stride)
         : q(rows), columns(row_columns), stride(row_stride) {}
-    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+    void times(const int8_t *w, const int8_t *, int64_t first, int64_t m, int32_t *acc) const {
         block_of(m, w, columns / 2, q + first * stride, stride, acc);
     }
 };
@@ -190,7 +198,8 @@ void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end
             const int64_t m = r + Rows::kMost < count ? Rows::kMost : count - r;
             for (int64_t tile = first; tile < last; tile += tiles) {
                 alignas(64) int32_t acc[Rows::kMost * tiles * kTile];
-                rows.times(matrix.packed + tile * kTile * matrix.columns, r, m, acc);
+                const int8_t *const w = matrix.packed + tile * kTile * matrix.columns;
+                rows.times(w, r && r + m == count ? w + panel * kTile * matrix.columns : nullptr, r, m, acc);
                 for (int64_t i = 0; i < m; i++)
                     for (int64_t n = 0; n < tiles && tile + n < last; n++) {
                         const int64_t at = (tile + n) * kTile;

@@ -145,7 +145,7 @@ public:
         : planes_(a.formed), columns_(columns) {
         for (int64_t r = 0; r < count; r++) split(q + r * stride, columns, r, a.formed);
     }
-    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+    void times(const int8_t *w, const int8_t *, int64_t first, int64_t m, int32_t *acc) const {
         multiply(w, columns_ / 2, planes_ + form_bytes(Layout::kPairs, first, columns_), m > kTileRows, acc);
     }
 
@@ -194,7 +194,7 @@ struct ByteTiles : ByteRows<T> {
     static_assert(kByteUnit == kPlaneColumns);
     using ByteRows<T>::ByteRows;
 
-    void times(const int8_t *w, int64_t first, int64_t m, int32_t *acc) const {
+    void times(const int8_t *w, const int8_t *, int64_t first, int64_t m, int32_t *acc) const {
         const uint8_t *row = this->rows + first * this->stride;
         multiply_bytes<T>(w, this->columns / kPlaneColumns, row + sizeof(ByteRow), this->stride, m > kTileRows, acc);
         for (int64_t i = 0; i < m; i++, row += this->stride) {

@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kByteRows = 4;
 
 template <int M, int>
-void byte_block(const int8_t *w, int64_t columns, const uint8_t *rows, int64_t stride, int32_t *acc) {
+void byte_block(const int8_t *w, const int8_t *, int64_t columns, const uint8_t *rows, int64_t stride, int32_t *acc) {
     const auto *x = reinterpret_cast<const int8_t *>(rows + sizeof(ByteRow));
     byte_rows(std::make_integer_sequence<int, M>(), w, columns, x, stride, acc);
 }

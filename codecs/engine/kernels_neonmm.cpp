@@ -82,7 +82,7 @@ inline void byte_pairs(std::integer_sequence<int, p...> pairs, const int8_t *w, 
 }
 
 template <int M, int>
-void byte_block(const int8_t *w, int64_t columns, const uint8_t *rows, int64_t stride, int32_t *acc) {
+void byte_block(const int8_t *w, const int8_t *, int64_t columns, const uint8_t *rows, int64_t stride, int32_t *acc) {
     const auto *x = reinterpret_cast<const int8_t *>(rows + sizeof(ByteRow));
     if constexpr (M <= 2)  // half of the products would be for nothing
         byte_rows(std::make_integer_sequence<int, M>(), w, columns, x, stride, acc);

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nacrith import native
+from nacrith import native, scratch
 from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.numpy_engine import ROLLBACK
 from nacrith.models.exact.tree import NONE, Tree, plant
@@ -25,12 +25,19 @@ BATCH = 256
 class NativeEngine(Stateful):
     """The weights of one model, packed for the processor. Stateless: sessions hold the lanes.
 
-    kernels: one of `native.load().kernels()`, or None for the best. Results do not depend on it.
+    kernels: one of `native.load().kernels()`, or None for the best. library: another build of the native engine
+    than `native.load()` finds. Results depend on neither.
     """
 
-    def __init__(self, file: ModelFile, threads: int = 1, kernels: str | None = None) -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        threads: int = 1,
+        kernels: str | None = None,
+        library: native.Library | None = None,
+    ) -> None:
         self.config = file.config
-        self.library = native.load()
+        self.library = library or native.load()
         tensors = {n: np.ascontiguousarray(a) for n, a in file.tensors.items() if n != "tokenizer"}
         # The library packs matrices and scales into memory of its own. It reads the other tensors in place
         # for as long as the engine lives; these are copies, so that the file's memory can be freed.
@@ -59,6 +66,7 @@ class NativeSession(Stateful):
         self._lengths = [0] * lanes
         self._trees = [NONE] * lanes  # the trees that `keep` may use
         self._library = made.library
+        self._rows = scratch.Recycled()
         self._handle = engine.create_session(self._library, made.handle, lanes, window, rollback, batch)
         native.release_with(self, self._library, self._handle, made)
 
@@ -95,7 +103,7 @@ class NativeSession(Stateful):
         """The rows of tokens that extend lanes or, if `depths` are given, are nodes of trees in preorder."""
         counts = np.array([len(t) for t in tokens], np.int64)
         ids = np.empty(counts.sum(), np.int32)
-        rows = np.empty((len(ids), self.engine.config.vocab), np.int32)
+        rows = self._rows.empty((len(ids), self.engine.config.vocab), np.int32)
         ends = np.cumsum(counts).tolist()
         begins = [0, *ends[:-1]]
         for begin, end, lane in zip(begins, ends, tokens, strict=True):
