@@ -70,8 +70,11 @@ void attend_to_quads(const nacrith::Attention &task) {
         const int8_t *from = pairs.data() + tile * nacrith::kTile * columns;
         k.insert(k.end(), from, from + nacrith::kTile * dim);
     }
+    const int64_t bands = nacrith::rounded_up(dim, nacrith::kMostTiles * nacrith::kTile) / nacrith::kTile;
+    const std::vector<int8_t> v = in_pairs(task.cache.v, bands, task.cache.slots, nacrith::kMostTiles);
     nacrith::Attention same = task;
     same.cache.k = k.data();
+    same.cache.v = v.data();
     right().attend(same);
 }
 
@@ -208,7 +211,7 @@ const char *first_difference(const Kernels &kernels, uint64_t questions, uint64_
 }
 
 // FNV-1a of the portable kernels' results for the first test cases: the same on every processor.
-constexpr uint64_t kDigest = 0x34c78126273e5f12;
+constexpr uint64_t kDigest = 0x61d1836717d1a220;
 
 uint64_t digest() {
     uint64_t hash = 0xcbf29ce484222325u;

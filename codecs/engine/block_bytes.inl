@@ -20,33 +20,43 @@ inline Vector quad_of(const void *x) {
 }
 
 // Sum i is for vector i % V and row i / V % M, over every sets-th quad from i / (M * V) on: with few rows, several sums
-// for each are needed to hide the instruction's latency of four or five cycles. A function of its own, not inlined, so
-// that the pointers to the rows find registers too.
-template <int M, int V, int... i>
-[[gnu::noinline]] void byte_rows(std::integer_sequence<int, i...>, const int8_t *w, const int8_t *next,
-                                 int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
-    constexpr int sums = M * V, sets = sizeof...(i) / sums;
+// for each are needed to hide the instruction's latency of four or five cycles. Weight j is vector j % V of quad j / V.
+template <int M, int V, int... i, int... j>
+[[gnu::noinline]] void byte_rows(std::integer_sequence<int, i...>, std::integer_sequence<int, j...>, const int8_t *w,
+                                 const int8_t *next, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
+    constexpr int sums = M * V, sets = sizeof...(j) / V;
     constexpr int64_t size = sizeof(Vector), bytes = V * size;  // of a quad in all tiles
     Vector sum[] = {(i < sums ? quad_of(x + i / V * stride) : same(0))...};
-    x += sizeof(ByteRow);
-    const uint8_t *const row[] = {(x + i / V % M * stride)...};
-    const auto add_quad = [w](Vector &to, const uint8_t *from, int64_t p, int64_t part) {
-        to = plus_bytes(to, load(w + p * bytes + part * size), quad_of(from + 4 * p));
-    };
+    // Every fourth row has a pointer, and the others are at a distance from it: more pointers do not find registers. The
+    // compiler may not make them of these.
+    const uint8_t *fourth[] = {x + sizeof(ByteRow), x + sizeof(ByteRow) + 4 * stride, x + sizeof(ByteRow) + 8 * stride};
+    const int64_t apart[] = {0, stride, 2 * stride, 3 * stride};
     int64_t p = 0;
     for (; p + sets <= columns / 4; p += sets) {
         for (int64_t at = 0; M == kByteRows && at < bytes; at += 64) __builtin_prefetch(next + p * bytes + at, 0, 2);
-        (add_quad(sum[i], row[i], p + i / sums, i % V), ...);
+        const Vector weights[] = {load(w + p * bytes + j * size)...};
+        ((sum[i] = plus_bytes(sum[i], weights[i / sums * V + i % V],
+                              quad_of(fourth[i / V % M / 4] + apart[i / V % M % 4] + 4 * (i / sums)))),
+         ...);
+        for (const uint8_t *&rows : fourth) rows += 4 * sets;
+        asm("" : "+r"(fourth[0]), "+r"(fourth[1]), "+r"(fourth[2]));
     }
-    for (; p < columns / 4; p++) ((i < sums ? add_quad(sum[i], row[i], p, i % V) : void()), ...);
+    for (; p < columns / 4; p++) {
+        ((i < sums ? static_cast<void>(sum[i] = plus_bytes(sum[i], load(w + p * bytes + i % V * size),
+                                                           quad_of(fourth[i / V % M / 4] + apart[i / V % M % 4])))
+                   : void()),
+         ...);
+        for (const uint8_t *&rows : fourth) rows += 4;
+    }
     ((i < sums ? void() : static_cast<void>(sum[i % sums] = add(sum[i % sums], sum[i]))), ...);
     ((i < sums ? store(acc + i * kLanes, sum[i]) : void()), ...);
 }
 
 template <int M, int T>
 void byte_block(const int8_t *w, const int8_t *next, int64_t columns, const uint8_t *x, int64_t stride, int32_t *acc) {
-    constexpr int V = T * kTile / kLanes, sets = M * V >= 5 ? 1 : 8 / (M * V);
-    byte_rows<M, V>(std::make_integer_sequence<int, M * V * sets>(), w, next ? next : w, columns, x, stride, acc);
+    constexpr int V = T * kTile / kLanes, sums = M * V, sets = sums >= 8 ? 1 : sums >= 5 ? 2 : 4;
+    byte_rows<M, V>(std::make_integer_sequence<int, sums * sets>(), std::make_integer_sequence<int, V * sets>(), w,
+                    next ? next : w, columns, x, stride, acc);
 }
 
 // Two sums for each vector, for the latency.

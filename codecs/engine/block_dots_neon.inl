@@ -66,3 +66,5 @@ void add_spills(const int8_t *w, const Spill *spill, int64_t count, int32_t *acc
         vst1q_s32(acc + 4 * v, vaddq_s32(vld1q_s32(acc + 4 * v), sum));
     }
 }
+
+#include "engine/spills.inl"

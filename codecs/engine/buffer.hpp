@@ -25,7 +25,7 @@ public:
     T &operator[](int64_t i) const { return data_[i]; }
 
 private:
-    static constexpr size_t kAlign = 64, kHuge = 2 << 20, kLarge = 2 * kHuge;
+    static constexpr size_t kAlign = 64, kHuge = 2 << 20, kLarge = 1 << 20;
 
     struct Free {
         size_t mapped = 0;  // bytes; 0: of calloc

@@ -15,6 +15,7 @@ namespace nacrith {
 enum class Layout { kPairs, kQuads };
 constexpr int64_t kTile = 16;
 constexpr int64_t kMostTiles = 2;  // that any set interleaves
+constexpr int64_t kMostRows = 32;  // of a block of rows in any set
 constexpr int64_t kSinks = 4;
 constexpr int64_t kByteLimit = 127;  // of rows that fit bytes
 
@@ -55,6 +56,9 @@ constexpr int64_t kPlaneColumns = 64;
 // list, of the quads of columns in which any number has one. A row is in memory
 //
 //     ByteRow, byte_stride(columns) bytes, ByteRow::spills times Spill
+//
+// A larger excess than 127, which only the weights of attention have, is the sum of several of the quad: at most
+// kMoreSpills more than there are quads, since these weights add up to 2^16.
 struct ByteRow {
     int32_t start;   // what all its sums begin with: -bias * (sum of q), modulo 2^32
     int32_t spills;  // the length of the list
@@ -66,9 +70,13 @@ struct Spill {
     int8_t excess[4];
 };
 
+constexpr int64_t kSome = 32;  // columns whose spills are listed at once
+
 constexpr int64_t byte_stride(int64_t columns) { return rounded_up(columns, kPlaneColumns); }
+constexpr int64_t kMoreSpills = 8;
 constexpr int64_t row_stride(int64_t columns) {
-    return static_cast<int64_t>(sizeof(ByteRow)) + byte_stride(columns) / 4 * static_cast<int64_t>(4 + sizeof(Spill));
+    return static_cast<int64_t>(sizeof(ByteRow) + kMoreSpills * sizeof(Spill)) +
+           byte_stride(columns) / 4 * static_cast<int64_t>(4 + sizeof(Spill));
 }
 
 // For pairs: rows split into bytes, q = 256 * high + low with low in 0 .. 255:
@@ -89,9 +97,9 @@ struct Output {
 // The KV cache of one head of one lane. Slots 0 .. 15 are for the attention sinks; see lane.hpp.
 struct HeadCache {
     const int8_t *k;  // a matrix of (slots, dim), packed as packing_of_keys says
-    const int8_t *v;  // [dim / 16][slot / 2][16][2]
+    const int8_t *v;  // a matrix of (dim, slots), packed as packing_of_values says, and kPlaneColumns slots more
     const float *k_scale, *v_scale, *v_max;
-    int64_t slots, dim;
+    int64_t slots, dim;  // slots: a multiple of kTile
 };
 
 // One task of attention: `count` query rows of one lane that share a KV head.
@@ -145,10 +153,12 @@ struct Kernels {
 
     const RowForm &form(Layout layout) const { return layout == Layout::kPairs ? pairs : quads; }
     Layout keys() const { return quads.write ? Layout::kQuads : Layout::kPairs; }
+    // Bytes of Attention::formed: the queries, and then the weights of one block of rows for the sinks and the others.
     int64_t attention_bytes(int64_t count, int64_t dim, int64_t width) const {
-        const int64_t planes = pairs.write ? form_bytes(Layout::kPairs, count, dim > width ? dim : width) : 0;
-        const int64_t bytes = quads.write ? form_bytes(Layout::kQuads, count, dim) : 0;
-        return bytes > planes ? bytes : planes;
+        if (!quads.write) return 0;
+        const int64_t weights = form_bytes(Layout::kQuads, kMostRows, kTile) + form_bytes(Layout::kQuads, kMostRows, width);
+        const int64_t queries = form_bytes(Layout::kQuads, count, dim);
+        return queries > weights ? queries : weights;
     }
 };
 

@@ -141,10 +141,6 @@ public:
     static constexpr int64_t kMost = kAtOnce, kTiles = 1;
 
     PlaneRows(const Quantised &x, int64_t columns) : planes_(x.formed), columns_(columns) {}
-    PlaneRows(const Attention &a, const int16_t *q, int64_t count, int64_t columns, int64_t stride)
-        : planes_(a.formed), columns_(columns) {
-        for (int64_t r = 0; r < count; r++) split(q + r * stride, columns, r, a.formed);
-    }
     void times(const int8_t *w, const int8_t *, int64_t first, int64_t m, int32_t *acc) const {
         multiply(w, columns_ / 2, planes_ + form_bytes(Layout::kPairs, first, columns_), m > kTileRows, acc);
     }
@@ -187,7 +183,7 @@ void multiply_bytes(const int8_t *w, int64_t steps, const uint8_t *x, int64_t st
     settle_memory();
 }
 
-// Rows of bytes without excess, by tiles of memory.
+// Rows of bytes, by tiles of memory.
 template <int T>
 struct ByteTiles : ByteRows<T> {
     static constexpr int64_t kMost = kAtOnce;
@@ -197,9 +193,10 @@ struct ByteTiles : ByteRows<T> {
     void times(const int8_t *w, const int8_t *, int64_t first, int64_t m, int32_t *acc) const {
         const uint8_t *row = this->rows + first * this->stride;
         multiply_bytes<T>(w, this->columns / kPlaneColumns, row + sizeof(ByteRow), this->stride, m > kTileRows, acc);
-        for (int64_t i = 0; i < m; i++, row += this->stride) {
+        for (int64_t i = 0; i < m; i++, row += this->stride, acc += T * kTile) {
             const Vector start = quad_of(row);
-            for (int64_t n = 0; n < T; n++, acc += kTile) store(acc, add(load(acc), start));
+            for (int64_t n = 0; n < T; n++) store(acc + n * kTile, add(load(acc + n * kTile), start));
+            this->add_excess(w, row, acc);
         }
     }
 };
@@ -218,9 +215,9 @@ void linear_by_tiles(const Matrix &matrix, int64_t begin, int64_t end, Quantised
 }
 
 void attend_by_tiles(const Attention &a) {
-    if (a.count <= kFew) return attend<ByteRows<1>>(a);
+    if (a.count <= kFew) return attend_to_bytes(a);
     const Tiles in_use;
-    attend<ByteTiles<1>, PlaneRows>(a);
+    attend<ByteTiles<1>, ByteWeights<ByteTiles<kByteTiles>>>(a);
 }
 
 int64_t bare_tiles(Layout layout, int64_t rounds) {

@@ -21,7 +21,7 @@ constexpr int64_t kByteUnit = 4;
 }  // namespace
 
 const Kernels &avx512_kernels() {
-    static const Kernels table = {"avx512", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
+    static const Kernels table = {"avx512", linear_of_bytes, quantise, norm,    silu,  rotate, attend_to_bytes,
                                   shift,    weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

@@ -28,13 +28,14 @@ inline Vector high(Vector x) { return _mm256_slli_epi32(x, 8); }
 inline Vector plus_bytes(Vector sum, Vector w, Vector x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
 
 #include "engine/block_bytes.inl"
+#include "engine/spills.inl"
 #include "engine/kernels.inl"
 #include "engine/bytes.inl"
 
 }  // namespace
 
 const Kernels &avxvnni_kernels() {
-    static const Kernels table = {"avxvnni", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
+    static const Kernels table = {"avxvnni", linear_of_bytes, quantise, norm,    silu,  rotate, attend_to_bytes,
                                   shift,     weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

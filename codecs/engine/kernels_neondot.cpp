@@ -35,7 +35,7 @@ int64_t bare(Layout layout, int64_t rounds) {
 }  // namespace
 
 const Kernels &neondot_kernels() {
-    static const Kernels table = {"neon-dot", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
+    static const Kernels table = {"neon-dot", linear_of_bytes, quantise, norm,    silu,  rotate, attend_to_bytes,
                                   shift,      weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

@@ -103,7 +103,7 @@ int64_t bare(Layout layout, int64_t rounds) {
 }  // namespace
 
 const Kernels &neonmm_kernels() {
-    static const Kernels table = {"neon-i8mm", linear_of_bytes, quantise, norm,    silu,  rotate, attend<ByteRows<1>>,
+    static const Kernels table = {"neon-i8mm", linear_of_bytes, quantise, norm,    silu,  rotate, attend_to_bytes,
                                   shift,       weigh,           portion,  above, bare,  {},     kBytes};
     return table;
 }

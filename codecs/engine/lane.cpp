@@ -6,8 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "engine/packing.hpp"
-
 namespace nacrith {
 namespace {
 
@@ -28,13 +26,13 @@ void copy_blocks(void *to, int64_t to_step, const void *from, int64_t from_step,
 Lane::Lane(const nacrith_config &c, const Kernels &kernels, int64_t window, int64_t rollback, int64_t batch)
     : sections_(c.layers * c.kv_heads),
       dim_(c.head_dim),
-      dim_tiles_((c.head_dim + kTile - 1) / kTile),
-      key_group_(kernels.keys() == Layout::kQuads ? 4 : 2),
-      key_columns_(packing_of_keys(kernels, c.head_dim).columns),
+      group_(kernels.keys() == Layout::kQuads ? 4 : 2),
+      keys_(packing_of_keys(kernels, c.head_dim)),
+      values_(packing_of_values(kernels, 0)),
+      bands_(packed_rows(values_, c.head_dim) / v_slot()),
       window_(window),
       keep_(window + rollback),
-      most_(kTile + whole_tiles(keep_ + kTile + 2 * batch)),
-      key_bias_(packing_of_keys(kernels, c.head_dim).bias) {}
+      most_(kTile + whole_tiles(keep_ + kTile + 2 * batch)) {}
 
 HeadCache Lane::head(int64_t section) const {
     return {k_.data() + section * k_bytes(),  v_.data() + section * v_bytes(),
@@ -91,21 +89,23 @@ void Lane::keep(const int64_t *path, int64_t count) {
 
 void Lane::store_key(int64_t section, int64_t slot, const int16_t *q, float scale) {
     int8_t *k = key(section, slot);
-    for (int64_t d = 0; d < dim_; d++)
-        k[d / key_group_ * key_group_ * kTile + d % key_group_] = static_cast<int8_t>(q[d] + key_bias_);
+    for (int64_t d = 0; d < dim_; d++) k[d / group_ * group_ * kTile + d % group_] = stored(q[d]);
     k_scale_[section * slots_ + slot] = scale;
 }
 
 void Lane::store_value(int64_t section, int64_t slot, const int16_t *q, float scale) {
-    for (int64_t d = 0; d < dim_; d++) *value(section, slot, d) = static_cast<int8_t>(q[d]);
+    for (int64_t first = 0; first < dim_; first += kTile) {
+        int8_t *v = value(section, slot, first);
+        for (int64_t d = first; d < first + kTile && d < dim_; d++, v += group_) *v = stored(q[d]);
+    }
     v_scale_[section * slots_ + slot] = scale;
 }
 
 void Lane::copy(int64_t section, int64_t from, int64_t to) {
     const int8_t *k = key(section, from);
     int8_t *k_to = key(section, to);
-    for (int64_t d = 0; d < key_columns_; d += key_group_)
-        std::memcpy(k_to + d * kTile, k + d * kTile, static_cast<size_t>(key_group_));
+    for (int64_t d = 0; d < keys_.columns; d += group_)
+        std::memcpy(k_to + d * kTile, k + d * kTile, static_cast<size_t>(group_));
     for (int64_t d = 0; d < dim_; d++) *value(section, to, d) = *value(section, from, d);
     for (float *scales : {k_scale_.data() + section * slots_, v_scale_.data() + section * slots_})
         scales[to] = scales[from];
@@ -126,22 +126,22 @@ void Lane::compact() {
     const int64_t end = slot(length_ - 1) + 1;
     const int64_t shift = (end - kTile - keep_) / kTile * kTile, first = kTile + shift;
     if (shift <= 0) return;
-    const int64_t slots = slots_ - first;
-    const int64_t k_slot = key_columns_, v_slot = kTile;  // bytes of a slot: k in tiles of 16 slots, v in pairs
-    copy_blocks(k_.data() + kTile * k_slot, k_bytes(), k_.data() + first * k_slot, k_bytes(), slots * k_slot,
-                sections_);
-    copy_blocks(v_.data() + kTile * v_slot, slots_ * kTile, v_.data() + first * v_slot, slots_ * kTile,
-                slots * v_slot, sections_ * dim_tiles_);
+    const int64_t slots = slots_ - first, band = slots_ * v_slot();
+    copy_blocks(k_.data() + kTile * keys_.columns, k_bytes(), k_.data() + first * keys_.columns, k_bytes(),
+                slots * keys_.columns, sections_);
+    copy_blocks(v_.data() + kTile * v_slot(), band, v_.data() + first * v_slot(), band, slots * v_slot(),
+                sections_ * bands_);
     for (const Buffer<float> *a : {&k_scale_, &v_scale_, &v_max_})
         copy_blocks(a->data() + kTile, slots_ * 4, a->data() + first, slots_ * 4, slots * 4, sections_);
     base_ += shift;
 }
 
 void Lane::grow(int64_t slots) {
-    Buffer<int8_t> k(sections_ * slots * key_columns_), v(sections_ * slots * kTile * dim_tiles_);
+    Buffer<int8_t> k(sections_ * slots * keys_.columns);
+    Buffer<int8_t> v((sections_ * slots * bands_ + kPlaneColumns) * v_slot());
     Buffer<float> scales[3];
-    copy_blocks(k.data(), slots * key_columns_, k_.data(), k_bytes(), k_bytes(), sections_);
-    copy_blocks(v.data(), slots * kTile, v_.data(), slots_ * kTile, slots_ * kTile, sections_ * dim_tiles_);
+    copy_blocks(k.data(), slots * keys_.columns, k_.data(), k_bytes(), k_bytes(), sections_);
+    copy_blocks(v.data(), slots * v_slot(), v_.data(), slots_ * v_slot(), slots_ * v_slot(), sections_ * bands_);
     Buffer<float> *old[3] = {&k_scale_, &v_scale_, &v_max_};
     for (int i = 0; i < 3; i++) {
         scales[i] = Buffer<float>(sections_ * slots);

@@ -5,6 +5,7 @@
 
 #include "engine/buffer.hpp"
 #include "engine/kernels.hpp"
+#include "engine/packing.hpp"
 #include "nacrith.h"
 
 namespace nacrith {
@@ -56,17 +57,22 @@ private:
     void compact();
     void grow(int64_t slots);
     int8_t *key(int64_t section, int64_t slot) const {  // in groups, kTile groups apart
-        return k_.data() + section * k_bytes() + slot / kTile * key_columns_ * kTile + slot % kTile * key_group_;
+        return k_.data() + section * k_bytes() + slot / kTile * keys_.columns * kTile + slot % kTile * group_;
     }
+    // Values are in bands of v_slot() bytes for each slot, of interleaved tiles.
     int8_t *value(int64_t section, int64_t slot, int64_t d) const {
-        return v_.data() + section * v_bytes() + d / kTile * slots_ * kTile + slot / 2 * 2 * kTile +
-               d % kTile * 2 + slot % 2;
+        const int64_t tile = d / kTile, part = tile % values_.tiles, band = tile / values_.tiles;
+        return v_.data() + section * v_bytes() + band * slots_ * v_slot() + slot / group_ * group_ * v_slot() +
+               (part * kTile + d % kTile) * group_ + slot % group_;
     }
-    int64_t k_bytes() const { return slots_ * key_columns_; }
-    int64_t v_bytes() const { return slots_ * kTile * dim_tiles_; }
+    int64_t v_slot() const { return values_.tiles * kTile; }
+    int64_t k_bytes() const { return slots_ * keys_.columns; }
+    int64_t v_bytes() const { return slots_ * v_slot() * bands_; }
+    int8_t stored(int16_t q) const { return static_cast<int8_t>(q + keys_.bias); }
 
-    int64_t sections_, dim_, dim_tiles_, key_group_, key_columns_, window_, keep_, most_;
-    int32_t key_bias_;
+    int64_t sections_, dim_, group_;  // group_: numbers that are packed together
+    Packing keys_, values_;
+    int64_t bands_, window_, keep_, most_;
     int64_t length_ = 0, base_ = 0, slots_ = 0;
     Tree tree_;
     Buffer<int8_t> k_, v_;

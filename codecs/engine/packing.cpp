@@ -41,6 +41,12 @@ Packing packing_of_keys(const Kernels &kernels, int64_t dim) {
     return packing;
 }
 
+Packing packing_of_values(const Kernels &kernels, int64_t slots) {
+    Packing packing = packing_in(kernels.keys(), kernels, slots);
+    packing.columns = slots;
+    return packing;
+}
+
 int64_t packed_rows(const Packing &packing, int64_t rows) { return rounded_up(rows, packing.tiles * kTile); }
 
 void pack_tile(const Packing &packing, const int8_t *q, int64_t rows, int64_t columns, int64_t tile, int8_t *packed) {

@@ -19,8 +19,10 @@ Packing packing_in(Layout layout, const Kernels &kernels, int64_t columns);
 // That of a matrix whose input has magnitudes up to `limit`.
 Packing packing_for(const Kernels &kernels, int64_t columns, int64_t limit);
 
-// That of the keys of a head, whose tiles are never interleaved.
+// Those of a head's keys, a matrix of (slots, dim) whose tiles are never interleaved, and of its values, a matrix of
+// (dim, slots) whose columns are not padded.
 Packing packing_of_keys(const Kernels &kernels, int64_t dim);
+Packing packing_of_values(const Kernels &kernels, int64_t slots);
 
 // Rows of a packed matrix of `rows` rows.
 int64_t packed_rows(const Packing &packing, int64_t rows);

@@ -203,7 +203,9 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
     }
     const auto keys = random.integers<int8_t>(slots * dim, -127, 127);
     const Packed k(packing_of_keys(kernels, dim), keys, slots, dim);
-    const auto v = random.integers<int8_t>((dim + kTile - 1) / kTile * kTile * slots, -127, 127);
+    const auto values = random.integers<int8_t>(dim * slots, -127, 127);
+    Packed v(packing_of_values(kernels, slots), values, dim, slots);
+    v.packed.resize(v.packed.size() + static_cast<size_t>(kPlaneColumns * v.packing.tiles * kTile));
     const auto k_scale = random.scales(slots), v_scale = random.scales(slots);
     std::vector<float> v_max;
     for (const float scale : v_scale) v_max.push_back(std::max(scale, v_max.empty() ? 0.0f : v_max.back()));
@@ -213,7 +215,7 @@ void attend(const Kernels &kernels, Random &random, int64_t size, std::string &a
     std::vector<float> t(static_cast<size_t>(count * width)), out(static_cast<size_t>(count * dim));
     std::vector<int16_t> w(t.size());
     std::vector<uint8_t> formed(static_cast<size_t>(kernels.attention_bytes(count, dim, width)), 0xa5);
-    kernels.attend({{k.packed.data(), v.data(), k_scale.data(), v_scale.data(), v_max.data(), slots, dim},
+    kernels.attend({{k.packed.data(), v.packed.data(), k_scale.data(), v_scale.data(), v_max.data(), slots, dim},
                     q.data(), q_sink.data(), factor.data(), sink_factor.data(), count, group, slot.data(),
                     window, begin, end, t.data(), w.data(), formed.data(), out.data(), group * dim});
     put(answer, out);

@@ -35,8 +35,10 @@ Session::Session(std::shared_ptr<Engine> engine, int64_t lanes, int64_t window, 
     wide_ = Buffer<float>(batch * std::max(qkv, 2 * c.ffn));
     mixed_ = Buffer<float>(batch * queries);
     q_ = Buffer<int16_t>(batch * widest);
-    const Layout largest = engine_->kernels.pairs.write ? Layout::kPairs : Layout::kQuads;
-    if (engine_->kernels.form(largest).write) formed_ = Buffer<uint8_t>(form_bytes(largest, batch, widest));
+    int64_t formed = 0;
+    for (const Layout layout : {Layout::kPairs, Layout::kQuads})
+        if (engine_->kernels.form(layout).write) formed = std::max(formed, form_bytes(layout, batch, widest));
+    formed_ = Buffer<uint8_t>(formed);
     scale_ = Buffer<float>(batch);
     cos_ = Buffer<float>(batch * half);
     sin_ = Buffer<float>(batch * half);
