@@ -1,14 +1,24 @@
 // Attention of arithmetic version 1 (formats/arithmetic-v1.md, section 6), included by kernels.inl: queries
 // times tiles of keys, integer weights of the scores, these times tiles of values.
 
+// Fetches the values of a tile of slots, which few rows would wait for.
+inline void fetch_values(const HeadCache &cache, int64_t slot, int64_t band) {
+    for (int64_t d = 0; d < cache.dim; d += band) {
+        const int8_t *v = cache.v + d * cache.slots + slot * band;
+        for (int64_t at = 0; at < kTile * band; at += 64) __builtin_prefetch(v + at);
+    }
+}
+
 // Computes t = f32(q . k) * k_scale * factor for whole tiles of keys: `tiles` from slot 16 * first on, to t + at.
-template <class Rows>
+// band: dimensions of values that are stored together.
+template <class Rows, int64_t band>
 void scores(const Attention &a, const int16_t *q, const float *factor, int64_t first, int64_t tiles, int64_t width,
             int64_t at) {
     const Rows rows(a, q, a.count, a.cache.dim, a.cache.dim);
     for (int64_t tile = 0; tile < tiles; tile++) {
         const int8_t *k = a.cache.k + (first + tile) * kTile * rows.columns;
         const float *k_scale = a.cache.k_scale + (first + tile) * kTile;
+        if (a.count <= Rows::kMost) fetch_values(a.cache, (first + tile) * kTile, band);
         for (int64_t r = 0; r < a.count; r += Rows::kMost) {
             const int64_t m = r + Rows::kMost < a.count ? Rows::kMost : a.count - r;
             alignas(64) int32_t acc[Rows::kMost * kTile];
@@ -111,10 +121,10 @@ template <class Keys = PlainRows, class Weights = PlainWeights>
 void attend(const Attention &a) {
     const HeadCache &c = a.cache;
     const int64_t span = a.end_slot - a.first_slot, width = kTile + span;
-    scores<Keys>(a, a.q_sink, a.sink_factor, 0, 1, width, 0);
-    scores<Keys>(a, a.q, a.factor, a.first_slot / kTile, span / kTile, width, kTile);
-    const int64_t reach = a.window - kSinks;  // positions attended to beyond the sinks
     constexpr int64_t dims = Weights::kTiles * kTile;
+    scores<Keys, dims>(a, a.q_sink, a.sink_factor, 0, 1, width, 0);
+    scores<Keys, dims>(a, a.q, a.factor, a.first_slot / kTile, span / kTile, width, kTile);
+    const int64_t reach = a.window - kSinks;  // positions attended to beyond the sinks
     Weights weights(a, span);
     for (int64_t r0 = 0; r0 < a.count; r0 += Weights::kMost) {
         const int64_t m = r0 + Weights::kMost < a.count ? Weights::kMost : a.count - r0;

@@ -33,7 +33,7 @@ template <int M, int V, int... i, int... j>
     const int64_t apart[] = {0, stride, 2 * stride, 3 * stride};
     int64_t p = 0;
     for (; p + sets <= columns / 4; p += sets) {
-        for (int64_t at = 0; M == kByteRows && at < bytes; at += 64) __builtin_prefetch(next + p * bytes + at, 0, 2);
+        for (int64_t at = 0; M >= 4 && at < bytes; at += 64) __builtin_prefetch(next + p * bytes + at, 0, 2);
         const Vector weights[] = {load(w + p * bytes + j * size)...};
         ((sum[i] = plus_bytes(sum[i], weights[i / sums * V + i % V],
                               quad_of(fourth[i / V % M / 4] + apart[i / V % M % 4] + 4 * (i / sums)))),

@@ -54,7 +54,7 @@ void byte_block_of(int64_t m, const int8_t *w, const int8_t *next, int64_t colum
 // By T tiles.
 template <int T>
 struct ByteRows {
-    static constexpr int64_t kMost = kByteRows, kTiles = T;
+    static constexpr int64_t kMost = kByteRows, kUnit = 1, kTiles = T;
     const uint8_t *rows;
     int64_t columns, stride;
 

@@ -19,6 +19,7 @@ constexpr int32_t kRintBits = 0x4b400000;
 constexpr float kLogitUnit = kLog2e * 65536.0f;
 constexpr float kLogitMax = 1073741824.0f;             // 2^30
 constexpr int64_t kPanel = 128 << 10;                  // bytes of weights that stay in the L2 cache
+constexpr int64_t kAheadBytes = 8 << 10;               // of weights, where the rows are one block
 
 inline uint32_t bits(float x) {
     uint32_t u;
@@ -168,10 +169,10 @@ template <class Sum>
 // Rows of int16, which are multiplied by tiles of pairs as they are.
 //
 // A class like this one is a way to multiply rows by tiles, for `products` and `attend`. times() takes m <= kMost rows
-// from `first` on, a multiple of kMost, and kTiles interleaved tiles, and sets acc[row][16 * kTiles]. Unless nullptr,
+// from `first` on, a multiple of kUnit, and kTiles interleaved tiles, and sets acc[row][16 * kTiles]. Unless nullptr,
 // `next` are tiles that it may fetch meanwhile.
 struct PlainRows {
-    static constexpr int64_t kMost = kRows, kTiles = 1;
+    static constexpr int64_t kMost = kRows, kUnit = 1, kTiles = 1;
     const int16_t *q;
     int64_t columns, stride;
 
@@ -183,23 +184,27 @@ struct PlainRows {
     }
 };
 
-// Panels of tiles stay in the L2 cache while all rows are multiplied by them, and a row's results of one panel are
-// written one after another: were every tile multiplied by all rows in turn, writes would be so far apart that rows
-// whose length is a multiple of a page displaced each other from the cache.
+// Panels of tiles stay in the L2 cache while all rows are multiplied by them, in blocks of rows as equal as can be, and
+// while the last block is, the next panel is fetched. A row's results of one panel are written one after another: were
+// every tile multiplied by all rows in turn, writes would be so far apart that rows whose length is a multiple of a page
+// displaced each other from the cache.
 template <class Rows>
 void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale, int64_t count,
               const Output &out) {
     constexpr int64_t tiles = Rows::kTiles;
-    int64_t panel = kPanel / (kTile * matrix.columns) / tiles * tiles;
-    panel = panel < tiles ? tiles : panel;
+    const int64_t tile_bytes = kTile * matrix.columns;
+    const int64_t panel = std::max(kPanel / tile_bytes / tiles * tiles, tiles);
+    const int64_t blocks = (count + Rows::kMost - 1) / Rows::kMost;
+    const int64_t block = rounded_up((count + blocks - 1) / blocks, Rows::kUnit);
+    const int64_t ahead = blocks > 1 ? panel * tile_bytes : kAheadBytes;
     for (int64_t first = begin; first < end; first += panel) {
-        const int64_t last = first + panel < end ? first + panel : end;
-        for (int64_t r = 0; r < count; r += Rows::kMost) {
-            const int64_t m = r + Rows::kMost < count ? Rows::kMost : count - r;
+        const int64_t last = std::min(first + panel, end);
+        for (int64_t r = 0; r < count; r += block) {
+            const int64_t m = std::min(block, count - r);
             for (int64_t tile = first; tile < last; tile += tiles) {
                 alignas(64) int32_t acc[Rows::kMost * tiles * kTile];
-                const int8_t *const w = matrix.packed + tile * kTile * matrix.columns;
-                rows.times(w, r && r + m == count ? w + panel * kTile * matrix.columns : nullptr, r, m, acc);
+                const int8_t *const w = matrix.packed + tile * tile_bytes;
+                rows.times(w, r + m == count ? w + ahead : nullptr, r, m, acc);
                 for (int64_t i = 0; i < m; i++)
                     for (int64_t n = 0; n < tiles && tile + n < last; n++) {
                         const int64_t at = (tile + n) * kTile;

@@ -12,6 +12,7 @@
 // Documentation/arch/x86/xstate.rst.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -138,7 +139,7 @@ void multiply(const int8_t *w, int64_t pairs, const uint8_t *planes, bool both, 
 // Rows of two planes.
 class PlaneRows {
 public:
-    static constexpr int64_t kMost = kAtOnce, kTiles = 1;
+    static constexpr int64_t kMost = kAtOnce, kUnit = kTileRows, kTiles = 1;
 
     PlaneRows(const Quantised &x, int64_t columns) : planes_(x.formed), columns_(columns) {}
     void times(const int8_t *w, const int8_t *, int64_t first, int64_t m, int32_t *acc) const {
@@ -186,7 +187,7 @@ void multiply_bytes(const int8_t *w, int64_t steps, const uint8_t *x, int64_t st
 // Rows of bytes, by tiles of memory.
 template <int T>
 struct ByteTiles : ByteRows<T> {
-    static constexpr int64_t kMost = kAtOnce;
+    static constexpr int64_t kMost = kAtOnce, kUnit = kTileRows;
     static_assert(kByteUnit == kPlaneColumns);
     using ByteRows<T>::ByteRows;
 

@@ -1,6 +1,7 @@
 // The kernels for x86-64 with AVX2; compiled with -mavx2 and run only where the processor has it.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

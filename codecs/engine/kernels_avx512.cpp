@@ -2,6 +2,7 @@
 // processor and the operating system support them.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

@@ -2,6 +2,7 @@
 // AVX-512 have; compiled with these flags and run only where the processor has them.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

@@ -1,6 +1,7 @@
 // The kernels for 64-bit Arm, little-endian, with instructions that every such processor has.
 #include <arm_neon.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

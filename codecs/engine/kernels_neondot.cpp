@@ -2,6 +2,7 @@
 // have. Compiled with these instructions and run only where the processor has them.
 #include <arm_neon.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

@@ -3,6 +3,7 @@
 // where the processor has them.
 #include <arm_neon.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>

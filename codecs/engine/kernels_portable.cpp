@@ -1,4 +1,5 @@
 // The kernels for any processor, in plain C++.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 

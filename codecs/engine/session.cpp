@@ -13,7 +13,7 @@
 namespace nacrith {
 namespace {
 
-constexpr int64_t kStep = 8;                // rows of one elementwise task
+constexpr int64_t kStep = 8;                // most rows of one elementwise task
 constexpr int64_t kMostHead = 1040;         // largest head_dim
 constexpr int64_t kScoreMemory = 32768;     // scores of one attention task, to stay in the L2 cache
 constexpr int64_t kAttentionRows = 64;
@@ -226,12 +226,18 @@ std::pair<int64_t, int64_t> Session::visible(const Piece &piece, const Task &tas
     return {lane.slot(oldest) / kTile * kTile, lane.slot(last) / kTile * kTile + kTile};
 }
 
+// Rows of one elementwise task: few rows too are shared by all threads.
+int64_t Session::step() const {
+    const int64_t threads = engine_->pool().threads();
+    return std::min(kStep, (rows_ + threads - 1) / threads);
+}
+
 // Computes and quantises rows of `width` numbers by make(row, scratch, q, scale), as input of a product with `by`.
 template <class Make>
 Quantised Session::quantised(int64_t width, const Weights &by, const Make &make) {
     const int64_t stride = even(width);
     const RowForm &form = engine_->kernels.form(by.matrix.layout);
-    engine_->pool().pieces(rows_, kStep, [&](int64_t begin, int64_t end, int thread) {
+    engine_->pool().pieces(rows_, step(), [&](int64_t begin, int64_t end, int thread) {
         for (int64_t r = begin; r < end; r++) {
             int16_t *q = q_.data() + r * stride;
             q[stride - 1] = 0;  // padding of an odd width
@@ -328,7 +334,7 @@ void Session::store(int64_t layer, int64_t row) {
 void Session::attention(int64_t layer, const std::vector<Piece> &pieces) {
     Engine &e = *engine_;
     const int64_t kv_heads = e.config.kv_heads;
-    e.pool().pieces(rows_, kStep, [&](int64_t begin, int64_t end, int) {
+    e.pool().pieces(rows_, step(), [&](int64_t begin, int64_t end, int) {
         for (int64_t r = begin; r < end; r++) store(layer, r);
     });
     for (const Piece &piece : pieces)

@@ -49,6 +49,7 @@ private:
     void settle(int64_t layer, const Piece &piece, const Task &task);
     void attend(int64_t layer, const Piece &piece, const Task &task, Scratch &scratch);
     std::pair<int64_t, int64_t> visible(const Piece &piece, const Task &task) const;
+    int64_t step() const;
     template <class Make>
     Quantised quantised(int64_t width, const Weights &by, const Make &make);
 
