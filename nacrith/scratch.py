@@ -59,10 +59,11 @@ class Recycled:
         return self._owners[at][begin : begin + size].view(dtype).reshape(shape)
 
     def _free(self, n: int, size: int) -> bool:
-        # Two references: of the list, and of the argument.
-        return sys.getrefcount(self._owners[n]) == 2 and 0 <= self._owners[n].size - _LINE - size <= max(size, _SMALL)
+        spare = self._owners[n].size - _LINE - size
+        return sys.getrefcount(self._owners[n]) == _ALONE and 0 <= spare <= max(size, _SMALL)
 
 
 _LINE = 64
+_ALONE = 2  # references of an array that nobody else has: the list's, and the argument's
 _SMALL = 1 << 20
 """Bytes that are not worth giving back."""

@@ -1,10 +1,10 @@
 """How fast coding is, where the time goes, what the ensemble changes, and against llama.cpp.
 
     python -m bench.coding.speed FILE... [--parts P...] [--head N] [--lanes N] [--rounds N] [--threads T]
-                                 [--model M] [--gguf GGUF --llama PYTHON...]
+                                 [--model M] [--gguf GGUF... --llama PYTHON...]
 
-Parts (default: all; `llama` needs --gguf, the file that the model was converted from, and interpreters that
-have llama-cpp-python):
+Parts (default: all; `llama` needs --gguf, the same model in types of llama.cpp, and interpreters that have
+llama-cpp-python):
 
 - `coding`: each file as one group of lanes, coded by the model alone and with the ensemble, in turns: tokens
   a second, by how much the ensemble changes the time, and the shares of the model, of the group's coder, and
@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,7 +41,7 @@ import numpy as np
 import nacrith
 from bench.common import NACRITH, ROOT, ChildError, machine, markdown_table, run_child
 from bench.engines.engine import decode as decode_rate
-from bench.engines.engine import prefill
+from bench.engines.engine import page, prefill
 from nacrith.codec.decode_job import DecodeJob
 from nacrith.codec.encoding import EncodeJob
 from nacrith.codec.levels import DEFAULT_LEVEL, LEVELS
@@ -254,16 +254,18 @@ def roofline(model: ExactModel, threads: int) -> str:
     return markdown_table(["roofline", ""], rows)
 
 
-def llama(model: ExactModel, gguf: Path, pythons: list[str], lanes: int, threads: int, rounds: int) -> str:
+def llama(
+    model: ExactModel, ggufs: list[Path], pythons: list[str], lanes: int, threads: int, rounds: int
+) -> str:
     context, seconds = 512, 2.0
-    ids = np.random.default_rng(1).integers(0, model.vocab_size, context).tolist()
+    ids = page(model.file, context)
     rates: dict[str, list[dict[str, float]]] = {}
     for _ in range(rounds):
         ours = {"prefill": prefill(model.engine, ids, seconds)[0]}
         for n in sorted({1, lanes}):
             ours[f"lanes {n}"] = decode_rate(model.engine, ids, n, seconds)
         rates.setdefault("nacrith", []).append(ours)
-        for python in pythons:
+        for python, gguf in product(pythons, ggufs):
             numbers = [str(n) for n in (threads, context, lanes, seconds)]
             try:
                 _, output = run_child(
@@ -273,7 +275,8 @@ def llama(model: ExactModel, gguf: Path, pythons: list[str], lanes: int, threads
                 print(f"{python}: {error}")
                 continue
             said = json.loads(output.splitlines()[-1])
-            rates.setdefault(f"llama.cpp of {said['version']}", []).append(said["tokens_per_second"])
+            name = f"llama.cpp of {said['version']}, {gguf.stem}"
+            rates.setdefault(name, []).append(said["tokens_per_second"])
     heads = list(rates["nacrith"][0])
     table = [[name, *(f"{median(r[h] for r in found):.1f}" for h in heads)] for name, found in rates.items()]
     return markdown_table([f"tokens/s, prefill {context}", *heads], table)
@@ -288,7 +291,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--model")
-    parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--gguf", nargs="+", type=Path)
     parser.add_argument("--llama", nargs="+", default=[sys.executable], metavar="PYTHON")
     args = parser.parse_args()
     if "llama" in args.parts and args.gguf is None:

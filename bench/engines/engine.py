@@ -4,9 +4,10 @@
         [--context N] [--lanes N...] [--seconds S]
 
 MODEL is a model file (.nacm). Every backend that is installed is measured in this one run, with all its
-sets of kernels; the rows they return are compared on the way. Prefill feeds one lane with `context` tokens
-in one call; a decode step feeds one token to each of several lanes, which hold the first 32 of them. Rates
-are those of the fastest repetition, since anything else on the machine only ever slows it down.
+sets of kernels, on tokens of a page of the documentation; the rows they return are compared on the way.
+Prefill feeds one lane with `context` tokens in one call; a decode step feeds one token to each of several
+lanes, which hold the first 32 of them. Rates are those of the fastest repetition, since anything else on the
+machine only ever slows it down.
 
 Beside each rate of the native engine is its share of the peak: the time that the model's matrix products
 would take if the processor did nothing but the instructions that multiply, in registers, as measured in
@@ -41,10 +42,16 @@ from nacrith.models.exact.modelfile import ModelFile
 from nacrith.models.exact.native_engine import NativeEngine
 from nacrith.models.exact.numpy_engine import NumpyEngine
 from nacrith.models.exact.ops import INT8_MAX
+from nacrith.models.tokenizer.byte_bpe import ByteTokenizer
 from nacrith.native import engine as calls
 
 _HELD = 32
 """Tokens that a lane holds before its decode steps."""
+
+_TEXT = common.ROOT / "docs/pages/format.md"
+
+_BYTES_UP_TO = 511
+"""Sets with byte products take rows of at most this magnitude as bytes, except for AMX (RowForm::limit)."""
 
 NATIVE = "native "
 Make = Callable[[ModelFile], Any]
@@ -120,11 +127,18 @@ def peak(kernels: str, threads: int, *, bytes_only: bool, seconds: float) -> flo
     return best
 
 
-def least_seconds(config: ExactConfig, peaks: Mapping[bool, float]) -> float:
+def least_seconds(kernels: str, config: ExactConfig, peaks: Mapping[bool, float]) -> float:
     """Of one token's products at the peaks for activations of one byte (True) and two; 0 if unknown."""
+    limit = INT8_MAX if kernels == "amx" else _BYTES_UP_TO
     counts = products(config).items()
-    rates = [(count, peaks[config.act_limits[kind] <= INT8_MAX]) for kind, count in counts]
+    rates = [(count, peaks[config.act_limits[kind] <= limit]) for kind, count in counts]
     return sum(count / rate for count, rate in rates) if all(rate for _, rate in rates) else 0.0
+
+
+def page(file: ModelFile, count: int) -> list[int]:
+    """The first tokens of a text, repeated if it has fewer."""
+    tokenizer = ByteTokenizer.from_definition(file.tokenizer_definition)
+    return np.resize(np.array(tokenizer.encode(_TEXT.read_bytes())), count).tolist()
 
 
 def in_turns(steps: Sequence[Callable[[], float]], seconds: float) -> list[list[float]]:
@@ -139,7 +153,7 @@ def in_turns(steps: Sequence[Callable[[], float]], seconds: float) -> list[list[
 
 
 def prefill_step(engine: Any, ids: list[int], rows: list[np.ndarray]) -> Callable[[], float]:
-    """A step that takes all ids in an empty lane and returns seconds a token; it puts its last row in rows."""
+    """A step that takes all ids in an empty lane, puts its last row in rows and returns seconds a token."""
     session = engine.session(1, engine.config.max_context)
 
     def step() -> float:
@@ -201,7 +215,7 @@ def measure(
             small: peak(kernels, args.threads, bytes_only=small, seconds=args.seconds / 2)
             for small in (True, False)
         }
-        least = [least_seconds(subject.file.config, peaks) for subject in subjects]
+        least = [least_seconds(kernels, subject.file.config, peaks) for subject in subjects]
     rows: list[list[np.ndarray]] = [[] for _ in subjects]
     plan = [[prefill_step(engine, ids, last) for engine, last in zip(made, rows, strict=True)]]
     plan += [[decode_step(engine, ids, lanes) for engine in made] for lanes in args.lanes]
@@ -230,14 +244,11 @@ def main() -> None:
     args = parser.parse_args()
     if len(args.models) > (1 if args.before else 2):
         parser.error("too many models")
-    subjects = [
-        Subject(f"model {n + 1}", modelfile.read(path)) for n, path in enumerate(args.models)
-    ]
+    subjects = [Subject(f"model {n + 1}", modelfile.read(path)) for n, path in enumerate(args.models)]
     if args.before:
         [now] = subjects
         subjects = [Subject("before", now.file, native.Library(args.before)), Subject("now", now.file)]
-    vocab = min(subject.file.config.vocab for subject in subjects)
-    ids = np.random.default_rng(1).integers(0, vocab, args.context).tolist()
+    ids = page(subjects[0].file, args.context)
     for subject in subjects:
         print(f"{subject.label}: {subject.file.name}, limits {subject.file.config.act_limits}")
     print(f"{common.machine()}, {args.threads} threads, context {args.context}")

@@ -9,6 +9,7 @@ import numpy as np
 from nacrith.archive.blockcodec import Progress
 from nacrith.codec import payload as payloads
 from nacrith.codec.group import GroupDecoder
+from nacrith.codec.rows import joined
 from nacrith.codec.text import restore_crlf
 from nacrith.errors import CorruptError
 from nacrith.models.protocol import LanguageModel, Logits
@@ -92,9 +93,8 @@ class DecodeJob:
         """Decode a token of each active lane. rows: (1, V) of each."""
         lanes = self.active
         try:
-            came = self._decoder.decode(
-                np.concatenate(rows), np.array(lanes, np.int32), np.arange(len(lanes))
-            )
+            whole, first = joined(rows)
+            came = self._decoder.decode(whole, np.array(lanes, np.int32), np.array(first, np.int64))
             self._spelled += self._vocabulary.length(came)
             if self._spelled > _SPELLED * self._size:
                 raise CorruptError(f"a block decodes to more than its {self._size} bytes: damaged")

@@ -16,6 +16,7 @@ from nacrith.codec import payload
 from nacrith.codec.decode_job import Tally
 from nacrith.codec.group import GroupEncoder
 from nacrith.codec.prefix import teach
+from nacrith.codec.rows import joined
 from nacrith.codec.text import lanes_of, strip_crlf
 from nacrith.models.protocol import LanguageModel, Logits
 from nacrith.workers import Workers
@@ -62,12 +63,13 @@ class EncodeJob:
         if not counts.any():
             return
         lanes = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
-        at = np.arange(len(lanes))
-        steps = begin + at - np.repeat(np.cumsum(counts) - counts, counts)
+        steps = np.arange(len(lanes)) - np.repeat(np.cumsum(counts) - counts, counts)
         tokens = np.concatenate([ids[begin : begin + n] for ids, n in zip(self.tokens, counts, strict=True)])
+        whole, first = joined(rows)
+        at = np.repeat(np.array(first, np.int64), counts) + steps
         order = np.lexsort((lanes, steps))
         assert self._encoder is not None
-        self._encoder.encode(np.concatenate(rows), lanes[order], at[order], tokens[order])
+        self._encoder.encode(whole, lanes[order], at[order], tokens[order])
         self._coded += len(order)
 
     def tell(self) -> None:

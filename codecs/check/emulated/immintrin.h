@@ -16,6 +16,7 @@
 #include <simde/x86/avx512/dpwssd.h>
 #include <simde/x86/avx512/load.h>
 #include <simde/x86/avx512/loadu.h>
+#include <simde/x86/avx512/or.h>
 #include <simde/x86/avx512/packs.h>
 #include <simde/x86/avx512/packus.h>
 #include <simde/x86/avx512/permutexvar.h>
@@ -23,10 +24,10 @@
 #include <simde/x86/avx512/set1.h>
 #include <simde/x86/avx512/setr.h>
 #include <simde/x86/avx512/setzero.h>
-#include <simde/x86/avx512/slli.h>
 #include <simde/x86/avx512/srai.h>
 #include <simde/x86/avx512/storeu.h>
 
+using __mmask8 = uint8_t;
 using __mmask16 = uint16_t;
 using __mmask32 = uint32_t;
 
@@ -41,8 +42,47 @@ simde__m512i load_some(Mask mask, const void *from) {
     return simde_mm512_loadu_si512(values);
 }
 
+// The numbers of a register, changed by change(value), or zero where the bit is not set.
+template <class T, class Mask, class Change>
+simde__m512i each(Mask mask, simde__m512i x, const Change &change) {
+    T values[64 / sizeof(T)];
+    std::memcpy(values, &x, sizeof values);
+    for (size_t i = 0; i < 64 / sizeof(T); i++) values[i] = mask >> i & 1 ? static_cast<T>(change(values[i])) : T{0};
+    return simde_mm512_loadu_si512(values);
+}
+
+inline simde__m512i widened(__mmask8 mask, simde__m256i x) {
+    uint32_t from[8];
+    uint64_t to[8];
+    std::memcpy(from, &x, sizeof from);
+    for (int i = 0; i < 8; i++) to[i] = mask >> i & 1 ? from[i] : 0;
+    return simde_mm512_loadu_si512(to);
+}
+
+inline __mmask8 nonzero(simde__m256i x, simde__m256i y) {
+    uint32_t a[8], b[8];
+    std::memcpy(a, &x, sizeof a);
+    std::memcpy(b, &y, sizeof b);
+    int mask = 0;
+    for (int i = 0; i < 8; i++) mask |= ((a[i] & b[i]) != 0) << i;
+    return static_cast<__mmask8>(mask);
+}
+
+inline simde__m512i compressed(__mmask8 mask, simde__m512i x) {
+    uint64_t from[8], to[8] = {}, *next = to;
+    std::memcpy(from, &x, sizeof from);
+    for (int i = 0; i < 8; i++)
+        if (mask >> i & 1) *next++ = from[i];
+    return simde_mm512_loadu_si512(to);
+}
+
 }  // namespace emulated
 
+#define _mm512_maskz_slli_epi32(mask, x, n) emulated::each<uint32_t>(__mmask16(mask), x, [](uint32_t v) { return v << (n); })
+#define _mm512_maskz_slli_epi64(mask, x, n) emulated::each<uint64_t>(__mmask8(mask), x, [](uint64_t v) { return v << (n); })
+#define _mm512_maskz_cvtepu32_epi64(mask, x) emulated::widened(mask, x)
+#define _mm512_maskz_compress_epi64(mask, x) emulated::compressed(mask, x)
+#define _mm256_test_epi32_mask(x, y) emulated::nonzero(x, y)
 #define _mm512_maskz_loadu_epi16(mask, from) emulated::load_some<uint16_t, uint32_t>(mask, from)
 #define _mm512_maskz_loadu_epi32(mask, from) emulated::load_some<uint32_t, uint16_t>(mask, from)
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32

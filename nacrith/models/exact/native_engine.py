@@ -25,8 +25,8 @@ BATCH = 256
 class NativeEngine(Stateful):
     """The weights of one model, packed for the processor. Stateless: sessions hold the lanes.
 
-    kernels: one of `native.load().kernels()`, or None for the best. library: another build of the native engine
-    than `native.load()` finds. Results depend on neither.
+    kernels: one of `native.load().kernels()`, or None for the best. library: another build than
+    `native.load()` finds. Results depend on neither.
     """
 
     def __init__(
