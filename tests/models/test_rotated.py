@@ -177,6 +177,18 @@ def test_all_engines_agree_on_it(tmp_path):
         assert np.array_equal(NativeEngine(file, 1, kernels).session(1, 64).extend(ids)[0], wanted), kernels
 
 
+def test_the_torch_engine_agrees_on_it(tmp_path):
+    pytest.importorskip("torch", reason="torch is not installed: pip install '.[torch]'")
+    from nacrith.models.exact.torch_engine import TorchEngine
+
+    convert(rotated(source()), tmp_path / "t.nacm", limits=LIMITS, positions=512)
+    file = modelfile.read(tmp_path / "t.nacm")
+    ids = [[(5 * i * i) % 512 for i in range(70)], [3, 1, 4]]
+    wanted = NumpyEngine(file).session(2, 64).extend(ids)
+    rows = TorchEngine(file, 1, "cpu").session(2, 64).extend(ids)
+    assert all(np.array_equal(a, b) for a, b in zip(rows, wanted, strict=True))
+
+
 @pytest.mark.parametrize(("sizes", "what"), [({"width": 26}, "width 26"), ({"head_dim": 6}, "head size 6")])
 def test_a_shape_without_a_rotation_is_refused(sizes, what, tmp_path):
     with pytest.raises(ModelError, match=f"{what} .*10 bits"):
