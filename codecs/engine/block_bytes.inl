@@ -27,6 +27,7 @@ template <int M, int V, int... i, int... j>
     constexpr int sums = M * V, sets = sizeof...(j) / V;
     constexpr int64_t size = sizeof(Vector), bytes = V * size;  // of a quad in all tiles
     Vector sum[] = {(i < sums ? quad_of(x + i / V * stride) : same(0))...};
+    static_assert(kByteRows <= 12);
     // Every fourth row has a pointer, and the others are at a distance from it: more pointers do not find registers. The
     // compiler may not make them of these.
     const uint8_t *fourth[] = {x + sizeof(ByteRow), x + sizeof(ByteRow) + 4 * stride, x + sizeof(ByteRow) + 8 * stride};

@@ -49,7 +49,7 @@ inline int64_t bare_pairs(int64_t rounds) {
                          [](__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); });
 }
 
-// For block_bytes.inl: two tiles of eight rows have 16 sums. More rows need more pointers than there are registers.
+// For block_bytes.inl: two tiles of twelve rows have 24 sums, in 27 of 32 registers.
 using Vector = __m512i;
 constexpr int kLanes = 16;
 constexpr int64_t kByteRows = 12, kByteTiles = 2;
@@ -61,9 +61,9 @@ inline Vector add(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
 inline Vector high(Vector x) { return _mm512_maskz_slli_epi32(0xffff, x, 8); }
 inline Vector plus_bytes(Vector sum, Vector w, Vector x) { return _mm512_dpbusd_epi32(sum, w, x); }
 
-// For bytes.inl. Writes eight spills, of which those before the returned one are valid.
+// For bytes.inl.
 inline Spill *append(const int16_t *excess, int64_t at, Spill *to) {
-    static_assert(kSome == 32 && kMoreSpills >= 8 && sizeof(Spill) == 8);
+    static_assert(kSome == 32 && sizeof(Spill) == 8);
     const __m256i quads = _mm512_maskz_cvtepi16_epi8(0xffffffff, _mm512_loadu_si512(excess));
     const __mmask8 some = _mm256_test_epi32_mask(quads, quads);
     const __m512i numbers = _mm512_add_epi64(_mm512_set1_epi64(at / 4), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));

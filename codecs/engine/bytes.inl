@@ -8,9 +8,9 @@
 // The first sets acc[m][n] (m < M, n < 16 * T) to the sum over the columns of byte(m) * w(n), w being T interleaved
 // tiles, beginning with ByteRow::start; x points to the first of M rows (ByteRow), `stride` apart. The second adds
 // 256 * excess * w(n) of one row to acc[n]. The third appends the quads in which there is an excess, of the columns at ..
-// at + kSome - 1, to a list that ends at `to`; each fits a byte. It returns the new end, and may write as far as
-// kMoreSpills beyond it. All arithmetic is modulo 2^32, and the complete sum fits 32 bits
-// (packing_for). M is at most kByteRows, T is 1 or kByteTiles; columns are a multiple of kByteUnit.
+// at + kSome - 1, to a list that ends at `to`; each fits a byte. It returns the new end, and may write eight spills from
+// `to` on in any case. All arithmetic is modulo 2^32, and the complete sum fits 32 bits (packing_for). M is at most
+// kByteRows, T is 1 or kByteTiles; columns are a multiple of kByteUnit.
 
 inline Spill *spills_of(uint8_t *row, int64_t columns) {
     return reinterpret_cast<Spill *>(row + sizeof(ByteRow) + byte_stride(columns));

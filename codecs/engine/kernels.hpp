@@ -57,8 +57,8 @@ constexpr int64_t kPlaneColumns = 64;
 //
 //     ByteRow, byte_stride(columns) bytes, ByteRow::spills times Spill
 //
-// A larger excess than 127, which only the weights of attention have, is the sum of several of the quad: at most
-// kMoreSpills more than there are quads, since these weights add up to 2^16.
+// A larger excess than 127, which only the weights of attention have, is the sum of several of the quad: at most eight
+// more than there are quads, since these weights add up to 2^16.
 struct ByteRow {
     int32_t start;   // what all its sums begin with: -bias * (sum of q), modulo 2^32
     int32_t spills;  // the length of the list
@@ -73,7 +73,7 @@ struct Spill {
 constexpr int64_t kSome = 32;  // columns whose spills are listed at once
 
 constexpr int64_t byte_stride(int64_t columns) { return rounded_up(columns, kPlaneColumns); }
-constexpr int64_t kMoreSpills = 8;
+constexpr int64_t kMoreSpills = 8 + 8;  // room: these, and what kernels may write beyond the end of a list
 constexpr int64_t row_stride(int64_t columns) {
     return static_cast<int64_t>(sizeof(ByteRow) + kMoreSpills * sizeof(Spill)) +
            byte_stride(columns) / 4 * static_cast<int64_t>(4 + sizeof(Spill));

@@ -139,12 +139,12 @@ inline void copy_tile(const T *from, int64_t valid, T *to) {
 }
 
 // Converts the sums of one row and one tile to the row's results n0 .. n0 + valid - 1.
-template <class Sum>
-[[gnu::always_inline]] inline void finish(const Sum *__restrict acc, const float *__restrict scales, float scale, int64_t row, int64_t n0,
-            int64_t valid, const Output &out) {
+template <Store mode, class Sum>
+[[gnu::always_inline]] inline void finish(const Sum *__restrict acc, const float *__restrict scales, float scale,
+                                          int64_t row, int64_t n0, int64_t valid, const Output &out) {
     float y[kTile];
     for (int64_t i = 0; i < kTile; i++) y[i] = static_cast<float>(acc[i]) * scales[n0 + i] * scale;
-    if (out.mode == Store::kLogits) {
+    if constexpr (mode == Store::kLogits) {
         int32_t z[kTile];
         for (int64_t i = 0; i < kTile; i++) {
             const float t = y[i] * kLogitUnit;
@@ -158,12 +158,20 @@ template <class Sum>
         return;
     }
     float *to = out.values + row * out.stride + n0;
-    if (out.mode == Store::kAdd) {
+    if constexpr (mode == Store::kAdd) {
         float before[kTile];
         copy_tile(to, valid, before);
         for (int64_t i = 0; i < kTile; i++) y[i] = before[i] + y[i];
     }
     copy_tile(y, valid, to);
+}
+
+// Calls work(mode) with the mode as a constant.
+template <class Work>
+void by_mode(Store mode, const Work &work) {
+    if (mode == Store::kWrite) return work(std::integral_constant<Store, Store::kWrite>{});
+    if (mode == Store::kAdd) return work(std::integral_constant<Store, Store::kAdd>{});
+    work(std::integral_constant<Store, Store::kLogits>{});
 }
 
 // Rows of int16, which are multiplied by tiles of pairs as they are.
@@ -188,9 +196,9 @@ struct PlainRows {
 // while the last block is, the next panel is fetched. A row's results of one panel are written one after another: were
 // every tile multiplied by all rows in turn, writes would be so far apart that rows whose length is a multiple of a page
 // displaced each other from the cache.
-template <class Rows>
-void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale, int64_t count,
-              const Output &out) {
+template <Store mode, class Rows>
+void products_for(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale,
+                  int64_t count, const Output &out) {
     constexpr int64_t tiles = Rows::kTiles;
     const int64_t tile_bytes = kTile * matrix.columns;
     const int64_t panel = std::max(kPanel / tile_bytes / tiles * tiles, tiles);
@@ -208,12 +216,18 @@ void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end
                 for (int64_t i = 0; i < m; i++)
                     for (int64_t n = 0; n < tiles && tile + n < last; n++) {
                         const int64_t at = (tile + n) * kTile;
-                        finish(acc + (i * tiles + n) * kTile, matrix.scales, scale[r + i], r + i, at, matrix.rows - at,
-                               out);
+                        finish<mode>(acc + (i * tiles + n) * kTile, matrix.scales, scale[r + i], r + i, at,
+                                     matrix.rows - at, out);
                     }
             }
         }
     }
+}
+
+template <class Rows>
+void products(const Rows &rows, const Matrix &matrix, int64_t begin, int64_t end, const float *scale, int64_t count,
+              const Output &out) {
+    by_mode(out.mode, [&](auto mode) { products_for<mode.value>(rows, matrix, begin, end, scale, count, out); });
 }
 
 // The same with 64-bit sums, for matrices of pairs whose sums may exceed 32 bits.
@@ -227,7 +241,9 @@ void wide_products(const Matrix &matrix, int64_t begin, int64_t end, Quantised x
             for (int64_t c = 0; c < matrix.columns; c += 2, w += 2 * kTile)
                 for (int64_t n = 0; n < kTile; n++)
                     acc[n] += int32_t{q[c]} * w[2 * n] + int32_t{q[c + 1]} * w[2 * n + 1];
-            finish(acc, matrix.scales, x.scale[r], r, n0, matrix.rows - n0, out);
+            by_mode(out.mode, [&](auto mode) {
+                finish<mode.value>(acc, matrix.scales, x.scale[r], r, n0, matrix.rows - n0, out);
+            });
         }
     }
 }

@@ -314,8 +314,12 @@ void Session::store(int64_t layer, int64_t row) {
         kernel.rotate(from, cos, sin, half, rotated);
         kernel.quantise(rotated, dim, 127, query, &scale);
         factor_[at] = scale * unit;
-        if (beyond) kernel.rotate(from, edge_cos_.data(), edge_sin_.data(), half, rotated);
-        kernel.quantise(rotated, dim, 127, sink, &scale);
+        if (beyond) {
+            kernel.rotate(from, edge_cos_.data(), edge_sin_.data(), half, rotated);
+            kernel.quantise(rotated, dim, 127, sink, &scale);
+        } else {
+            std::copy(query, query + dim, sink);
+        }
         sink_factor_[at] = scale * unit;
     }
     Lane &lane = lanes_[lane_of_[row]];
