@@ -21,8 +21,8 @@ QUICK = ["--threads", "2", "--context", "40", "--lanes", "1", "3", "--seconds", 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def table(*models: Path) -> list[list[str]]:
-        monkeypatch.setattr(sys, "argv", ["engine", *map(str, models), *QUICK])
+    def table(*arguments: Path | str) -> list[list[str]]:
+        monkeypatch.setattr(sys, "argv", ["engine", *map(str, arguments), *QUICK])
         benchmark.main()
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -42,10 +42,18 @@ def test_two_models_are_measured_in_turns(run, tmp_path):
     lines = {line[0]: line[1:] for line in run(TINY, other)}
     for name in ("numpy", *(f"native {k}" for k in KERNELS if not WHY)):
         assert len(lines[f"{name}, model 1"]) == len(lines[f"{name}, model 2"]) == 3
-        assert all(float(ratio) > 0 for ratio in lines[f"{name}, 2 : 1"])
+        assert all(float(ratio) > 0 for ratio in lines[f"{name}, ratio"])
     measured = [k for k in KERNELS if not WHY and k != "portable"]
     for name in measured:
         assert all(re.fullmatch(r"[\d.]+ \(\d+%\)", cell) for cell in lines[f"native {name}, model 2"])
+
+
+@needs_library
+def test_another_build_of_the_engine_is_measured_beside_this_one(run):
+    library = native.load().path
+    lines = {line[0]: line[1:] for line in run(TINY, "--before", library, "--engines", "native portable")}
+    assert set(lines) == {f"native portable, {label}" for label in ("before", "now", "ratio")}
+    assert all(float(ratio) > 0 for ratio in lines["native portable, ratio"])
 
 
 def test_engines_that_differ_are_an_error(run, monkeypatch):
@@ -76,13 +84,17 @@ def test_products_are_the_weights_of_the_model():
 
 
 def test_least_seconds_take_the_peak_of_each_limit():
-    limits = {"qkv": 511, "o": 127, "mlp": 128, "down": 1, "head": 127}
+    limits = {"qkv": 512, "o": 127, "mlp": 511, "down": 1, "head": 127}
     config = random_model(limits=limits).config
     counts = benchmark.products(config)
     small = counts["o"] + counts["down"] + counts["head"]
-    want = small / 8.0 + (counts["qkv"] + counts["mlp"]) / 4.0
-    assert benchmark.least_seconds(config, {True: 8.0, False: 4.0}) == pytest.approx(want)
-    assert benchmark.least_seconds(config, {True: 8.0, False: 0.0}) == 0.0
+    for kernels, in_bytes, others in [
+        ("avx512", small + counts["mlp"], counts["qkv"]),
+        ("amx", small, counts["qkv"] + counts["mlp"]),
+    ]:
+        want = in_bytes / 8.0 + others / 4.0
+        assert benchmark.least_seconds(kernels, config, {True: 8.0, False: 4.0}) == pytest.approx(want)
+        assert benchmark.least_seconds(kernels, config, {True: 8.0, False: 0.0}) == 0.0
 
 
 @needs_library
