@@ -29,7 +29,11 @@ NATIVE = "libnacrith_native"
 
 PARTS = (
     ("matrix products", NATIVE, r"byte_rows|spill_rows|block_of|products|linear|multiply|split|write_bytes"),
-    ("attention", NATIVE, r"attend|Weights|store_(key|value)|rotate|rotation|Session::(store|settle|plan|attention)"),
+    (
+        "attention",
+        NATIVE,
+        r"attend|Weights|store_(key|value)|rotate|rotation|Session::(store|settle|plan|attention)",
+    ),
     ("norms, rounding, SiLU", NATIVE, r"quantise|::norm|silu|embed"),
     ("predictors", NATIVE, r"Cascade|Ensemble::(update|learn|check)|Generation|Ngram|Match|StateMap"),
     ("distribution", NATIVE, r"Ensemble|shift|weigh|portion|above"),
