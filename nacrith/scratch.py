@@ -60,10 +60,16 @@ class Recycled:
 
     def _free(self, n: int, size: int) -> bool:
         spare = self._owners[n].size - _LINE - size
-        return sys.getrefcount(self._owners[n]) == _ALONE and 0 <= spare <= max(size, _SMALL)
+        return _references(self._owners, n) == _ALONE and 0 <= spare <= max(size, _SMALL)
 
+
+def _references(arrays: list[np.ndarray], n: int) -> int:
+    return sys.getrefcount(arrays[n])
+
+
+_ALONE = _references([np.empty(1, np.uint8)], 0)
+"""References of an array that only its list has: interpreters count those of a call differently."""
 
 _LINE = 64
-_ALONE = 2  # references of an array that nobody else has: the list's, and the argument's
 _SMALL = 1 << 20
 """Bytes that are not worth giving back."""
