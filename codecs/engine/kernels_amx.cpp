@@ -2,10 +2,11 @@
 // use tiles; see variants.cpp.
 //
 // A tile is 16 rows of 64 bytes. One instruction multiplies 16 rows of activations by 64 columns of 16 rows of
-// weights and adds the 16384 products to 16 x 16 sums; vpdpbusd has 64 products. Rows of bytes and tiles of quads are
-// such tiles as they lie in memory. Rows that need more are split into two planes, 256 * high + low (kernels.hpp), each
-// with its own sums: the low plane is unsigned (tdpbusd), the high plane signed (tdpbssd). Their weights are packed in
-// pairs, as for all other sets; one vpermw per 64 bytes converts them, while the multiplication runs.
+// weights and adds the 16384 products to 16 x 16 sums; vpdpbusd has 64 products. Rows of bytes and tiles of quads, whose
+// weights are biased for vpdpbusd, are such tiles as they lie in memory (tdpbsud). Rows that need more are split into two
+// planes, 256 * high + low (kernels.hpp), each with its own sums: the low plane is unsigned (tdpbusd), the high plane
+// signed (tdpbssd). Their weights are packed in pairs, as for sets without byte products; one vpermw per 64 bytes
+// converts them, while the multiplication runs.
 // Few rows, for which reading the weights takes most of the time, use the AVX-512 kernels.
 //
 // Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18; Linux,
