@@ -11,7 +11,6 @@
 
 constexpr int32_t kByteBias = 128;
 constexpr int64_t kSpillLimit = 511;
-constexpr int64_t kQuadBytes = 4 * kTile;
 
 inline Vector quad_of(const void *x) {
     int32_t quad;
